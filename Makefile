@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+# trueconf: the C core, its checks and its installation. `make help` lists the targets.
+
+# What the caller may set, besides CC and CPPFLAGS.
+CFLAGS ?= -O2 -g
+LDFLAGS ?=
+LUA ?= lua5.4
+PREFIX ?= /usr/local
+DESTDIR ?=
+PKG_CONFIG ?= pkg-config
+BUILD ?= build
+# Spec files to run, and a Lua pattern that the names of their cases must match.
+SPEC ?= $(sort $(wildcard spec/*_spec.lua))
+FILTER ?=
+# WERROR=1 makes warnings errors; DEPS=no leaves the system's packages alone.
+WERROR ?=
+DEPS ?=
+# Specs that go deepest into the C core; valgrind is too slow for all of them.
+VALGRIND_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
+  buffer calls core crypto errors http listener runtime session socket wire))
+
+LUA_VERSION = 5.4
+SOURCES := $(sort $(wildcard csrc/*.c))
+OBJECTS := $(SOURCES:csrc/%.c=$(BUILD)/obj/%.o)
+CORE := $(BUILD)/trueconf/core.so
+
+# Evaluated on first use: `make deps` has to work before pkg-config is there.
+once = $(eval $1 := $$(shell $2))$($1)
+LUA_PKG = $(call once,LUA_PKG,for p in lua5.4 lua-5.4 lua54; do \
+  $(PKG_CONFIG) --exists $$$$p && echo $$$$p && exit; done; echo lua5.4)
+LIBRARIES = libuv libwebsockets libcurl openssl
+PKG_CFLAGS = $(call once,PKG_CFLAGS,$(PKG_CONFIG) --cflags $(LUA_PKG) $(LIBRARIES))
+PKG_LIBS = $(call once,PKG_LIBS,$(PKG_CONFIG) --libs $(LIBRARIES))
+
+WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes $(if $(filter 1,$(WERROR)),-Werror)
+CORE_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -MMD -MP $(WARNINGS) $(PKG_CFLAGS)
+# nodelete: the libraries underneath keep threads and exit handlers, so closing a Lua state must not unmap them.
+CORE_LDFLAGS = -shared -Wl,-z,nodelete -Wl,--as-needed
+
+COMPILE = $(CC) $(CORE_CFLAGS) $(CPPFLAGS) $(CFLAGS)
+LINK = $(CC) $(CORE_LDFLAGS) $(CFLAGS) $(LDFLAGS)
+RUN_SPECS = LUA='$(LUA)' FILTER='$(FILTER)' tools/run-specs
+ON_TREE = LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;'
+SUBMAKE = $(MAKE) --no-print-directory
+NEED = $(if $(filter no,$(DEPS)),:,tools/deps)
+
+.PHONY: all deps test lint format install uninstall clean sanitize valgrind gctorture bench doc demo help FORCE
+
+all: $(CORE) ## build the C core (CC, CFLAGS, LDFLAGS, WERROR=1, BUILD=directory)
+
+$(CORE): $(OBJECTS)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $(OBJECTS) $(PKG_LIBS)
+
+$(BUILD)/obj/%.o: csrc/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -c -o $@ $<
+
+# Changes only when the compiler or its flags do, and then everything is built again.
+$(BUILD)/flags: FORCE
+	@$(PKG_CONFIG) --print-errors --exists $(LUA_PKG) $(LIBRARIES) || \
+	  { echo "Build requirements are missing: run make deps" >&2; exit 1; }
+	@mkdir -p $(@D)
+	@echo '$(COMPILE) $(LINK) $(SOURCES)' | cmp -s - $@ || echo '$(COMPILE) $(LINK) $(SOURCES)' >$@
+
+-include $(OBJECTS:.o=.d)
+
+deps: ## install what is missing from Debian
+	@$(NEED) build test lint
+
+test: ## run the specs (SPEC=file, FILTER=pattern, VERBOSE=1)
+	@$(NEED) build test
+	@$(SUBMAKE) all
+	@BUILD='$(BUILD)' $(RUN_SPECS) $(SPEC)
+
+gctorture: ## run the specs with a collector that never rests
+	@$(NEED) build test
+	@$(SUBMAKE) all
+	@BUILD='$(BUILD)' TORTURE=1 LIMIT=300 $(RUN_SPECS) $(SPEC)
+
+SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+sanitize: ## run the specs under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(NEED) build test
+	@$(SUBMAKE) all BUILD=build/asan CC=gcc CFLAGS='$(SANITIZE)' LDFLAGS=
+	@ASAN_OPTIONS=exitcode=99:detect_leaks=1:detect_stack_use_after_return=1 \
+	 UBSAN_OPTIONS=print_stacktrace=1 \
+	 LSAN_OPTIONS=suppressions=$(CURDIR)/tools/lsan.supp:print_suppressions=0 \
+	 BUILD=build/asan LIMIT=300 PRELOAD=$$(gcc -print-file-name=libasan.so) $(RUN_SPECS) $(SPEC)
+
+valgrind: ## run the specs of the C core under valgrind (VALGRIND_SPECS=files)
+	@$(NEED) build test
+	@$(SUBMAKE) all
+	@BUILD='$(BUILD)' LIMIT=600 WRAP='valgrind -q --error-exitcode=99 --leak-check=full \
+	  --show-leak-kinds=definite --errors-for-leak-kinds=definite --num-callers=30 --child-silent-after-fork=yes \
+	  --suppressions=tools/valgrind.supp' $(RUN_SPECS) $(or $(VALGRIND_SPECS),$(error VALGRIND_SPECS names no file))
+
+LUA_DIRS = $(wildcard lua spec examples bench bin tools rockspec)
+# The shell scripts among the files without a suffix are known by their first line.
+SHELL_SCRIPTS = $(shell grep -lE '^\#!.*[ /](ba)?sh$$' .ci/* tools/* bin/* bench/* examples/* 2>/dev/null)
+C_FILES = $(sort $(wildcard csrc/*.[ch] bench/*.[ch] tools/*.c))
+lint: ## check style and find suspicious code
+	@$(NEED) build lint
+	luacheck -q --no-cache $(LUA_DIRS) $(wildcard bin/trueconf)
+	@for script in $(SHELL_SCRIPTS); do bash -n $$script || exit; done
+	clang-format --dry-run -Werror $(C_FILES)
+	@printf '%s\n' $(SOURCES) | xargs -P 2 -n 2 sh -c \
+	  'echo "clang-tidy $$*"; clang-tidy --quiet "$$@" -- -std=gnu11 $(PKG_CFLAGS) 2>/dev/null' lint
+	$(LUA) tools/rockspec.lua
+	@luarocks --lua-version $(LUA_VERSION) lint rockspec/trueconf-scm-1.rockspec
+
+format: ## lay out the C files, bring the rockspec's lists up to date
+	@$(NEED) build lint
+	clang-format -i $(C_FILES)
+	$(LUA) tools/rockspec.lua --write
+
+LUA_FILES = $(sort $(patsubst lua/%,%,$(shell find lua -name '*.lua')))
+INSTALL_LIB = $(DESTDIR)$(PREFIX)/lib/lua/$(LUA_VERSION)/trueconf
+INSTALL_LUA = $(DESTDIR)$(PREFIX)/share/lua/$(LUA_VERSION)
+install: all ## install module and command (PREFIX=/usr/local, DESTDIR=)
+	install -D -m 644 $(CORE) $(INSTALL_LIB)/core.so
+	for file in $(LUA_FILES); do install -D -m 644 lua/$$file $(INSTALL_LUA)/$$file || exit; done
+	install -D -m 755 bin/trueconf $(DESTDIR)$(PREFIX)/bin/trueconf
+
+uninstall: ## remove what install put there
+	rm -rf $(INSTALL_LIB) $(INSTALL_LUA)/trueconf
+	rm -f $(DESTDIR)$(PREFIX)/bin/trueconf
+
+demo: ## two people talk to a bot, over real connections
+	@$(NEED) build
+	@$(SUBMAKE) all >/dev/null
+	@$(ON_TREE) $(LUA) examples/demo.lua
+
+# bench/bench.mk brings the target bench-run.
+-include bench/bench.mk
+bench: ## measure the bot against a client in plain C
+	@$(NEED) build
+	@$(SUBMAKE) all
+	@$(ON_TREE) $(SUBMAKE) bench-run
+
+doc: all ## write the pages that come from the code (docs/states.md)
+	@$(ON_TREE) $(LUA) tools/doc.lua
+
+clean: ## remove everything that was built
+	rm -rf build
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
+	  while IFS='	' read -r target text; do printf '  make %-10s %s\n' "$$target" "$$text"; done
