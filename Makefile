@@ -17,7 +17,7 @@ WERROR ?=
 DEPS ?=
 # Specs that go deepest into the C core; valgrind is too slow for all of them.
 VALGRIND_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
-  buffer calls core crypto errors http listener runtime session socket wire))
+  buffer calls crypto errors http listener runtime session socket wire *_core))
 
 LUA_VERSION = 5.4
 SOURCES := $(sort $(wildcard csrc/*.c))
@@ -34,7 +34,7 @@ PKG_LIBS = $(call once,PKG_LIBS,$(PKG_CONFIG) --libs $(LIBRARIES))
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes $(if $(filter 1,$(WERROR)),-Werror)
 CORE_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -MMD -MP $(WARNINGS) $(PKG_CFLAGS)
-# nodelete: the libraries underneath keep threads and exit handlers, so closing a Lua state must not unmap them.
+# nodelete: closing a Lua state does not unmap the module, so that reports of leaks at exit can name its functions.
 CORE_LDFLAGS = -shared -Wl,-z,nodelete -Wl,--as-needed
 
 COMPILE = $(CC) $(CORE_CFLAGS) $(CPPFLAGS) $(CFLAGS)
@@ -83,16 +83,18 @@ sanitize: ## run the specs under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(NEED) build test
 	@$(SUBMAKE) all BUILD=build/asan CC=gcc CFLAGS='$(SANITIZE)' LDFLAGS=
 	@ASAN_OPTIONS=exitcode=99:detect_leaks=1:detect_stack_use_after_return=1 \
-	 UBSAN_OPTIONS=print_stacktrace=1 \
+	 UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 \
 	 LSAN_OPTIONS=suppressions=$(CURDIR)/tools/lsan.supp:print_suppressions=0 \
 	 BUILD=build/asan LIMIT=300 PRELOAD=$$(gcc -print-file-name=libasan.so) $(RUN_SPECS) $(SPEC)
 
+VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
+  --errors-for-leak-kinds=definite --num-callers=20 --child-silent-after-fork=yes \
+  --suppressions=tools/valgrind.supp
 valgrind: ## run the specs of the C core under valgrind (VALGRIND_SPECS=files)
 	@$(NEED) build test
 	@$(SUBMAKE) all
-	@BUILD='$(BUILD)' LIMIT=600 WRAP='valgrind -q --error-exitcode=99 --leak-check=full \
-	  --show-leak-kinds=definite --errors-for-leak-kinds=definite --num-callers=30 --child-silent-after-fork=yes \
-	  --suppressions=tools/valgrind.supp' $(RUN_SPECS) $(or $(VALGRIND_SPECS),$(error VALGRIND_SPECS names no file))
+	@BUILD='$(BUILD)' LIMIT=600 WRAP='$(VALGRIND)' \
+	  $(RUN_SPECS) $(or $(VALGRIND_SPECS),$(error VALGRIND_SPECS names no file))
 
 LUA_DIRS = $(wildcard lua spec examples bench bin tools rockspec)
 # The shell scripts among the files without a suffix are known by their first line.
@@ -100,7 +102,7 @@ SHELL_SCRIPTS = $(shell grep -lE '^\#!.*[ /](ba)?sh$$' .ci/* tools/* bin/* bench
 C_FILES = $(sort $(wildcard csrc/*.[ch] bench/*.[ch] tools/*.c))
 lint: ## check style and find suspicious code
 	@$(NEED) build lint
-	luacheck -q --no-cache $(LUA_DIRS) $(wildcard bin/trueconf)
+	luacheck -q --no-color --no-cache $(LUA_DIRS) $(wildcard bin/trueconf)
 	@for script in $(SHELL_SCRIPTS); do bash -n $$script || exit; done
 	clang-format --dry-run -Werror $(C_FILES)
 	@printf '%s\n' $(SOURCES) | xargs -P 2 -n 2 sh -c \
@@ -140,8 +142,9 @@ bench: ## measure the bot against a client in plain C
 doc: all ## write the pages that come from the code (docs/states.md)
 	@$(ON_TREE) $(LUA) tools/doc.lua
 
+# luarocks make builds in the tree itself: trueconf/ and csrc/*.o are its traces.
 clean: ## remove everything that was built
-	rm -rf build
+	rm -rf build trueconf csrc/*.o
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
