@@ -1,0 +1,32 @@
+/*
+ * core.c - luaopen_trueconf_core: the table of what the rooms below offer.
+ * SPDX-License-Identifier: MIT
+ */
+#include "crypto.h"
+#include "errors.h"
+#include "http.h"
+#include "listener.h"
+#include "runtime.h"
+#include "session.h"
+#include "socket.h"
+
+#ifndef TRUECONF_VERSION
+#define TRUECONF_VERSION "0.1.0"
+#endif
+
+__attribute__((visibility("default"))) int luaopen_trueconf_core(lua_State *L);
+
+int luaopen_trueconf_core(lua_State *L) {
+  luaL_checkversion(L);
+  lua_newtable(L);
+  lua_pushliteral(L, TRUECONF_VERSION);
+  lua_setfield(L, -2, "_VERSION");
+  runtime_open(L); /* first: the runtime must be collected last */
+  errors_open(L);
+  crypto_open(L);
+  http_open(L);
+  socket_open(L);
+  listener_open(L);
+  session_open(L);
+  return 1;
+}

@@ -1,0 +1,142 @@
+/*
+ * runtime.h - the loop every object of the module lives on.
+ * One struct rt per Lua state, in a userdata that luaopen makes first and Lua therefore collects
+ * last; a pointer to it never goes stale. The loop inside is opened by the first call that needs
+ * it and can be closed and opened again.
+ *
+ * Prefixes tell where a function may run: l_ is called by Lua; on_ by a library (copy, mark,
+ * queue: never Lua, never another library call); rt_ belongs to the loop's core; op_ is a waiting
+ * call; _k a continuation.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef TRUECONF_RUNTIME_H
+#define TRUECONF_RUNTIME_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct rt;
+struct lws_context;
+
+/* ---- the ready queue: what library callbacks leave for the drain point ------------------- */
+
+struct rt_job {
+  struct rt_job *next;
+  /* Runs at the drain point, on the thread that runs the loop, inside one lua_pcall. It may call
+   * Lua through rt_call and rt_resume. It must leave the stack as it was. */
+  void (*run)(struct rt *rt, lua_State *L, struct rt_job *job);
+  bool queued;
+};
+
+/* Queue a job; a job already queued stays where it is. Safe from every callback. */
+void rt_enqueue(struct rt *rt, struct rt_job *job);
+/* Take a job out before its owner is freed. O(n) in the queue, for teardown only. */
+void rt_dequeue(struct rt *rt, struct rt_job *job);
+
+/* ---- flushing: runs once per drain after all jobs, so that what one turn wrote leaves together */
+
+struct rt_flush {
+  struct rt_flush *next;
+  void (*run)(struct rt_flush *flush);
+  bool queued;
+};
+void rt_flush_later(struct rt *rt, struct rt_flush *flush);
+void rt_flush_forget(struct rt *rt, struct rt_flush *flush);
+
+/* ---- timers: one heap on the replaceable clock, one uv timer under it -------------------- */
+
+struct rt_timer {
+  void (*fire)(struct rt_timer *timer); /* on the loop, not at the drain point: queue a job */
+  uint64_t due;                         /* nanoseconds of rt_monotonic */
+  size_t place;                         /* 1-based place in the heap, 0: not armed */
+};
+
+/* Arm (or arm again) to fire once after `seconds`. Never fails: on lack of memory it fires at once. */
+void rt_timer_start(struct rt *rt, struct rt_timer *timer, double seconds);
+void rt_timer_stop(struct rt *rt, struct rt_timer *timer);
+
+uint64_t rt_monotonic(struct rt *rt);                      /* nanoseconds */
+int64_t rt_now(struct rt *rt);                             /* UNIX milliseconds */
+void rt_random(struct rt *rt, void *bytes, size_t length); /* never fails, or aborts */
+double rt_random_unit(struct rt *rt);                      /* 0 <= x < 1 */
+
+/* ---- the runtime ------------------------------------------------------------------------- */
+
+struct rt_list { /* head of a doubly linked list of live objects, for teardown and stats */
+  struct rt_list *next, *prev;
+};
+void rt_list_init(struct rt_list *head);
+void rt_list_add(struct rt_list *head, struct rt_list *item);
+void rt_list_remove(struct rt_list *item); /* harmless for an item not in a list (next == NULL) */
+
+/* The runtime of this Lua state, its loop open. Raises a Lua error if the loop cannot be made. */
+struct rt *rt_get(lua_State *L);
+uv_loop_t *rt_loop(struct rt *rt);
+
+/* Something is under way that must keep core.run() from returning. */
+void rt_ref(struct rt *rt);
+void rt_unref(struct rt *rt);
+/* Another party owes us something at once (+1), or has given it (-1): virtual time stands still meanwhile. */
+void rt_underway(struct rt *rt, int change);
+
+/* Rooms of the core hang what they need per runtime here, and are told when the loop closes.
+ * `closing`: close your handles, settle nothing any more that waits on Lua (the runtime has done
+ * it); the loop turns afterwards until it is empty. `closed`: free the rest. */
+enum rt_room { ROOM_WIRE, ROOM_HTTP, ROOM_SOCKET, ROOM_LISTENER, ROOM_SESSION, ROOM_COUNT };
+struct rt_room_ops {
+  void (*closing)(struct rt *rt, void *state);
+  void (*closed)(struct rt *rt, void *state);
+  const char *name; /* under which stats() tells how many objects live in the room; NULL: not told */
+  long (*count)(void *state);
+};
+void *rt_room(struct rt *rt, enum rt_room room);
+void rt_set_room(struct rt *rt, enum rt_room room, void *state, const struct rt_room_ops *ops);
+
+/* ---- calling Lua at the drain point ------------------------------------------------------- */
+
+/* Call the function below `nargs` values on L, protected; an error is reported, not raised. */
+void rt_call(struct rt *rt, lua_State *L, int nargs, const char *what);
+/* Start the function below `nargs` values on L in a coroutine of its own, queued as ready; pops
+ * them, pushes the thread. Raises only for lack of memory. */
+void rt_spawn(struct rt *rt, lua_State *L, int nargs);
+
+/* ---- waiting calls ------------------------------------------------------------------------ */
+
+/*
+ * A waiting call is a full userdata that begins with a struct op, made by op_new on the stack of
+ * the caller. The order is: op_new (checks that waiting is possible here, raises if not), start
+ * the work, `return op_wait(L, op)`. Whoever finishes the work stores its result in the op and
+ * calls op_settle, exactly once; the results are built later by `push`, on the waiting coroutine,
+ * where raising an error is safe. `cancel` is called when nobody waits any more (the loop closes,
+ * or the coroutine was resumed by someone else): stop the work, and do not touch the op again.
+ * An op settles once: after op_settle or cancel the owner must have forgotten it.
+ */
+struct op {
+  struct rt_job job; /* first: the drain casts */
+  struct rt_list link;
+  struct rt *rt;
+  lua_State *co;
+  const char *what; /* for messages: "an HTTP response" */
+  int (*push)(lua_State *L, struct op *op);
+  void (*cancel)(struct op *op);
+  bool done, closed; /* closed: settled because the runtime closes */
+};
+
+/* Push a userdata of `size` bytes, zeroed, with the metatable `tname` (may be NULL: no __gc). */
+void *op_new(lua_State *L, size_t size, const char *tname, const char *what);
+/* Wait. As the last act of an l_ function: `return op_wait(L, op);` */
+int op_wait(lua_State *L, struct op *op);
+/* The result is there. From any callback; the coroutine goes on at the drain point. */
+void op_settle(struct op *op);
+
+
+/* ---- registration ------------------------------------------------------------------------- */
+
+void runtime_open(lua_State *L); /* adds run, stop, spawn, sleep, ... to the table on top */
+
+#endif

@@ -1,0 +1,419 @@
+---@meta trueconf.core
+
+-- What the C module trueconf.core offers to the Lua files above it. This file is
+-- documentation for people and for the language server; it is never required.
+--
+-- The rule of waiting: a function marked @async suspends the coroutine that calls
+-- it until the result is there. On the main thread, while the loop is not running,
+-- it drives the loop instead. On the main thread inside the loop (a callback marked
+-- "must not wait") it raises an error.
+--
+-- The rule of errors: `nil, err` for what can happen, where err is a trueconf.Error;
+-- error() for misuse. Durations are seconds, sizes bytes, timestamps milliseconds.
+
+---@class trueconf.core
+local core = {}
+
+---The version of the C module, equal to the version of the Lua files.
+---@type string
+core._VERSION = ""
+
+-- Runtime (runtime.c): one libuv loop per Lua state ---------------------------------
+
+---Run the loop until core.stop() is called or nothing is left that could happen:
+---no waiting coroutine, timer, running session, listener or signal handler.
+function core.run() end
+
+---Make core.run() return after the current turn.
+function core.stop() end
+
+---One turn of the loop without blocking, for a foreign event loop.
+---@return boolean alive there is something left that could happen
+function core.step() end
+
+---File descriptor that becomes readable when core.step() has work to do.
+---@return integer
+function core.fd() end
+
+---How long a foreign loop may wait before it must call core.step().
+---@return number? seconds nil: no limit
+function core.timeout() end
+
+---Start fn(...) in a coroutine of its own, on the next drain of the ready queue.
+---An error in it is reported to the handler of core.on_error and costs only itself.
+---@param fn function
+---@param ... any
+---@return thread
+function core.spawn(fn, ...) end
+
+---@async
+---@param seconds number
+function core.sleep(seconds) end
+
+---@class trueconf.core.Timer
+local Timer = {}
+function Timer:cancel() end
+
+---Call fn() once after `seconds`, in a coroutine of its own.
+---@param seconds number
+---@param fn function
+---@return trueconf.core.Timer
+function core.timer(seconds, fn) end
+
+---@class trueconf.core.Signal
+local Signal = {}
+function Signal:close() end
+
+---Call fn(name) in a coroutine of its own whenever the signal arrives.
+---@param name "SIGINT"|"SIGTERM"|"SIGHUP"|"SIGUSR1"|"SIGUSR2"
+---@param fn fun(name: string)
+---@return trueconf.core.Signal
+function core.signal(name, fn) end
+
+---A place where one coroutine waits for what another one brings; settles once.
+---@class trueconf.core.Waiter
+local Waiter = {}
+
+---Wait until wake() is called and return its arguments; if it was called already,
+---return at once. TIMEOUT after `timeout` seconds (nil: no limit).
+---@async
+---@param timeout? number
+---@return any ...
+function Waiter:wait(timeout) end
+
+---@param ... any handed to wait(); at most 8 values
+---@return boolean first false if it was already settled
+function Waiter:wake(...) end
+
+---@return trueconf.core.Waiter
+function core.waiter() end
+
+---Wall clock, UNIX milliseconds; virtual if the clock is.
+---@return integer
+function core.now() end
+
+---Monotonic seconds; virtual if the clock is.
+---@return number
+function core.monotonic() end
+
+---n random bytes from the system, or from the seeded source if the clock is virtual.
+---@param n integer
+---@return string
+function core.random(n) end
+
+---A random UUID (version 4), lower case.
+---@return string
+function core.uuid() end
+
+---Replace clock and random source: time then moves only through core.advance().
+---core.virtual_time(false) returns to the real ones.
+---@param on boolean
+---@param start? integer UNIX milliseconds
+---@param seed? integer
+function core.virtual_time(on, start, seed) end
+
+---Move virtual time forward; timers fire in order, and time stands still while
+---something is under way between the parties of this process.
+---@param seconds number
+function core.advance(seconds) end
+
+---@param fn fun(message: string, traceback: string)? called when a coroutine dies of an error
+function core.on_error(fn) end
+
+---@return { pending: integer, ready: integer, timers: integer, sessions: integer, listeners: integer, sockets: integer, connections: integer, transfers: integer, handles: integer }
+function core.stats() end
+
+---Stop everything: pending calls settle with CLOSED, connections are closed, the loop
+---is drained and freed. The next call that needs a loop makes a new one.
+function core.close() end
+
+-- Errors (errors.c) -------------------------------------------------------------------
+
+---The metatable of every error object; lua/trueconf/error.lua builds on it.
+core.Error = {}
+
+---All stable names: { {name=, code=?, class="retry"|"auth"|"fatal"|"request"|"done", meaning=}, ... };
+---entries with `code` are error codes of the server (protocol: errorCode).
+---@return table[]
+function core.error_table() end
+
+---Make an error object of a known name. `extra` may hold code, method, outcome, cause, op.
+---@param name string
+---@param message string
+---@param extra? table
+---@return trueconf.Error
+function core.error(name, message, extra) end
+
+-- Crypto (crypto.c) -------------------------------------------------------------------
+
+---@return string raw 32 bytes
+function core.hmac_sha256(key, data) end
+---@return string
+function core.base64url_encode(data) end
+---@return string? data nil if the text is not base64url
+function core.base64url_decode(text) end
+---Compare two strings in constant time.
+---@return boolean
+function core.equal(a, b) end
+
+-- HTTP client (http.c) ----------------------------------------------------------------
+
+---@class trueconf.core.TlsOptions
+---@field verify? boolean default true
+---@field ca_file? string PEM file used in place of the system's trust
+---@field pin? string "sha256//BASE64" of the public key, as curl spells it
+
+---@class trueconf.core.Part a part of a multipart form
+---@field name string
+---@field data? string
+---@field path? string stream this file
+---@field filename? string
+---@field type? string content type
+
+---@class trueconf.core.HttpRequest
+---@field method? string default GET, POST with a body or form
+---@field url string
+---@field headers? table<string,string>
+---@field body? string
+---@field form? trueconf.core.Part[]
+---@field save_to? string stream the answer's body into this file
+---@field on_progress? fun(sent: integer, to_send: integer, received: integer, to_receive: integer)
+---@field connect_timeout? number default 10
+---@field idle_timeout? number no byte moved for so long; default 30
+---@field timeout? number the whole transfer; default none
+---@field max_body? integer of a body kept in memory; default 8 MiB
+---@field tls? trueconf.core.TlsOptions
+---@field proxy? string
+
+---@async
+---@param request trueconf.core.HttpRequest
+---@return { status: integer, headers: table<string,string>, body: string? }? response header names in lower case
+---@return trueconf.Error? err DNS, REFUSED, TIMEOUT, TLS, DISCONNECTED, LIMIT, CLOSED, IO
+function core.http(request) end
+
+-- Raw WebSocket client (socket.c), used by tools and specs ------------------------------
+
+---@class trueconf.core.Socket
+local Socket = {}
+
+---@class trueconf.core.SocketOptions
+---@field url string ws:// or wss://
+---@field subprotocol? string|false default "json.v1"; several separated by ", "; false: no header
+---@field connect_timeout? number
+---@field max_frame? integer bytes of an assembled message; default 16 MiB
+---@field max_unsent? integer bytes queued for sending; default 4 MiB
+---@field ping_interval? number 0: never
+---@field pong_timeout? number
+---@field tls? trueconf.core.TlsOptions
+---@field proxy? string http://[user:password@]host:port
+
+---@async
+---@param options trueconf.core.SocketOptions
+---@return trueconf.core.Socket? socket
+---@return trueconf.Error? err
+function core.socket(options) end
+
+---@param data string
+---@param opcode? "text"|"binary"|"ping"|"fragment"|"continue"|"end"|"raw" default text; fragment opens a fragmented
+---text message, continue and end go on with it; raw sends the bytes as they are
+---@return true? ok
+---@return trueconf.Error? err CLOSED, LIMIT
+function Socket:send(data, opcode) end
+
+---The next whole message.
+---@async
+---@param timeout? number
+---@return string? data
+---@return trueconf.Error? err TIMEOUT, or CLOSED with `code` the close code
+function Socket:receive(timeout) end
+
+---@param code? integer default 1000
+---@param reason? string
+function Socket:close(code, reason) end
+
+---Drop the TCP connection without a close frame.
+function Socket:drop() end
+
+---@return string? the subprotocol the server chose
+function Socket:protocol() end
+
+-- Server (listener.c) -----------------------------------------------------------------
+
+---@class trueconf.core.ListenOptions
+---@field host? string default "127.0.0.1"
+---@field port? integer default 0: any free one
+---@field tls? { cert_file: string, key_file: string }
+---@field websocket_paths? string[] paths that may be upgraded; others get 404
+---@field subprotocol? string chosen when offered; default "json.v1"
+---@field max_connections? integer WebSocket connections; above it 503 on upgrade; default 128
+---@field max_frame? integer bytes of an assembled message, close 1009 above it; default 1 MiB
+---@field max_body? integer bytes of an HTTP request body, 413 above it; default 1 MiB
+---@field max_unsent? integer bytes queued on one connection before it is dropped; default 16 MiB
+---@field ping_interval? number seconds between PINGs; 0: none; default 5
+---@field max_missed_pongs? integer default 3
+---@field on_http? fun(request: trueconf.core.Request) in a coroutine of its own
+---@field on_open? fun(connection: trueconf.core.Connection) must not wait
+---@field on_frame? fun(connection: trueconf.core.Connection, data: string, binary: boolean) must not wait
+---@field on_close? fun(connection: trueconf.core.Connection, code: integer, reason: string) must not wait; code 1006 without a close frame
+
+---@class trueconf.core.Listener
+local Listener = {}
+
+---@param options trueconf.core.ListenOptions
+---@return trueconf.core.Listener? listener
+---@return trueconf.Error? err IO (address in use, no permission), TLS (bad certificate)
+function core.listen(options) end
+
+---@return integer
+function Listener:port() end
+---@return integer open WebSocket connections
+function Listener:count() end
+---Answer every upgrade with this HTTP status (nil: upgrade again).
+---@param status? integer
+function Listener:refuse_upgrades(status) end
+---Stop listening and close all connections: with 1001 and a close frame, or with
+---`abrupt` by dropping TCP. The port is free again when this returns.
+---@async
+---@param abrupt? boolean
+function Listener:close(abrupt) end
+
+---@class trueconf.core.Request one HTTP request
+---@field method string
+---@field path string decoded, without the query
+---@field query table<string,string>
+---@field headers table<string,string> names in lower case
+---@field body string
+---@field peer string address of the client
+local Request = {}
+
+---Answer the request; once.
+---@param status integer
+---@param headers table<string,string>
+---@param body? string
+---@return true? ok
+---@return trueconf.Error? err CLOSED: the client is gone
+function Request:respond(status, headers, body) end
+
+---Drop the connection without an answer.
+function Request:drop() end
+
+---@class trueconf.core.Connection one WebSocket connection of a listener
+local Connection = {}
+
+---Queue a text message; everything queued in one loop turn leaves in one write.
+---@param data string
+---@return true? ok
+---@return trueconf.Error? err CLOSED, LIMIT
+function Connection:send(data) end
+---@param code? integer default 1000
+---@param reason? string
+function Connection:close(code, reason) end
+---Drop the TCP connection without a close frame.
+function Connection:drop() end
+---@return string address of the client
+function Connection:peer() end
+---@return string? subprotocol nil if the client offered none
+function Connection:protocol() end
+---@return integer bytes queued and not yet taken by the system
+function Connection:unsent() end
+
+-- Session (session.c, calls.c): token, connection, authorization, requests ---------------
+
+---@alias trueconf.State "idle"|"token"|"connecting"|"authorizing"|"ready"|"backoff"|"closing"|"closed"|"failed"
+
+---@class trueconf.core.SessionOptions
+---@field url string the socket's address, ws:// or wss://
+---@field token_url? string address of the token endpoint, needed with a password
+---@field username? string
+---@field password? string
+---@field token? string a ready token; then no password is needed
+---@field token_source? fun(): string?, any a function that waits; returns token and optional expiry (UNIX ms), or nil and an error
+---@field token_file? string keep the token here, mode 0600
+---@field receive_unread? boolean default true
+---@field receive_system? boolean default false: receiveSystemMessageEnvelopes
+---@field allow_plaintext? boolean secrets over ws/http to a host that is not loopback; default false
+---@field tls? trueconf.core.TlsOptions
+---@field proxy? string
+---@field connect_timeout? number default 10
+---@field token_timeout? number default 15
+---@field auth_timeout? number default 10
+---@field close_timeout? number default 3
+---@field ping_interval? number default 30
+---@field pong_timeout? number default 10
+---@field backoff_min? number default 1
+---@field backoff_max? number default 60
+---@field backoff_jitter? number default 1: up to so many seconds are added at random
+---@field max_denials? integer refusals in a row before `failed`; default 3
+---@field window? integer requests in flight; default 64
+---@field queue? integer callers that may wait behind the window; default 1024
+---@field call_timeout? number default 30
+---@field max_frame? integer default 16 MiB
+---@field max_unsent? integer default 4 MiB
+---@field on_state? fun(new: trueconf.State, old: trueconf.State, err: trueconf.Error?) in a coroutine of its own
+---@field on_request? fun(method: string, payload: string, id: integer, epoch: integer) must not wait; payload is JSON text
+---@field on_trace? fun(direction: "in"|"out", frame: string) must not wait; secrets masked
+
+---@class trueconf.core.Session
+local Session = {}
+
+---@param options trueconf.core.SessionOptions
+---@return trueconf.core.Session
+function core.session(options) end
+
+function Session:start() end
+
+---Close the connection with 1000 after what is queued has left; calls in flight settle with CLOSED.
+---@async
+function Session:stop() end
+
+---@return trueconf.State
+function Session:state() end
+
+---@return string? user_id as the server sent it, with its instance part
+function Session:user_id() end
+
+---Wait until the session is ready.
+---@async
+---@param timeout? number
+---@return true? ok
+---@return trueconf.Error? err TIMEOUT, CLOSED, or the reason of `failed`
+function Session:wait_ready(timeout) end
+
+---Send a request and wait for its response.
+---@async
+---@param method string
+---@param payload string JSON text of the payload object
+---@param timeout? number seconds; default call_timeout
+---@param read? boolean repeat it by itself after a reconnect
+---@return string? payload JSON text of the response's payload, "{}" if it had none
+---@return trueconf.Error? err with `outcome` "not_sent"|"unknown"|"rejected"
+function Session:request(method, payload, timeout, read) end
+
+---Acknowledge a request of the server. Ignored, with false, if it came on an earlier connection.
+---@param id integer
+---@param epoch integer
+---@return boolean sent
+function Session:ack(id, epoch) end
+
+---Count a frame that Lua found to be damaged (its payload is not JSON).
+function Session:damaged() end
+
+---Drop the connection as if the network had failed; the session comes back by itself.
+function Session:drop() end
+
+---@return table counters: frames_in, frames_out, bytes_in, bytes_out, connects, calls, in_flight, queued, unsent, stale, duplicate, garbage, unexpected, epoch
+function Session:stats() end
+
+---The transition table, for specs and the documentation.
+---@return { from: trueconf.State, event: string, guard: string?, to: trueconf.State, action: string? }[]
+function core.transitions() end
+
+---What the table says for an event, as a pure function of the guards' values.
+---@param state trueconf.State
+---@param event string
+---@param guards table<string, boolean>
+---@return trueconf.State? next nil: no cell
+---@return string? action
+function core.transition(state, event, guards) end
+
+return core
