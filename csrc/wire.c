@@ -28,13 +28,15 @@ static void closed(struct rt *rt, void *state) {
   lws_context_destroy(state);
 }
 
-void wire_vhost_info(struct lws_context_creation_info *info) {
+void wire_vhost_info(struct lws_context_creation_info *info, bool tls) {
   memset(info, 0, sizeof *info);
   info->port = CONTEXT_PORT_NO_LISTEN;
   info->gid = (gid_t)-1;
   info->uid = (uid_t)-1;
   info->pt_serv_buf_size = WIRE_CHUNK;
-  info->options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
+  info->options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
+  if (tls) info->options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+  info->http_proxy_address = ""; /* else lws takes the environment's http_proxy, for loopback too */
   info->ka_time = 15;
   info->ka_interval = 15;
   info->ka_probes = 3;
@@ -47,7 +49,7 @@ struct lws_context *wire_context(struct rt *rt) {
   void *loops[1] = {rt_loop(rt)};
   if (context) return context;
   lws_set_log_level(0, NULL); /* a library does not print; what matters comes as an error */
-  wire_vhost_info(&info);
+  wire_vhost_info(&info, true);
   info.foreign_loops = loops;
   context = lws_create_context(&info);
   if (context) rt_set_room(rt, ROOM_WIRE, context, &room);

@@ -77,8 +77,9 @@ struct wire {
 
 /* The one lws context of the runtime, made when first needed. NULL: it cannot be made. */
 struct lws_context *wire_context(struct rt *rt);
-/* Fill what every vhost of ours has in common. */
-void wire_vhost_info(struct lws_context_creation_info *info);
+/* Fill what every vhost of ours has in common. Without `tls` no certificate store is loaded, which takes
+ * longer than everything else a small bot does at its start. */
+void wire_vhost_info(struct lws_context_creation_info *info, bool tls);
 
 void wire_init(struct wire *wire, struct rt *rt, bool client, const struct wire_ops *ops,
                const struct wire_limits *limits);
