@@ -1,0 +1,345 @@
+-- JSON text to Lua values and back, the same on lua-cjson 2.1.0 (Debian) and its
+-- successors 2.1.0.x (LuaRocks), which differ in numbers and empty arrays.
+-- lua-cjson does the work; this file corrects what it gets and what it hands over.
+--
+-- Decoding: whole numbers up to 2^53 are Lua integers (`1.0` too), all others floats.
+-- A null in an object leaves its key out. A null in an array is removed and the rest
+-- moves up, so that a decoded array never has holes. An empty array is marked and goes
+-- out as `[]` again.
+--
+-- Encoding: a table with the keys 1..n is an array, one whose keys are strings an
+-- object, anything else an error. An empty table is `{}` unless json.array() marked it.
+-- lua-cjson writes what it writes exactly (see `plain`), which is almost every request;
+-- the rest is written here, slower.
+-- SPDX-License-Identifier: MIT
+
+local cjson = require "cjson"
+local Error = require "trueconf.error"
+
+local find, format, gsub, sub, byte = string.find, string.format, string.gsub, string.sub, string.byte
+local concat = table.concat
+local next, type, getmetatable, setmetatable = next, type, getmetatable, setmetatable
+local error, pcall, tonumber, rawlen = error, pcall, tonumber, rawlen
+local math_type, max_integer, min_integer, utf8_len = math.type, math.maxinteger, math.mininteger, utf8.len
+
+local MAX_DEPTH = 100                   -- far above what the protocol nests
+local MAX_SIZE = 16 * 1024 * 1024       -- bytes of JSON text, as many as a frame may have
+local EXACT = 2 ^ 53                    -- whole numbers up to here have one spelling
+local PLAIN = 10 ^ 14                   -- below it lua-cjson's %.14g prints whole numbers in full
+
+local EMPTY_ARRAY = "%[[ \t\r\n]*%]"
+local NUMBER = "[-+.%deE]+"
+
+local null = cjson.null
+local array_mark = { __name = "trueconf.json.array" }
+
+-- lua-cjson -------------------------------------------------------------------------------
+
+local raw_decode, raw_encode
+local decimal_point                     -- of the locale this instance was made in
+
+local function current_decimal_point()
+  return sub(format("%.1f", 0.5), 2, -2)
+end
+
+-- An instance of our own: the settings of the shared one belong to everybody.
+local function open_instance()
+  local instance = cjson.new()
+  instance.decode_max_depth(MAX_DEPTH)
+  instance.encode_max_depth(MAX_DEPTH)
+  instance.decode_invalid_numbers(false)
+  instance.encode_invalid_numbers(false)
+  if instance.encode_empty_table_as_object then instance.encode_empty_table_as_object(true) end
+  if instance.decode_array_with_array_mt then instance.decode_array_with_array_mt(false) end
+  raw_decode, raw_encode = instance.decode, instance.encode
+  decimal_point = current_decimal_point()
+end
+
+open_instance()
+
+-- lua-cjson looks at the locale once; after a later change it fails at the first
+-- decimal point of a text.
+local function raw_decode_any_locale(text)
+  local ok, value = pcall(raw_decode, text)
+  if not ok and current_decimal_point() ~= decimal_point then
+    open_instance()
+    ok, value = pcall(raw_decode, text)
+  end
+  return ok, value
+end
+
+-- Decoding --------------------------------------------------------------------------------
+
+local function remove_nulls(array)
+  local kept = 0
+  for i = 1, #array do
+    local value = array[i]
+    array[i] = nil
+    if value ~= null then
+      kept = kept + 1
+      array[kept] = value
+    end
+  end
+  if kept == 0 then setmetatable(array, array_mark) end
+end
+
+-- Make a decoded table, in place, what the head of this file promises; decode_max_depth
+-- bounds the recursion. True if lua-cjson has cut off a number: newer versions answer
+-- the nearest integer for one that is past the range of integers.
+local function tidy(decoded)
+  local holes, cut = false, false
+  for key, value in next, decoded do
+    local kind = type(value)
+    if kind == "number" then
+      if value % 1 == 0 then
+        if value <= EXACT and value >= -EXACT then
+          decoded[key] = value | 0
+        else
+          cut = cut or math_type(value) == "integer" and (value == max_integer or value == min_integer)
+          decoded[key] = value + 0.0
+        end
+      end
+    elseif kind == "table" then
+      if tidy(value) then cut = true end
+    elseif value == null then
+      if type(key) == "string" then decoded[key] = nil else holes = true end
+    end
+  end
+  if holes then remove_nulls(decoded) end
+  return cut
+end
+
+-- The position of the quote that ends the string opened at `from`, or the text's end.
+local function string_end(text, from)
+  local at = from
+  while true do
+    at = find(text, '["\\]', at + 1)
+    if not at then return #text end
+    if byte(text, at) == 34 then return at end
+    at = at + 1
+  end
+end
+
+-- Apply gsub(piece, pattern, replacement) to everything outside of strings.
+local function rewrite(text, pattern, replacement)
+  local out, at = {}, 1
+  while true do
+    local quote = find(text, '"', at, true)
+    local piece = gsub(sub(text, at, (quote or 0) - 1), pattern, replacement)
+    out[#out + 1] = piece
+    if not quote then return concat(out) end
+    at = string_end(text, quote) + 1
+    out[#out + 1] = sub(text, quote, at - 1)
+  end
+end
+
+local function as_float(number)
+  if #number >= 19 and find(number, "^-?%d+$") then return number .. ".0" end
+end
+
+local function decode_text(text)
+  local ok, value = raw_decode_any_locale(text)
+  if not ok then return nil, Error.new("PROTOCOL", "not JSON: " .. value) end
+  local holder = type(value) == "table" and value or { value = value }
+  if tidy(holder) then return decode_text(rewrite(text, NUMBER, as_float)) end
+  if holder == value then return value end
+  return holder.value
+end
+
+---Read one JSON value. The text `null` gives nil, and no error.
+---@param text string
+---@param max_size? integer bytes; default 16 MiB
+---@return any value
+---@return trueconf.Error? err PROTOCOL: not JSON, not UTF-8, nested too deep; LIMIT: too large
+local function decode(text, max_size)
+  if type(text) ~= "string" then error("JSON text must be a string, got a " .. type(text), 2) end
+  if #text > (max_size or MAX_SIZE) then
+    return nil, Error.new("LIMIT", format("JSON text of %d bytes, at most %d are read", #text, max_size or MAX_SIZE))
+  end
+  local valid, bad = utf8_len(text)
+  if not valid then return nil, Error.new("PROTOCOL", format("JSON text is not UTF-8 at byte %d", bad)) end
+  local bracket = find(text, "[", 1, true)
+  if bracket and find(text, EMPTY_ARRAY, bracket) then
+    text = rewrite(text, EMPTY_ARRAY, "[null]")   -- so that remove_nulls marks it
+  end
+  return decode_text(text)
+end
+
+-- Encoding --------------------------------------------------------------------------------
+
+local plain
+
+local function plain_array(array, length, depth)
+  local keys = 0
+  for _ in next, array do keys = keys + 1 end
+  if keys ~= length then return false end
+  for i = 1, length do
+    if not plain(array[i], depth) then return false end
+  end
+  return true
+end
+
+-- Whether lua-cjson writes the value exactly and as an object or array as we promise.
+-- It prints 14 digits of a number, with the decimal point of the locale.
+function plain(value, depth)
+  local kind = type(value)
+  if kind == "string" then return true end
+  if kind == "number" then return value % 1 == 0 and value < PLAIN and value > -PLAIN end
+  if kind ~= "table" then return kind == "boolean" or value == null end
+  local mark = getmetatable(value)
+  if depth > MAX_DEPTH or mark and mark ~= array_mark then return false end
+  local length = #value
+  if length > 0 then return plain_array(value, length, depth + 1) end
+  if mark then return false end
+  for key, item in next, value do
+    if type(key) ~= "string" then return false end
+    if type(item) ~= "string" and not plain(item, depth + 1) then return false end
+  end
+  return true
+end
+
+-- What `write` could not write: caught in `encode`.
+---@param path (string|integer)[] keys from the root to the value
+local function refuse(path, reason)
+  for i, key in ipairs(path) do
+    path[i] = math_type(key) == "integer" and format("[%d]", key) or (i > 1 and "." or "") .. tostring(key)
+  end
+  error({ place = #path > 0 and "'" .. concat(path) .. "'" or "the value", reason = reason }, 0)
+end
+
+local function write_number(number, path)
+  if number ~= number or number == math.huge or number == -math.huge then
+    refuse(path, format("%s is not a JSON number", number))
+  end
+  if math_type(number) == "integer" then return format("%d", number) end
+  local text
+  for digits = 14, 17 do
+    text = format("%." .. digits .. "g", number)
+    if tonumber(text) == number then break end
+  end
+  if number % 1 == 0 and number < EXACT and number > -EXACT then text = format("%.0f", number) end
+  return (gsub(text, "[^-+%de]+", "."))   -- whatever the locale's decimal point is
+end
+
+local function write_string(text, path)
+  local valid, bad = utf8_len(text)
+  if not valid then refuse(path, format("not UTF-8 at byte %d", bad)) end
+  return raw_encode(text)
+end
+
+local write
+
+local function write_array(out, array, length, path)
+  for key in next, array do
+    if math_type(key) ~= "integer" or key < 1 or key > length then
+      refuse(path, format("an array with the key %s", tostring(key)))
+    end
+  end
+  out[#out + 1] = "["
+  for i = 1, length do
+    if i > 1 then out[#out + 1] = "," end
+    path[#path + 1] = i
+    if array[i] == nil then refuse(path, "an array with a hole") end
+    write(out, array[i], path)
+    path[#path] = nil
+  end
+  out[#out + 1] = "]"
+end
+
+local function write_object(out, object, path)
+  local separator = "{"
+  for key, value in next, object do
+    path[#path + 1] = key
+    if type(key) ~= "string" then refuse(path, format("a key must be a string, got a %s", type(key))) end
+    out[#out + 1] = separator
+    out[#out + 1] = write_string(key, path)
+    out[#out + 1] = ":"
+    write(out, value, path)
+    path[#path] = nil
+    separator = ","
+  end
+  out[#out + 1] = separator == "{" and "{}" or "}"
+end
+
+local function write_table(out, value, path)
+  if #path >= MAX_DEPTH then refuse({}, format("nested deeper than %d, or a circle", MAX_DEPTH)) end
+  local length = rawlen(value)
+  if length > 0 or getmetatable(value) == array_mark then return write_array(out, value, length, path) end
+  write_object(out, value, path)
+end
+
+function write(out, value, path)
+  local kind = type(value)
+  if kind == "table" then return write_table(out, value, path) end
+  if kind == "string" then out[#out + 1] = write_string(value, path)
+  elseif kind == "number" then out[#out + 1] = write_number(value, path)
+  elseif kind == "boolean" then out[#out + 1] = tostring(value)
+  elseif value == null then out[#out + 1] = "null"
+  else refuse(path, format("a %s has no form in JSON", kind)) end
+end
+
+local function write_text(value)
+  local out = {}
+  local ok, failure = pcall(write, out, value, {})
+  if ok then return concat(out) end
+  if type(failure) ~= "table" then error(failure, 0) end
+  local message = format("cannot encode %s: %s", failure.place, failure.reason)
+  return nil, Error.new("PROTOCOL", message, { outcome = "not_sent" })
+end
+
+---Write a value as JSON text.
+---@param value any
+---@return string? text
+---@return trueconf.Error? err PROTOCOL: what has no form in JSON, named by its place; LIMIT: too large
+local function encode(value)
+  local text, err
+  if plain(value, 1) then text = raw_encode(value) end
+  if not text or not utf8_len(text) then
+    text, err = write_text(value)
+    if not text then return nil, err end
+  end
+  if #text > MAX_SIZE then
+    return nil, Error.new("LIMIT", format("JSON text of %d bytes, at most %d are sent", #text, MAX_SIZE))
+  end
+  return text
+end
+
+-- Marks -----------------------------------------------------------------------------------
+
+---Mark a table as an array, so that it goes out as `[]` while it is empty.
+---@generic T: table
+---@param table? T
+---@return T
+local function array(table)
+  table = table or {}
+  if next(table) ~= nil and table[1] == nil then error("an array must have the keys 1..n", 2) end
+  return setmetatable(table, array_mark)
+end
+
+---Take the mark of json.array() off, so that the table goes out as `{}` while it is empty.
+---@generic T: table
+---@param table? T
+---@return T
+local function object(table)
+  if table and getmetatable(table) == array_mark then return setmetatable(table, nil) end
+  return table or {}
+end
+
+---Whether a table goes out as an array.
+---@param value any
+---@return boolean
+local function is_array(value)
+  return type(value) == "table" and (value[1] ~= nil or getmetatable(value) == array_mark)
+end
+
+---@class trueconf.json
+return {
+  decode = decode,
+  encode = encode,
+  array = array,
+  object = object,
+  is_array = is_array,
+  null = null,                          -- goes out as `null`; never comes in
+  MAX_DEPTH = MAX_DEPTH,
+  MAX_SIZE = MAX_SIZE,
+}
