@@ -1,0 +1,18 @@
+-- SPDX-License-Identifier: MIT
+-- The codes that a Bridge puts into `errorCode` of a response (protocol: error codes).
+
+return {
+  DUPLICATE_ID = 2,
+  ROUTE_NOT_FOUND = 104,
+  NOT_AUTHORIZED = 200,
+  INVALID_CREDENTIALS = 201,
+  USER_DISABLED = 202,
+  CREDENTIALS_EXPIRED = 203,
+  UNSUPPORTED_CREDENTIALS = 204,
+  INTERNAL_ERROR = 300,
+  ACCESS_DENIED = 302,
+  CHAT_NOT_FOUND = 304,
+  USER_IS_NOT_CHAT_PARTICIPANT = 305,
+  MESSAGE_NOT_FOUND = 306,
+  WRONG_PAYLOAD = 399,
+}

@@ -1,0 +1,65 @@
+-- SPDX-License-Identifier: MIT
+-- The unread messages of one account: an ordered set. Adding, removing and asking cost the
+-- same however long it is, because every message in it is an element of a doubly linked list.
+
+local Unread = {}
+Unread.__index = Unread
+
+---@class trueconf.bridge.Unread
+---@field count integer
+---@field private limit integer
+---@field private elements table<string, table> by message id
+---@field private oldest table?
+---@field private newest table?
+
+---@param limit integer above it the oldest message is forgotten
+---@return trueconf.bridge.Unread
+local function new(limit)
+  return setmetatable({ count = 0, limit = limit, elements = {} }, Unread)
+end
+
+---Add a message at the end; a message that is in already stays where it is.
+---@param message trueconf.bridge.Message
+function Unread:add(message)
+  if self.elements[message.id] then return end
+  local element = { message = message, older = self.newest }
+  if self.newest then self.newest.newer = element else self.oldest = element end
+  self.newest = element
+  self.elements[message.id] = element
+  self.count = self.count + 1
+  if self.count > self.limit then self:remove(self.oldest.message.id) end
+end
+
+---@param message_id string
+---@return boolean removed false if it was not in the set
+function Unread:remove(message_id)
+  local element = self.elements[message_id]
+  if not element then return false end
+  local older, newer = element.older, element.newer
+  if older then older.newer = newer else self.oldest = newer end
+  if newer then newer.older = older else self.newest = older end
+  self.elements[message_id] = nil
+  self.count = self.count - 1
+  return true
+end
+
+---@param message_id string
+---@return boolean
+function Unread:has(message_id)
+  return self.elements[message_id] ~= nil
+end
+
+---The newest messages, in ascending order.
+---@param limit? integer at most so many; nil: all
+---@return trueconf.bridge.Message[]
+function Unread:list(limit)
+  local wanted = math.min(limit or self.count, self.count)
+  local list, element = {}, self.newest
+  for index = wanted, 1, -1 do
+    list[index] = element.message
+    element = element.older
+  end
+  return list
+end
+
+return { new = new }

@@ -1,0 +1,61 @@
+-- SPDX-License-Identifier: MIT
+
+local unread = require "trueconf.bridge.unread"
+
+local function ids(list)
+  local found = {}
+  for index, message in ipairs(list) do found[index] = message.id end
+  return table.concat(found, " ")
+end
+
+local function filled(limit, ...)
+  local set = unread.new(limit)
+  for _, id in ipairs { ... } do set:add { id = id } end
+  return set
+end
+
+describe("the unread messages of an account", function()
+  it("are listed in the order they came", function()
+    assert.equal("a b c", ids(filled(10, "a", "b", "c"):list()))
+  end)
+
+  it("lose the first, a middle and the last one", function()
+    for id, left in pairs { a = "b c", b = "a c", c = "a b" } do
+      local set = filled(10, "a", "b", "c")
+      assert.is_true(set:remove(id))
+      assert.is_false(set:has(id))
+      assert.equal(left, ids(set:list()))
+      assert.equal(2, set.count)
+    end
+  end)
+
+  it("can be emptied and filled again", function()
+    local set = filled(10, "a")
+    set:remove "a"
+    assert.equal("", ids(set:list()))
+    set:add { id = "b" }
+    assert.equal("b", ids(set:list()))
+  end)
+
+  it("know what was never in", function()
+    assert.is_false(filled(10, "a"):remove "b")
+    assert.is_false(filled(10, "a"):has "b")
+  end)
+
+  it("hold a message once", function()
+    local set = filled(10, "a", "b", "a")
+    assert.equal("a b", ids(set:list()))
+    assert.equal(2, set.count)
+  end)
+
+  it("give the newest ones, oldest of them first", function()
+    assert.equal("b c", ids(filled(10, "a", "b", "c"):list(2)))
+    assert.equal("", ids(filled(10, "a"):list(0)))
+  end)
+
+  it("forget the oldest above the limit", function()
+    local set = filled(2, "a", "b", "c")
+    assert.equal("b c", ids(set:list()))
+    assert.equal(2, set.count)
+  end)
+end)
