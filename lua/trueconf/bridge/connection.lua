@@ -1,0 +1,192 @@
+-- SPDX-License-Identifier: MIT
+-- One WebSocket connection as a Bridge sees it: reads frames, answers requests, takes acks, and
+-- sends notifications under ids of its own (protocol: WebSocket message format). It knows no
+-- method; those are in methods.lua.
+
+local core = require "trueconf.core"
+local json = require "trueconf.json"
+local codes = require "trueconf.bridge.codes"
+local fields = require "trueconf.bridge.fields"
+local methods = require "trueconf.bridge.methods"
+
+local REQUEST, RESPONSE = 1, 2
+local MAX_ID = 0xFFFFFFFF
+local MAX_AUTH_FAILURES = 10
+-- Notifications whose ack is awaited; an ack that comes later than that many others is ignored.
+local MAX_UNACKED = 20000
+local CLOSE = { UNSUPPORTED_DATA = 1003, INVALID_TEXT = 1007, POLICY = 1008 }
+
+---@class trueconf.bridge.Connection: trueconf.bridge.Receiver
+---@field id string `connectionId` of the auth response
+---@field instance string part of `userId` behind the '/'
+---@field account trueconf.bridge.Account? who it belongs to, after `auth`
+---@field key string? of that account
+---@field transport trueconf.core.Connection
+---@field private bridge trueconf.bridge.Server
+---@field private next_id integer
+---@field private unacked table<integer, trueconf.bridge.Message|true>
+---@field private delayed table<integer, trueconf.core.Timer> answers held back, by request id
+---@field private auth_failures integer
+local Connection = {}
+Connection.__index = Connection
+
+local function hex(length)
+  return (core.random(length):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+end
+
+---@param bridge trueconf.bridge.Server
+---@param transport trueconf.core.Connection or anything with its send, close and drop
+---@return trueconf.bridge.Connection
+local function new(bridge, transport)
+  return setmetatable({
+    id = "c-" .. hex(6),
+    instance = hex(6),
+    bridge = bridge,
+    transport = transport,
+    next_id = 1,
+    unacked = {},
+    delayed = {},
+    auth_failures = 0,
+  }, Connection)
+end
+
+-- Requests of the client -----------------------------------------------------------------
+
+function Connection:respond(id, payload)
+  self.transport:send('{"type":2,"id":' .. id .. ',"payload":' .. json.encode(payload) .. "}")
+end
+
+function Connection:refuse(id, code, description)
+  self:respond(id, { errorCode = code, errorDescription = description })
+end
+
+-- Check and carry out a request; the same results as `perform` of a method.
+function Connection:perform(frame)
+  local name = frame.method
+  local method = methods[name]
+  if not self.account and not (method and method.before_auth) then return nil, codes.NOT_AUTHORIZED end
+  if type(name) ~= "string" then return nil, codes.WRONG_PAYLOAD, "method: missing or not a string" end
+  if not method then return nil, codes.ROUTE_NOT_FOUND, ("method: there is no '%s'"):format(name) end
+  local payload = frame.payload == nil and {} or frame.payload
+  if not fields.is_object(payload) then return nil, codes.WRONG_PAYLOAD, "payload: expected object" end
+  local complaint = fields.complaint(payload, method.fields)
+  if complaint then return nil, codes.WRONG_PAYLOAD, complaint end
+  return method.perform(self.bridge, self, payload)
+end
+
+-- An error in a method is the Bridge's own fault: it is reported and costs only this request.
+function Connection:perform_safely(frame)
+  local ok, result, extra, description = xpcall(self.perform, debug.traceback, self, frame)
+  if ok then return result, extra, description end
+  self.bridge:report(result)
+  return nil, codes.INTERNAL_ERROR
+end
+
+function Connection:count_auth_failure()
+  self.auth_failures = self.auth_failures + 1
+  if self.auth_failures >= MAX_AUTH_FAILURES then
+    self:close(CLOSE.POLICY, "too many failed authorizations")
+  end
+end
+
+function Connection:answer(frame)
+  local result, extra, description = self:perform_safely(frame)
+  if result then
+    self:respond(frame.id, result)
+    if extra then extra() end
+    return
+  end
+  local silent = extra == codes.WRONG_PAYLOAD and self.bridge.options.legacy_silence
+  if not silent then self:refuse(frame.id, extra, description) end
+  if frame.method == "auth" then self:count_auth_failure() end
+end
+
+-- With the fault `delay` a request stays in flight for a while.
+function Connection:answer_later(frame, seconds)
+  self.delayed[frame.id] = core.timer(seconds, function()
+    self.delayed[frame.id] = nil
+    self:answer(frame)
+  end)
+end
+
+function Connection:on_request(frame)
+  local faults = self.bridge.faults
+  if faults.silent then return end
+  if faults.drop_at == "auth" and frame.method == "auth" then return self:drop() end
+  if self.delayed[frame.id] then return self:refuse(frame.id, codes.DUPLICATE_ID) end
+  if faults.delay then return self:answer_later(frame, faults.delay) end
+  self:answer(frame)
+end
+
+-- Acks -----------------------------------------------------------------------------------
+
+function Connection:on_response(id)
+  local message = self.unacked[id]
+  self.unacked[id] = nil
+  if message and message ~= true then self.bridge.delivery:mark_read(self.key, message) end
+end
+
+-- Frames ---------------------------------------------------------------------------------
+
+-- Only a strict Bridge closes on odd input; otherwise it is passed over.
+function Connection:odd(code, reason)
+  if self.bridge.options.strict then self:close(code, reason) end
+end
+
+---Take a frame of the client (protocol: odd input).
+---@param data string
+---@param binary boolean
+function Connection:on_frame(data, binary)
+  if binary and self.bridge.options.strict then return self:odd(CLOSE.UNSUPPORTED_DATA, "binary frame") end
+  local frame = json.decode(data)
+  if not fields.is_object(frame) then return self:odd(CLOSE.INVALID_TEXT, "not a JSON object") end
+  local id = frame.id
+  if math.type(id) ~= "integer" or id < 0 or id > MAX_ID then return end
+  if frame.type == REQUEST then
+    self:on_request(frame)
+  elseif frame.type == RESPONSE then
+    self:on_response(id)
+  end
+end
+
+-- Notifications --------------------------------------------------------------------------
+
+---Send a notification; the ack of a message marks it as read.
+---@param news trueconf.bridge.Notification
+function Connection:notify(news)
+  if self.bridge.faults.silent then return end
+  local id = self.next_id
+  self.next_id = id < MAX_ID and id + 1 or 1
+  self.unacked[id] = news.message or true
+  self.unacked[id - MAX_UNACKED] = nil
+  self.transport:send(news.head .. id .. ',"payload":' .. news:payload(self.key) .. "}")
+end
+
+-- Life -----------------------------------------------------------------------------------
+
+---@param account trueconf.bridge.Account
+function Connection:authorize(account)
+  self.account, self.key = account, account.key
+end
+
+---@param code integer
+---@param reason string
+function Connection:close(code, reason)
+  self.transport:close(code, reason)
+end
+
+---Drop the TCP connection without a close frame.
+function Connection:drop()
+  self.transport:drop()
+end
+
+---Let go of everything; the transport is closed.
+function Connection:on_close()
+  for id, timer in pairs(self.delayed) do
+    self.delayed[id] = nil
+    timer:cancel()
+  end
+  if self.account then self.bridge.delivery:detach(self) end
+end
+
+return { new = new }
