@@ -1,0 +1,80 @@
+-- SPDX-License-Identifier: MIT
+-- The HTTP side of a Bridge: the token endpoint (protocol: password grant, token errors).
+
+local json = require "trueconf.json"
+local fields = require "trueconf.bridge.fields"
+
+local TOKEN_PATH = "/bridge/api/client/v1/oauth/token"
+
+local TOKEN_FIELDS = {
+  client_id = "string",
+  grant_type = "string",
+  username = "string",
+  password = "string",
+}
+
+local function respond(request, status, body, more)
+  local headers = { ["Content-Type"] = "application/json", ["Access-Control-Allow-Origin"] = "*" }
+  for name, value in pairs(more or {}) do headers[name] = value end
+  request:respond(status, headers, type(body) == "string" and body or json.encode(body))
+end
+
+local function refuse(request, status, name, description)
+  respond(request, status, { error = name, error_description = description })
+end
+
+-- What a web server in front answers when the Bridge behind it is in trouble.
+local function respond_as_proxy(request, status)
+  local body = ("<html><body><h1>%d</h1></body></html>"):format(status)
+  respond(request, status, body, { ["Content-Type"] = "text/html" })
+end
+
+-- Body of a token request, or nil, `error` and `error_description` of the answer.
+local function read_token_request(body)
+  local form = json.decode(body)
+  if not fields.is_object(form) then return nil, "invalid_request", "the body must be a JSON object" end
+  local complaint = fields.complaint(form, TOKEN_FIELDS)
+  if complaint then return nil, "invalid_request", complaint end
+  if form.client_id ~= "chat_bot" then return nil, "invalid_client", "client_id must be chat_bot" end
+  if form.grant_type ~= "password" then return nil, "unsupported_grant_type", "grant_type must be password" end
+  return form
+end
+
+local function grant(bridge, request, form)
+  local options = bridge.options
+  if not options.password_login then return respond(request, 403, { error = "auth_method_disabled" }) end
+  local account = bridge.accounts:authenticate(form.username, form.password)
+  if not account then
+    return refuse(request, options.bad_password_status, "invalid_grant", "Invalid username or password")
+  end
+  local token, expires_at = bridge.tokens:mint(account)
+  respond(request, options.token_status, {
+    access_token = token,
+    token_type = "JWT",
+    expires_in = options.expires_in,    -- servers print a year, whatever the token's lifetime is
+    expires_at = expires_at,
+  })
+end
+
+local function token(bridge, request)
+  local faults = bridge.faults
+  if faults.drop_at == "token" then return request:drop() end
+  if faults.token_silent then return end
+  if faults.token_status then return respond_as_proxy(request, faults.token_status) end
+  if request.method ~= "POST" then
+    return respond(request, 405, { error = "method_not_allowed" }, { Allow = "POST" })
+  end
+  local form, name, description = read_token_request(request.body)
+  if not form then return refuse(request, 400, name, description) end
+  grant(bridge, request, form)
+end
+
+---Answer an HTTP request.
+---@param bridge trueconf.bridge.Server
+---@param request trueconf.core.Request
+local function handle(bridge, request)
+  if request.path == TOKEN_PATH then return token(bridge, request) end
+  respond(request, 404, { error = "not_found" })
+end
+
+return { handle = handle, TOKEN_PATH = TOKEN_PATH }

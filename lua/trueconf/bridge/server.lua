@@ -1,0 +1,266 @@
+-- SPDX-License-Identifier: MIT
+-- A running Bridge: joins the listener of the C core to the rules in the files beside this one,
+-- and is what a test or a program holds in its hands.
+
+local core = require "trueconf.core"
+local accounts = require "trueconf.bridge.accounts"
+local chats = require "trueconf.bridge.chats"
+local connection = require "trueconf.bridge.connection"
+local delivery = require "trueconf.bridge.delivery"
+local http = require "trueconf.bridge.http"
+local people = require "trueconf.bridge.people"
+local settings = require "trueconf.bridge.settings"
+local store = require "trueconf.bridge.store"
+local tokens = require "trueconf.bridge.tokens"
+
+local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
+
+---@class trueconf.bridge.Server
+---@field options trueconf.bridge.Options
+---@field faults trueconf.bridge.Faults
+---@field store trueconf.bridge.Store
+---@field accounts trueconf.bridge.Accounts
+---@field tokens trueconf.bridge.Tokens
+---@field chats trueconf.bridge.Chats
+---@field delivery trueconf.bridge.Delivery
+---@field private listener trueconf.core.Listener?
+---@field private open table<trueconf.core.Connection, trueconf.bridge.Connection>
+---@field private people table<string, trueconf.bridge.Person>
+local Server = {}
+Server.__index = Server
+
+-- Start and stop -------------------------------------------------------------------------
+
+-- In a fixed order, so that a run with a seeded random source can be repeated.
+local function put_accounts(server, described)
+  local logins = {}
+  for login in pairs(described) do logins[#logins + 1] = login end
+  table.sort(logins)
+  for _, login in ipairs(logins) do server.accounts:put(login, described[login]) end
+end
+
+---A server with its accounts that does not listen yet.
+---@param options table as settings.read() gives them
+---@return trueconf.bridge.Server
+local function new(options)
+  local memory = options.state or store.new(options)
+  memory.server_name = options.server_name or memory.server_name or "localhost"
+  local server = setmetatable({ options = options, faults = {}, store = memory, open = {}, people = {} }, Server)
+  server.accounts = accounts.new(memory, memory.server_name)
+  server.tokens = tokens.new(memory, options.token_lifetime)
+  server.chats = chats.new(memory)
+  server.delivery = delivery.new(memory, server.chats, options)
+  put_accounts(server, options.accounts)
+  return server
+end
+
+local function listen_options(server)
+  local options = server.options
+  return {
+    host = options.host,
+    port = options.port,
+    tls = options.tls,
+    websocket_paths = SOCKET_PATHS,
+    subprotocol = "json.v1",
+    max_connections = options.max_connections,
+    max_frame = options.max_frame,
+    max_body = options.max_body,
+    max_unsent = options.max_unsent,
+    ping_interval = options.ping_interval,
+    max_missed_pongs = options.max_missed_pongs,
+    on_http = function(request) http.handle(server, request) end,
+    on_open = function(transport) server:on_open(transport) end,
+    on_frame = function(transport, data, binary) server:on_frame(transport, data, binary) end,
+    on_close = function(transport) server:on_close(transport) end,
+  }
+end
+
+---Begin to listen.
+---@return true? ok
+---@return trueconf.Error? err IO (address in use, no permission), TLS (bad certificate)
+function Server:listen()
+  local listener, err = core.listen(listen_options(self))
+  if not listener then return nil, err end
+  self.listener = listener
+  self.store.in_use = true
+  return true
+end
+
+---Stop listening, close all connections with 1001, settle every wait with CLOSED.
+---@async
+---@param abrupt? boolean drop the connections without a close frame
+function Server:stop(abrupt)
+  local listener = self.listener
+  if not listener then return end
+  self.listener = nil
+  for _, person in pairs(self.people) do person:close() end
+  listener:close(abrupt)
+  self.delivery:close()
+  self.store.in_use = false
+end
+
+---Everything the Bridge remembers, for `state` of the next one; it must be stopped by then.
+---@return trueconf.bridge.Store
+function Server:state()
+  return self.store
+end
+
+---@return integer
+function Server:port()
+  return assert(self.listener, "the Bridge was stopped"):port()
+end
+
+---@return string url of the server, without a path: "ws://127.0.0.1:4309"
+function Server:url()
+  local host = self.options.host
+  if host:find(":", 1, true) then host = "[" .. host .. "]" end
+  return ("%s://%s:%d"):format(self.options.tls and "wss" or "ws", host, self:port())
+end
+
+-- What the listener reports ----------------------------------------------------------------
+
+function Server:on_open(transport)
+  if self.faults.drop_at == "open" then return transport:drop() end
+  self.open[transport] = connection.new(self, transport)
+end
+
+function Server:on_frame(transport, data, binary)
+  local conn = self.open[transport]
+  if conn then conn:on_frame(data, binary) end
+end
+
+function Server:on_close(transport)
+  local conn = self.open[transport]
+  self.open[transport] = nil
+  if conn then conn:on_close() end
+end
+
+---A connection has got the answer to its `auth`.
+---@param conn trueconf.bridge.Connection
+---@param receive_unread boolean
+function Server:on_authorized(conn, receive_unread)
+  if self.faults.drop_at == "ready" then return conn:drop() end
+  self.delivery:attach(conn)
+  if receive_unread then self.delivery:redeliver(conn) end
+end
+
+---Report an error in the Bridge itself.
+---@param message string
+function Server:report(message)
+  if self.options.on_error then return self.options.on_error(message) end
+  io.stderr:write("trueconf bridge: ", message, "\n")
+end
+
+-- Accounts and tokens ----------------------------------------------------------------------
+
+local function account_of(server, login, level)
+  local account = type(login) == "string" and server.accounts:by_login(login)
+  if not account then error(("there is no account '%s'"):format(tostring(login)), level + 1) end
+  return account
+end
+
+---Create an account, or change the named fields of one that exists.
+---@param login string
+---@param spec? string|{ password: string?, display_name: string?, disabled: boolean? }
+function Server:add_account(login, spec)
+  local complaint = accounts.complaint(login, spec or {})
+  if complaint then error(complaint, 2) end
+  self.accounts:put(login, spec or {})
+end
+
+---Disable an account: no more tokens, `auth` answers 202. Open connections stay.
+---@param login string
+function Server:disable(login)
+  account_of(self, login, 2).disabled = true
+end
+
+---Make all tokens minted so far expired: `auth` answers 203.
+---@param login? string only those of this account
+function Server:expire_tokens(login)
+  self.tokens:expire(login and account_of(self, login, 2) or nil)
+end
+
+---A ready token.
+---@param login string
+---@param opts? { expires_in: number? } seconds from now; negative: expired already
+---@return string token
+---@return integer expires_at UNIX seconds
+function Server:mint_token(login, opts)
+  return self.tokens:mint(account_of(self, login, 2), opts and opts.expires_in)
+end
+
+-- People and what they said ------------------------------------------------------------------
+
+---The simulated person with this login; the account is created when it does not exist yet.
+---@param login string
+---@return trueconf.bridge.Person
+function Server:person(login)
+  local account = type(login) == "string" and self.accounts:by_login(login)
+  if not account then
+    local complaint = accounts.complaint(login, {})
+    if complaint then error(complaint, 2) end
+    account = self.accounts:put(login, {})
+  end
+  local person = self.people[account.key]
+  if not person then
+    person = people.new(self, account)
+    self.people[account.key] = person
+  end
+  return person
+end
+
+local function seen(server, records)
+  for index, record in ipairs(records) do records[index] = people.see(server, record) end
+  return records
+end
+
+---@param chat_id string
+---@return trueconf.bridge.SeenMessage[]? messages oldest first; nil: there is no such chat
+function Server:history(chat_id)
+  local chat = self.store:chat(chat_id)
+  return chat and seen(self, self.store:history(chat))
+end
+
+---@param login string
+---@return trueconf.bridge.SeenMessage[] messages oldest first
+function Server:unread(login)
+  return seen(self, self.store:unread_list(account_of(self, login, 2).key))
+end
+
+-- Connections and faults -----------------------------------------------------------------------
+
+-- The open connections, all or those of one account.
+local function connections_of(server, login)
+  local key = login and account_of(server, login, 3).key
+  local list = {}
+  for _, conn in pairs(server.open) do
+    if not key or conn.key == key then list[#list + 1] = conn end
+  end
+  return list
+end
+
+---@param login? string
+---@return integer count open connections, of this account if it is named
+function Server:connections(login)
+  return #connections_of(self, login)
+end
+
+---Drop the TCP connections without a close frame.
+---@param login? string only those of this account
+function Server:drop(login)
+  for _, conn in ipairs(connections_of(self, login)) do conn:drop() end
+end
+
+---Make something go wrong from now on; false ends a fault, no argument ends all.
+---@param faults? trueconf.bridge.Faults
+function Server:fault(faults)
+  if faults then
+    settings.check_faults(faults, 2)
+    for name, value in pairs(faults) do self.faults[name] = value or nil end
+  else
+    for name in pairs(self.faults) do self.faults[name] = nil end
+  end
+  self.listener:refuse_upgrades(self.faults.refuse_upgrades)
+end
+
+return { new = new }

@@ -1,0 +1,130 @@
+-- SPDX-License-Identifier: MIT
+-- What a Bridge can be told: options at its start, faults while it runs.
+
+local options = require "trueconf.options"
+local accounts = require "trueconf.bridge.accounts"
+
+local DAY = 86400
+local MEBIBYTE = 1024 * 1024
+
+---@class trueconf.bridge.Options
+---@field host? string default "127.0.0.1"
+---@field port? integer default 0: any free one
+---@field server_name? string what follows the '@' of a TrueConf ID; default "localhost"
+---@field accounts? table<string, string|{ password: string?, display_name: string?, disabled: boolean? }>
+---@field state? trueconf.bridge.Store what state() of a stopped Bridge gave
+---@field tls? { cert_file: string, key_file: string }
+---@field max_connections? integer default 128
+---@field max_frame? integer bytes; default 1 MiB
+---@field max_body? integer bytes; default 1 MiB
+---@field max_unsent? integer bytes; default 16 MiB
+---@field ping_interval? number seconds; 0: none; default 5
+---@field max_missed_pongs? integer default 3
+---@field token_lifetime? number seconds; default 30 days
+---@field expires_in? integer what the token response says; default 31536000, as servers do
+---@field token_status? 200|201 HTTP status of the token response; default 201
+---@field bad_password_status? 400|401 HTTP status of `invalid_grant`; default 400
+---@field password_login? boolean default true; false: 403 `auth_method_disabled`
+---@field echo? "all"|"others" whether the acting connection gets the notification of its own action; default "all"
+---@field strict? boolean close the connection on odd input; default false
+---@field legacy_silence? boolean no answer at all where error 399 is due, as servers before 5.5.6; default false
+---@field redelivery_limit? integer unread messages delivered after `auth`; default 1000
+---@field history_limit? integer messages kept of each chat; default 10000
+---@field unread_limit? integer unread messages kept of each account; default 10000
+---@field on_error? fun(message: string) told of an error in the Bridge itself; default: to stderr
+
+---What can be made to go wrong; nil: nothing of the kind.
+---@class trueconf.bridge.Faults
+---@field refuse_upgrades? integer HTTP status that answers every upgrade
+---@field token_status? integer HTTP status of the token endpoint, with a body of HTML
+---@field token_silent? boolean the token endpoint never answers
+---@field silent? boolean frames are taken and nothing is sent, neither answers nor notifications
+---@field auth_error? integer code that answers every `auth`
+---@field delay? number seconds before a request is carried out
+---@field drop_at? "token"|"open"|"auth"|"ready" drop the TCP connection: on a token request, when a socket
+---opens, on `auth`, after the answer to `auth`
+
+local FAULTS = {
+  refuse_upgrades = "number",
+  token_status = "number",
+  token_silent = "boolean",
+  silent = "boolean",
+  auth_error = "number",
+  delay = "number",
+  drop_at = "string",
+}
+
+
+local DROP_AT = { token = true, open = true, auth = true, ready = true }
+
+local SCHEMA = {
+  host = { type = "string", default = "127.0.0.1" },
+  port = { type = "integer", default = 0, min = 0, max = 65535 },
+  server_name = { type = "string" },
+  accounts = { type = "table", default = {} },
+  state = { type = "table" },
+  tls = { type = "table" },
+  max_connections = { type = "integer", default = 128, min = 1 },
+  max_frame = { type = "integer", default = MEBIBYTE, min = 1 },
+  max_body = { type = "integer", default = MEBIBYTE, min = 1 },
+  max_unsent = { type = "integer", default = 16 * MEBIBYTE, min = 1 },
+  ping_interval = { type = "number", default = 5, min = 0 },
+  max_missed_pongs = { type = "integer", default = 3, min = 1 },
+  token_lifetime = { type = "number", default = 30 * DAY },
+  expires_in = { type = "integer", default = 365 * DAY },
+  token_status = { type = "integer", default = 201, enum = { 200, 201 } },
+  bad_password_status = { type = "integer", default = 400, enum = { 400, 401 } },
+  password_login = { type = "boolean", default = true },
+  echo = { type = "string", default = "all", enum = { "all", "others" } },
+  strict = { type = "boolean", default = false },
+  legacy_silence = { type = "boolean", default = false },
+  redelivery_limit = { type = "integer", default = 1000, min = 0 },
+  history_limit = { type = "integer", default = 10000, min = 1 },
+  unread_limit = { type = "integer", default = 10000, min = 1 },
+  on_error = { type = "function" },
+}
+
+local function check_state(state, server_name, level)
+  if not state then return end
+  if state.in_use then error("state: the Bridge it belongs to is still running", level + 1) end
+  if server_name and server_name ~= state.server_name then
+    error(("state: it belongs to server '%s', not '%s'"):format(state.server_name, server_name), level + 1)
+  end
+end
+
+local TLS_SCHEMA = {
+  cert_file = { type = "string", required = true },
+  key_file = { type = "string", required = true },
+}
+
+---Check what a Bridge is started with and fill in the defaults.
+---@param given trueconf.bridge.Options
+---@param level integer of the caller to blame
+---@return table
+local function read(given, level)
+  local read_options = options.check(SCHEMA, given, level + 1, "bridge.start")
+  if read_options.tls then options.check(TLS_SCHEMA, read_options.tls, level + 1, "bridge.start: tls") end
+  for login, spec in pairs(read_options.accounts) do
+    local complaint = accounts.complaint(login, spec)
+    if complaint then error("accounts: " .. complaint, level + 1) end
+  end
+  check_state(read_options.state, read_options.server_name, level + 1)
+  return read_options
+end
+
+---Check faults; false ends one.
+---@param faults trueconf.bridge.Faults
+---@param level integer of the caller to blame
+local function check_faults(faults, level)
+  for name, value in pairs(faults) do
+    if not FAULTS[name] then error(("unknown fault '%s'"):format(tostring(name)), level + 1) end
+    if value ~= false and type(value) ~= FAULTS[name] then
+      error(("fault '%s' must be a %s, got %s"):format(name, FAULTS[name], type(value)), level + 1)
+    end
+    if name == "drop_at" and value and not DROP_AT[value] then
+      error(("fault 'drop_at' must be one of token, open, auth, ready, got '%s'"):format(value), level + 1)
+    end
+  end
+end
+
+return { read = read, check_faults = check_faults }
