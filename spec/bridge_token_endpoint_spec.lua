@@ -1,0 +1,159 @@
+-- SPDX-License-Identifier: MIT
+-- The rows of "Token errors" in the protocol notes, asked without a socket.
+
+local core = require "trueconf.core"
+local json = require "trueconf.json"
+local http = require "trueconf.bridge.http"
+local support = require "spec.support.bridge"
+
+describe("the token endpoint", function()
+  local server
+
+  before_each(function() server = support.server() end)
+  after_each(function() core.virtual_time(false) end)
+
+  -- What trueconf.core.Request offers.
+  local function ask(body, more)
+    local request = { method = "POST", path = http.TOKEN_PATH, query = {}, headers = {}, body = body }
+    for name, value in pairs(more or {}) do request[name] = value end
+    local answer = {}
+    function request:respond(status, headers, text)
+      assert(not answer.status, "answered twice")
+      answer.status, answer.headers, answer.text = status, headers, text
+      answer.body = json.decode(text)
+    end
+    function request:drop() answer.dropped = true end
+    http.handle(server, request)
+    return answer
+  end
+
+  local function form(more)
+    local fields = { client_id = "chat_bot", grant_type = "password", username = "herald", password = "4711" }
+    for name, value in pairs(more or {}) do fields[name] = value end
+    return fields
+  end
+
+  local function token(more)
+    return ask(json.encode(form(more)))
+  end
+
+  local function assert_error(answer, status, name, description)
+    assert.equal(status, answer.status)
+    assert.equal(name, answer.body.error)
+    if description then assert.matches(description, answer.body.error_description) end
+    assert.equal("*", answer.headers["Access-Control-Allow-Origin"])
+    assert.equal("application/json", answer.headers["Content-Type"])
+  end
+
+  it("gives a token for login and password", function()
+    core.virtual_time(true, 1788000000000, 1)
+    local answer = token()
+    assert.equal(201, answer.status)
+    assert.equal("*", answer.headers["Access-Control-Allow-Origin"])
+    assert.equal("application/json", answer.headers["Content-Type"])
+    local access_token = answer.body.access_token
+    answer.body.access_token = nil
+    assert.same({ token_type = "JWT", expires_in = 31536000, expires_at = 1788000000 + 2592000 }, answer.body)
+    assert.equal("herald", server.tokens:verify(access_token, server.accounts).login)
+  end)
+
+  it("takes the login with the server's name, and in any case", function()
+    assert.equal(201, token({ username = "herald@chat.acme.test" }).status)
+    assert.equal(201, token({ username = "Herald" }).status)
+  end)
+
+  it("ignores client_secret and other fields", function()
+    assert.equal(201, token({ client_secret = "", scope = 1 }).status)
+  end)
+
+  it("answers 200 and another expires_in when told so", function()
+    server = support.server { token_status = 200, expires_in = 2592000 }
+    local answer = token()
+    assert.equal(200, answer.status)
+    assert.equal(2592000, answer.body.expires_in)
+  end)
+
+  it("answers invalid_grant to a wrong pair, a guest, a federated or disabled account, all alike", function()
+    server:disable "mira"
+    for _, more in ipairs {
+      { password = "4712" }, { password = "" }, { username = "nobody" }, { username = "" },
+      { username = "herald@other.test" }, { username = "guest/4711" }, { username = "mira", password = "x" },
+    } do
+      local answer = token(more)
+      assert_error(answer, 400, "invalid_grant")
+      assert.equal("Invalid username or password", answer.body.error_description)
+    end
+  end)
+
+  it("answers 401 instead when told so", function()
+    server = support.server { bad_password_status = 401 }
+    assert_error(token { password = "x" }, 401, "invalid_grant", "^Invalid username or password$")
+    assert_error(token { client_id = "x" }, 400, "invalid_client")
+  end)
+
+  it("answers invalid_request to a missing or wrongly typed field", function()
+    for _, name in ipairs { "client_id", "grant_type", "username", "password" } do
+      local fields = form()
+      fields[name] = nil
+      assert_error(ask(json.encode(fields)), 400, "invalid_request", "^" .. name .. ": missing$")
+      assert_error(token { [name] = json.null }, 400, "invalid_request", "^" .. name .. ": missing$")
+      assert_error(token { [name] = 4711 }, 400, "invalid_request", "^" .. name .. ": expected string, got a number$")
+    end
+  end)
+
+  it("answers invalid_request to what is no JSON object", function()
+    for _, body in ipairs { "", "{", "[]", '"x"', "client_id=chat_bot&grant_type=password" } do
+      assert_error(ask(body), 400, "invalid_request", "JSON object")
+    end
+  end)
+
+  it("answers invalid_client and unsupported_grant_type", function()
+    assert_error(token { client_id = "user" }, 400, "invalid_client", "chat_bot")
+    assert_error(token { grant_type = "client_credentials" }, 400, "unsupported_grant_type", "password")
+    assert_error(token { client_id = "user", grant_type = "x" }, 400, "invalid_client")
+  end)
+
+  it("answers 403 when login by password is disabled", function()
+    server = support.server { password_login = false }
+    local answer = token()
+    assert_error(answer, 403, "auth_method_disabled")
+  end)
+
+  it("never repeats the password", function()
+    for _, more in ipairs { {}, { password = "very secret" }, { password = "very secret", client_id = "x" } } do
+      local answer = token(more)
+      assert.is_nil(answer.text:find("very secret", 1, true))
+      assert.is_nil(answer.text:find("4711", 1, true))
+    end
+  end)
+
+  it("answers 405 to other HTTP methods, naming the right one", function()
+    for _, method in ipairs { "GET", "PUT", "DELETE", "OPTIONS" } do
+      local answer = ask("", { method = method })
+      assert.equal(405, answer.status)
+      assert.equal("POST", answer.headers.Allow)
+    end
+  end)
+
+  it("is at one path; others answer 404", function()
+    for _, path in ipairs { "/", http.TOKEN_PATH .. "/", "/bridge/api/client/v1/oauth", "/api/v4/server" } do
+      assert_error(ask(json.encode(form()), { path = path }), 404, "not_found")
+    end
+  end)
+
+  it("can be out of order: 404, 5xx with a body of HTML, no answer, a dropped connection", function()
+    for _, status in ipairs { 403, 404, 500, 503 } do
+      server.faults.token_status = status
+      local answer = token()
+      assert.equal(status, answer.status)
+      assert.equal("text/html", answer.headers["Content-Type"])
+      assert.is_nil(answer.body)
+    end
+    server.faults = { token_silent = true }
+    assert.same({}, token())
+    server.faults = { drop_at = "token" }
+    assert.same({ dropped = true }, token())
+    server.faults = {}
+    assert.equal(201, token().status)
+  end)
+end)

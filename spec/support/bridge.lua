@@ -1,0 +1,90 @@
+-- SPDX-License-Identifier: MIT
+-- A Bridge without sockets for specs of its rules: frames are handed to it as tables, and what
+-- it sends is collected.
+
+local json = require "trueconf.json"
+local server = require "trueconf.bridge.server"
+local settings = require "trueconf.bridge.settings"
+
+local support = {}
+
+local Client = {}
+Client.__index = Client
+
+---@param options? trueconf.bridge.Options
+---@return trueconf.bridge.Server server that does not listen
+function support.server(options)
+  options = options or {}
+  options.server_name = options.server_name or not options.state and "chat.acme.test" or nil
+  options.accounts = options.accounts or { herald = "4711", mira = "x" }
+  return server.new(settings.read(options, 2))
+end
+
+-- The three methods of trueconf.core.Connection a Bridge uses.
+function Client:send(frame)
+  self.sent[#self.sent + 1] = frame
+  return true
+end
+
+function Client:close(code)
+  self.closed = self.closed or code
+end
+
+function Client:drop()
+  self.dropped = true
+end
+
+---The frames sent since the last call, decoded.
+function Client:take()
+  local frames = {}
+  for index, text in ipairs(self.sent) do frames[index] = assert(json.decode(text)) end
+  self.sent = {}
+  return frames
+end
+
+---Hand over a frame as it is.
+function Client:raw(text, binary)
+  self.bridge:on_frame(self, text, binary or false)
+end
+
+---Send a request and take what comes at once: the response first, then notifications. What
+---was there before stays.
+function Client:request(method, payload)
+  self.last_id = self.last_id + 1
+  local before = self.sent
+  self.sent = {}
+  self:raw(json.encode { type = 1, id = self.last_id, method = method, payload = payload })
+  local frames = self:take()
+  self.sent = before
+  local response = table.remove(frames, 1)
+  assert(response and response.type == 2 and response.id == self.last_id, "the response must come first")
+  return response.payload, frames
+end
+
+function Client:ack(id)
+  self:raw(json.encode { type = 2, id = id })
+end
+
+---Close the connection as the listener reports it.
+function Client:gone()
+  self.bridge:on_close(self)
+end
+
+---A connection that has not been authorized.
+function support.connect(bridge)
+  local client = setmetatable({ bridge = bridge, sent = {}, last_id = 0 }, Client)
+  bridge:on_open(client)
+  return client
+end
+
+---An authorized connection, and what came after the response to `auth`.
+function support.login(bridge, login, payload)
+  local client = support.connect(bridge)
+  payload = payload or {}
+  payload.token, payload.tokenType = bridge:mint_token(login), "JWT"
+  local response, frames = client:request("auth", payload)
+  assert(response.userId, "auth was refused")
+  return client, frames, response
+end
+
+return support
