@@ -1,0 +1,104 @@
+-- The address of a server: checked, and turned into the addresses of its endpoints. Any
+-- of ws, wss, http and https may be given; what counts is whether it means TLS.
+-- Messages read "must ...", so that the caller can put the name of the option, the
+-- variable or the file's line before them; they never repeat a user or a password.
+-- SPDX-License-Identifier: MIT
+
+local url = {}
+
+local TLS_OF = { ws = false, http = false, wss = true, https = true }
+
+-- protocol: Endpoints; TLS and proxy
+local PLAIN_PORT, TLS_PORT = 4309, 443
+local SOCKET_PATH = "/websocket/chat_bot/"
+local TOKEN_PATH = "/bridge/api/client/v1/oauth/token"
+local FILES_PATH = "/bridge/api/client/v1/files"
+
+---@class trueconf.Url
+---@field tls boolean
+---@field host string lower case, an IPv6 address without its brackets
+---@field port integer
+---@field prefix string path before the server's own paths, "" or "/..." without a slash at its end
+---@field loopback boolean whether the host is this machine
+
+local function is_loopback(host)
+  return host == "localhost" or host == "::1" or host:find "^127%.%d+%.%d+%.%d+$" ~= nil
+end
+
+local function is_ipv6(text)
+  local _, colons = text:gsub(":", "")
+  return text:find "^[%x:.]+$" ~= nil and colons >= 2 and colons <= 7 and not text:find ":::"
+end
+
+local function parse_port(text, tls)
+  if text == "" then return tls and TLS_PORT or PLAIN_PORT end
+  local digits = text:match "^:(%d+)$"
+  local port = digits and #digits <= 5 and tonumber(digits)
+  if port and port >= 1 and port <= 65535 then return port end
+  return nil, "must have a port between 1 and 65535 after the host"
+end
+
+local function parse_host(authority)
+  if authority:sub(1, 1) == "[" then
+    local host, rest = authority:match "^%[([^%]]*)%](.*)$"
+    if host and is_ipv6(host) then return host:lower(), rest end
+    return nil, "must have an IPv6 address between '[' and ']'"
+  end
+  if is_ipv6(authority) then return nil, "must have the IPv6 address in brackets, as in ws://[::1]:4309" end
+  local host, rest = authority:match "^([^:]*)(.*)$"
+  if host == "" then return nil, "must name a host" end
+  if #host > 253 or not host:find "^[%w._-]+$" then
+    return nil, "must have a host of letters, digits, '.', '-' and '_'"
+  end
+  return host:lower(), rest
+end
+
+-- The whole address of an endpoint is a usual thing to paste.
+local function parse_prefix(path)
+  if path:find "[?#]" then return nil, "must end with the path, without '?' or '#'" end
+  if path:find "[^%w/._~%%!$&'()*+,;=:@-]" then
+    return nil, "must have a path of the characters that are allowed in addresses"
+  end
+  local prefix = path:gsub("/+$", "")
+  for _, known in ipairs { SOCKET_PATH:sub(1, -2), TOKEN_PATH, FILES_PATH } do
+    if prefix:sub(-#known) == known then return prefix:sub(1, -#known - 1) end
+  end
+  return prefix
+end
+
+---Check the address of a server. Fit to be the `check` of an option.
+---@param text string `ws|wss|http|https://host[:port][/prefix]`, an IPv6 address in brackets
+---@return trueconf.Url?
+---@return string? expected what it must be or have
+function url.parse(text)
+  local scheme, authority, path = text:match "^(%a[%w+.-]*)://([^/?#]*)(.*)$"
+  local tls = TLS_OF[scheme and scheme:lower()]
+  if tls == nil then return nil, "must begin with ws://, wss://, http:// or https://" end
+  if authority:find("@", 1, true) then
+    return nil, "must not hold a user or password; use the options for them"
+  end
+  local host, rest = parse_host(authority)
+  if not host then return nil, rest end
+  local port, bad_port = parse_port(rest, tls)
+  if not port then return nil, bad_port end
+  local prefix, bad_path = parse_prefix(path)
+  if not prefix then return nil, bad_path end
+  return { tls = tls, host = host, port = port, prefix = prefix, loopback = is_loopback(host) }
+end
+
+---The addresses of a server's endpoints (protocol: Endpoints).
+---@param parsed trueconf.Url
+---@return { socket: string, token: string, files: string }
+function url.endpoints(parsed)
+  local host = parsed.host:find(":", 1, true) and "[" .. parsed.host .. "]" or parsed.host
+  local port = parsed.tls and parsed.port == TLS_PORT and "" or ":" .. parsed.port
+  local secure = parsed.tls and "s" or ""
+  local rest = "://" .. host .. port .. parsed.prefix
+  return {
+    socket = "ws" .. secure .. rest .. SOCKET_PATH,
+    token = "http" .. secure .. rest .. TOKEN_PATH,
+    files = "http" .. secure .. rest .. FILES_PATH,
+  }
+end
+
+return url
