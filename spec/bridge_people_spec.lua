@@ -111,7 +111,8 @@ describe("a simulated person", function()
     local done = core.waiter()
     for _ = 1, 2 do
       core.spawn(function()
-        heard[#heard + 1] = mira:wait_message(5).text
+        local text = mira:wait_message(5).text
+        heard[#heard + 1] = text
         if #heard == 2 then done:wake(true) end
       end)
     end
