@@ -32,9 +32,12 @@ static int l_hmac_sha256(lua_State *L) {
 /* Encode 1 to 3 bytes as 2 to 4 characters. */
 static void encode_group(const unsigned char *bytes, size_t count, char *out) {
   uint32_t bits = (uint32_t)bytes[0] << 16;
-  if (count > 1) bits |= (uint32_t)bytes[1] << 8;
-  if (count > 2) bits |= bytes[2];
-  for (size_t i = 0; i <= count; i++) out[i] = alphabet[bits >> (18 - 6 * i) & 63];
+  if (count > 1)
+    bits |= (uint32_t)bytes[1] << 8;
+  if (count > 2)
+    bits |= bytes[2];
+  for (size_t i = 0; i <= count; i++)
+    out[i] = alphabet[bits >> (18 - 6 * i) & 63];
 }
 
 /* core.base64url_encode(data), without padding */
@@ -44,15 +47,19 @@ static int l_base64url_encode(lua_State *L) {
   size_t encoded = length / 3 * 4 + (length % 3 ? length % 3 + 1 : 0);
   luaL_Buffer buffer;
   char *out = luaL_buffinitsize(L, &buffer, encoded);
-  for (size_t at = 0; at < length; at += 3, out += 4) encode_group(data + at, length - at < 3 ? length - at : 3, out);
+  for (size_t at = 0; at < length; at += 3, out += 4)
+    encode_group(data + at, length - at < 3 ? length - at : 3, out);
   luaL_pushresultsize(&buffer, encoded);
   return 1;
 }
 
 static int digit_value(char digit) {
-  if (digit >= 'A' && digit <= 'Z') return digit - 'A';
-  if (digit >= 'a' && digit <= 'z') return digit - 'a' + 26;
-  if (digit >= '0' && digit <= '9') return digit - '0' + 52;
+  if (digit >= 'A' && digit <= 'Z')
+    return digit - 'A';
+  if (digit >= 'a' && digit <= 'z')
+    return digit - 'a' + 26;
+  if (digit >= '0' && digit <= '9')
+    return digit - '0' + 52;
   return digit == '-' ? 62 : digit == '_' ? 63 : -1;
 }
 
@@ -64,10 +71,12 @@ bool base64url_decode(const char *text, size_t length, unsigned char *out, size_
   size_t written = 0;
   for (size_t i = 0; i < length; i++) {
     int value = digit_value(text[i]);
-    if (value < 0) return false;
+    if (value < 0)
+      return false;
     bits = bits << 6 | (uint32_t)value;
     have += 6;
-    if (have < 8) continue;
+    if (have < 8)
+      continue;
     have -= 8;
     out[written++] = (unsigned char)(bits >> have);
     bits &= (1u << have) - 1;

@@ -90,13 +90,15 @@ static const struct server_error {
 enum { SERVER_ERRORS = sizeof server_errors / sizeof server_errors[0] };
 
 static const char *const class_names[] = {
-    [CLASS_RETRY] = "retry", [CLASS_AUTH] = "auth", [CLASS_FATAL] = "fatal",
+    [CLASS_RETRY] = "retry",     [CLASS_AUTH] = "auth", [CLASS_FATAL] = "fatal",
     [CLASS_REQUEST] = "request", [CLASS_DONE] = "done",
 };
 
 static const char *const outcome_names[] = {
-    [OUTCOME_NONE] = NULL, [OUTCOME_NOT_SENT] = "not_sent",
-    [OUTCOME_UNKNOWN] = "unknown", [OUTCOME_REJECTED] = "rejected",
+    [OUTCOME_NONE] = NULL,
+    [OUTCOME_NOT_SENT] = "not_sent",
+    [OUTCOME_UNKNOWN] = "unknown",
+    [OUTCOME_REJECTED] = "rejected",
 };
 
 /* ---- names and classes -------------------------------------------------------------------- */
@@ -107,7 +109,8 @@ const char *err_name(enum err err) {
 
 static const struct server_error *find_code(int code) {
   for (int i = 0; i < SERVER_ERRORS; i++)
-    if (server_errors[i].code == code) return &server_errors[i];
+    if (server_errors[i].code == code)
+      return &server_errors[i];
   return NULL;
 }
 
@@ -128,7 +131,8 @@ enum err_class server_error_class(int code) {
 
 /* Whether the same thing may succeed later. A status tells more than the name HTTP does. */
 static bool local_retryable(enum err err, int code) {
-  if (err == ERR_HTTP) return code >= 500 || code == 404 || code == 408 || code == 429;
+  if (err == ERR_HTTP)
+    return code >= 500 || code == 404 || code == 408 || code == 429;
   return local_errors[err].class == CLASS_RETRY;
 }
 
@@ -139,17 +143,22 @@ static void trim_utf8(char *text) {
   size_t length = strlen(text), lead = length;
   unsigned char first;
   size_t needed;
-  while (lead > 0 && length - lead < 3 && ((unsigned char)text[lead - 1] & 0xC0) == 0x80) lead--;
-  if (lead == 0) return;
+  while (lead > 0 && length - lead < 3 && ((unsigned char)text[lead - 1] & 0xC0) == 0x80)
+    lead--;
+  if (lead == 0)
+    return;
   first = (unsigned char)text[lead - 1];
   needed = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
-  if (needed > length - lead + 1) text[lead - 1] = '\0';
+  if (needed > length - lead + 1)
+    text[lead - 1] = '\0';
 }
 
 static void format_message(char *out, size_t size, const char *format, va_list args) {
   int length = vsnprintf(out, size, format, args);
-  if (length < 0) out[0] = '\0';
-  if (length >= (int)size) trim_utf8(out);
+  if (length < 0)
+    out[0] = '\0';
+  if (length >= (int)size)
+    trim_utf8(out);
 }
 
 void reason_set(struct reason *reason, enum err err, int code, const char *format, ...) {
@@ -226,19 +235,22 @@ int fail_reason(lua_State *L, const struct reason *reason) {
 
 static const struct server_error *find_server_name(const char *name) {
   for (int i = 0; i < SERVER_ERRORS; i++)
-    if (strcmp(server_errors[i].name, name) == 0) return &server_errors[i];
+    if (strcmp(server_errors[i].name, name) == 0)
+      return &server_errors[i];
   return NULL;
 }
 
 static enum err find_local_name(const char *name) {
   for (int i = ERR_NONE + 1; i < ERR_COUNT; i++)
-    if (strcmp(local_errors[i].name, name) == 0) return (enum err)i;
+    if (strcmp(local_errors[i].name, name) == 0)
+      return (enum err)i;
   return ERR_NONE;
 }
 
 static bool is_outcome(const char *text) {
   for (int i = OUTCOME_NOT_SENT; i <= OUTCOME_REJECTED; i++)
-    if (strcmp(outcome_names[i], text) == 0) return true;
+    if (strcmp(outcome_names[i], text) == 0)
+      return true;
   return false;
 }
 
@@ -252,11 +264,14 @@ static void check_extra(lua_State *L) {
   if (!field) {
     luaL_error(L, "error field names must be strings, got %s", luaL_typename(L, -2));
   } else if (strcmp(field, "code") == 0) {
-    if (!lua_isinteger(L, -1)) bad_extra(L, field, "integer");
+    if (!lua_isinteger(L, -1))
+      bad_extra(L, field, "integer");
   } else if (strcmp(field, "method") == 0 || strcmp(field, "op") == 0) {
-    if (lua_type(L, -1) != LUA_TSTRING) bad_extra(L, field, "string");
+    if (lua_type(L, -1) != LUA_TSTRING)
+      bad_extra(L, field, "string");
   } else if (strcmp(field, "outcome") == 0) {
-    if (lua_type(L, -1) != LUA_TSTRING) bad_extra(L, field, "string");
+    if (lua_type(L, -1) != LUA_TSTRING)
+      bad_extra(L, field, "string");
     if (!is_outcome(lua_tostring(L, -1)))
       luaL_error(L, "error field 'outcome': 'not_sent', 'unknown' or 'rejected' expected, got '%s'",
                  lua_tostring(L, -1));
@@ -291,7 +306,8 @@ static int l_error(lua_State *L) {
   const char *name = luaL_checkstring(L, 1), *message = luaL_checkstring(L, 2);
   const struct server_error *server = find_server_name(name);
   enum err err = find_local_name(name);
-  if (!lua_isnoneornil(L, 3)) luaL_checktype(L, 3, LUA_TTABLE);
+  if (!lua_isnoneornil(L, 3))
+    luaL_checktype(L, 3, LUA_TTABLE);
   lua_settop(L, 3);
   if (server)
     push_object(L, name, server->code, server->class == CLASS_RETRY, message);
@@ -299,7 +315,8 @@ static int l_error(lua_State *L) {
     push_error(L, err, extra_code(L, 3), message);
   else
     return luaL_error(L, "unknown error name '%s'", name);
-  if (lua_istable(L, 3)) copy_extra(L, 3);
+  if (lua_istable(L, 3))
+    copy_extra(L, 3);
   return 1;
 }
 
