@@ -1,0 +1,170 @@
+-- Where a bot's settings come from: the argument first, then the environment, then a
+-- config file, then the local Bridge as the address. The file has lines `key = value`;
+-- a value may be quoted with " or ', and # begins a comment at the start of a line or
+-- after a space. Every value is text: a password of digits stays as it is.
+-- Messages name the file and the line, never the value.
+-- SPDX-License-Identifier: MIT
+
+local Error = require "trueconf.error"
+local options = require "trueconf.options"
+local url = require "trueconf.url"
+
+local LOCAL_BRIDGE = "ws://localhost:4309"
+local MAX_FILE_SIZE = 65536
+local NO_SUCH_FILE = 2                  -- ENOENT
+
+local VARIABLES = {
+  url = "TRUECONF_URL",
+  username = "TRUECONF_USERNAME",
+  password = "TRUECONF_PASSWORD",
+  token = "TRUECONF_TOKEN",
+  ca_file = "TRUECONF_CA_FILE",
+}
+
+-- Two ways to prove who one is: the one that is found first rules out the other.
+local RIVAL = { token = "password", password = "token" }
+
+---@class trueconf.Settings
+---@field url string
+---@field username? string
+---@field password? string
+---@field token? any as it was given
+---@field ca_file? string
+
+local function failed(message, ...)
+  return nil, Error.new("IO", message:format(...))
+end
+
+-- The config file -------------------------------------------------------------------------
+
+local function unquote(text)
+  local quote = text:match "^[\"']"
+  if not quote then return (text:gsub("%s+#.*$", ""):gsub("^#.*$", "")) end
+  local value, rest = text:match(("^%s([^%s]*)%s(.*)$"):format(quote, quote, quote))
+  if value and (rest:find "^%s*$" or rest:find "^%s+#") then return value end
+end
+
+-- The key and value of a line, or nil and what is wrong with it.
+local function parse_line(line)
+  local key, text = line:match "^%s*([%w_]+)%s*=%s*(.-)%s*$"
+  if not key then return nil, "expected 'key = value'" end
+  if not VARIABLES[key] then
+    local near = options.nearest(key, VARIABLES)
+    return nil, ("unknown key '%s'%s"):format(key, near and (", did you mean '%s'?"):format(near) or "")
+  end
+  local value = unquote(text)
+  if not value then return nil, ("the value of '%s' must end with its quote"):format(key) end
+  if value == "" then return nil, ("'%s' has no value"):format(key) end
+  return key, value
+end
+
+-- The values of a config file's text, and where each was found.
+local function parse_file(text, path)
+  local values, places, number = {}, {}, 0
+  for line in (text:gsub("^\xEF\xBB\xBF", "") .. "\n"):gmatch "(.-)\r?\n" do
+    number = number + 1
+    local place = ("%s:%d"):format(path, number)
+    if line:find "^%s*[^%s#]" then
+      local key, value = parse_line(line)
+      if not key then return failed("%s: %s", place, value) end
+      if values[key] then return failed("%s: '%s' was set before at %s", place, key, places[key]) end
+      values[key], places[key] = value, place
+    end
+  end
+  return values, places
+end
+
+-- The text of a file; nil and no error if there is none.
+local function read_file(path)
+  local file, message, code = io.open(path, "rb")
+  if not file then
+    if code == NO_SUCH_FILE then return nil end
+    return failed("cannot read the config file %s", message)
+  end
+  local text, trouble = file:read(MAX_FILE_SIZE + 1)
+  file:close()
+  if trouble then return failed("cannot read the config file %s: %s", path, trouble) end
+  if text and #text > MAX_FILE_SIZE then return failed("the config file %s is over %d bytes", path, MAX_FILE_SIZE) end
+  return text or ""
+end
+
+local function usual_files(env)
+  local home = env.HOME and env.HOME .. "/.config"
+  local directory = env.XDG_CONFIG_HOME or home
+  return { "./trueconf.conf", directory and directory .. "/trueconf/config" }
+end
+
+-- The values and places of the first file there is.
+local function find_file(files)
+  for _, path in ipairs(files) do
+    local text, err = read_file(path)
+    if err then return nil, err end
+    if text then return parse_file(text, path) end
+  end
+  return {}, {}
+end
+
+local function load_file(env, files)
+  local named = not files and env.TRUECONF_CONFIG
+  if not named then return find_file(files or usual_files(env)) end
+  local text, err = read_file(named)
+  if err then return nil, err end
+  if not text then return failed("TRUECONF_CONFIG names the file %s, which is not there", named) end
+  return parse_file(text, named)
+end
+
+-- The layers ------------------------------------------------------------------------------
+
+-- The environment, in which an empty variable counts as none.
+local function environment(env)
+  return setmetatable({}, {
+    __index = function(_, name)
+      local value
+      if env then value = env[name] else value = os.getenv(name) end
+      if value ~= "" then return value end
+    end,
+  })
+end
+
+local function layers(given, env, file, places)
+  local variables = {}
+  for key, name in pairs(VARIABLES) do variables[key] = env[name] end
+  return {
+    { values = given, place = function(key) return ("option '%s'"):format(key) end },
+    { values = variables, place = function(key) return VARIABLES[key] end },
+    { values = file, place = function(key) return places[key] end },
+    { values = { url = LOCAL_BRIDGE }, place = function() return "default" end },
+  }
+end
+
+-- Take from a layer what no layer above it has set or ruled out.
+local function take(layer, settings, sources)
+  local ruled_out = {}
+  for key, rival in pairs(RIVAL) do ruled_out[key] = settings[rival] ~= nil end
+  for key in pairs(VARIABLES) do
+    local value = layer.values[key]
+    if value ~= nil and settings[key] == nil and not ruled_out[key] then
+      settings[key], sources[key] = value, layer.place(key)
+    end
+  end
+end
+
+---Gather the settings of a bot.
+---@param given? table what the caller set, checked already; may hold other options as well
+---@param env? table<string, string> in place of the process's environment
+---@param files? string[] in place of the usual config files; the first that exists is read
+---@return trueconf.Settings? settings
+---@return table<string, string>|trueconf.Error sources where each came from: "option 'url'", "TRUECONF_URL",
+---"path:line" or "default"; or an error IO
+local function resolve(given, env, files)
+  env = environment(env)
+  local file, places = load_file(env, files)
+  if not file then return nil, places end
+  local settings, sources = {}, {}
+  for _, layer in ipairs(layers(given or {}, env, file, places)) do take(layer, settings, sources) end
+  local _, expected = url.parse(settings.url)
+  if expected then return failed("%s: the url %s", sources.url, expected) end
+  return settings, sources
+end
+
+return { resolve = resolve, DEFAULT_URL = LOCAL_BRIDGE }
