@@ -1,0 +1,91 @@
+-- A small logger with levels, one line per message on stderr unless told otherwise. It
+-- hides nothing by itself: whoever logs keeps secrets out. Control characters, which can
+-- come from the wire, are replaced; further lines of a text are indented, so that no
+-- text can pass for a line of the log.
+-- SPDX-License-Identifier: MIT
+
+local core = require "trueconf.core"
+local options = require "trueconf.options"
+
+local RANKS = { debug = 1, info = 2, warn = 3, error = 4, off = 5 }
+local NAMES = { "debug", "info", "warn", "error", "off" }
+local DEFAULT_LEVEL = "info"
+
+local SCHEMA = {
+  level = { type = "string", enum = NAMES },
+  sink = { type = "function" },
+}
+
+---@alias trueconf.LogLevel "debug"|"info"|"warn"|"error"
+
+---@class trueconf.Log
+---@field private rank integer
+---@field private sink fun(level: trueconf.LogLevel, text: string)
+local Log = {}
+Log.__index = Log
+
+local function clean(text)
+  text = text:gsub("[\0-\8\11-\31\127]", "?")
+  return (text:gsub("\n", "\n    "))
+end
+
+local function write_line(level, text)
+  local time = os.date("!%Y-%m-%dT%H:%M:%SZ", core.now() // 1000)
+  io.stderr:write(("%s %-5s %s\n"):format(time, level:upper(), text))
+end
+
+-- The level that TRUECONF_LOG names, and what is wrong with it.
+local function level_of_environment()
+  local name = os.getenv "TRUECONF_LOG"
+  if not name or name == "" then return DEFAULT_LEVEL end
+  if RANKS[name:lower()] then return name:lower() end
+  return DEFAULT_LEVEL, ("TRUECONF_LOG must be one of %s"):format(table.concat(NAMES, ", "))
+end
+
+-- A sink that fails must not take down what it reports on.
+local function put(self, level, text, ...)
+  if RANKS[level] < self.rank then return end
+  if select("#", ...) > 0 then text = text:format(...) end
+  text = clean(tostring(text))
+  if not pcall(self.sink, level, text) then write_line(level, text) end
+end
+
+---@param text any printed as it is, or a format if values follow
+---@param ... any
+function Log:debug(text, ...) put(self, "debug", text, ...) end
+
+---@param text any
+---@param ... any
+function Log:info(text, ...) put(self, "info", text, ...) end
+
+---@param text any
+---@param ... any
+function Log:warn(text, ...) put(self, "warn", text, ...) end
+
+---@param text any
+---@param ... any
+function Log:error(text, ...) put(self, "error", text, ...) end
+
+---Whether a message of this level is written, for texts that are costly to make.
+---@param level trueconf.LogLevel
+---@return boolean
+function Log:enabled(level)
+  return RANKS[level] >= self.rank
+end
+
+---@class (exact) trueconf.LogOptions
+---@field level? trueconf.LogLevel|"off" default: the environment's TRUECONF_LOG, else "info"
+---@field sink? fun(level: trueconf.LogLevel, text: string) takes the messages in place of stderr; must not wait
+
+---@param given? trueconf.LogOptions
+---@return trueconf.Log
+local function new(given)
+  local checked = options.check(SCHEMA, given, 2, "log")
+  local level, wrong = checked.level, nil
+  if not level then level, wrong = level_of_environment() end
+  local log = setmetatable({ rank = RANKS[level], sink = checked.sink or write_line }, Log)
+  if wrong then log:warn(wrong) end
+  return log
+end
+
+return { new = new }
