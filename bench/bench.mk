@@ -9,9 +9,11 @@ BENCH_COMPILE = $(CC) -std=gnu11 $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
 
 $(BUILD)/bench/server: BENCH_LIBRARIES = openssl
 $(BUILD)/bench/echo: BENCH_LIBRARIES = libwebsockets libuv openssl
-$(BENCH_BIN): $(BUILD)/bench/%: bench/%.c bench/scan.h
+$(BUILD)/bench/server: bench/server.c bench/judge.c bench/conn.c bench/server.h bench/scan.h
+$(BUILD)/bench/echo: bench/echo.c bench/scan.h
+$(BENCH_BIN):
 	@mkdir -p $(@D)
-	$(BENCH_COMPILE) -o $@ $< $$($(PKG_CONFIG) --cflags --libs $(BENCH_LIBRARIES))
+	$(BENCH_COMPILE) -o $@ $(filter %.c,$^) $$($(PKG_CONFIG) --cflags --libs $(BENCH_LIBRARIES))
 
 .PHONY: bench-run
 bench-run: $(BENCH_BIN)
