@@ -31,6 +31,10 @@ end
 local function read_options()
   local i = 1
   while arg[i] do
+    if arg[i] == "--help" then
+      io.write(USAGE)
+      os.exit(0)
+    end
     local name = arg[i]:match "^%-%-(%l+)$"
     local default, value = options[name], arg[i + 1]
     if default == nil then misuse("unknown option " .. arg[i]) end
