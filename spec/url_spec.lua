@@ -77,6 +77,7 @@ describe("url.parse", function()
       ["ws://" .. ("a"):rep(254)] = "must have a host of",
       ["ws://::1"] = "in brackets", ["ws://fe80::1:4309"] = "in brackets",
       ["ws://[::1"] = "IPv6 address between", ["ws://[]"] = "IPv6 address between",
+      ["ws://[1:::2]"] = "IPv6 address between",
       ["ws://[localhost]"] = "IPv6 address between", ["ws://[1:2:3:4:5:6:7:8:9]"] = "IPv6 address between",
       ["ws://h:"] = "port between 1 and 65535", ["ws://h:0"] = "port between", ["ws://h:65536"] = "port between",
       ["ws://h:-1"] = "port between", ["ws://h:1x"] = "port between", ["ws://h:1:2"] = "port between",

@@ -39,7 +39,6 @@ end
 ---@return string?
 function options.nearest(name, names)
   local best, best_distance
-  if #name > 64 then return nil end
   for candidate in pairs(names) do
     local distance = edit_distance(name:lower(), candidate:lower())
     if not best or distance < best_distance or distance == best_distance and candidate < best then

@@ -58,9 +58,9 @@ function Queue:open_record(chat)
   return record
 end
 
--- Give the chat's record away if nothing is left in it.
+-- Give the record of a chat that holds no claimed item away, unless others wait in it.
 function Queue:close_record(chat, record)
-  if record.item ~= nil or record.first <= record.last then return end
+  if record.first <= record.last then return end
   self.chats[chat] = nil
   if self.spares < SPARE_CHATS and not record.grown then
     self.spares = self.spares + 1

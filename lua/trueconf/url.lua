@@ -33,7 +33,7 @@ end
 local function parse_port(text, tls)
   if text == "" then return tls and TLS_PORT or PLAIN_PORT end
   local digits = text:match "^:(%d+)$"
-  local port = digits and #digits <= 5 and tonumber(digits)
+  local port = digits and tonumber(digits)
   if port and port >= 1 and port <= 65535 then return port end
   return nil, "must have a port between 1 and 65535 after the host"
 end
