@@ -170,7 +170,7 @@ static void advance(double t) {
       end_measuring();
     break;
   case DRAINING:
-    if (tally.open_pushes > 0 && t - phase_at > 3) {
+    if (tally.open_pushes > 0 && t - phase_at > opt.settle) {
       violation("%llu pushes without ack or answer", (unsigned long long)tally.open_pushes);
       tally.open_pushes = 0;
     }
@@ -269,7 +269,8 @@ __attribute__((noreturn)) static void usage(void) {
                   "  --rate N       rate: pushes per second (500)\n"
                   "  --conns N      idle: connections (1)\n"
                   "  --seconds S    measured time (3)      --warm S   before it (0.5)\n"
-                  "  --settle S     idle: after the last connection, before the memory is read (1)\n"
+                  "  --settle S     after it: for acks and answers that are missing, or before the memory\n"
+                  "                 of idle connections is read (1)\n"
                   "  --limit S      give up (30)\n"
                   "  --cert FILE --key FILE                TLS\n"
                   "  --pin S,C      pin the server to core S and the client to core C\n"
