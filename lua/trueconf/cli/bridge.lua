@@ -1,0 +1,147 @@
+-- SPDX-License-Identifier: MIT
+-- trueconf bridge: runs a Bridge until SIGINT or SIGTERM.
+
+local core = require "trueconf.core"
+local accounts = require "trueconf.bridge.accounts"
+local bridge = require "trueconf.bridge"
+local flags = require "trueconf.cli.flags"
+
+local USAGE = [[
+Usage: trueconf bridge [OPTION...]
+
+Run a local chat server that speaks the API of TrueConf Bridge, until SIGINT or SIGTERM.
+
+  --host HOST                address to listen on (127.0.0.1)
+  --port PORT                port to listen on, 0 for any free one (4309)
+  --server-name NAME         what follows the '@' of a TrueConf ID (localhost)
+  --accounts FILE            accounts, one to a line: login = password
+  --account LOGIN:PASSWORD   one account; may be repeated. Other users of this machine
+                             can see it in the list of processes: prefer --accounts
+  --help                     print this text
+
+Example:
+  trueconf bridge --port 4309 --account herald:4711 --account mira:x
+]]
+
+local FLAGS = {
+  host = { value = true },
+  port = { value = true, integer = true },
+  ["server-name"] = { value = true },
+  accounts = { value = true, many = true },
+  account = { value = true, many = true },
+  help = {},
+}
+
+local function fail(code, message)
+  io.stderr:write("trueconf bridge: ", message, "\n")
+  return code
+end
+
+-- Accounts: the messages below never repeat what could be a password. ---------------------
+
+local function add_account(found, login, password, where)
+  if accounts.complaint(login, password) then
+    return ("%s: the login must be text without '@', '/' and spaces"):format(where)
+  end
+  if found[login] then return ("%s: account '%s' was given before"):format(where, login) end
+  found[login] = password
+end
+
+local function read_line(found, line, where)
+  if line:find "^%s*$" or line:find "^%s*#" then return end
+  local login, password = line:match "^%s*(.-)%s*=%s*(.-)%s*$"
+  if not login or password == "" then return where .. ": expected login = password" end
+  return add_account(found, login, password, where)
+end
+
+---Read the lines of a file of accounts.
+---@param path string
+---@param found table<string, string> gets them
+---@return string? complaint
+local function read_accounts_file(path, found)
+  local file, err = io.open(path)
+  if not file then return "cannot read " .. err end
+  local number = 0
+  for line in file:lines() do
+    number = number + 1
+    local complaint = read_line(found, line, ("%s:%d"):format(path, number))
+    if complaint then
+      file:close()
+      return complaint
+    end
+  end
+  file:close()
+end
+
+local function read_account_flag(text, found)
+  local login, password = text:match "^([^:]*):(.+)$"
+  if not login then return "--account: expected LOGIN:PASSWORD" end
+  return add_account(found, login, password, "--account")
+end
+
+---@param given table values of the flags
+---@return table<string, string>? accounts
+---@return string? complaint
+local function read_accounts(given)
+  local found = {}
+  for _, path in ipairs(given.accounts or {}) do
+    local complaint = read_accounts_file(path, found)
+    if complaint then return nil, complaint end
+  end
+  for _, text in ipairs(given.account or {}) do
+    local complaint = read_account_flag(text, found)
+    if complaint then return nil, complaint end
+  end
+  return found
+end
+
+-- Running -----------------------------------------------------------------------------------
+
+-- The first signal stops the server, the second one the program.
+local function run_until_signal(server)
+  local signals, stopping = {}, false
+  local function on_signal()
+    if stopping then return core.stop() end
+    stopping = true
+    server:stop()
+    for _, signal in ipairs(signals) do signal:close() end
+  end
+  for _, name in ipairs { "SIGINT", "SIGTERM" } do signals[#signals + 1] = core.signal(name, on_signal) end
+  core.run()
+end
+
+local function serve(options)
+  if options.port > 65535 then return fail(2, "--port must be at most 65535") end
+  local server, err = bridge.start(options)
+  if not server then
+    return fail(1, ("cannot listen on %s, port %d: %s"):format(options.host, options.port, err.message))
+  end
+  if not next(options.accounts) then fail(0, "there are no accounts; add some with --accounts or --account") end
+  io.stdout:setvbuf "line"
+  print("listening on " .. server:url())
+  run_until_signal(server)
+  print "stopped"
+  return 0
+end
+
+---@param args string[]
+---@return integer exit_code
+local function main(args)
+  local given, complaint = flags.parse(args, FLAGS)
+  if not given then return fail(2, complaint .. "; see trueconf bridge --help") end
+  if given.help then
+    io.stdout:write(USAGE)
+    return 0
+  end
+  local found
+  found, complaint = read_accounts(given)
+  if not found then return fail(2, complaint) end
+  return serve {
+    host = given.host or "127.0.0.1",
+    port = given.port or 4309,
+    server_name = given["server-name"],
+    accounts = found,
+  }
+end
+
+return { main = main, read_accounts = read_accounts }
