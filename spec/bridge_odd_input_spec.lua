@@ -126,7 +126,7 @@ describe("odd input", function()
 
   it("that makes a method fail costs one request and is reported", function()
     local told = {}
-    local broken = support.server { on_error = function(message) told[#told + 1] = message end }
+    local broken = support.server { log = { sink = function(_, text) told[#told + 1] = text end } }
     local bot = support.login(broken, "herald")
     broken.accounts.by_id = function() error "out of order" end
     assert.same({ errorCode = 300 }, (bot:request("getUserDisplayName", { userId = "mira@chat.acme.test" })))

@@ -57,6 +57,7 @@ function Connection:respond(id, payload)
 end
 
 function Connection:refuse(id, code, description)
+  self.bridge.log:debug("bridge: %s: request %d refused with %d %s", self.id, id, code, description or "")
   self:respond(id, { errorCode = code, errorDescription = description })
 end
 
@@ -78,7 +79,7 @@ end
 function Connection:perform_safely(frame)
   local ok, result, extra, description = xpcall(self.perform, debug.traceback, self, frame)
   if ok then return result, extra, description end
-  self.bridge:report(result)
+  self.bridge.log:error("bridge: %s", result)
   return nil, codes.INTERNAL_ERROR
 end
 

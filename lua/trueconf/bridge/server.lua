@@ -3,6 +3,7 @@
 -- and is what a test or a program holds in its hands.
 
 local core = require "trueconf.core"
+local log = require "trueconf.log"
 local accounts = require "trueconf.bridge.accounts"
 local chats = require "trueconf.bridge.chats"
 local connection = require "trueconf.bridge.connection"
@@ -18,6 +19,7 @@ local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 ---@class trueconf.bridge.Server
 ---@field options trueconf.bridge.Options
 ---@field faults trueconf.bridge.Faults
+---@field log trueconf.Log
 ---@field store trueconf.bridge.Store
 ---@field accounts trueconf.bridge.Accounts
 ---@field tokens trueconf.bridge.Tokens
@@ -46,6 +48,7 @@ local function new(options)
   local memory = options.state or store.new(options)
   memory.server_name = options.server_name or memory.server_name or "localhost"
   local server = setmetatable({ options = options, faults = {}, store = memory, open = {}, people = {} }, Server)
+  server.log = log.new(options.log)
   server.accounts = accounts.new(memory, memory.server_name)
   server.tokens = tokens.new(memory, options.token_lifetime)
   server.chats = chats.new(memory)
@@ -142,13 +145,6 @@ function Server:on_authorized(conn, receive_unread)
   if self.faults.drop_at == "ready" then return conn:drop() end
   self.delivery:attach(conn)
   if receive_unread then self.delivery:redeliver(conn) end
-end
-
----Report an error in the Bridge itself.
----@param message string
-function Server:report(message)
-  if self.options.on_error then return self.options.on_error(message) end
-  io.stderr:write("trueconf bridge: ", message, "\n")
 end
 
 -- Accounts and tokens ----------------------------------------------------------------------

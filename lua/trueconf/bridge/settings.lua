@@ -31,7 +31,7 @@ local MEBIBYTE = 1024 * 1024
 ---@field redelivery_limit? integer unread messages delivered after `auth`; default 1000
 ---@field history_limit? integer messages kept of each chat; default 10000
 ---@field unread_limit? integer unread messages kept of each account; default 10000
----@field on_error? fun(message: string) told of an error in the Bridge itself; default: to stderr
+---@field log? trueconf.LogOptions errors of the Bridge itself; at level "debug" refused requests too
 
 ---What can be made to go wrong; nil: nothing of the kind.
 ---@class trueconf.bridge.Faults
@@ -81,7 +81,7 @@ local SCHEMA = {
   redelivery_limit = { type = "integer", default = 1000, min = 0 },
   history_limit = { type = "integer", default = 10000, min = 1 },
   unread_limit = { type = "integer", default = 10000, min = 1 },
-  on_error = { type = "function" },
+  log = { type = "table" },
 }
 
 local function check_state(state, server_name, level)
