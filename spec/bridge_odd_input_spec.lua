@@ -93,6 +93,7 @@ describe("odd input", function()
     local function refused(payload, description)
       assert.same({ errorCode = 399, errorDescription = description }, (client:request("sendMessage", payload)))
     end
+    refused({}, "chatId: missing")
     refused({ content = { text = "x", parseMode = "text" } }, "chatId: missing")
     refused({ chatId = "c", content = { text = "x" } }, "content.parseMode: missing")
     refused({ chatId = "c", content = { text = "x", parseMode = json.null } }, "content.parseMode: missing")

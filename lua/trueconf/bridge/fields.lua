@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Checks a payload against the fields a method declares.
+-- Checks a payload against the fields a method declares. A field that is null is missing: json.lua
+-- leaves it out.
 
 local json = require "trueconf.json"
 
@@ -15,27 +16,29 @@ local CHECKS = {
 }
 
 local function name_of(value)
-  if value == nil or value == json.null then return "nothing" end
   if type(value) == "table" then return is_array(value) and "an array" or "an object" end
   return "a " .. type(value)
 end
 
+-- Kind and whether it may be missing, of each type that a field can have.
+local TYPES = {}
+for kind, check in pairs(CHECKS) do
+  TYPES[kind] = { kind = kind, check = check, optional = false }
+  TYPES[kind .. "?"] = { kind = kind, check = check, optional = true }
+end
+
 local complaint
 
-local function complaint_about(value, expected, name)
-  local optional = false
-  if type(expected) == "string" and expected:sub(-1) == "?" then
-    expected, optional = expected:sub(1, -2), true
+local function complaint_about(value, expected, name, prefix)
+  local inside = type(expected) == "table" and expected
+  local field = TYPES[inside and "object" or expected]
+  if value == nil then
+    return not field.optional and ("%s%s: missing"):format(prefix, name) or nil
   end
-  if value == nil or value == json.null then
-    return not optional and ("%s: missing"):format(name) or nil
+  if not field.check(value) then
+    return ("%s%s: expected %s, got %s"):format(prefix, name, field.kind, name_of(value))
   end
-  local fields = type(expected) == "table" and expected
-  local kind = fields and "object" or expected
-  if not CHECKS[kind](value) then
-    return ("%s: expected %s, got %s"):format(name, kind, name_of(value))
-  end
-  return fields and complaint(value, fields, name .. ".")
+  return inside and complaint(value, inside, prefix .. name .. ".")
 end
 
 ---Tell what is wrong with an object, naming the field.
@@ -44,10 +47,13 @@ end
 ---@param prefix? string
 ---@return string? complaint nil: it is well
 function complaint(object, fields, prefix)
+  local first, found
   for name, expected in pairs(fields) do
-    local found = complaint_about(object[name], expected, (prefix or "") .. name)
-    if found then return found end
+    local wrong = complaint_about(object[name], expected, name, prefix or "")
+    -- Of several always the same one, so that a run can be repeated.
+    if wrong and (not first or name < first) then first, found = name, wrong end
   end
+  return found
 end
 
 return { complaint = complaint, is_object = CHECKS.object }
