@@ -31,7 +31,10 @@ describe("an account of a Bridge", function()
   end)
 
   it("is not found by a short login or with another server", function()
-    for _, id in ipairs { "mira", "mira@other.test", "mira@", "@chat.acme.test", "", "mira@chat.acme.test.evil" } do
+    for _, id in ipairs {
+      "mira", "mira@other.test", "mira@", "@chat.acme.test", "", "mira@chat.acme.test.evil", "mira@chat.acme.test@x",
+      "mira/x@chat.acme.test", "mira@/chat.acme.test",
+    } do
       assert.is_nil(server.accounts:by_id(id), id)
     end
   end)

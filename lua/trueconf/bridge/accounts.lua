@@ -81,7 +81,7 @@ end
 ---@param user_id string
 ---@return trueconf.bridge.Account?
 function Accounts:by_id(user_id)
-  local login, server = user_id:match "^([^@/]+)@([^@/]+)"
+  local login, server = user_id:gsub("/.*$", ""):match "^([^@]+)@([^@]+)$"
   if not login or server:lower() ~= self.server_name:lower() then return nil end
   return self:by_login(login)
 end

@@ -256,7 +256,7 @@ function Server:fault(faults)
   else
     for name in pairs(self.faults) do self.faults[name] = nil end
   end
-  self.listener:refuse_upgrades(self.faults.refuse_upgrades)
+  if self.listener then self.listener:refuse_upgrades(self.faults.refuse_upgrades) end
 end
 
 return { new = new }
