@@ -538,10 +538,21 @@ static CURLcode add_part(struct http_transfer *transfer, const struct http_part 
 
 /* ---- files coming down ---------------------------------------------------------------------- */
 
+/* What is there already will be replaced, and only a regular file may be: no device, no directory. */
+static bool may_replace(struct http_transfer *transfer, const char *path) {
+  struct stat status;
+  if (stat(path, &status) < 0 || S_ISREG(status.st_mode))
+    return true;
+  reason_set(&transfer->reason, ERR_IO, 0, "cannot write %s: it is not a regular file", path);
+  return false;
+}
+
 /* The body goes to a name of its own beside the file and takes the file's place when complete. */
 static bool open_temporary(struct http_transfer *transfer, const char *path) {
   size_t size = strlen(path) + sizeof ".0123456789abcdef.part";
   uint64_t random;
+  if (!may_replace(transfer, path))
+    return false;
   transfer->save_to = strdup(path);
   transfer->temporary = malloc(size);
   if (!transfer->save_to || !transfer->temporary)
