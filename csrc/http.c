@@ -311,7 +311,7 @@ static bool is_status_line(const char *line, size_t length) {
   return length > 5 && memcmp(line, "HTTP/", 5) == 0;
 }
 
-/* A new response begins; a 1xx before it is forgotten. */
+/* A new response begins; what came before it, a 1xx or a proxy's, is forgotten. */
 static void start_response(struct http_transfer *transfer, const char *line, size_t length) {
   const char *space = memchr(line, ' ', length);
   transfer->headers.length = transfer->body.length = 0;
@@ -757,7 +757,6 @@ static void set_rules(struct http_transfer *transfer) {
   set_long(transfer, CURLOPT_FOLLOWLOCATION, 0); /* a token must not be sent elsewhere */
   set_pointer(transfer, CURLOPT_PROTOCOLS_STR, "http,https");
   set_long(transfer, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-  set_long(transfer, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1);
   /* Not the deadline: it tells curl when to go on to the next address of a name, at half of it. */
   set_long(transfer, CURLOPT_CONNECTTIMEOUT_MS, (long)(transfer->connect_timeout * 1500) + 1);
 }
@@ -904,18 +903,25 @@ static void finish(struct http_transfer *transfer, struct rt *rt, lua_State *L) 
   transfer_free(transfer);
 }
 
+/* An owner that is told may cancel other transfers, so the list is begun anew each time. */
 static void room_drain(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct room *room = CONTAINER(job, struct room, job);
   collect_finished(room);
-  while (room->over.next != &room->over)
-    finish(CONTAINER(room->over.next, struct http_transfer, link), rt, L);
+  while (room->over.next != &room->over) {
+    struct http_transfer *transfer = CONTAINER(room->over.next, struct http_transfer, link);
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): forget() takes it off the list */
+    finish(transfer, rt, L);
+  }
 }
 
 /* ---- the room of a runtime ------------------------------------------------------------------ */
 
 static void cancel_all(struct rt_list *head) {
-  while (head->next != head)
-    http_cancel(CONTAINER(head->next, struct http_transfer, link));
+  struct rt_list *item, *next;
+  for (item = head->next; item != head; item = next) {
+    next = item->next;
+    http_cancel(CONTAINER(item, struct http_transfer, link));
+  }
 }
 
 static void room_closing(struct rt *rt, void *state) {

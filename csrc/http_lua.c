@@ -97,18 +97,19 @@ static size_t size_option(lua_State *L, const char *key) {
   return (size_t)size;
 }
 
+static bool is_known(const char *key, const char *const known[]) {
+  for (; *known; known++)
+    if (strcmp(*known, key) == 0)
+      return true;
+  return false;
+}
+
 /* Refuse keys of the table on top that are not in the list. */
 static void check_keys(lua_State *L, const char *const known[], const char *what) {
   lua_pushnil(L);
   while (lua_next(L, -2)) {
-    const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
-    const char *const *name = known;
-    if (!key)
-      luaL_error(L, "unknown %s of type %s", what, luaL_typename(L, -2));
-    while (*name && strcmp(*name, key) != 0)
-      name++;
-    if (!*name)
-      luaL_error(L, "unknown %s '%s'", what, key);
+    if (lua_type(L, -2) != LUA_TSTRING || !is_known(lua_tostring(L, -2), known))
+      luaL_error(L, "unknown %s '%s'", what, luaL_tolstring(L, -2, NULL));
     lua_pop(L, 1);
   }
 }

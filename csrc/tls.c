@@ -58,14 +58,15 @@ static const char *string_field(lua_State *L, const char *field, const char *key
   return value;
 }
 
+static bool is_known(const char *key) {
+  return strcmp(key, "verify") == 0 || strcmp(key, "ca_file") == 0 || strcmp(key, "pin") == 0;
+}
+
 static void check_keys(lua_State *L, const char *field) {
   lua_pushnil(L);
   while (lua_next(L, -2)) {
-    const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
-    if (!key)
-      luaL_error(L, "option '%s': unknown option of type %s", field, luaL_typename(L, -2));
-    if (strcmp(key, "verify") != 0 && strcmp(key, "ca_file") != 0 && strcmp(key, "pin") != 0)
-      luaL_error(L, "unknown option '%s.%s'", field, key);
+    if (lua_type(L, -2) != LUA_TSTRING || !is_known(lua_tostring(L, -2)))
+      luaL_error(L, "unknown option '%s.%s'", field, luaL_tolstring(L, -2, NULL));
     lua_pop(L, 1);
   }
 }
