@@ -75,8 +75,9 @@ end
 function Fixture:in_process(prefix, request)
   local fields = {}
   for key, value in pairs(request) do fields[#fields + 1] = ("%s = %q"):format(key, value) end
-  local script = self:write("request.lua", ([[local response, err = require "trueconf.core".http { %s }
-    print(response and response.status or err)]]):format(table.concat(fields, ", ")))
+  local script = self:write("request.lua", ([[package.cpath = %q
+    local response, err = require "trueconf.core".http { %s }
+    print(response and response.status or err)]]):format(package.cpath, table.concat(fields, ", ")))
   return output("%s '%s' '%s'", prefix, arg[-1] or "lua5.4", script)
 end
 
