@@ -1,0 +1,38 @@
+/*
+ * scan.h - just enough JSON for the core: the envelope of a frame, a few fields, and quoting.
+ * Everything inside payloads is decoded by Lua; the scanner only has to find where they are.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef TRUECONF_SCAN_H
+#define TRUECONF_SCAN_H
+
+#include "buffer.h"
+
+#include <stdint.h>
+
+struct slice {
+  const char *at; /* NULL: absent */
+  size_t length;
+};
+
+/* The top level of a frame (protocol 4.1). */
+struct frame {
+  uint32_t type, id;
+  bool has_type, has_id;
+  struct slice method;  /* without the quotes, escapes as they are */
+  struct slice payload; /* a whole JSON value */
+};
+
+/* false: the text is not one JSON object. Values inside are matched by brackets, not checked. */
+bool scan_frame(const char *text, size_t length, struct frame *frame);
+
+/* The value of a key at the top level of an object; false: no object, or no such key. */
+bool scan_find(struct slice object, const char *key, struct slice *value);
+bool scan_is_null(struct slice value);
+bool scan_number(struct slice value, double *number);
+/* Append the characters of a JSON string; false: not a string, broken escapes, no memory. */
+bool scan_string(struct slice value, struct buffer *out);
+/* Append `text` as a JSON string with its quotes. */
+bool scan_quote(struct buffer *out, const char *text, size_t length);
+
+#endif

@@ -1,0 +1,297 @@
+/*
+ * token.c - where the access token comes from, how long it is good, the file it is kept in (protocol 3).
+ * Sources: a ready token, the password grant over HTTP, or a Lua function that waits.
+ * SPDX-License-Identifier: MIT
+ */
+#include "session.h"
+
+#include "crypto.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MS_PER_DAY INT64_C(86400000)
+enum {
+  MARGIN_MS = 5000,       /* a token this close to its end is not used for another connect */
+  TOKEN_DAYS = 30,        /* what a token lives when nothing readable says so */
+  MOST_TOKEN_FILE = 65536 /* bytes */
+};
+static const double EPOCH_MS = 1e11; /* a larger "expires_in" is a point in time in milliseconds */
+
+/* ---- expiry -------------------------------------------------------------------------------------- */
+
+/* The `exp` claim of a three-part token, in seconds; 0: not readable. */
+static double claimed_expiry(const char *token) {
+  const char *body = strchr(token, '.'), *end = body ? strchr(body + 1, '.') : NULL;
+  size_t length = end ? (size_t)(end - body - 1) : 0;
+  struct buffer claims = {0};
+  struct slice value;
+  double exp = 0;
+  if (!end || !buffer_reserve(&claims, BASE64URL_DECODED(length))) return 0;
+  if (!base64url_decode(body + 1, length, (unsigned char *)claims.data, &claims.length) ||
+      !scan_find((struct slice){claims.data, claims.length}, "exp", &value) || !scan_number(value, &exp))
+    exp = 0;
+  buffer_free(&claims);
+  return exp;
+}
+
+int64_t token_expiry(struct slice answer, const char *token, int64_t now) {
+  struct slice value;
+  double number;
+  if (scan_find(answer, "expires_at", &value) && scan_number(value, &number) && number > 0)
+    return (int64_t)(number > EPOCH_MS ? number : number * 1000);
+  number = claimed_expiry(token);
+  if (number > 0) return (int64_t)(number * 1000);
+  if (scan_find(answer, "expires_in", &value) && scan_number(value, &number) && number > EPOCH_MS)
+    return (int64_t)number;
+  return now + TOKEN_DAYS * MS_PER_DAY;
+}
+
+bool token_usable(struct session *session) {
+  if (!session->token) return false;
+  if (session->config.fixed_token) return true; /* let the server judge it */
+  return !session->token_expires || session->token_expires - MARGIN_MS > rt_now(session->rt);
+}
+
+bool token_renewable(const struct session *session) { return !session->config.fixed_token; }
+
+/* ---- the file ------------------------------------------------------------------------------------ */
+
+static bool read_private_file(const char *path, struct buffer *text) {
+  struct stat info;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  ssize_t n = -1;
+  if (fd < 0) return false;
+  /* a file others can read or write is not ours any more */
+  if (!fstat(fd, &info) && S_ISREG(info.st_mode) && !(info.st_mode & 077) && info.st_size < MOST_TOKEN_FILE &&
+      buffer_reserve(text, MOST_TOKEN_FILE))
+    n = read(fd, text->data, MOST_TOKEN_FILE);
+  close(fd);
+  text->length = n > 0 ? (size_t)n : 0;
+  return n > 0;
+}
+
+static bool field_is(struct slice object, const char *key, const char *expected) {
+  struct buffer text = {0};
+  struct slice value;
+  bool same = scan_find(object, key, &value) && scan_string(value, &text) && text.length == strlen(expected) &&
+              !memcmp(text.data, expected, text.length);
+  buffer_free(&text);
+  return same;
+}
+
+static void set_token(struct session *session, const char *token, size_t length, int64_t expires) {
+  token_forget(session);
+  session->token = strndup(token, length);
+  session->token_expires = expires;
+}
+
+static const char *or_empty(const char *text) { return text ? text : ""; }
+
+void token_load(struct session *session) {
+  struct session_config *config = &session->config;
+  struct buffer text = {0}, token = {0};
+  struct slice value, file;
+  double expires;
+  if (!config->token_file || config->fixed_token || session->token) return;
+  if (read_private_file(config->token_file, &text)) {
+    file = (struct slice){text.data, text.length};
+    if (field_is(file, "token_url", or_empty(config->token_url)) &&
+        field_is(file, "username", or_empty(config->username)) && scan_find(file, "access_token", &value) &&
+        scan_string(value, &token) && token.length && scan_find(file, "expires", &value) &&
+        scan_number(value, &expires))
+      set_token(session, token.data, token.length, (int64_t)expires);
+  }
+  buffer_free(&text);
+  buffer_free(&token);
+}
+
+static bool write_all(int fd, const char *at, size_t left) {
+  while (left) {
+    ssize_t n = write(fd, at, left);
+    if (n < 0 && errno != EINTR) return false;
+    if (n > 0) at += n, left -= (size_t)n;
+  }
+  return true;
+}
+
+static bool token_text(const struct session *session, struct buffer *text) {
+  const struct session_config *config = &session->config;
+  return buffer_puts(text, "{\"token_url\":") &&
+         scan_quote(text, or_empty(config->token_url), strlen(or_empty(config->token_url))) &&
+         buffer_puts(text, ",\"username\":") &&
+         scan_quote(text, or_empty(config->username), strlen(or_empty(config->username))) &&
+         buffer_printf(text, ",\"expires\":%lld,\"access_token\":", (long long)session->token_expires) &&
+         scan_quote(text, session->token, strlen(session->token)) && buffer_puts(text, "}\n");
+}
+
+/* Written beside it and moved into place: a reader sees the old token or the new one. A token that
+ * cannot be kept is no reason to fail: it is asked for again next time. */
+static void token_save(struct session *session) {
+  const char *path = session->config.token_file;
+  struct buffer text = {0}, name = {0};
+  int fd = -1;
+  bool ok = false;
+  if (!path) return;
+  if (token_text(session, &text) && buffer_printf(&name, "%s.%ld.tmp", path, (long)getpid()) &&
+      buffer_append(&name, "", 1)) {
+    unlink(name.data);
+    fd = open(name.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  }
+  if (fd >= 0) {
+    ok = write_all(fd, text.data, text.length);
+    ok = !close(fd) && ok;
+    if (!ok || rename(name.data, path)) unlink(name.data);
+  }
+  buffer_free(&text);
+  buffer_free(&name);
+}
+
+void token_forget(struct session *session) {
+  if (session->token) memset(session->token, 0, strlen(session->token));
+  free(session->token);
+  session->token = NULL;
+  session->token_expires = 0;
+}
+
+static void token_arrived(struct session *session, const char *token, size_t length, int64_t expires) {
+  set_token(session, token, length, expires);
+  session->renewed = true;
+  if (session->token) token_save(session);
+  session_event(session, session->token ? EVENT_TOKEN_OK : EVENT_TOKEN_ERROR);
+}
+
+/* ---- the password grant (protocol 3.1, 3.2) ------------------------------------------------------ */
+
+static enum event classify(struct session *session, int status, struct slice answer) {
+  struct buffer error = {0}, words = {0};
+  struct slice value;
+  struct reason reason;
+  const char *name = "", *description = "";
+  enum event event = EVENT_TOKEN_ERROR;
+  if (scan_find(answer, "error", &value) && scan_string(value, &error) && buffer_append(&error, "", 1))
+    name = error.data;
+  if (scan_find(answer, "error_description", &value) && scan_string(value, &words) && buffer_append(&words, "", 1))
+    description = words.data;
+  if (status == 401 || status == 403 || (status == 400 && !strcmp(name, "invalid_grant"))) event = EVENT_TOKEN_DENIED;
+  else if (status == 400 && *name) event = EVENT_TOKEN_REJECTED;
+  reason_set(&reason, event == EVENT_TOKEN_ERROR ? ERR_HTTP : ERR_AUTH_FAILED, status,
+             "the token endpoint answered HTTP %d%s%.40s%s%.80s", status, *name ? ", " : "", name,
+             *description ? ": " : "", description);
+  session_reason(session, &reason);
+  buffer_free(&error);
+  buffer_free(&words);
+  return event;
+}
+
+static void on_token_answer(void *owner, int status, const char *body, size_t length, const struct reason *failed) {
+  struct session *session = owner;
+  struct slice answer = {body, length}, value;
+  struct buffer token = {0};
+  struct reason reason;
+  session->transfer = NULL;
+  if (!status) {
+    session_reason(session, failed);
+    session_event(session, EVENT_TOKEN_ERROR);
+  } else if (status < 200 || status > 299) {
+    session_event(session, classify(session, status, answer));
+  } else if (scan_find(answer, "access_token", &value) && scan_string(value, &token) && token.length &&
+             buffer_append(&token, "", 1)) {
+    token_arrived(session, token.data, token.length - 1, token_expiry(answer, token.data, rt_now(session->rt)));
+  } else {
+    reason_set(&reason, ERR_PROTOCOL, status, "the token endpoint answered HTTP %d without an access_token", status);
+    session_reason(session, &reason);
+    session_event(session, EVENT_TOKEN_ERROR);
+  }
+  if (token.data) memset(token.data, 0, token.capacity);
+  buffer_free(&token);
+}
+
+static void request_password_grant(struct session *session) {
+  static const char *const headers[] = {"Content-Type: application/json", "Accept: application/json", NULL};
+  struct session_config *config = &session->config;
+  struct buffer body = {0};
+  struct http_request request = {0};
+  bool ok = buffer_puts(&body, "{\"client_id\":\"chat_bot\",\"grant_type\":\"password\",\"username\":") &&
+            scan_quote(&body, config->username, strlen(config->username)) && buffer_puts(&body, ",\"password\":") &&
+            scan_quote(&body, config->password, strlen(config->password)) && buffer_puts(&body, "}");
+  request.method = "POST";
+  request.url = config->token_url;
+  request.headers = headers;
+  request.body = body.data;
+  request.body_length = body.length;
+  request.tls = &config->tls;
+  request.proxy = config->proxy;
+  request.connect_timeout = config->connect_timeout;
+  request.timeout = config->token_timeout;
+  request.max_body = MOST_TOKEN_FILE;
+  session->transfer = ok ? http_start(session->rt, &request, on_token_answer, session) : NULL;
+  if (body.data) memset(body.data, 0, body.capacity);
+  buffer_free(&body);
+  if (!session->transfer) session_event(session, EVENT_TOKEN_ERROR);
+}
+
+/* ---- a Lua function ------------------------------------------------------------------------------ */
+
+static int64_t source_expiry(lua_State *L, int index, struct session *session, const char *token) {
+  static const struct slice nothing = {NULL, 0};
+  if (lua_isinteger(L, index)) return lua_tointeger(L, index);
+  return token_expiry(nothing, token, rt_now(session->rt));
+}
+
+/* The function brought no token: an error object tells whether asking again makes sense. */
+static void source_failed(lua_State *L, int index, struct session *session) {
+  struct reason reason;
+  bool denied = false;
+  if (lua_istable(L, index) && lua_getfield(L, index, "name") == LUA_TSTRING)
+    denied = !strcmp(lua_tostring(L, -1), err_name(ERR_AUTH_FAILED));
+  reason_set(&reason, denied ? ERR_AUTH_FAILED : ERR_CANCELLED, 0, "the token function brought no token: %.120s",
+             lua_isnoneornil(L, index) ? "it returned nil" : luaL_tolstring(L, index, NULL));
+  session_reason(session, &reason);
+  session_event(session, denied ? EVENT_TOKEN_DENIED : EVENT_TOKEN_ERROR);
+}
+
+/* Stack: session, function, run, then what the function returned or raised. */
+static int run_source_k(lua_State *L, int status, lua_KContext context) {
+  struct session *session = luaL_checkudata(L, 1, "trueconf.Session");
+  bool ok = status == LUA_OK || status == LUA_YIELD;
+  size_t length;
+  const char *token;
+  (void)context;
+  if ((unsigned)lua_tointeger(L, 3) != session->source_run || session->state != STATE_TOKEN) return 0;
+  token = ok && lua_type(L, 4) == LUA_TSTRING ? lua_tolstring(L, 4, &length) : NULL;
+  if (token) token_arrived(session, token, length, source_expiry(L, 5, session, token));
+  else source_failed(L, ok ? 5 : 4, session);
+  return 0;
+}
+
+static int l_run_source(lua_State *L) {
+  lua_pushvalue(L, 2);
+  return run_source_k(L, lua_pcallk(L, 0, 2, 0, 0, run_source_k), 0);
+}
+
+static void run_source(struct session *session) {
+  lua_State *L = rt_runner(session->rt);
+  luaL_checkstack(L, 8, NULL);
+  lua_pushcfunction(L, l_run_source);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &session->self_key);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &session->source_key);
+  lua_pushinteger(L, ++session->source_run);
+  rt_spawn(session->rt, L, 3);
+  lua_pop(L, 1);
+}
+
+void token_request(struct session *session) {
+  if (session->config.has_source) run_source(session);
+  else request_password_grant(session);
+}
+
+void token_cancel(struct session *session) {
+  if (session->transfer) http_cancel(session->transfer);
+  session->transfer = NULL;
+  session->source_run++;
+}
