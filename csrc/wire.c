@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SMALL_FRAME = 140 };
+
 struct record {
   size_t length;
   bool binary;
@@ -43,7 +45,7 @@ void wire_vhost_info(struct lws_context_creation_info *info, bool tls) {
 }
 
 struct lws_context *wire_context(struct rt *rt) {
-  static const struct rt_room_ops room = {closing, closed};
+  static const struct rt_room_ops room = {closing, closed, NULL, NULL};
   struct lws_context_creation_info info;
   struct lws_context *context = rt_room(rt, ROOM_WIRE);
   void *loops[1] = {rt_loop(rt)};
@@ -59,10 +61,10 @@ struct lws_context *wire_context(struct rt *rt) {
 /* ---- pings --------------------------------------------------------------------------------------- */
 
 static void schedule_ping(struct wire *wire) {
-  double next = wire->limits.ping_interval, deadline;
+  double next = wire->limits->ping_interval, deadline;
   if (next <= 0) return;
   if (wire->unanswered) {
-    deadline = wire->limits.pong_timeout - (double)(rt_monotonic(wire->rt) - wire->unanswered) / 1e9;
+    deadline = wire->limits->pong_timeout - (double)(rt_monotonic(wire->rt) - wire->unanswered) / 1e9;
     if (deadline < next) next = deadline;
   }
   rt_timer_start(wire->rt, &wire->timer, next);
@@ -72,7 +74,7 @@ static void on_ping_timer(struct rt_timer *timer) {
   struct wire *wire = (struct wire *)(void *)((char *)timer - offsetof(struct wire, timer));
   uint64_t now = rt_monotonic(wire->rt);
   if (!wire->open) return;
-  if (wire->unanswered && (double)(now - wire->unanswered) / 1e9 >= wire->limits.pong_timeout - 1e-6) {
+  if (wire->unanswered && (double)(now - wire->unanswered) / 1e9 >= wire->limits->pong_timeout - 1e-6) {
     wire_drop(wire, ERR_TIMEOUT, "no PONG came in time");
     return;
   }
@@ -89,7 +91,7 @@ static void on_pong(struct wire *wire) {
 /* ---- incoming ------------------------------------------------------------------------------------ */
 
 static int too_big(struct wire *wire) {
-  reason_set(&wire->reason, ERR_LIMIT, WIRE_TOO_BIG, "a message of more than %zu bytes came", wire->limits.max_frame);
+  reason_set(&wire->reason, ERR_LIMIT, WIRE_TOO_BIG, "a message of more than %zu bytes came", wire->limits->max_frame);
   lws_close_reason(wire->wsi, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, NULL, 0);
   wire->close_code = WIRE_TOO_BIG;
   return -1;
@@ -103,7 +105,7 @@ static int on_bytes(struct wire *wire, const void *in, size_t length) {
     wire->assembling = true;
   }
   record = (struct record *)(void *)(wire->inbox.data + wire->ready);
-  if (record->length + length > wire->limits.max_frame) return too_big(wire);
+  if (record->length + length > wire->limits->max_frame) return too_big(wire);
   record->length += length;
   if (!buffer_append(&wire->inbox, in, length)) return too_big(wire);
   if (lws_is_final_fragment(wire->wsi) && !lws_remaining_packet_payload(wire->wsi)) {
@@ -145,6 +147,10 @@ static void run_wire(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct wire *wire = (struct wire *)(void *)((char *)job - offsetof(struct wire, job));
   (void)rt;
   if (wire->ready) deliver(wire, L);
+  if (wire->refused && !wire->out.length) {
+    wire->refused = false;
+    if (wire->ops->drained) wire->ops->drained(wire, L);
+  }
   if (wire->dead) {
     wire->dead = false;
     wire->ops->gone(wire, L);
@@ -191,8 +197,13 @@ static unsigned char *put_masked(struct wire *wire, unsigned char *at, const uns
 }
 
 static bool make_room(struct wire *wire, size_t length) {
+  /* Acks and pings pass over the limit: they are as many as what came in, and must not be lost. */
+  size_t limit = wire->limits->max_unsent * (length < SMALL_FRAME ? 2 : 1);
   if (!wire->open || wire->closing) return false;
-  if (wire_unsent(wire) + length > wire->limits.max_unsent) return false;
+  if (wire_unsent(wire) + length > limit) {
+    wire->refused = true;
+    return false;
+  }
   if (!buffer_reserve(&wire->out, LWS_PRE + length)) return false;
   if (!wire->out.length) wire->out.length = LWS_PRE;
   rt_flush_later(wire->rt, &wire->flush);
@@ -233,6 +244,7 @@ static int write_out(struct wire *wire) {
   wire->count.bytes_out += done;
   if (done == left) {
     buffer_reset(&wire->out, WIRE_CHUNK);
+    if (wire->refused) rt_enqueue(wire->rt, &wire->job);
   } else if (done) {
     memmove(wire->out.data + LWS_PRE, wire->out.data + LWS_PRE + done, left - done);
     wire->out.length -= done;
@@ -272,6 +284,7 @@ static int on_peer_close(struct wire *wire, const unsigned char *in, size_t leng
 
 static void on_closed(struct wire *wire) {
   if (!wire->wsi) return;
+  lws_set_opaque_user_data(wire->wsi, NULL); /* lws may speak of it once more, when it frees it */
   wire->wsi = NULL;
   wire->open = false;
   rt_timer_stop(wire->rt, &wire->timer);
@@ -321,7 +334,7 @@ void wire_close(struct wire *wire, int code, const char *reason) {
   wire->close_code = code;
   snprintf(wire->close_reason, sizeof wire->close_reason, "%s", reason ? reason : "");
   rt_timer_stop(wire->rt, &wire->timer);
-  rt_timer_start(wire->rt, &wire->close_timer, wire->limits.close_timeout);
+  rt_timer_start(wire->rt, &wire->close_timer, wire->limits->close_timeout);
   rt_flush_later(wire->rt, &wire->flush);
 }
 
@@ -346,7 +359,7 @@ void wire_init(struct wire *wire, struct rt *rt, bool client, const struct wire_
   wire->rt = rt;
   wire->client = client;
   wire->ops = ops;
-  wire->limits = *limits;
+  wire->limits = limits;
   wire->flush.run = run_flush;
   wire->job.run = run_wire;
   wire->timer.fire = on_ping_timer;

@@ -36,6 +36,8 @@ struct wire_ops {
   void (*message)(struct wire *wire, lua_State *L, const char *data, size_t length, bool binary);
   /* The connection is gone and wire->wsi is NULL; nothing comes after. The owner may free the wire. */
   void (*gone)(struct wire *wire, lua_State *L);
+  /* There is room again after a frame was refused for max_unsent; may be NULL. */
+  void (*drained)(struct wire *wire, lua_State *L);
 };
 
 struct wire_limits {
@@ -52,11 +54,12 @@ struct wire {
   struct rt *rt;
   struct lws *wsi; /* NULL before wire_open and after the end */
   const struct wire_ops *ops;
-  struct wire_limits limits;
+  const struct wire_limits *limits; /* borrowed */
   struct wire_counters count;
   bool client;      /* frames are masked */
   bool open;        /* messages may be sent */
   bool dead;        /* the end has been noticed, gone is due */
+  bool refused;     /* a frame found no room, drained is due */
 
   struct buffer inbox; /* records: struct record, then its bytes */
   size_t ready;        /* bytes of complete records in the inbox */

@@ -1,0 +1,538 @@
+/*
+ * socket.c - a WebSocket client connection, from the name lookup to the end.
+ * Lua sees nothing of it directly: session.c and rawsocket.c own sockets.
+ * Owns: the lookup, the lws connection until its end, the wire; vhosts (one per trust store and proxy).
+ * Loop thread only. Callbacks of lws note what happened and queue a job; the job acts.
+ * SPDX-License-Identifier: MIT
+ */
+#include "socket.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_ADDRESSES = 8, LWS_TIMEOUT = 3600 /* seconds: our own deadline comes first */ };
+
+enum phase { RESOLVING, CONNECTING, OPEN, GONE };
+
+/* A vhost of lws holds a trust store and a proxy; connections with the same ones share it. */
+struct vhost {
+  struct vhost *next;
+  struct lws_vhost *vhost;
+  bool tls;
+  char *ca_file, *proxy; /* proxy: host replaced by its address */
+};
+
+struct sockets { /* the room */
+  struct rt_list list;
+  long count;
+  struct vhost *vhosts;
+};
+
+struct socket {
+  struct rt_list link;
+  struct sockets *room;
+  struct wire wire;
+  enum phase phase;
+  const struct socket_ops *ops;
+  void *owner;
+  struct socket_options options;
+  char chosen[64]; /* subprotocol of the server */
+
+  struct lookup *lookup; /* NULL: not resolving */
+  char addresses[MOST_ADDRESSES][INET6_ADDRSTRLEN];
+  int address_count, next_address;
+
+  struct lws *wsi; /* while connecting */
+  bool attempt_failed, established;
+  struct rt_job job;
+  struct rt_timer timer; /* connect timeout */
+};
+
+struct lookup { /* outlives the socket: libuv answers, perhaps after the socket was freed */
+  uv_getaddrinfo_t request;
+  struct socket *socket;
+};
+
+/* ---- trust --------------------------------------------------------------------------------------- */
+
+/* "sha256//BASE64" of the DER form of the certificate's public key, as curl spells a pin. */
+static bool key_matches(X509 *certificate, const char *pin) {
+  unsigned char *der = NULL, hash[EVP_MAX_MD_SIZE];
+  char text[9 + 64];
+  unsigned length = 0;
+  int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+  bool ok = n > 0 && EVP_Digest(der, (size_t)n, hash, &length, EVP_sha256(), NULL);
+  OPENSSL_free(der);
+  if (!ok) return false;
+  strcpy(text, "sha256//");
+  EVP_EncodeBlock((unsigned char *)text + 8, hash, (int)length);
+  return !strcmp(text, pin);
+}
+
+static bool is_address(const char *host) {
+  unsigned char bytes[16];
+  return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
+}
+
+/* What OpenSSL does not check by itself: the pin, and that the certificate names an IP address. */
+static bool peer_is_trusted(struct socket *socket, struct lws *wsi) {
+  const struct socket_options *o = &socket->options;
+  X509 *certificate;
+  bool ok = true;
+  if (!o->url->tls) return true;
+  certificate = SSL_get1_peer_certificate(lws_get_ssl(wsi));
+  if (!certificate) return false;
+  if (o->tls->pin && !key_matches(certificate, o->tls->pin)) {
+    reason_set(&socket->wire.reason, ERR_TLS, 0, "the public key of %s is not the pinned one", o->url->host);
+    ok = false;
+  } else if (o->tls->verify && is_address(o->url->host) && X509_check_ip_asc(certificate, o->url->host, 0) != 1) {
+    reason_set(&socket->wire.reason, ERR_TLS, 0, "the certificate does not name %s", o->url->host);
+    ok = false;
+  }
+  X509_free(certificate);
+  return ok;
+}
+
+static int tls_flags(const struct socket_options *o) {
+  if (!o->url->tls) return 0;
+  if (!o->tls->verify)
+    return LCCSCF_USE_SSL | LCCSCF_ALLOW_SELFSIGNED | LCCSCF_ALLOW_INSECURE | LCCSCF_ALLOW_EXPIRED |
+           LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK;
+  return LCCSCF_USE_SSL | (is_address(o->url->host) ? LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK : 0);
+}
+
+/* ---- callbacks of lws ---------------------------------------------------------------------------- */
+
+static void attempt_failed(struct socket *socket, struct lws *wsi) {
+  if (wsi) lws_set_opaque_user_data(wsi, NULL); /* what lws still says of it comes too late */
+  if (socket->phase != CONNECTING || socket->established) return;
+  socket->attempt_failed = true;
+  socket->wsi = NULL;
+  rt_enqueue(socket->wire.rt, &socket->job);
+}
+
+/* lws closes a socket that failed to connect without asking why; the socket still knows. */
+static bool explain_by_errno(struct socket *socket, struct lws *wsi) {
+  const struct url *url = socket->options.url;
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (!wsi || getsockopt(lws_get_socket_fd(wsi), SOL_SOCKET, SO_ERROR, &error, &size) || !error) return false;
+  reason_set(&socket->wire.reason,
+             error == ECONNREFUSED ? ERR_REFUSED : error == ETIMEDOUT ? ERR_TIMEOUT : error == ECONNRESET ? ERR_DISCONNECTED : ERR_UNREACHABLE, error,
+             "cannot connect to %s:%d: %s", url->host, url->port, strerror(error));
+  return true;
+}
+
+/* lws tells why in words only; sort the words we know. */
+static void explain(struct socket *socket, struct lws *wsi, const char *words) {
+  struct reason *reason = &socket->wire.reason;
+  const struct url *url = socket->options.url;
+  int status = wsi ? (int)lws_http_client_http_response(wsi) : 0;
+  if (reason->err != ERR_NONE || explain_by_errno(socket, wsi)) return;
+  if (status > 0 && status != 101)
+    reason_set(reason, ERR_HTTP, status, "%s:%d answered the WebSocket handshake with HTTP status %d", url->host,
+               url->port, status);
+  else if (strstr(words, "ssl") || strstr(words, "SSL") || strstr(words, "tls") || strstr(words, "server's cert") ||
+           strstr(words, "hostname"))
+    reason_set(reason, ERR_TLS, 0, "TLS with %s:%d failed: %s", url->host, url->port, words);
+  else if (strstr(words, "conn fail") || strstr(words, "connect"))
+    reason_set(reason, ERR_REFUSED, 0, "cannot connect to %s:%d", url->host, url->port);
+  else if (!strncmp(words, "HS:", 3))
+    reason_set(reason, ERR_PROTOCOL, 0, "%s:%d does not answer as a WebSocket server: %s", url->host, url->port,
+               words + 3);
+  else
+    reason_set(reason, ERR_DISCONNECTED, 0, "%s:%d closed the connection during the handshake", url->host, url->port);
+}
+
+static void on_established(struct socket *socket, struct lws *wsi) {
+  socket->established = true;
+  socket->wsi = NULL;
+  wire_open(&socket->wire, wsi);
+  rt_enqueue(socket->wire.rt, &socket->job);
+}
+
+static int on_handshake(struct socket *socket, struct lws *wsi, enum lws_callback_reasons why, void *in) {
+  switch (why) {
+  case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
+    if (lws_hdr_copy(wsi, socket->chosen, sizeof socket->chosen, WSI_TOKEN_PROTOCOL) < 0) socket->chosen[0] = 0;
+    return peer_is_trusted(socket, wsi) ? 0 : -1;
+  case LWS_CALLBACK_CLIENT_ESTABLISHED:
+    on_established(socket, wsi);
+    return 0;
+  case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+    explain(socket, wsi, in ? in : "");
+    attempt_failed(socket, wsi);
+    return 0;
+  case LWS_CALLBACK_CLOSED_CLIENT_HTTP:
+  case LWS_CALLBACK_WSI_DESTROY: /* the final net */
+    explain(socket, NULL, "");
+    attempt_failed(socket, wsi);
+    return 0;
+  default:
+    return 0;
+  }
+}
+
+static int on_lws(struct lws *wsi, enum lws_callback_reasons why, void *user, void *in, size_t length) {
+  struct socket *socket = wsi ? lws_get_opaque_user_data(wsi) : NULL;
+  (void)user;
+  if (!socket) return 0;
+  if (socket->established) return wire_on(&socket->wire, wsi, why, in, length);
+  return on_handshake(socket, wsi, why, in);
+}
+
+/* ---- vhosts -------------------------------------------------------------------------------------- */
+
+static bool same(const char *a, const char *b) { return a && b ? !strcmp(a, b) : a == b; }
+
+static struct vhost *vhost_new(struct rt *rt, struct sockets *room, const struct socket_options *o, const char *proxy) {
+  static const struct lws_protocols protocols[] = {{"json.v1", on_lws, 0, WIRE_RX_BUFFER, 0, NULL, WIRE_CHUNK},
+                                                   {NULL, NULL, 0, 0, 0, NULL, 0}};
+  struct lws_context *context = wire_context(rt);
+  struct lws_context_creation_info info;
+  struct vhost *vhost = context ? calloc(1, sizeof *vhost) : NULL;
+  char name[32];
+  if (!vhost) return NULL;
+  wire_vhost_info(&info, o->url->tls);
+  snprintf(name, sizeof name, "client-%p", (void *)vhost);
+  info.vhost_name = name;
+  info.protocols = protocols;
+  info.client_ssl_ca_filepath = o->url->tls ? o->tls->ca_file : NULL;
+  if (o->tls->ca_file) info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
+  vhost->tls = o->url->tls;
+  vhost->ca_file = o->tls->ca_file ? strdup(o->tls->ca_file) : NULL;
+  vhost->proxy = proxy ? strdup(proxy) : NULL;
+  vhost->vhost = lws_create_vhost(context, &info);
+  if (vhost->vhost && proxy) lws_set_proxy(vhost->vhost, proxy);
+  vhost->next = room->vhosts;
+  room->vhosts = vhost;
+  return vhost;
+}
+
+static struct lws_vhost *vhost_for(struct rt *rt, struct sockets *room, const struct socket_options *o,
+                                   const char *proxy) {
+  struct vhost *vhost = room->vhosts;
+  while (vhost &&
+         (vhost->tls != o->url->tls || !same(vhost->ca_file, o->tls->ca_file) || !same(vhost->proxy, proxy)))
+    vhost = vhost->next;
+  if (!vhost) vhost = vhost_new(rt, room, o, proxy);
+  return vhost ? vhost->vhost : NULL;
+}
+
+/* ---- connecting ---------------------------------------------------------------------------------- */
+
+static void finish_connecting(struct socket *socket) {
+  rt_timer_stop(socket->wire.rt, &socket->timer);
+  rt_underway(socket->wire.rt, -1);
+}
+
+static void fail_connecting(struct socket *socket, lua_State *L) {
+  finish_connecting(socket);
+  socket->phase = GONE;
+  socket->ops->gone(socket, L);
+}
+
+static const char *host_header(const struct url *url, char *text, size_t size) {
+  const char *open = strchr(url->host, ':') ? "[" : "", *close = *open ? "]" : "";
+  if (url->port == (url->tls ? 443 : 80))
+    snprintf(text, size, "%s%s%s", open, url->host, close);
+  else
+    snprintf(text, size, "%s%s%s:%d", open, url->host, close, url->port);
+  return text;
+}
+
+static void proxy_with_address(const struct socket *socket, const char *address, char *text, size_t size) {
+  const char *proxy = socket->options.proxy, *at, *port;
+  if (!strncmp(proxy, "http://", 7)) proxy += 7;
+  at = strrchr(proxy, '@');
+  at = at ? at + 1 : proxy;
+  port = strrchr(at, ':');
+  snprintf(text, size, "%.*s%s%s", (int)(at - proxy), proxy, address, port ? port : ":3128");
+}
+
+static void try_address(struct socket *socket) {
+  const char *address = socket->addresses[socket->next_address++];
+  const struct url *url = socket->options.url;
+  struct lws_client_connect_info info;
+  struct lws_vhost *vhost;
+  char host[300], proxy[512];
+  if (socket->options.proxy) proxy_with_address(socket, address, proxy, sizeof proxy);
+  vhost = vhost_for(socket->wire.rt, socket->room, &socket->options, socket->options.proxy ? proxy : NULL);
+  socket->attempt_failed = false;
+  if (!vhost) {
+    reason_set(&socket->wire.reason, ERR_TLS, 0, "cannot set up the connection%s%s",
+               socket->options.tls->ca_file ? "; is this a PEM file of certificates? " : "",
+               socket->options.tls->ca_file ? socket->options.tls->ca_file : "");
+    attempt_failed(socket, NULL);
+    return;
+  }
+  memset(&info, 0, sizeof info);
+  info.context = wire_context(socket->wire.rt);
+  info.vhost = vhost;
+  info.address = socket->options.proxy ? url->host : address;
+  info.port = url->port;
+  info.path = url->path;
+  info.host = info.origin = host_header(url, host, sizeof host);
+  info.origin = NULL;
+  info.protocol = socket->options.subprotocol;
+  info.local_protocol_name = "json.v1";
+  info.alpn = "http/1.1";
+  info.ssl_connection = tls_flags(&socket->options);
+  info.ietf_version_or_minus_one = -1;
+  info.opaque_user_data = socket;
+  info.pwsi = &socket->wsi;
+  if (!lws_client_connect_via_info(&info)) {
+    explain(socket, NULL, "connect");
+    attempt_failed(socket, NULL);
+    return;
+  }
+  lws_cancel_service(info.context); /* lws arms its own timers only when it is serviced */
+}
+
+static void connect_next(struct socket *socket, lua_State *L) {
+  if (socket->next_address >= socket->address_count) {
+    fail_connecting(socket, L);
+    return;
+  }
+  if (socket->next_address) socket->wire.reason.err = ERR_NONE; /* tell why the last one failed */
+  try_address(socket);
+}
+
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
+  struct lookup *lookup = request->data;
+  struct socket *socket = lookup->socket;
+  if (socket) {
+    const char *host = socket->options.url->host;
+    socket->lookup = NULL;
+    if (status) reason_set(&socket->wire.reason, ERR_DNS, 0, "cannot resolve %s: %s", host, uv_strerror(status));
+    for (struct addrinfo *info = found; info && socket->address_count < MOST_ADDRESSES; info = info->ai_next) {
+      const void *at = info->ai_family == AF_INET6 ? (void *)&((struct sockaddr_in6 *)(void *)info->ai_addr)->sin6_addr
+                                                   : (void *)&((struct sockaddr_in *)(void *)info->ai_addr)->sin_addr;
+      inet_ntop(info->ai_family, at, socket->addresses[socket->address_count++], INET6_ADDRSTRLEN);
+    }
+    rt_enqueue(socket->wire.rt, &socket->job);
+  }
+  uv_freeaddrinfo(found);
+  free(lookup);
+}
+
+static void proxy_host(const char *proxy, char *host, size_t size) {
+  struct url url;
+  const char *at = strrchr(proxy, '@');
+  char text[300];
+  snprintf(text, sizeof text, "http://%s", at ? at + 1 : strstr(proxy, "://") ? strstr(proxy, "://") + 3 : proxy);
+  snprintf(host, size, "%s", url_parse(&url, text) ? "" : url.host);
+}
+
+/* Find the addresses of the host, or of the proxy. A literal address needs no lookup. */
+static void resolve(struct socket *socket) {
+  const char *host = socket->options.url->host;
+  static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+  char buffer[256];
+  int status;
+  if (socket->options.proxy) {
+    proxy_host(socket->options.proxy, buffer, sizeof buffer);
+    host = buffer;
+  }
+  if (is_address(host)) {
+    strncpy(socket->addresses[socket->address_count++], host, INET6_ADDRSTRLEN - 1);
+    rt_enqueue(socket->wire.rt, &socket->job);
+    return;
+  }
+  socket->lookup = calloc(1, sizeof *socket->lookup);
+  status = UV_ENOMEM;
+  if (socket->lookup) {
+    socket->lookup->socket = socket;
+    socket->lookup->request.data = socket->lookup;
+    status = uv_getaddrinfo(rt_loop(socket->wire.rt), &socket->lookup->request, on_resolved, host, NULL,
+                            strcmp(host, "localhost") ? &hints : NULL);
+  }
+  if (status) {
+    free(socket->lookup);
+    socket->lookup = NULL;
+    reason_set(&socket->wire.reason, ERR_DNS, 0, "cannot resolve %s: %s", host, uv_strerror(status));
+    rt_enqueue(socket->wire.rt, &socket->job);
+  }
+}
+
+static void abandon_attempt(struct socket *socket) {
+  struct lws *wsi = socket->wsi;
+  if (socket->lookup) {
+    socket->lookup->socket = NULL;
+    uv_cancel((uv_req_t *)&socket->lookup->request);
+    socket->lookup = NULL;
+  }
+  socket->wsi = NULL;
+  if (!wsi) return;
+  lws_set_opaque_user_data(wsi, NULL);
+  lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC); /* lws may be in the middle of it */
+  lws_cancel_service(wire_context(socket->wire.rt));
+}
+
+/* Give up connecting with the reason given. */
+static void give_up(struct socket *socket, enum err err, const char *why) {
+  abandon_attempt(socket);
+  socket->wire.reason.err = ERR_NONE;
+  reason_set(&socket->wire.reason, err, 0, "%s", why);
+  socket->next_address = socket->address_count;
+  socket->attempt_failed = true;
+  rt_enqueue(socket->wire.rt, &socket->job);
+}
+
+static void on_connect_timeout(struct rt_timer *timer) {
+  struct socket *socket = (struct socket *)(void *)((char *)timer - offsetof(struct socket, timer));
+  char why[200];
+  snprintf(why, sizeof why, "no connection to %.100s:%d within %g s", socket->options.url->host,
+           socket->options.url->port, socket->options.connect_timeout);
+  give_up(socket, ERR_TIMEOUT, why);
+}
+
+static void run_socket(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct socket *socket = (struct socket *)(void *)((char *)job - offsetof(struct socket, job));
+  (void)rt;
+  if (socket->phase == RESOLVING) {
+    socket->phase = CONNECTING;
+    connect_next(socket, L);
+  } else if (socket->phase == CONNECTING && socket->established) {
+    finish_connecting(socket);
+    socket->phase = OPEN;
+    socket->ops->opened(socket, L);
+  } else if (socket->phase == CONNECTING && socket->attempt_failed) {
+    connect_next(socket, L);
+  }
+}
+
+/* ---- the wire's ends ----------------------------------------------------------------------------- */
+
+static struct socket *socket_of(struct wire *wire) {
+  return (struct socket *)(void *)((char *)wire - offsetof(struct socket, wire));
+}
+
+static void on_message(struct wire *wire, lua_State *L, const char *data, size_t length, bool binary) {
+  struct socket *socket = socket_of(wire);
+  socket->ops->message(socket, L, data, length, binary);
+}
+
+static void on_gone(struct wire *wire, lua_State *L) {
+  struct socket *socket = socket_of(wire);
+  if (socket->phase == CONNECTING) finish_connecting(socket); /* opened and lost in one turn */
+  socket->phase = GONE;
+  socket->ops->gone(socket, L);
+}
+
+static void on_drained(struct wire *wire, lua_State *L) {
+  struct socket *socket = socket_of(wire);
+  if (socket->ops->drained) socket->ops->drained(socket, L);
+}
+
+/* ---- the room ------------------------------------------------------------------------------------ */
+
+static void room_closing(struct rt *rt, void *state) {
+  struct sockets *room = state;
+  (void)rt;
+  while (room->list.next != &room->list) { /* owners have closed theirs; what is left belongs to Lua boxes */
+    struct socket *socket = (struct socket *)(void *)((char *)room->list.next - offsetof(struct socket, link));
+    rt_list_remove(&socket->link);
+    abandon_attempt(socket);
+    if (socket->wire.wsi) lws_set_opaque_user_data(socket->wire.wsi, NULL);
+    wire_free(&socket->wire);
+    rt_timer_stop(rt, &socket->timer);
+    rt_dequeue(rt, &socket->job);
+    socket->phase = GONE;
+    socket->room = NULL;
+  }
+}
+
+static void room_closed(struct rt *rt, void *state) {
+  struct sockets *room = state;
+  (void)rt;
+  while (room->vhosts) {
+    struct vhost *vhost = room->vhosts;
+    room->vhosts = vhost->next;
+    free(vhost->ca_file);
+    free(vhost->proxy);
+    free(vhost);
+  }
+  free(room);
+}
+
+static long room_count(void *state) { return ((struct sockets *)state)->count; }
+
+static struct sockets *get_room(struct rt *rt) {
+  static const struct rt_room_ops ops = {room_closing, room_closed, "sockets", room_count};
+  struct sockets *room = rt_room(rt, ROOM_SOCKET);
+  if (room) return room;
+  room = calloc(1, sizeof *room);
+  if (!room) return NULL;
+  rt_list_init(&room->list);
+  rt_set_room(rt, ROOM_SOCKET, room, &ops);
+  return room;
+}
+
+/* ---- the interface ------------------------------------------------------------------------------- */
+
+struct socket *socket_connect(struct rt *rt, const struct socket_options *options, const struct socket_ops *ops,
+                              void *owner) {
+  static const struct wire_ops wire_ops = {on_message, on_gone, on_drained};
+  struct sockets *room = get_room(rt);
+  struct socket *socket = room ? calloc(1, sizeof *socket) : NULL;
+  if (!socket) return NULL;
+  socket->room = room;
+  socket->ops = ops;
+  socket->owner = owner;
+  socket->options = *options;
+  socket->job.run = run_socket;
+  socket->timer.fire = on_connect_timeout;
+  wire_init(&socket->wire, rt, true, &wire_ops, options->limits);
+  rt_list_add(&room->list, &socket->link);
+  room->count++;
+  rt_underway(rt, 1);
+  rt_timer_start(rt, &socket->timer, options->connect_timeout);
+  resolve(socket);
+  return socket;
+}
+
+void *socket_owner(const struct socket *socket) { return socket->owner; }
+struct wire *socket_wire(struct socket *socket) { return &socket->wire; }
+const struct reason *socket_reason(const struct socket *socket) { return &socket->wire.reason; }
+const char *socket_protocol(const struct socket *socket) { return socket->chosen; }
+
+void socket_close(struct socket *socket, int code, const char *reason) {
+  if (socket->phase == OPEN || socket->established)
+    wire_close(&socket->wire, code, reason);
+  else if (socket->phase != GONE)
+    give_up(socket, ERR_CLOSED, "the connection was given up while it was being made");
+}
+
+void socket_drop(struct socket *socket, enum err err, const char *why) {
+  if (socket->established)
+    wire_drop(&socket->wire, err, why);
+  else if (socket->phase != GONE)
+    give_up(socket, err, why);
+}
+
+void socket_free(struct socket *socket) {
+  struct rt *rt = socket->wire.rt;
+  struct lws *wsi = socket->wire.wsi;
+  if (!socket->room) { /* the runtime was closed under it */
+    free(socket);
+    return;
+  }
+  if (socket->phase == RESOLVING || socket->phase == CONNECTING) finish_connecting(socket);
+  abandon_attempt(socket);
+  if (wsi) {
+    lws_set_opaque_user_data(wsi, NULL);
+    lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+  }
+  wire_free(&socket->wire);
+  rt_timer_stop(rt, &socket->timer);
+  rt_dequeue(rt, &socket->job);
+  rt_list_remove(&socket->link);
+  socket->room->count--;
+  free(socket);
+}

@@ -1,0 +1,76 @@
+/*
+ * url.c - the parts of a ws, wss, http or https address.
+ * SPDX-License-Identifier: MIT
+ */
+#include "url.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const struct {
+  const char *scheme;
+  bool tls;
+  int port;
+} schemes[] = {{"ws://", false, 80}, {"wss://", true, 443}, {"http://", false, 80}, {"https://", true, 443}};
+
+static const char *take_scheme(struct url *url, const char *text) {
+  for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+    size_t n = strlen(schemes[i].scheme);
+    if (strncasecmp(text, schemes[i].scheme, n) != 0) continue;
+    url->tls = schemes[i].tls;
+    url->port = schemes[i].port;
+    return text + n;
+  }
+  return NULL;
+}
+
+static const char *take_host(struct url *url, const char *at) {
+  bool bracket = *at == '[';
+  size_t n = bracket ? strcspn(++at, "]") : strcspn(at, ":/?#");
+  if (!n || n >= sizeof url->host || (bracket && at[n] != ']')) return NULL;
+  memcpy(url->host, at, n);
+  url->host[n] = 0;
+  return at + n + (bracket ? 1 : 0);
+}
+
+static const char *take_port(struct url *url, const char *at) {
+  char *end;
+  long port;
+  if (*at != ':') return at;
+  port = strtol(at + 1, &end, 10);
+  if (at[1] < '0' || at[1] > '9' || port < 1 || port > 65535) return NULL;
+  url->port = (int)port;
+  return end;
+}
+
+static bool is_loopback(const char *host) {
+  struct in_addr v4;
+  struct in6_addr v6;
+  if (!strcasecmp(host, "localhost")) return true;
+  if (inet_pton(AF_INET, host, &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+static bool printable(const char *text) {
+  for (; *text; text++)
+    if ((unsigned char)*text <= ' ' || *text == 127) return false;
+  return true;
+}
+
+const char *url_parse(struct url *url, const char *text) {
+  const char *at = take_scheme(url, text);
+  if (!at) return "the address must begin with ws://, wss://, http:// or https://";
+  if (!printable(text)) return "the address holds a space or a control character";
+  if (memchr(at, '@', strcspn(at, "/?#"))) return "the address must not hold a user name or password";
+  at = take_host(url, at);
+  if (!at) return "the address has no host";
+  at = take_port(url, at);
+  if (!at || (*at && !strchr("/?#", *at))) return "the port must be a number from 1 to 65535";
+  if (strlen(at) + 2 > sizeof url->path) return "the path is too long";
+  url->path[0] = '/';
+  strcpy(url->path + (*at == '/' ? 0 : 1), at);
+  url->loopback = is_loopback(url->host);
+  return NULL;
+}

@@ -1,0 +1,21 @@
+/*
+ * url.h - the parts of a ws, wss, http or https address.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef TRUECONF_URL_H
+#define TRUECONF_URL_H
+
+#include <stdbool.h>
+
+struct url {
+  bool tls;
+  int port;
+  bool loopback;  /* localhost, 127.0.0.0/8, ::1 */
+  char host[256]; /* without the brackets of an IPv6 literal */
+  char path[512]; /* with the query; at least "/" */
+};
+
+/* Fill `url`; NULL, or what is wrong with the text (never the text itself: it may hold a secret). */
+const char *url_parse(struct url *url, const char *text);
+
+#endif
