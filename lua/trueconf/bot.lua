@@ -1,0 +1,370 @@
+-- A bot: handlers for what comes in, on top of a client. Messages of one chat are handled
+-- in order and one at a time, chats run beside each other, and a message is acknowledged
+-- when its handler has finished: a crash loses none.
+-- SPDX-License-Identifier: MIT
+
+local client = require "trueconf.client"
+local core = require "trueconf.core"
+local Error = require "trueconf.error"
+local json = require "trueconf.json"
+local message = require "trueconf.message"
+local options = require "trueconf.options"
+local protocol = require "trueconf.protocol"
+local queue = require "trueconf.queue"
+
+---@class trueconf.BotOptions: trueconf.ClientOptions
+---@field ack? "after"|"before"|"manual" when a message is acknowledged: after its handler has finished or has begun
+---to wait for its next message (default), before it runs, or only by msg:ack()
+---@field order? "chat"|"none" "none": every message at once, also those of one chat; default "chat"
+---@field remember? integer ids of handled messages that are kept, so that a repeat is not handled; 0: none
+---@field max_waiting? integer messages that may wait for their handlers; default 10000
+---@field ask_timeout? number seconds msg:ask waits unless told otherwise; default 3600
+---@field stop_timeout? number seconds stop() gives to handlers at work; default 10
+local OWN = {
+  ack = { type = "string", enum = { "after", "before", "manual" }, default = "after" },
+  order = { type = "string", enum = { "chat", "none" }, default = "chat" },
+  remember = { type = "integer", min = 0, default = 10000 },
+  max_waiting = { type = "integer", min = 1, default = 10000 },
+  ask_timeout = { type = "number", min = 0.001, default = 3600 },
+  stop_timeout = { type = "number", min = 0, default = 10 },
+}
+
+local SCHEMA = {}
+for _, part in ipairs { client.SCHEMA, OWN } do
+  for name, option in pairs(part) do SCHEMA[name] = option end
+end
+
+---@class trueconf.Bot: trueconf.Client
+---@field private inbox trueconf.Queue
+---@field private asking table<string, table[]> who waits in which chat, oldest first
+---@field private handlers table<thread, boolean> handlers at work
+local Bot = setmetatable({}, { __index = client.Client })
+Bot.__index = Bot
+Bot.__name = "trueconf.Bot"
+
+-- Incoming --------------------------------------------------------------------------------
+
+local function chat_of(envelope)
+  local chat = envelope.chat
+  return envelope.chatId or type(chat) == "table" and chat.chatId or nil
+end
+
+-- Is this account the author? Its id is asked for once per connection.
+function Bot:is_mine(envelope, epoch)
+  if epoch ~= self.my_epoch then
+    self.my_id, self.my_epoch = protocol.plain_id(self.session:user_id() or ""), epoch
+  end
+  local author = envelope.author
+  local id = type(author) == "table" and author.id
+  return type(id) == "string" and (id == self.my_id or protocol.plain_id(id) == self.my_id)
+end
+
+-- A message that is under way came again on a new connection: its ack goes there.
+local function redirect(self, known, id, epoch)
+  known.frame_id, known.epoch = id, epoch
+  if known.acked then self.session:ack(id, epoch) end
+end
+
+-- Put a message into the queue of its chat, and begin with it if the chat is free.
+function Bot:take_in(envelope, chat_id, id, epoch)
+  local incoming = message.new(self, envelope, chat_id)
+  incoming.frame_id, incoming.epoch = id, epoch
+  local key = self.remembers and envelope.messageId or epoch .. ":" .. id
+  incoming.lane = self.ordered and chat_id or key
+  local outcome, known = self.inbox:enqueue(incoming.lane, key, incoming)
+  if outcome == "queued" then
+    self:begin(incoming.lane)
+  elseif outcome == "handled" then
+    self.session:ack(id, epoch)
+  elseif outcome == "duplicate" then
+    redirect(self, known, id, epoch)
+  else
+    self.log:error("message %s is not taken and stays unread: %s", envelope.messageId, known)
+  end
+end
+
+-- A request of the server, at the drain point: nothing here may wait.
+function Bot:on_request(method, payload, id, epoch)
+  if method ~= "sendMessage" then
+    self.session:ack(id, epoch)
+    return
+  end
+  local envelope, err = json.decode(payload)
+  local chat_id = type(envelope) == "table" and chat_of(envelope)
+  if not chat_id or type(envelope.messageId) ~= "string" then
+    self.session:damaged()
+    self.session:ack(id, epoch)
+    self.log:warn("request %d is not a message: %s", id, err or "it has no chatId or messageId")
+  elseif self:is_mine(envelope, epoch) then
+    self.session:ack(id, epoch)
+  elseif not self.stopping then
+    self:take_in(envelope, chat_id, id, epoch)
+  end
+end
+
+-- Handlers --------------------------------------------------------------------------------
+
+local function with_traceback(err)
+  return { err = err, traceback = debug.traceback(tostring(err), 2) }
+end
+
+function Bot:report(failure, msg)
+  if self.error_handler then
+    local ok, second = pcall(self.error_handler, failure.err, failure.traceback, msg)
+    if ok then return end
+    self.log:error("error in the error handler: %s", second)
+  end
+  self.log:error("error while handling %s: %s", msg or "a change of state", failure.traceback)
+end
+
+-- Acknowledge what a handler has done with, and go on in its chat.
+function Bot:finish(msg)
+  if self.ack_when == "manual" and not msg.acked then
+    self.inbox:release(msg.lane, msg)
+  else
+    if not msg.acked then self:send_ack(msg) end
+    self.inbox:ack(msg.lane, msg)
+  end
+  self:begin(msg.lane)
+end
+
+local function handle(self, msg)
+  local thread = coroutine.running()
+  self.handlers[thread] = true
+  local handler = self.message_handler
+  if handler then
+    local ok, failure = xpcall(handler, with_traceback, msg)
+    if not ok then self:report(failure, msg) end
+  end
+  self.handlers[thread] = nil
+  self.working = self.working - 1
+  local dialog = msg.dialog
+  local held = msg
+  if dialog then held = dialog.held end
+  if held then self:finish(held) end
+  if self.idle and self.working <= self.idle_at then self.idle:wake() end
+end
+
+-- The handler that asked the author of a message for it, if one did.
+function Bot:take_asker(msg)
+  local list = self.asking[msg.chat_id]
+  if not list then return nil end
+  local author = protocol.plain_id(msg.author)
+  for place, asker in ipairs(list) do
+    if asker.author == author then
+      self:forget_asker(msg.chat_id, asker, place)
+      return asker
+    end
+  end
+end
+
+-- Claim the next message of a lane for the handler that waits for it, or for a new one.
+function Bot:begin(lane)
+  local msg = self.inbox:claim(lane)
+  if not msg then return end
+  if self.ack_when == "before" then self:send_ack(msg) end
+  local asker = next(self.asking) and self:take_asker(msg)
+  if asker then
+    msg.dialog, asker.dialog.held = asker.dialog, msg
+    asker.waiter:wake(msg)
+  else
+    self.working = self.working + 1
+    core.spawn(handle, self, msg)
+  end
+end
+
+function Bot:send_ack(msg)
+  msg.acked = true
+  return self.session:ack(msg.frame_id, msg.epoch)
+end
+
+---Acknowledge a message by hand; the same as msg:ack().
+---@param msg trueconf.Message
+---@return boolean sent
+function Bot:ack(msg)
+  if msg.acked then return false end
+  local sent = self:send_ack(msg)
+  if self.ack_when == "manual" then self.inbox:ack(msg.lane, msg) end
+  return sent
+end
+
+-- Asking ----------------------------------------------------------------------------------
+
+function Bot:forget_asker(chat_id, asker, place)
+  local list = self.asking[chat_id] or {}
+  for i = place or 1, #list do
+    if list[i] == asker then
+      table.remove(list, i)
+      break
+    end
+  end
+  if #list == 0 then self.asking[chat_id] = nil end
+end
+
+-- Let go of the message a dialog holds, and wait for the next one of its author.
+function Bot:wait_for_next(msg, dialog, timeout)
+  local asker = { author = protocol.plain_id(msg.author), waiter = core.waiter(), dialog = dialog }
+  local list = self.asking[msg.chat_id] or {}
+  self.asking[msg.chat_id] = list
+  list[#list + 1] = asker
+  local held = dialog.held
+  dialog.held = nil
+  if held then self:finish(held) end
+  local answer, err = asker.waiter:wait(timeout or self.ask_timeout)
+  if not answer then self:forget_asker(msg.chat_id, asker) end
+  return answer, err
+end
+
+---Send a question and wait for the next message of the author of `msg` in its chat; see
+---msg:ask().
+---@async
+---@param msg trueconf.Message
+---@param question string
+---@param timeout? number seconds
+---@return trueconf.Message? answer
+---@return trueconf.Error? err
+function Bot:ask(msg, question, timeout)
+  if self.stopping then return nil, Error.new("CLOSED", "the bot is stopping") end
+  local sent, err = self:send_message(msg.chat_id, question)
+  if not sent then return nil, err end
+  local dialog = msg.dialog or { held = msg }
+  msg.dialog = dialog
+  return self:wait_for_next(msg, dialog, timeout)
+end
+
+-- Registration ----------------------------------------------------------------------------
+
+local function check_handler(handler, name)
+  if type(handler) ~= "function" then
+    error(("%s needs a function, got a %s"):format(name, type(handler)), 3)
+  end
+  return handler
+end
+
+---Handle messages written by others. Each call runs in a coroutine of its own and may wait.
+---@param handler fun(msg: trueconf.Message)
+function Bot:on_message(handler)
+  self.message_handler = check_handler(handler, "on_message")
+end
+
+---Be told of every change of the connection's state.
+---@param handler fun(new: trueconf.State, old: trueconf.State, err: trueconf.Error?)
+function Bot:on_state(handler)
+  self.state_handler = check_handler(handler, "on_state")
+end
+
+---Be told when a handler raises an error; else it goes to the log.
+---@param handler fun(err: any, traceback: string, msg: trueconf.Message?)
+function Bot:on_error(handler)
+  self.error_handler = check_handler(handler, "on_error")
+end
+
+-- Running ---------------------------------------------------------------------------------
+
+local function log_state(self, new, old, err)
+  if new == "failed" then
+    self.log:error("%s: gave up: %s", self.url, err)
+  elseif err then
+    self.log:warn("%s: %s -> %s: %s", self.url, old, new, err)
+  elseif new == "ready" then
+    self.log:info("%s: ready as %s", self.url, self:user_id())
+  else
+    self.log:debug("%s: %s -> %s", self.url, old, new)
+  end
+end
+
+function Bot:state_changed(new, old, err)
+  log_state(self, new, old, err)
+  if self.state_handler then
+    local ok, failure = xpcall(self.state_handler, with_traceback, new, old, err)
+    if not ok then self:report(failure) end
+  end
+  if new == "failed" then self.ended:wake(nil, err) end
+  if new == "closed" then self.ended:wake(true) end
+end
+
+---Connect and begin to handle messages; returns at once.
+function Bot:start()
+  self.stopping, self.ended = false, core.waiter()
+  self.session:start()
+end
+
+local function wake_askers(self)
+  local asking = self.asking
+  self.asking = {}
+  for _, list in pairs(asking) do
+    for _, asker in ipairs(list) do
+      asker.waiter:wake(nil, Error.new("CLOSED", "the bot is stopping"))
+    end
+  end
+end
+
+-- Wait until the handlers at work have finished; the one that calls is not waited for.
+local function wait_for_handlers(self, deadline)
+  self.idle_at = self.handlers[coroutine.running()] and 1 or 0
+  if self.working <= self.idle_at then return end
+  self.idle = core.waiter()
+  self.idle:wait(deadline)
+  self.idle = nil
+end
+
+---Take no more messages, let handlers finish, send what waits to be sent, and close the
+---connection. What was not handled stays unread at the server.
+---@async
+---@param deadline? number seconds for the handlers; default the option stop_timeout
+function Bot:stop(deadline)
+  self.stopping = true
+  wake_askers(self)
+  wait_for_handlers(self, deadline or self.stop_timeout)
+  self.session:stop()
+end
+
+-- The first signal stops in good order, the second at once.
+local function watch_signals(self)
+  local signals = {}
+  for i, name in ipairs { "SIGINT", "SIGTERM" } do
+    signals[i] = core.signal(name, function()
+      if self.stopping then
+        self.ended:wake(nil, Error.new("CANCELLED", ("stopped by %s"):format(name)))
+      else
+        self:stop()
+      end
+    end)
+  end
+  return signals
+end
+
+---Run until the bot is stopped, by stop(), SIGINT or SIGTERM, or gives up.
+---@async
+---@return true? ok
+---@return trueconf.Error? err why it gave up
+function Bot:run()
+  if self:state() == "idle" or self:state() == "closed" or self:state() == "failed" then self:start() end
+  local signals = watch_signals(self)
+  local ok, err = self.ended:wait()
+  for _, signal in ipairs(signals) do signal:close() end
+  return ok, err
+end
+
+---Make a bot.
+---@param given? trueconf.BotOptions
+---@param level? integer
+---@return trueconf.Bot
+local function new(given, level)
+  level = (level or 2) + 1
+  given = options.check(SCHEMA, given or {}, level, "trueconf.bot")
+  local own = {}
+  for name in pairs(OWN) do own[name], given[name] = given[name], nil end
+  local self
+  self = client.new(given, {
+    on_request = function(...) self:on_request(...) end,
+    on_state = function(...) self:state_changed(...) end,
+  }, level)
+  self.ack_when, self.ordered, self.remembers = own.ack, own.order == "chat", own.remember > 0
+  self.ask_timeout, self.stop_timeout = own.ask_timeout, own.stop_timeout
+  self.inbox = queue.new { limit = math.max(own.remember, 1), max_waiting = own.max_waiting }
+  self.asking, self.handlers, self.working, self.idle_at = {}, {}, 0, 0
+  return setmetatable(self, Bot)
+end
+
+return { new = new }

@@ -1,0 +1,49 @@
+-- trueconf: chat bots on TrueConf Server.
+--
+--   local trueconf = require "trueconf"
+--   local bot = trueconf.bot { username = "herald", password = "4711" }
+--   bot:on_message(function(msg) msg:reply("You said: " .. msg.text) end)
+--   bot:run()
+--
+-- SPDX-License-Identifier: MIT
+
+local bot = require "trueconf.bot"
+local client = require "trueconf.client"
+local core = require "trueconf.core"
+local Error = require "trueconf.error"
+local log = require "trueconf.log"
+
+local trueconf = {
+  _VERSION = core._VERSION,
+  Error = Error,
+  spawn = core.spawn,
+  sleep = core.sleep,
+  timer = core.timer,
+  waiter = core.waiter,
+  now = core.now,
+  run = core.run,
+  stop = core.stop,
+}
+
+-- A coroutine that dies must not die in silence.
+core.on_error(function(err, traceback, what)
+  log.new():error("error in %s: %s", what, traceback ~= "" and traceback or tostring(err))
+end)
+
+---Make a bot. Settings come from the options, then the environment (TRUECONF_URL,
+---TRUECONF_USERNAME, TRUECONF_PASSWORD, TRUECONF_TOKEN, TRUECONF_CA_FILE), then a config
+---file; with no server named it is the local Bridge.
+---@param options? trueconf.BotOptions
+---@return trueconf.Bot
+function trueconf.bot(options)
+  return bot.new(options, 2)
+end
+
+---Make a client: a connection with calls, without handlers.
+---@param options? trueconf.ClientOptions
+---@return trueconf.Client
+function trueconf.client(options)
+  return client.new(options, nil, 2)
+end
+
+return trueconf

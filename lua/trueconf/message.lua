@@ -1,0 +1,103 @@
+-- A message as a handler sees it: what came on the wire under short names, and what can
+-- be done with it.
+-- SPDX-License-Identifier: MIT
+
+local text = require "trueconf.text"
+
+---@class trueconf.Message
+---@field id string
+---@field chat_id string
+---@field author string TrueConf ID of who wrote it
+---@field text string what a person sees of it; "" for a message without text
+---@field content table as it came (protocol 8.5)
+---@field envelope table the whole payload as it came (protocol 8.1)
+---@field type integer envelope type; 200 is a plain message
+---@field timestamp integer milliseconds
+---@field chat { id: string, title: string?, type: integer? }
+---@field parse_mode string?
+---@field reply_to string? id of the message this one answers
+---@field is_edited boolean
+local Message = {}
+
+-- Fields that few handlers ask for are made when asked.
+local made = {
+  author = function(self) return self.envelope.author and self.envelope.author.id or "" end,
+  text = function(self) return text.plain(self.content.text or "", self.content.parseMode) end,
+  type = function(self) return self.envelope.type end,
+  timestamp = function(self) return self.envelope.timestamp end,
+  parse_mode = function(self) return self.content.parseMode end,
+  reply_to = function(self) return self.envelope.replyMessageId end,
+  is_edited = function(self) return self.envelope.isEdited or false end,
+  chat = function(self)
+    local chat = self.envelope.chat or {}
+    return { id = self.chat_id, title = chat.chatTitle, type = chat.chatType }
+  end,
+}
+
+local meta = {
+  __name = "trueconf.Message",
+  __index = function(self, key)
+    local method = Message[key]
+    if method ~= nil then return method end
+    local make = made[key]
+    if not make then return nil end
+    local value = make(self)
+    rawset(self, key, value)
+    return value
+  end,
+  __tostring = function(self) return ("trueconf.Message (%s from %s)"):format(self.id, self.author) end,
+}
+
+---@param bot trueconf.Bot
+---@param envelope table payload of a sendMessage notification
+---@param chat_id string
+---@return trueconf.Message
+local function new(bot, envelope, chat_id)
+  local content = envelope.content
+  return setmetatable({
+    bot = bot, envelope = envelope, chat_id = chat_id, id = envelope.messageId,
+    content = type(content) == "table" and content or {},
+  }, meta)
+end
+
+---Send a text to the chat this message is in.
+---@async
+---@param reply string
+---@param opts? trueconf.SendOptions
+---@return trueconf.Sent? sent
+---@return trueconf.Error? err
+function Message:answer(reply, opts)
+  return self.bot:send_message(self.chat_id, reply, opts)
+end
+
+---Send a text as the answer to this message: apps show it with the message it answers.
+---@async
+---@param reply string
+---@param opts? trueconf.SendOptions
+---@return trueconf.Sent? sent
+---@return trueconf.Error? err
+function Message:reply(reply, opts)
+  local with_target = { reply_to = self.id }
+  for key, value in pairs(opts or {}) do with_target[key] = value end
+  return self.bot:send_message(self.chat_id, reply, with_target)
+end
+
+---Send a text and wait for the next message of the same author in this chat. This message
+---counts as handled from here on.
+---@async
+---@param question string
+---@param timeout? number seconds; default the bot's option ask_timeout
+---@return trueconf.Message? answer
+---@return trueconf.Error? err of sending, TIMEOUT, or CLOSED when the bot stops
+function Message:ask(question, timeout)
+  return self.bot:ask(self, question, timeout)
+end
+
+---Tell the server now that this message has been handled; it is then not delivered again,
+---whatever becomes of the handler.
+---@return boolean sent false if it was acknowledged before, or its connection is gone
+function Message:ack()
+  return self.bot:ack(self)
+end
+
+return { new = new }
