@@ -1,0 +1,90 @@
+-- What the specs share: a body that waits, and the check that nothing is left behind.
+-- SPDX-License-Identifier: MIT
+
+local core = require "trueconf.core"
+
+local helper = {}
+
+local DEADLINE = 30 -- seconds of real time for one case
+
+-- What must be gone when a case is over, before and after the loop is closed.
+local function leftovers(stats, names)
+  local found = {}
+  for _, name in ipairs(names) do
+    if (stats[name] or 0) ~= 0 then found[#found + 1] = ("%s = %d"):format(name, stats[name]) end
+  end
+  return table.concat(found, ", ")
+end
+
+-- Closing takes the loop some turns.
+local function settle()
+  for _ = 1, 200 do
+    collectgarbage()
+    local left = leftovers(core.stats(), { "pending", "coroutines", "refs", "sockets", "connections", "transfers" })
+    if left == "" then return nil end
+    core.step()
+    if _ > 50 then core.sleep(0.005) end
+  end
+  return leftovers(core.stats(), { "pending", "coroutines", "refs", "sockets", "connections", "transfers" })
+end
+
+local function with_traceback(err)
+  if type(err) == "string" then return debug.traceback(err, 2) end
+  return err
+end
+
+local reported
+
+-- Errors of coroutines the case has started count against it, unless it asks for them.
+local function collect_errors()
+  reported = {}
+  core.on_error(function(err, traceback)
+    reported[#reported + 1] = traceback ~= "" and traceback or tostring(err)
+  end)
+end
+
+---Errors of coroutines since the case began; they no longer count against it.
+---@return string[]
+function helper.reported_errors()
+  local errors = reported
+  reported = {}
+  return errors
+end
+
+---Wrap the body of a case: it runs as a coroutine on the loop, and when it is over nothing
+---may be left of it: no waiting call, no coroutine, no connection, no handle.
+---@param body fun()
+---@param deadline? number seconds
+---@return fun()
+function helper.async(body, deadline)
+  return function()
+    collect_errors()
+    local over = core.waiter()
+    core.spawn(function() over:wake(xpcall(body, with_traceback)) end)
+    local ok, err = over:wait(deadline or DEADLINE)
+    local left = settle()
+    core.close()
+    local handles = core.stats().handles
+    if ok == nil then error("the case did not end in time: " .. tostring(err), 0) end
+    if not ok then error(err, 0) end
+    if reported[1] then error("a coroutine died: " .. reported[1], 0) end
+    if left then error("left over: " .. left, 0) end
+    if handles ~= 0 then error(("left over: %d handles"):format(handles), 0) end
+  end
+end
+
+---Run fn until it returns something true, for a condition another process brings about.
+---@async
+---@param fn fun(): any
+---@param deadline? number seconds
+function helper.eventually(fn, deadline)
+  local stop = core.monotonic() + (deadline or 10)
+  while true do
+    local value = fn()
+    if value then return value end
+    if core.monotonic() > stop then error("it did not happen in time", 2) end
+    core.sleep(0.01)
+  end
+end
+
+return helper
