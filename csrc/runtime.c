@@ -38,6 +38,7 @@ struct rt {
   uv_idle_t idle;
   uv_timer_t timer;
   bool open, closing, stopping;
+  lua_State *main;
   lua_State *runner;  /* the thread inside run, step or a driven wait; NULL: the loop stands still */
   struct op *parking; /* the op that the coroutine being resumed waits for; NULL: a bare yield */
   long refs;          /* what keeps run() from returning */
@@ -383,6 +384,7 @@ struct rt *rt_get(lua_State *L) {
   return rt;
 }
 
+lua_State *rt_runner(struct rt *rt) { return rt->runner ? rt->runner : rt->main; }
 uv_loop_t *rt_loop(struct rt *rt) { return &rt->loop; }
 void rt_ref(struct rt *rt) { rt->refs++; }
 void rt_unref(struct rt *rt) { rt->refs--; }
@@ -621,6 +623,7 @@ static void run_op(struct rt *rt, lua_State *L, struct rt_job *job) {
   if (!co) return; /* the main thread drives the loop and looks at op->done itself */
   unanchor(L, op);
   rt_resume(rt, L, co, 0);
+  lua_pop(L, 1);
 }
 
 void *op_new(lua_State *L, size_t size, const char *tname, const char *what) {
@@ -635,7 +638,6 @@ void *op_new(lua_State *L, size_t size, const char *tname, const char *what) {
   op->what = what;
   op->job.run = run_op;
   if (tname) luaL_setmetatable(L, tname);
-  rt_list_add(&rt->ops, &op->link);
   return op;
 }
 
@@ -643,6 +645,17 @@ void op_settle(struct op *op) {
   if (op->done) return;
   op->done = true;
   rt_enqueue(op->rt, &op->job);
+}
+
+bool op_settle_now(struct rt *rt, lua_State *L, struct op *op) {
+  if (op->done) return true;
+  op->done = true;
+  if (!op->co) {
+    rt_enqueue(rt, &op->job);
+    return false;
+  }
+  run_op(rt, L, &op->job);
+  return true;
 }
 
 static void op_drop(struct op *op) {
@@ -677,6 +690,7 @@ static bool alive(struct rt *rt) { return rt->refs > 0 || rt->jobs || rt->flushe
 /* The main thread outside the loop: turn the loop until the op is done. */
 static int op_drive(lua_State *L, struct op *op) {
   struct rt *rt = op->rt;
+  rt_list_add(&rt->ops, &op->link);
   rt->runner = L;
   while (!op->done && alive(rt))
     uv_run(&rt->loop, UV_RUN_ONCE);
@@ -697,6 +711,7 @@ int op_wait(lua_State *L, struct op *op) {
   lua_pushthread(L);
   anchor(L, op, -1);
   lua_pop(L, 1);
+  rt_list_add(&op->rt->ops, &op->link);
   op->rt->parking = op;
   return lua_yieldk(L, 0, (lua_KContext)op, op_k);
 }
@@ -1187,6 +1202,9 @@ static void make_rt(lua_State *L) {
   lua_pop(L, 1);
   rt = lua_newuserdatauv(L, sizeof *rt, 0);
   memset(rt, 0, sizeof *rt);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  rt->main = lua_tothread(L, -1);
+  lua_pop(L, 1);
   rt->jobs_tail = &rt->jobs;
   rt->flushes_tail = &rt->flushes;
   rt_list_init(&rt->ops);

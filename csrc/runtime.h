@@ -105,6 +105,10 @@ void rt_call(struct rt *rt, lua_State *L, int nargs, const char *what);
  * them, pushes the thread. Raises only for lack of memory. */
 void rt_spawn(struct rt *rt, lua_State *L, int nargs);
 
+/* The thread that runs the loop: what a job gets as L. While the loop stands still, the main thread.
+ * Never from a callback of a library. Whoever pushes on it checks the stack first. */
+lua_State *rt_runner(struct rt *rt);
+
 /* ---- waiting calls ------------------------------------------------------------------------ */
 
 /*
@@ -133,6 +137,10 @@ void *op_new(lua_State *L, size_t size, const char *tname, const char *what);
 int op_wait(lua_State *L, struct op *op);
 /* The result is there. From any callback; the coroutine goes on at the drain point. */
 void op_settle(struct op *op);
+/* The same at the drain point: the coroutine goes on before this returns, so that `push` may read
+ * memory that is valid only now. Returns false, without having called push, if the main thread waits:
+ * then copy what push needs. */
+bool op_settle_now(struct rt *rt, lua_State *L, struct op *op);
 
 
 /* ---- registration ------------------------------------------------------------------------- */
