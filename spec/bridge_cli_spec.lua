@@ -58,7 +58,7 @@ describe("trueconf", function()
     for arguments, message in pairs {
       [""] = "^Usage: trueconf",
       ["serve"] = "^trueconf: unknown command 'serve'",
-      ["bridge --prot 1"] = "unknown flag '%-%-prot', did you mean",
+      ["bridge --prt 1"] = "unknown flag '%-%-prt', did you mean '%-%-port'%?",
       ["bridge now"] = "unexpected argument 'now'",
       ["bridge --port"] = "%-%-port needs a value",
       ["bridge --port x"] = "%-%-port must be a whole number",

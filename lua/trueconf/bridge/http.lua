@@ -59,7 +59,7 @@ end
 local function token(bridge, request)
   local faults = bridge.faults
   if faults.drop_at == "token" then return request:drop() end
-  if faults.token_silent then return end
+  if faults.token_silent then return bridge:hold(request) end
   if faults.token_status then return respond_as_proxy(request, faults.token_status) end
   if request.method ~= "POST" then
     return respond(request, 405, { error = "method_not_allowed" }, { Allow = "POST" })

@@ -28,6 +28,7 @@ local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 ---@field private listener trueconf.core.Listener?
 ---@field private open table<trueconf.core.Connection, trueconf.bridge.Connection>
 ---@field private people table<string, trueconf.bridge.Person>
+---@field private held trueconf.core.Waiter[] of HTTP requests that are left without an answer
 local Server = {}
 Server.__index = Server
 
@@ -47,7 +48,8 @@ end
 local function new(options)
   local memory = options.state or store.new(options)
   memory.server_name = options.server_name or memory.server_name or "localhost"
-  local server = setmetatable({ options = options, faults = {}, store = memory, open = {}, people = {} }, Server)
+  local server = setmetatable({ options = options, store = memory }, Server)
+  server.faults, server.open, server.people, server.held = {}, {}, {}, {}
   server.log = log.new(options.log)
   server.accounts = accounts.new(memory, memory.server_name)
   server.tokens = tokens.new(memory, options.token_lifetime)
@@ -96,6 +98,7 @@ function Server:stop(abrupt)
   local listener = self.listener
   if not listener then return end
   self.listener = nil
+  self:let_go()
   for _, person in pairs(self.people) do person:close() end
   listener:close(abrupt)
   self.delivery:close()
@@ -136,6 +139,22 @@ function Server:on_close(transport)
   local conn = self.open[transport]
   self.open[transport] = nil
   if conn then conn:on_close() end
+end
+
+---Leave an HTTP request without an answer until the fault is over or the Bridge stops.
+---@async
+---@param request trueconf.core.Request
+function Server:hold(request)
+  local over = core.waiter()
+  self.held[#self.held + 1] = over
+  over:wait()
+  request:drop()
+end
+
+function Server:let_go()
+  local held = self.held
+  self.held = {}
+  for _, over in ipairs(held) do over:wake(true) end
 end
 
 ---A connection has got the answer to its `auth`.
@@ -256,6 +275,7 @@ function Server:fault(faults)
   else
     for name in pairs(self.faults) do self.faults[name] = nil end
   end
+  if not self.faults.token_silent then self:let_go() end
   if self.listener then self.listener:refuse_upgrades(self.faults.refuse_upgrades) end
 end
 

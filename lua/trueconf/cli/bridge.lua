@@ -98,7 +98,7 @@ end
 -- Running -----------------------------------------------------------------------------------
 
 -- The first signal stops the server, the second one the program.
-local function run_until_signal(server)
+local function stop_on_signals(server)
   local signals, stopping = {}, false
   local function on_signal()
     if stopping then return core.stop() end
@@ -107,7 +107,6 @@ local function run_until_signal(server)
     for _, signal in ipairs(signals) do signal:close() end
   end
   for _, name in ipairs { "SIGINT", "SIGTERM" } do signals[#signals + 1] = core.signal(name, on_signal) end
-  core.run()
 end
 
 local function serve(options)
@@ -116,10 +115,11 @@ local function serve(options)
   if not server then
     return fail(1, ("cannot listen on %s, port %d: %s"):format(options.host, options.port, err.message))
   end
+  stop_on_signals(server)
   if not next(options.accounts) then fail(0, "there are no accounts; add some with --accounts or --account") end
   io.stdout:setvbuf "line"
   print("listening on " .. server:url())
-  run_until_signal(server)
+  core.run()
   print "stopped"
   return 0
 end
