@@ -213,6 +213,7 @@ void session_event(struct session *session, enum event event) {
   rt_timer_stop(session->rt, &session->timer);
   rt_dequeue(session->rt, &session->due);
   session->state = row->to;
+  if (row->to == STATE_CLOSED) session->has_reason = false; /* it was asked for */
   tell_state(session, old);
   settle_waiting(session);
   if (row->to != STATE_FAILED && row->to != STATE_BACKOFF) session->has_reason = false;

@@ -340,7 +340,7 @@ static void resolve(struct socket *socket) {
     host = buffer;
   }
   if (is_address(host)) {
-    strncpy(socket->addresses[socket->address_count++], host, INET6_ADDRSTRLEN - 1);
+    memcpy(socket->addresses[socket->address_count++], host, strlen(host) + 1); /* an address fits */
     rt_enqueue(socket->wire.rt, &socket->job);
     return;
   }
