@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """A WebSocket client that never answers: python3 mute_client.py PORT PATH
 
-Prints what the server sends after the handshake in hex, in one line, when the server has closed.
+When the server has closed, it prints the kinds of frames that came, in one line.
 """
 import socket
 import sys
+
+KINDS = {1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 
 port, path = int(sys.argv[1]), sys.argv[2]
 server = socket.create_connection(("127.0.0.1", port), timeout=30)
@@ -18,4 +20,9 @@ try:
         received += chunk
 except ConnectionResetError:
     pass
-print(received.split(b"\r\n\r\n", 1)[1].hex())
+frames = received.split(b"\r\n\r\n", 1)[1]
+kinds = []
+while frames:                           # all are short and, coming from a server, not masked
+    kinds.append(KINDS[frames[0] & 15])
+    frames = frames[2 + frames[1]:]
+print(" ".join(kinds))
