@@ -9,6 +9,7 @@
 #include "runtime.h"
 #include "session.h"
 #include "socket.h"
+#include "tidy.h"
 
 #ifndef TRUECONF_VERSION
 #define TRUECONF_VERSION "0.1.0"
@@ -24,6 +25,7 @@ int luaopen_trueconf_core(lua_State *L) {
   runtime_open(L); /* first: the runtime must be collected last */
   errors_open(L);
   crypto_open(L);
+  tidy_open(L);
   http_open(L);
   socket_open(L);
   listener_open(L);

@@ -156,6 +156,39 @@ function core.base64url_decode(text) end
 ---@return boolean
 function core.equal(a, b) end
 
+-- What lua-cjson leaves to do (tidy.c); for json.lua ---------------------------------------
+
+---How deep a table may be nested in the two walks below.
+---@type integer
+core.JSON_MAX_DEPTH = 100
+
+---Correct a table that lua-cjson has decoded, in place: whole numbers up to 2^53 become integers and
+---all others floats, a null in an object leaves its key out, a null in an array is removed and the
+---rest moves up, an array of nothing but nulls gets the metatable `array_mark`. Raises an error for
+---a table nested deeper than core.JSON_MAX_DEPTH.
+---@param decoded table
+---@param array_mark table
+---@return boolean cut a number was past the range of integers, and lua-cjson has answered the nearest one
+function core.json_tidy(decoded, array_mark) end
+
+---Whether lua-cjson writes the value exactly and as we promise: strings are UTF-8, numbers whole and below
+---10^14, tables arrays with the keys 1..n or objects, without a metatable but `array_mark`, no deeper than
+---core.JSON_MAX_DEPTH; and no empty array.
+---@param value any
+---@param array_mark table
+---@return boolean
+function core.json_is_plain(value, array_mark) end
+
+---Whether JSON text has an empty array somewhere, or what looks like one in a string.
+---@param text string
+---@return boolean
+function core.json_has_empty_array(text) end
+
+---Whether a string is UTF-8, as strict as utf8.len().
+---@param text string
+---@return boolean
+function core.is_utf8(text) end
+
 -- HTTP client (http.c) ----------------------------------------------------------------
 
 ---@class trueconf.core.TlsOptions
