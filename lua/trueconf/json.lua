@@ -1,6 +1,7 @@
 -- JSON text to Lua values and back, the same on lua-cjson 2.1.0 (Debian) and its
 -- successors 2.1.0.x (LuaRocks), which differ in numbers and empty arrays.
--- lua-cjson does the work; this file corrects what it gets and what it hands over.
+-- lua-cjson does the work; this file and two walks in the C core correct what it gets and
+-- what it hands over.
 --
 -- Decoding: whole numbers up to 2^53 are Lua integers (`1.0` too), all others floats.
 -- A null in an object leaves its key out. A null in an array is removed and the rest
@@ -9,23 +10,25 @@
 --
 -- Encoding: a table with the keys 1..n is an array, one whose keys are strings an
 -- object, anything else an error. An empty table is `{}` unless json.array() marked it.
--- lua-cjson writes what it writes exactly (see `plain`), which is almost every request;
--- the rest is written here, slower.
+-- lua-cjson writes what it writes exactly (see core.json_is_plain), which is almost every
+-- request; the rest is written here, slower.
 -- SPDX-License-Identifier: MIT
 
 local cjson = require "cjson"
+local core = require "trueconf.core"
 local Error = require "trueconf.error"
 
 local find, format, gsub, sub, byte = string.find, string.format, string.gsub, string.sub, string.byte
 local concat = table.concat
 local next, type, getmetatable, setmetatable = next, type, getmetatable, setmetatable
 local error, pcall, tonumber, rawlen = error, pcall, tonumber, rawlen
-local math_type, max_integer, min_integer, utf8_len = math.type, math.maxinteger, math.mininteger, utf8.len
+local math_type, utf8_len = math.type, utf8.len
+local is_utf8, has_empty_array, tidy, is_plain =
+  core.is_utf8, core.json_has_empty_array, core.json_tidy, core.json_is_plain
 
-local MAX_DEPTH = 100                   -- far above what the protocol nests
+local MAX_DEPTH = core.JSON_MAX_DEPTH
 local MAX_SIZE = 16 * 1024 * 1024       -- bytes of JSON text, as many as a frame may have
 local EXACT = 2 ^ 53                    -- whole numbers up to here have one spelling
-local PLAIN = 10 ^ 14                   -- below it lua-cjson's %.14g prints whole numbers in full
 
 local EMPTY_ARRAY = "%[[ \t\r\n]*%]"
 local NUMBER = "[-+.%deE]+"
@@ -70,45 +73,6 @@ end
 
 -- Decoding --------------------------------------------------------------------------------
 
-local function remove_nulls(array)
-  local kept = 0
-  for i = 1, #array do
-    local value = array[i]
-    array[i] = nil
-    if value ~= null then
-      kept = kept + 1
-      array[kept] = value
-    end
-  end
-  if kept == 0 then setmetatable(array, array_mark) end
-end
-
--- Make a decoded table, in place, what the head of this file promises; decode_max_depth
--- bounds the recursion. True if lua-cjson has cut off a number: newer versions answer
--- the nearest integer for one that is past the range of integers.
-local function tidy(decoded)
-  local holes, cut = false, false
-  for key, value in next, decoded do
-    local kind = type(value)
-    if kind == "number" then
-      if value % 1 == 0 then
-        if value <= EXACT and value >= -EXACT then
-          decoded[key] = value | 0
-        else
-          cut = cut or math_type(value) == "integer" and (value == max_integer or value == min_integer)
-          decoded[key] = value + 0.0
-        end
-      end
-    elseif kind == "table" then
-      if tidy(value) then cut = true end
-    elseif value == null then
-      if type(key) == "string" then decoded[key] = nil else holes = true end
-    end
-  end
-  if holes then remove_nulls(decoded) end
-  return cut
-end
-
 -- The position of the quote that ends the string opened at `from`, or the text's end.
 local function string_end(text, from)
   local at = from
@@ -141,7 +105,7 @@ local function decode_text(text)
   local ok, value = raw_decode_any_locale(text)
   if not ok then return nil, Error.new("PROTOCOL", "not JSON: " .. value) end
   local holder = type(value) == "table" and value or { value = value }
-  if tidy(holder) then return decode_text(rewrite(text, NUMBER, as_float)) end
+  if tidy(holder, array_mark) then return decode_text(rewrite(text, NUMBER, as_float)) end
   if holder == value then return value end
   return holder.value
 end
@@ -156,47 +120,14 @@ local function decode(text, max_size)
   if #text > (max_size or MAX_SIZE) then
     return nil, Error.new("LIMIT", format("JSON text of %d bytes, at most %d are read", #text, max_size or MAX_SIZE))
   end
-  local valid, bad = utf8_len(text)
-  if not valid then return nil, Error.new("PROTOCOL", format("JSON text is not UTF-8 at byte %d", bad)) end
-  local bracket = find(text, "[", 1, true)
-  if bracket and find(text, EMPTY_ARRAY, bracket) then
-    text = rewrite(text, EMPTY_ARRAY, "[null]")   -- so that remove_nulls marks it
+  if not is_utf8(text) then
+    return nil, Error.new("PROTOCOL", format("JSON text is not UTF-8 at byte %d", select(2, utf8_len(text))))
   end
+  if has_empty_array(text) then text = rewrite(text, EMPTY_ARRAY, "[null]") end   -- which `tidy` marks
   return decode_text(text)
 end
 
 -- Encoding --------------------------------------------------------------------------------
-
-local plain
-
-local function plain_array(array, length, depth)
-  local keys = 0
-  for _ in next, array do keys = keys + 1 end
-  if keys ~= length then return false end
-  for i = 1, length do
-    if not plain(array[i], depth) then return false end
-  end
-  return true
-end
-
--- Whether lua-cjson writes the value exactly and as an object or array as we promise.
--- It prints 14 digits of a number, with the decimal point of the locale.
-function plain(value, depth)
-  local kind = type(value)
-  if kind == "string" then return true end
-  if kind == "number" then return value % 1 == 0 and value < PLAIN and value > -PLAIN end
-  if kind ~= "table" then return kind == "boolean" or value == null end
-  local mark = getmetatable(value)
-  if depth > MAX_DEPTH or mark and mark ~= array_mark then return false end
-  local length = #value
-  if length > 0 then return plain_array(value, length, depth + 1) end
-  if mark then return false end
-  for key, item in next, value do
-    if type(key) ~= "string" then return false end
-    if type(item) ~= "string" and not plain(item, depth + 1) then return false end
-  end
-  return true
-end
 
 -- What `write` could not write: caught in `encode`.
 ---@param path (string|integer)[] keys from the root to the value
@@ -293,8 +224,9 @@ end
 ---@return trueconf.Error? err PROTOCOL: what has no form in JSON, named by its place; LIMIT: too large
 local function encode(value)
   local text, err
-  if plain(value, 1) then text = raw_encode(value) end
-  if not text or not utf8_len(text) then
+  if is_plain(value, array_mark) then
+    text = raw_encode(value)
+  else
     text, err = write_text(value)
     if not text then return nil, err end
   end
