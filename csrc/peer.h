@@ -1,0 +1,114 @@
+/*
+ * peer.h - what the files of the listener share: listeners and the clients connected to them.
+ *   listener.c    the listening socket, accepting, closing, what lws calls
+ *   upgrade.c     which requests may become WebSocket connections
+ *   request.c     an HTTP request: received, handled by Lua, answered
+ *   connection.c  a WebSocket connection
+ *   server_tls.c  certificates
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef TRUECONF_PEER_H
+#define TRUECONF_PEER_H
+
+#include "runtime.h"
+#include "wire.h"
+
+#include <openssl/ssl.h>
+
+struct exchange;
+struct connection_box;
+
+/* One per runtime. All listeners share one vhost of lws, for its whole life: lws picks the vhost of a
+ * request by Host header and port, not by where it came in, and never frees one it once left that way. */
+struct server {
+  struct rt *rt;
+  struct lws_vhost *vhost;
+  struct rt_list listeners;
+  long count;
+  struct peer *adopting; /* being handed to lws just now */
+  char subprotocol[64];  /* the name lws offers; set to the listener's before each upgrade */
+};
+
+/* The user values of a Listener's userdata. */
+enum { ON_HTTP = 1, ON_OPEN, ON_FRAME, ON_CLOSE, CONNECTIONS /* [light userdata peer] = Connection */ };
+
+struct listener {
+  struct rt_list link;
+  struct server *server;
+  struct listener **box; /* the pointer inside Lua's userdata, which is anchored until the end */
+  struct rt_list peers, closers;
+  long sockets, others; /* peers by kind: WebSocket, HTTP */
+
+  int fd, port;
+  uv_poll_t poll;
+  uv_timer_t timer; /* pause of accepting; deadline of closing. Real time: it bounds what the system does */
+  int handles;      /* of these two, not yet closed */
+  bool paused, closing;
+  struct rt_job finished;
+
+  SSL_CTX *tls; /* NULL: none */
+  char *paths;  /* that may be upgraded, each with its zero, an empty one at the end */
+  char subprotocol[64];
+  int refuse_status; /* 0: upgrades are welcome */
+  long max_connections;
+  size_t max_body;
+  struct wire_limits limits;
+};
+
+/* One accepted TCP connection. It begins as HTTP and may become a WebSocket connection. */
+struct peer {
+  struct rt_list link;
+  struct listener *listener;
+  struct lws *wsi; /* while it is HTTP; then wire.wsi */
+  int fd;
+  char address[46];
+  bool is_socket;
+  bool offered; /* the client named our subprotocol */
+  bool dropped; /* by Lua: no frame is handed over any more */
+
+  struct exchange *exchange; /* the request being received, handled or answered; NULL: idle */
+
+  struct wire wire;
+  struct rt_job opened;
+  struct connection_box *box;
+};
+
+/* listener.c */
+struct rt *peer_rt(const struct peer *peer);
+/* Push the userdata of the listener. */
+void push_listener(lua_State *L, const struct listener *listener);
+/* End an HTTP connection and free the peer. Not from inside a callback of lws for it. */
+void peer_drop(struct peer *peer);
+/* Free a peer lws has already done with. */
+void peer_free(struct peer *peer);
+
+/* upgrade.c */
+/* Decide about LWS_CALLBACK_HTTP_CONFIRM_UPGRADE; returns what the callback must return. */
+int upgrade_decide(struct peer *peer, char *upgrade);
+/* Write a whole answer from inside a callback; `more` holds header lines. */
+int write_refusal(struct lws *wsi, int status, const char *more);
+
+/* request.c */
+const char *http_phrase(int status);
+/* Feed the HTTP callbacks of lws; returns what the callback must return. */
+int request_on(struct peer *peer, enum lws_callback_reasons why, const void *in, size_t length);
+/* The client is gone, or will be: forget the request. */
+void request_forget(struct peer *peer);
+/* Is a request being handled or answered, which is worth waiting for? */
+bool request_pending(const struct peer *peer);
+void request_open(lua_State *L);
+
+/* connection.c */
+/* The upgrade is done. */
+void connection_established(struct peer *peer, struct lws *wsi);
+/* Free what belongs to the connection, for teardown: Lua's userdata is emptied. */
+void connection_forget(struct peer *peer);
+void connection_open(lua_State *L);
+
+/* server_tls.c */
+/* A context with this certificate; NULL: `reason` says why. */
+SSL_CTX *server_tls_new(const char *cert_file, const char *key_file, struct reason *reason);
+/* Let each connection that begins with `base` go on with its listener's context. */
+void server_tls_choose(SSL_CTX *base, struct server *server);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * upgrade.c - which requests may become WebSocket connections.
+ * Lua sees: the statuses a refused upgrade gets; Listener:refuse_upgrades.
+ * Runs inside a callback of lws, because lws does not wait for a decision. What lws itself would refuse
+ * without a word (a missing key, an unknown subprotocol) is refused here with a status.
+ * SPDX-License-Identifier: MIT
+ */
+#include "peer.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+enum { SUBPROTOCOLS = 127 /* bytes of that header lws looks at */, KEY_LENGTH = 24 /* base64 of 16 bytes */ };
+
+/* Is `wanted` one of the words of a comma-separated list? */
+static bool has_word(const char *list, const char *wanted, bool any_case) {
+  static const char blanks[] = " \t,";
+  size_t length, n = strlen(wanted);
+  for (list += strspn(list, blanks); *list; list += strspn(list, blanks)) {
+    length = strcspn(list, blanks);
+    if (length == n && (any_case ? strncasecmp(list, wanted, n) : strncmp(list, wanted, n)) == 0) return true;
+    list += length;
+  }
+  return false;
+}
+
+static bool header_has(struct lws *wsi, enum lws_token_indexes header, const char *wanted) {
+  char text[256];
+  return lws_hdr_copy(wsi, text, sizeof text, header) > 0 && has_word(text, wanted, true);
+}
+
+static bool is_path(const struct listener *listener, struct lws *wsi) {
+  char path[512];
+  if (lws_hdr_copy(wsi, path, sizeof path, WSI_TOKEN_GET_URI) <= 0) return false;
+  for (const char *at = listener->paths; *at; at += strlen(at) + 1)
+    if (!strcmp(at, path)) return true;
+  return false;
+}
+
+/* RFC 6455, 4.2.1: what an opening handshake must have. */
+static bool well_formed(struct lws *wsi) {
+  return lws_hdr_total_length(wsi, WSI_TOKEN_HOST) && header_has(wsi, WSI_TOKEN_CONNECTION, "upgrade") &&
+         lws_hdr_total_length(wsi, WSI_TOKEN_KEY) == KEY_LENGTH;
+}
+
+/* 0: none is offered, or ours is among them. */
+static int check_subprotocol(struct peer *peer, struct lws *wsi) {
+  char list[SUBPROTOCOLS + 1];
+  int length = lws_hdr_copy(wsi, list, sizeof list, WSI_TOKEN_PROTOCOL);
+  peer->offered = length > 0 && has_word(list, peer->listener->subprotocol, false);
+  return length == 0 || peer->offered ? 0 : 400;
+}
+
+static int check(struct peer *peer, struct lws *wsi) {
+  const struct listener *listener = peer->listener;
+  if (!lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI)) return 400;
+  if (!is_path(listener, wsi)) return 404;
+  if (listener->refuse_status) return listener->refuse_status;
+  if (listener->closing || listener->sockets >= listener->max_connections) return 503;
+  if (!header_has(wsi, WSI_TOKEN_VERSION, "13")) return 426;
+  if (!well_formed(wsi)) return 400;
+  return check_subprotocol(peer, wsi);
+}
+
+int write_refusal(struct lws *wsi, int status, const char *more) {
+  unsigned char packet[LWS_PRE + 512];
+  const char *phrase = http_phrase(status);
+  int n = snprintf((char *)packet + LWS_PRE, sizeof packet - LWS_PRE,
+                   "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n%s\n",
+                   status, phrase, strlen(phrase) + 1, more, phrase);
+  lws_write(wsi, packet + LWS_PRE, (size_t)n, LWS_WRITE_HTTP);
+  return -1;
+}
+
+int upgrade_decide(struct peer *peer, char *upgrade) {
+  int status;
+  if (!strcasecmp(upgrade, "h2c")) { /* RFC 9110, 7.8: a server may ignore it. lws reads the name again. */
+    *upgrade = '-';
+    return 0;
+  }
+  if (strcasecmp(upgrade, "websocket") != 0) return -1; /* lws has answered it */
+  status = check(peer, peer->wsi);
+  if (status) return write_refusal(peer->wsi, status, status == 426 ? "Sec-WebSocket-Version: 13\r\n" : "");
+  memcpy(peer->listener->server->subprotocol, peer->listener->subprotocol, sizeof peer->listener->subprotocol);
+  return 0;
+}
