@@ -196,11 +196,9 @@ static struct vhost *vhost_new(struct rt *rt, struct sockets *room, const struct
   struct lws_context *context = wire_context(rt);
   struct lws_context_creation_info info;
   struct vhost *vhost = context ? calloc(1, sizeof *vhost) : NULL;
-  char name[32];
   if (!vhost) return NULL;
   wire_vhost_info(&info, o->url->tls);
-  snprintf(name, sizeof name, "client-%p", (void *)vhost);
-  info.vhost_name = name;
+  info.vhost_name = "client"; /* lws keeps the pointer */
   info.protocols = protocols;
   info.client_ssl_ca_filepath = o->url->tls ? o->tls->ca_file : NULL;
   if (o->tls->ca_file) info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
