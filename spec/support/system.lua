@@ -163,7 +163,7 @@ Child.__index = Child
 local LAUNCH = [[
 unset LD_PRELOAD
 %s
-{ timeout -s KILL %d sh -c 'echo $$ >%s/pid.new; mv %s/pid.new %s/pid; exec %s' >%s/log 2>&1 </dev/null
+{ timeout -s KILL %d sh -c 'echo $$ >%s/pid.new; mv %s/pid.new %s/pid; exec %s >%s/log 2>&1 </dev/null'
   echo $? >%s/status; } >/dev/null 2>&1 &]]
 
 ---Start a program in a process of its own.
