@@ -249,7 +249,7 @@ static int write_out(struct wire *wire) {
     memmove(wire->out.data + LWS_PRE, wire->out.data + LWS_PRE + done, left - done);
     wire->out.length -= done;
   }
-  if (wire->out.length || wire->closing) lws_callback_on_writable(wire->wsi);
+  if (wire->out.length) lws_callback_on_writable(wire->wsi);
   return 0;
 }
 
@@ -259,19 +259,11 @@ static void run_flush(struct rt_flush *flush) {
   if (wire->wsi && write_out(wire)) wire_drop(wire, ERR_DISCONNECTED, "the connection was lost while sending");
 }
 
-static int on_writeable(struct wire *wire) {
-  if (write_out(wire)) return -1;
-  if (!wire->closing || wire->out.length || lws_partial_buffered(wire->wsi)) return 0;
-  lws_close_reason(wire->wsi, (enum lws_close_status)wire->close_code, (unsigned char *)wire->close_reason,
-                   strlen(wire->close_reason));
-  return -1; /* lws sends the close frame and waits for the peer's */
-}
-
 /* ---- the end ------------------------------------------------------------------------------------- */
 
 static int on_peer_close(struct wire *wire, const unsigned char *in, size_t length) {
   size_t n = length > 2 ? length - 2 : 0;
-  if (wire->closing) return 0;
+  if (wire->closing) return -1; /* the answer to ours: over, without a third close frame */
   wire->close_code = length >= 2 ? in[0] << 8 | in[1] : 1005;
   if (n >= sizeof wire->close_reason) n = sizeof wire->close_reason - 1;
   if (n) memcpy(wire->close_reason, in + 2, n);
@@ -306,7 +298,7 @@ int wire_on(struct wire *wire, struct lws *wsi, enum lws_callback_reasons why, v
     return on_bytes(wire, in, length);
   case LWS_CALLBACK_CLIENT_WRITEABLE:
   case LWS_CALLBACK_SERVER_WRITEABLE:
-    return on_writeable(wire);
+    return write_out(wire);
   case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
   case LWS_CALLBACK_RECEIVE_PONG:
     on_pong(wire);
@@ -328,14 +320,22 @@ static void on_close_timer(struct rt_timer *timer) {
   wire_drop(wire, ERR_CLOSED, "the other side did not answer the close in time");
 }
 
+/* The close frame is built here: when a callback for writing ends a connection, lws 4.1 takes it for dead
+ * and says no goodbye. */
 void wire_close(struct wire *wire, int code, const char *reason) {
+  char frame[2 + sizeof wire->close_reason];
+  int n;
   if (!wire->open || wire->closing) return;
+  n = snprintf(wire->close_reason, sizeof wire->close_reason, "%s", reason ? reason : "");
+  if (n >= (int)sizeof wire->close_reason) n = sizeof wire->close_reason - 1;
+  frame[0] = (char)(code >> 8);
+  frame[1] = (char)code;
+  memcpy(frame + 2, wire->close_reason, (size_t)n);
+  wire_send(wire, WIRE_FIN | WIRE_CLOSE, frame, 2 + (size_t)n); /* no room: the timer ends it */
   wire->closing = true;
   wire->close_code = code;
-  snprintf(wire->close_reason, sizeof wire->close_reason, "%s", reason ? reason : "");
   rt_timer_stop(wire->rt, &wire->timer);
   rt_timer_start(wire->rt, &wire->close_timer, wire->limits->close_timeout);
-  rt_flush_later(wire->rt, &wire->flush);
 }
 
 void wire_drop(struct wire *wire, enum err err, const char *why) {

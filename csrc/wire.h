@@ -16,7 +16,7 @@
 
 #include <libwebsockets.h>
 
-enum wire_opcode { WIRE_CONTINUE = 0x0, WIRE_TEXT = 0x1, WIRE_BINARY = 0x2, WIRE_PING = 0x9 };
+enum wire_opcode { WIRE_CONTINUE = 0x0, WIRE_TEXT = 0x1, WIRE_BINARY = 0x2, WIRE_CLOSE = 0x8, WIRE_PING = 0x9 };
 enum {
   WIRE_FIN = 0x80,          /* the last frame of a message; or it into the first byte */
   WIRE_CHUNK = 65536,       /* bytes per write, and per read of the socket */
