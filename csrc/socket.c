@@ -49,6 +49,7 @@ struct socket {
 
   struct lws *wsi; /* while connecting */
   bool attempt_failed, established;
+  bool freed; /* by its owner; the memory goes with the next drain */
   struct rt_job job;
   struct rt_timer timer; /* connect timeout */
 };
@@ -443,6 +444,7 @@ static void room_closing(struct rt *rt, void *state) {
     rt_dequeue(rt, &socket->job);
     socket->phase = GONE;
     socket->room = NULL;
+    if (socket->freed) free(socket);
   }
 }
 
@@ -514,6 +516,15 @@ void socket_drop(struct socket *socket, enum err err, const char *why) {
     give_up(socket, err, why);
 }
 
+static void run_free(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct socket *socket = (struct socket *)(void *)((char *)job - offsetof(struct socket, job));
+  (void)rt;
+  (void)L;
+  rt_list_remove(&socket->link);
+  free(socket);
+}
+
+/* The memory stays for a moment: the wire may be in the middle of handing over what came. */
 void socket_free(struct socket *socket) {
   struct rt *rt = socket->wire.rt;
   struct lws *wsi = socket->wire.wsi;
@@ -530,7 +541,9 @@ void socket_free(struct socket *socket) {
   wire_free(&socket->wire);
   rt_timer_stop(rt, &socket->timer);
   rt_dequeue(rt, &socket->job);
-  rt_list_remove(&socket->link);
   socket->room->count--;
-  free(socket);
+  socket->phase = GONE;
+  socket->freed = true;
+  socket->job.run = run_free;
+  rt_enqueue(rt, &socket->job);
 }

@@ -41,7 +41,7 @@ const char *socket_protocol(const struct socket *socket);
 void socket_close(struct socket *socket, int code, const char *reason);
 /* End at once. gone follows. */
 void socket_drop(struct socket *socket, enum err err, const char *why);
-/* Drop if need be and free; no op is called any more. Also from inside `gone`. */
+/* Drop if need be and free; no op is called any more. Also from inside an op. */
 void socket_free(struct socket *socket);
 
 void socket_open(lua_State *L); /* adds socket to the table on top; see rawsocket.c */

@@ -78,7 +78,7 @@ static void on_ping_timer(struct rt_timer *timer) {
     wire_drop(wire, ERR_TIMEOUT, "no PONG came in time");
     return;
   }
-  wire_send(wire, WIRE_FIN | WIRE_PING, "", 0);
+  wire_send(wire, WIRE_FIN | WIRE_PING, "p", 1); /* lws does not tell a server of an empty PONG */
   if (!wire->unanswered) wire->unanswered = now;
   schedule_ping(wire);
 }
@@ -128,14 +128,14 @@ static void deliver(struct wire *wire, lua_State *L) {
   if (wire->assembling) { /* the open record stays */
     buffer_append(&wire->inbox, taken.data + ready, taken.length - ready);
   }
-  while (at < ready) {
+  while (at < ready && wire->ops) {
     struct record *record = (struct record *)(void *)(taken.data + at);
     const char *data = taken.data + at + sizeof *record;
     at += sizeof *record + record->length;
     at += -at % sizeof(size_t);
     wire->ops->message(wire, L, data, record->length, record->binary);
   }
-  if (!wire->inbox.data && taken.capacity <= WIRE_CHUNK) { /* keep the memory for the next turn */
+  if (wire->ops && !wire->inbox.data && taken.capacity <= WIRE_CHUNK) { /* keep the memory for the next turn */
     taken.length = 0;
     wire->inbox = taken;
   } else {
@@ -147,7 +147,7 @@ static void run_wire(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct wire *wire = (struct wire *)(void *)((char *)job - offsetof(struct wire, job));
   (void)rt;
   if (wire->ready) deliver(wire, L);
-  if (wire->refused && !wire->out.length) {
+  if (wire->ops && wire->refused && !wire->out.length) {
     wire->refused = false;
     if (wire->ops->drained) wire->ops->drained(wire, L);
   }
@@ -374,6 +374,7 @@ void wire_open(struct wire *wire, struct lws *wsi) {
 
 void wire_free(struct wire *wire) {
   wire->wsi = NULL;
+  wire->ops = NULL;
   wire->open = wire->dead = false;
   rt_timer_stop(wire->rt, &wire->timer);
   rt_timer_stop(wire->rt, &wire->close_timer);

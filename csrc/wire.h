@@ -32,7 +32,8 @@ struct wire;
 
 /* Both are called at the drain point, on the thread that runs the loop; they may call Lua. */
 struct wire_ops {
-  /* One whole message. The owner may send, close and drop here, but not free. */
+  /* One whole message. The owner may send, close, drop and call wire_free here, but the memory must stay
+   * until the next job. */
   void (*message)(struct wire *wire, lua_State *L, const char *data, size_t length, bool binary);
   /* The connection is gone and wire->wsi is NULL; nothing comes after. The owner may free the wire. */
   void (*gone)(struct wire *wire, lua_State *L);
@@ -53,7 +54,7 @@ struct wire_counters {
 struct wire {
   struct rt *rt;
   struct lws *wsi; /* NULL before wire_open and after the end */
-  const struct wire_ops *ops;
+  const struct wire_ops *ops;       /* NULL after wire_free */
   const struct wire_limits *limits; /* borrowed */
   struct wire_counters count;
   bool client;      /* frames are masked */
@@ -102,7 +103,7 @@ void wire_close(struct wire *wire, int code, const char *reason);
 void wire_drop(struct wire *wire, enum err err, const char *why);
 /* Stop or go on reading, so that the peer is held back by TCP. */
 void wire_pause(struct wire *wire, bool pause);
-/* Forget it without telling the owner, for teardown. */
+/* Forget it: the owner is not told of anything any more. */
 void wire_free(struct wire *wire);
 
 #endif
