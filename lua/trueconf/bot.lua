@@ -29,6 +29,8 @@ local OWN = {
   stop_timeout = { type = "number", min = 0, default = 10 },
 }
 
+local MOST_AUTHORS = 1000 -- whose ids are kept in compared form
+
 local SCHEMA = {}
 for _, part in ipairs { client.SCHEMA, OWN } do
   for name, option in pairs(part) do SCHEMA[name] = option end
@@ -49,14 +51,24 @@ local function chat_of(envelope)
   return envelope.chatId or type(chat) == "table" and chat.chatId or nil
 end
 
--- Is this account the author? Its id is asked for once per connection.
+-- Is this account the author? Ids are compared without their instance part and in lower
+-- case (protocol 4.6); what was found for an author is kept while the connection lasts.
 function Bot:is_mine(envelope, epoch)
-  if epoch ~= self.my_epoch then
-    self.my_id, self.my_epoch = protocol.plain_id(self.session:user_id() or ""), epoch
+  if epoch ~= self.authors_epoch then
+    self.my_id = protocol.plain_id(self.session:user_id() or "")
+    self.authors, self.authors_kept, self.authors_epoch = {}, 0, epoch
   end
   local author = envelope.author
   local id = type(author) == "table" and author.id
-  return type(id) == "string" and (id == self.my_id or protocol.plain_id(id) == self.my_id)
+  if type(id) ~= "string" then return false end
+  local mine = self.authors[id]
+  if mine == nil then
+    mine = protocol.plain_id(id) == self.my_id
+    if self.authors_kept < MOST_AUTHORS then
+      self.authors[id], self.authors_kept = mine, self.authors_kept + 1
+    end
+  end
+  return mine
 end
 
 -- A message that is under way came again on a new connection: its ack goes there.
@@ -67,13 +79,12 @@ end
 
 -- Put a message into the queue of its chat, and begin with it if the chat is free.
 function Bot:take_in(envelope, chat_id, id, epoch)
-  local incoming = message.new(self, envelope, chat_id)
-  incoming.frame_id, incoming.epoch = id, epoch
   local key = self.remembers and envelope.messageId or epoch .. ":" .. id
-  incoming.lane = self.ordered and chat_id or key
-  local outcome, known = self.inbox:enqueue(incoming.lane, key, incoming)
+  local lane = self.ordered and chat_id or key
+  local incoming = message.new(self, envelope, chat_id, id, epoch, lane)
+  local outcome, known = self.inbox:enqueue(lane, key, incoming)
   if outcome == "queued" then
-    self:begin(incoming.lane)
+    self:begin(lane)
   elseif outcome == "handled" then
     self.session:ack(id, epoch)
   elseif outcome == "duplicate" then
@@ -138,8 +149,7 @@ local function handle(self, msg)
   end
   self.handlers[thread] = nil
   self.working = self.working - 1
-  local dialog = msg.dialog
-  local held = msg
+  local dialog, held = msg.dialog, msg
   if dialog then held = dialog.held end
   if held then self:finish(held) end
   if self.idle and self.working <= self.idle_at then self.idle:wake() end

@@ -198,35 +198,45 @@ local SEND_SCHEMA = {
   timeout = { type = "number", min = 0.001 },
 }
 
+-- What a sent message answers to: the wire's names and ours, without a second table.
+local sent_names = { id = "messageId", chat_id = "chatId" }
+local sent_meta = {
+  __name = "trueconf.Sent",
+  __index = function(self, key)
+    local name = sent_names[key]
+    return name and rawget(self, name)
+  end,
+}
+
+local function bad_argument(name, expected, value)
+  error(("bad argument '%s': %s expected, got a %s"):format(name, expected, type(value)), 3)
+end
+
 ---Send a text message (protocol 6.1, sendMessage).
 ---@async
 ---@param chat_id string
 ---@param text string
 ---@param opts? trueconf.SendOptions
+---@param reply_to? string the same as opts.reply_to
 ---@return trueconf.Sent? sent
 ---@return trueconf.Error? err
-function Client:send_message(chat_id, text, opts)
-  if type(chat_id) ~= "string" then
-    error(("bad argument 'chat_id': a string expected, got a %s"):format(type(chat_id)), 2)
-  elseif type(text) ~= "string" then
-    error(("bad argument 'text': a string expected, got a %s"):format(type(text)), 2)
-  end
-  local parse_mode, reply_to, timeout = "text", nil, nil
+function Client:send_message(chat_id, text, opts, reply_to)
+  if type(chat_id) ~= "string" then bad_argument("chat_id", "a string", chat_id) end
+  if type(text) ~= "string" then bad_argument("text", "a string", text) end
+  local parse_mode, timeout = "text", nil
   if opts then
     opts = options.check(SEND_SCHEMA, opts, 2, "send_message")
-    parse_mode, reply_to, timeout = opts.parse_mode or "text", opts.reply_to, opts.timeout
+    parse_mode, reply_to, timeout = opts.parse_mode or "text", opts.reply_to or reply_to, opts.timeout
   end
-  local body, err = json.encode {
+  local body, mistake = json.encode {
     chatId = chat_id, replyMessageId = reply_to, content = { text = text, parseMode = parse_mode },
   }
-  if not body then return nil, err end
-  local answer
-  answer, err = self.session:request("sendMessage", body, timeout)
+  if not body then return nil, mistake end
+  local answer, err = self.session:request("sendMessage", body, timeout)
   if not answer then return nil, err end
-  local sent
-  sent, err = json.decode(answer)
-  if not sent then return nil, err end
-  return { id = sent.messageId, chat_id = sent.chatId, timestamp = sent.timestamp }
+  local sent, damage = json.decode(answer)
+  if not sent then return nil, damage end
+  return setmetatable(sent, sent_meta)
 end
 
 ---The personal chat with a user; the same one each time (protocol 6.2, createP2PChat).

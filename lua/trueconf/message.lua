@@ -19,10 +19,20 @@ local text = require "trueconf.text"
 ---@field is_edited boolean
 local Message = {}
 
--- Fields that few handlers ask for are made when asked.
+-- Fields are made when asked for: most handlers look at one or two.
 local made = {
-  author = function(self) return self.envelope.author and self.envelope.author.id or "" end,
-  text = function(self) return text.plain(self.content.text or "", self.content.parseMode) end,
+  content = function(self)
+    local content = self.envelope.content
+    return type(content) == "table" and content or {}
+  end,
+  author = function(self)
+    local author = self.envelope.author
+    return type(author) == "table" and author.id or ""
+  end,
+  text = function(self)
+    local content = self.content
+    return text.plain(content.text or "", content.parseMode)
+  end,
   type = function(self) return self.envelope.type end,
   timestamp = function(self) return self.envelope.timestamp end,
   parse_mode = function(self) return self.content.parseMode end,
@@ -37,13 +47,9 @@ local made = {
 local meta = {
   __name = "trueconf.Message",
   __index = function(self, key)
-    local method = Message[key]
-    if method ~= nil then return method end
     local make = made[key]
-    if not make then return nil end
-    local value = make(self)
-    rawset(self, key, value)
-    return value
+    if make then return make(self) end
+    return Message[key]
   end,
   __tostring = function(self) return ("trueconf.Message (%s from %s)"):format(self.id, self.author) end,
 }
@@ -51,12 +57,14 @@ local meta = {
 ---@param bot trueconf.Bot
 ---@param envelope table payload of a sendMessage notification
 ---@param chat_id string
+---@param frame_id integer number of the server's request, for the ack
+---@param epoch integer connection it came on
+---@param lane string place in the queue: the messages of a lane are handled one after the other
 ---@return trueconf.Message
-local function new(bot, envelope, chat_id)
-  local content = envelope.content
+local function new(bot, envelope, chat_id, frame_id, epoch, lane)
   return setmetatable({
-    bot = bot, envelope = envelope, chat_id = chat_id, id = envelope.messageId,
-    content = type(content) == "table" and content or {},
+    bot = bot, envelope = envelope, id = envelope.messageId, chat_id = chat_id,
+    frame_id = frame_id, epoch = epoch, lane = lane, acked = false,
   }, meta)
 end
 
@@ -77,9 +85,7 @@ end
 ---@return trueconf.Sent? sent
 ---@return trueconf.Error? err
 function Message:reply(reply, opts)
-  local with_target = { reply_to = self.id }
-  for key, value in pairs(opts or {}) do with_target[key] = value end
-  return self.bot:send_message(self.chat_id, reply, with_target)
+  return self.bot:send_message(self.chat_id, reply, opts, self.id)
 end
 
 ---Send a text and wait for the next message of the same author in this chat. This message
