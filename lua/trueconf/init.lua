@@ -19,6 +19,7 @@ local trueconf = {
   spawn = core.spawn,
   sleep = core.sleep,
   timer = core.timer,
+  signal = core.signal,
   waiter = core.waiter,
   now = core.now,
   run = core.run,
@@ -36,14 +37,14 @@ end)
 ---@param options? trueconf.BotOptions
 ---@return trueconf.Bot
 function trueconf.bot(options)
-  return bot.new(options, 2)
+  return (bot.new(options, 2)) -- no tail call: a mistake is reported at the caller's line
 end
 
 ---Make a client: a connection with calls, without handlers.
 ---@param options? trueconf.ClientOptions
 ---@return trueconf.Client
 function trueconf.client(options)
-  return client.new(options, nil, 2)
+  return (client.new(options, nil, 2))
 end
 
 return trueconf
