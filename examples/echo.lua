@@ -1,0 +1,35 @@
+-- SPDX-License-Identifier: MIT
+-- A bot that sends back what it is told, and shows where trouble comes to light: a change of
+-- the connection, a message that could not be sent, an error in a handler.
+--
+--   TRUECONF_USERNAME=herald TRUECONF_PASSWORD=... lua5.4 examples/echo.lua
+--
+-- TRUECONF_URL names the server; without it the bot looks for the local Bridge.
+
+local trueconf = require "trueconf"
+
+local bot = trueconf.bot()
+
+bot:on_message(function(msg)
+  if msg.text == "" then return end
+  local sent, err = msg:answer(msg.text)
+  if not sent then
+    -- With the outcome "unknown" the text may have arrived; sending it again could double it.
+    bot.log:error("the answer to %s was not sent (%s): %s", msg.author, err.outcome or "not sent", err)
+  end
+end)
+
+bot:on_state(function(new, _, err)
+  if new == "backoff" then bot.log:warn("no connection, trying again by itself: %s", err) end
+end)
+
+bot:on_error(function(_, traceback, msg)
+  bot.log:error("while handling %s: %s", msg, traceback)
+end)
+
+-- Until SIGINT or SIGTERM, or until the bot gives up, as with a wrong password.
+local ok, err = bot:run()
+if not ok then
+  io.stderr:write(("echo: %s\n"):format(err))
+  os.exit(1, true)
+end
