@@ -139,12 +139,15 @@ static uint32_t next_id(struct calls *calls) {
 static bool send_call(struct call *call, const char *payload, size_t length) {
   struct session *session = call->session;
   struct buffer *frame = &session->scratch;
+  uint32_t last = session->calls.next_id;
   call->id = next_id(&session->calls);
   frame->length = 0;
-  if (!buffer_printf(frame, "{\"type\":1,\"id\":%u,\"method\":\"%s\",\"payload\":", call->id, call->method) ||
-      !buffer_append(frame, payload, length) || !buffer_append(frame, "}", 1))
-    return false;
-  return session_send(session, frame->data, frame->length);
+  if (buffer_printf(frame, "{\"type\":1,\"id\":%u,\"method\":\"%s\",\"payload\":", call->id, call->method) &&
+      buffer_append(frame, payload, length) && buffer_append(frame, "}", 1) &&
+      session_send(session, frame->data, frame->length))
+    return true;
+  session->calls.next_id = last; /* the id was not used */
+  return false;
 }
 
 void calls_pump(struct session *session) {
