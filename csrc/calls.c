@@ -163,13 +163,13 @@ void calls_pump(struct session *session) {
 
 static void count_stranger(struct session *session, uint32_t id) {
   struct calls *calls = &session->calls;
-  for (int i = 0; i < STALE_IDS; i++) {
+  for (int i = 0; id && i < STALE_IDS; i++) { /* 0 marks a free place, and is no id of ours */
     if (calls->stale[i] != id) continue;
     calls->stale[i] = 0;
     session->count.stale++;
     return;
   }
-  ++*(id <= calls->next_id ? &session->count.duplicate : &session->count.unexpected);
+  ++*(id && id <= calls->next_id ? &session->count.duplicate : &session->count.unexpected);
 }
 
 void calls_answer(struct session *session, lua_State *L, const struct frame *frame) {
