@@ -260,7 +260,7 @@ int l_session_request(lua_State *L) {
     return refuse(L, ERR_CLOSED, method, "the session is not running");
   if (length + 200 > session->config.limits.max_unsent)
     return refuse(L, ERR_LIMIT, method, "the request is larger than the option max_unsent allows");
-  if (session->calls.queued >= session->config.queue)
+  if (!can_send_now(session) && session->calls.queued >= session->config.queue)
     return refuse(L, ERR_LIMIT, method, "too many requests are waiting to be sent (option queue)");
   call = op_new(L, sizeof *call, NULL, "a response");
   call->op.push = call_push;
