@@ -178,6 +178,7 @@ class Visit:
         """The next text message, decoded; control frames are seen to on the way."""
         while True:
             opcode, data = self.read_frame()
+            length = len(data)
             if opcode == PING:
                 note(self.name, "ping")
                 if self.pongs:
@@ -190,7 +191,7 @@ class Visit:
                 raise Gone
             else:
                 message = json.loads(data)
-                note(self.name, "frame", frame=message)
+                note(self.name, "frame", frame={**message, "payload": "large"} if length > 10000 else message)
                 return message
 
     def reply(self, request, payload):
@@ -213,6 +214,11 @@ class Visit:
     def do_answer(self, index=1, payload=None):
         """Answer the n-th request taken; more than once if asked to."""
         self.reply(self.taken[index - 1], payload)
+
+    def do_answer_all(self):
+        """Answer all requests taken with their method, the last one first."""
+        for request in reversed(self.taken):
+            self.reply(request, {"method": request["method"]})
 
     def do_echo(self):
         """Answer every request with its method and payload, until the client goes."""
@@ -241,6 +247,11 @@ class Visit:
     def do_bye(self, code, reason=""):
         self.send(self.frame(struct.pack("!H", code) + reason.encode(), CLOSE))
         self.do_mute()
+
+    def do_wait(self, flag):
+        """Until a script of this name is set."""
+        while flag not in scripts:
+            time.sleep(0.002)
 
     def do_sleep(self, seconds):
         time.sleep(seconds)
