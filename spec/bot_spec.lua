@@ -508,9 +508,12 @@ describe("a bot", function()
     end)
 
     it("refuses what cannot be sent", with_bot({}, function(_, bot)
-      assert.error_matches(function() bot:send_message(4, "x") end, "bad argument 'chat_id': a string expected, got a number")
-      assert.error_matches(function() bot:send_message("c", nil) end, "bad argument 'text': a string expected, got a nil")
-      assert.error_matches(function() bot:send_message("c", "x", { parse_mode = "rtf" }) end, "'parse_mode' must be one of")
+      assert.error_matches(function() bot:send_message(4, "x") end,
+        "bad argument 'chat_id': a string expected, got a number")
+      assert.error_matches(function() bot:send_message("c", nil) end,
+        "bad argument 'text': a string expected, got a nil")
+      assert.error_matches(function() bot:send_message("c", "x", { parse_mode = "rtf" }) end,
+        "'parse_mode' must be one of")
       local sent, err = bot:send_message("c", "\xff")
       assert.is_nil(sent)
       assert.equal("PROTOCOL", err.name)
