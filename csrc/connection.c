@@ -46,7 +46,8 @@ static void make_box(lua_State *L, struct peer *peer) {
   luaL_setmetatable(L, CONNECTION_T);
   lua_rawsetp(L, -2, peer);
   memcpy(box->address, peer->address, sizeof box->address);
-  if (peer->offered) memcpy(box->subprotocol, peer->listener->subprotocol, sizeof box->subprotocol);
+  if (peer->offered)
+    memcpy(box->subprotocol, peer->listener->subprotocol, sizeof box->subprotocol);
   box->peer = peer;
   peer->box = box;
   lua_pop(L, 2);
@@ -55,12 +56,14 @@ static void make_box(lua_State *L, struct peer *peer) {
 static void run_opened(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct peer *peer = (struct peer *)(void *)((char *)job - offsetof(struct peer, opened));
   make_box(L, peer);
-  if (push_call(L, peer, ON_OPEN)) rt_call(rt, L, 1, "on_open");
+  if (push_call(L, peer, ON_OPEN))
+    rt_call(rt, L, 1, "on_open");
 }
 
 static void on_message(struct wire *wire, lua_State *L, const char *data, size_t length, bool binary) {
   struct peer *peer = peer_of(wire);
-  if (!peer->box || peer->dropped || !push_call(L, peer, ON_FRAME)) return;
+  if (!peer->box || peer->dropped || !push_call(L, peer, ON_FRAME))
+    return;
   lua_pushlstring(L, data, length);
   lua_pushboolean(L, binary);
   rt_call(wire->rt, L, 3, "on_frame");
@@ -98,16 +101,20 @@ void connection_established(struct peer *peer, struct lws *wsi) {
 }
 
 void connection_forget(struct peer *peer) {
-  if (peer->wire.wsi) lws_set_opaque_user_data(peer->wire.wsi, NULL);
+  if (peer->wire.wsi)
+    lws_set_opaque_user_data(peer->wire.wsi, NULL);
   rt_dequeue(peer->wire.rt, &peer->opened);
   wire_free(&peer->wire);
-  if (peer->box) peer->box->peer = NULL;
+  if (peer->box)
+    peer->box->peer = NULL;
   peer->box = NULL;
 }
 
 /* ---- what Lua calls ------------------------------------------------------------------------------ */
 
-static struct connection_box *check_box(lua_State *L) { return luaL_checkudata(L, 1, CONNECTION_T); }
+static struct connection_box *check_box(lua_State *L) {
+  return luaL_checkudata(L, 1, CONNECTION_T);
+}
 
 static int l_send(lua_State *L) {
   struct peer *peer = check_box(L)->peer;
@@ -118,7 +125,8 @@ static int l_send(lua_State *L) {
   if (!wire_send(&peer->wire, WIRE_FIN | WIRE_TEXT, data, length)) {
     peer->dropped = true;
     wire_drop(&peer->wire, ERR_LIMIT, "the client does not read");
-    return fail(L, ERR_LIMIT, 0, "more than %zu bytes wait for a client that does not read them; it was dropped",
+    return fail(L, ERR_LIMIT, 0,
+                "more than %zu bytes wait for a client that does not read them; it was dropped",
                 peer->listener->limits.max_unsent);
   }
   lua_pushboolean(L, 1);
@@ -131,14 +139,17 @@ static int l_close(lua_State *L) {
   size_t length;
   const char *reason = luaL_optlstring(L, 3, "", &length);
   luaL_argcheck(L, code >= 1000 && code < 5000, 2, "a close code, 1000 to 4999, expected");
-  luaL_argcheck(L, length <= LONGEST_REASON && strlen(reason) == length, 3, "at most 123 bytes of text expected");
-  if (peer) wire_close(&peer->wire, (int)code, reason);
+  luaL_argcheck(L, length <= LONGEST_REASON && strlen(reason) == length, 3,
+                "at most 123 bytes of text expected");
+  if (peer)
+    wire_close(&peer->wire, (int)code, reason);
   return 0;
 }
 
 static int l_drop(lua_State *L) {
   struct peer *peer = check_box(L)->peer;
-  if (!peer) return 0;
+  if (!peer)
+    return 0;
   peer->dropped = true;
   wire_drop(&peer->wire, ERR_CLOSED, "the connection was dropped");
   return 0;
@@ -151,7 +162,8 @@ static int l_peer(lua_State *L) {
 
 static int l_protocol(lua_State *L) {
   const struct connection_box *box = check_box(L);
-  if (!box->subprotocol[0]) return 0;
+  if (!box->subprotocol[0])
+    return 0;
   lua_pushstring(L, box->subprotocol);
   return 1;
 }

@@ -7,7 +7,7 @@
  * Loop thread only. Callbacks of lws copy and queue; Lua is reached only from the drain point.
  * SPDX-License-Identifier: MIT
  */
-#define _GNU_SOURCE /* accept4 */
+#define _GNU_SOURCE /* accept4 */ /* NOLINT(bugprone-reserved-identifier) */
 #include "listener.h"
 
 #include "peer.h"
@@ -38,7 +38,9 @@ static void go_on_accepting(struct listener *listener);
 
 /* ---- peers --------------------------------------------------------------------------------------- */
 
-struct rt *peer_rt(const struct peer *peer) { return peer->listener->server->rt; }
+struct rt *peer_rt(const struct peer *peer) {
+  return peer->listener->server->rt;
+}
 
 void push_listener(lua_State *L, const struct listener *listener) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &ANCHOR_KEY);
@@ -48,7 +50,8 @@ void push_listener(lua_State *L, const struct listener *listener) {
 
 void peer_free(struct peer *peer) {
   struct listener *listener = peer->listener;
-  if (peer->wsi) lws_set_opaque_user_data(peer->wsi, NULL); /* lws may speak of it once more */
+  if (peer->wsi)
+    lws_set_opaque_user_data(peer->wsi, NULL); /* lws may speak of it once more */
   request_forget(peer);
   rt_list_remove(&peer->link);
   if (peer->is_socket) {
@@ -57,7 +60,8 @@ void peer_free(struct peer *peer) {
     listener->others--;
   }
   free(peer);
-  if (listener->paused && !listener->closing) go_on_accepting(listener);
+  if (listener->paused && !listener->closing)
+    go_on_accepting(listener);
   check_finished(listener);
 }
 
@@ -65,7 +69,7 @@ void peer_drop(struct peer *peer) {
   struct lws *wsi = peer->wsi;
   if (wsi) {
     lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC); /* without waiting for what is unsent */
-    lws_cancel_service(lws_get_context(wsi)); /* else lws does not see the timeout */
+    lws_cancel_service(lws_get_context(wsi));                         /* else lws does not see the timeout */
   }
   peer_free(peer);
 }
@@ -73,15 +77,13 @@ void peer_drop(struct peer *peer) {
 /* ---- callbacks of lws ---------------------------------------------------------------------------- */
 
 /* About a connection that is ours no more. */
-static int on_stranger(struct lws *wsi, enum lws_callback_reasons why, void *in) {
+static int on_stranger(struct lws *wsi, enum lws_callback_reasons why) {
   struct server *server;
   switch (why) {
   case LWS_CALLBACK_WSI_CREATE: /* before lws knows whose it is */
     server = lws_vhost_user(lws_get_vhost(wsi));
-    if (server && server->adopting) server->adopting->wsi = wsi;
-    return 0;
-  case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS: /* `wsi` is not one */
-    (void)in;
+    if (server && server->adopting)
+      server->adopting->wsi = wsi;
     return 0;
   case LWS_CALLBACK_HTTP:
   case LWS_CALLBACK_HTTP_BODY:
@@ -99,7 +101,8 @@ static int on_stranger(struct lws *wsi, enum lws_callback_reasons why, void *in)
 
 static int on_http_gone(struct peer *peer) {
   struct server *server = peer->listener->server;
-  if (server->adopting == peer) server->adopting = NULL;
+  if (server->adopting == peer)
+    server->adopting = NULL;
   peer_free(peer);
   return 0;
 }
@@ -107,13 +110,16 @@ static int on_http_gone(struct peer *peer) {
 static int on_lws(struct lws *wsi, enum lws_callback_reasons why, void *user, void *in, size_t length) {
   struct peer *peer;
   (void)user;
-  if (why == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS) { /* wsi is not a whole one, in is the vhost */
+  if (why ==
+      LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS) { /* wsi is not a whole one, in is the vhost */
     server_tls_choose(user, lws_vhost_user(in));
     return 0;
   }
   peer = lws_get_opaque_user_data(wsi);
-  if (!peer) return on_stranger(wsi, why, in);
-  if (peer->is_socket) return wire_on(&peer->wire, wsi, why, in, length);
+  if (!peer)
+    return on_stranger(wsi, why);
+  if (peer->is_socket)
+    return wire_on(&peer->wire, wsi, why, in, length);
   switch (why) {
   case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
     return upgrade_decide(peer, in);
@@ -138,8 +144,12 @@ static void abandon(struct listener *listener);
 
 static void closing(struct rt *rt, void *state) {
   struct server *server = state;
+  struct rt_list *link, *next;
   (void)rt;
-  while (server->listeners.next != &server->listeners) abandon((struct listener *)(void *)server->listeners.next);
+  for (link = server->listeners.next; link != &server->listeners; link = next) {
+    next = link->next;
+    abandon((struct listener *)(void *)link);
+  }
 }
 
 static void closed(struct rt *rt, void *state) {
@@ -147,15 +157,18 @@ static void closed(struct rt *rt, void *state) {
   free(state);
 }
 
-static long count(void *state) { return ((struct server *)state)->count; }
+static long count(void *state) {
+  return ((struct server *)state)->count;
+}
 
 static bool make_vhost(struct server *server) {
-  const struct lws_protocols protocols[] = {{server->subprotocol, on_lws, 0, WIRE_RX_BUFFER, 0, NULL, WIRE_CHUNK},
-                                            {NULL, NULL, 0, 0, 0, NULL, 0}};
+  const struct lws_protocols protocols[] = {
+      {server->subprotocol, on_lws, 0, WIRE_RX_BUFFER, 0, NULL, WIRE_CHUNK}, {NULL, NULL, 0, 0, 0, NULL, 0}};
   struct lws_context *context = wire_context(server->rt);
   struct lws_context_creation_info info;
-  if (!context) return false;
-  strcpy(server->subprotocol, "json.v1");
+  if (!context)
+    return false;
+  memcpy(server->subprotocol, "json.v1", sizeof "json.v1");
   wire_vhost_info(&info, true);
   info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
   info.vhost_name = "server";
@@ -170,9 +183,11 @@ static bool make_vhost(struct server *server) {
 static struct server *get_server(struct rt *rt) {
   static const struct rt_room_ops room = {closing, closed, "listeners", count};
   struct server *server = rt_room(rt, ROOM_LISTENER);
-  if (server) return server;
+  if (server)
+    return server;
   server = calloc(1, sizeof *server);
-  if (!server) return NULL;
+  if (!server)
+    return NULL;
   server->rt = rt;
   rt_list_init(&server->listeners);
   if (!make_vhost(server)) {
@@ -205,7 +220,8 @@ static void hand_to_lws(struct peer *peer) {
   info.fd.sockfd = peer->fd;
   info.opaque = peer;
   server->adopting = peer;
-  if (!lws_adopt_descriptor_vhost_via_info(&info) && server->adopting) peer_free(peer); /* lws closes the socket */
+  if (!lws_adopt_descriptor_vhost_via_info(&info) && server->adopting)
+    peer_free(peer); /* lws closes the socket */
   server->adopting = NULL;
 }
 
@@ -225,22 +241,27 @@ static void welcome(struct listener *listener, int fd, const struct sockaddr_sto
   hand_to_lws(peer);
 }
 
-static void on_pause_over(uv_timer_t *timer) { go_on_accepting(timer->data); }
+static void on_pause_over(uv_timer_t *timer) {
+  go_on_accepting(timer->data);
+}
 
 static void pause_accepting(struct listener *listener, bool timed) {
   listener->paused = true;
   uv_poll_stop(&listener->poll);
-  if (timed) uv_timer_start(&listener->timer, on_pause_over, PAUSE_MS, 0);
+  if (timed)
+    uv_timer_start(&listener->timer, on_pause_over, PAUSE_MS, 0);
 }
 
-static bool passes(int error) { return error == EINTR || error == ECONNABORTED || error == EPROTO || error == EPERM; }
+static bool passes(int error) {
+  return error == EINTR || error == ECONNABORTED || error == EPROTO || error == EPERM;
+}
 
 static void on_connecting(uv_poll_t *poll, int status, int events) {
   struct listener *listener = poll->data;
   (void)status;
   (void)events;
   for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-    struct sockaddr_storage from;
+    struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof from;
     int fd;
     if (listener->others >= MOST_OTHERS) {
@@ -251,7 +272,8 @@ static void on_connecting(uv_poll_t *poll, int status, int events) {
     if (fd >= 0) {
       welcome(listener, fd, &from);
     } else if (!passes(errno)) {
-      if (errno != EAGAIN) pause_accepting(listener, true);
+      if (errno != EAGAIN)
+        pause_accepting(listener, true);
       return;
     }
   }
@@ -266,18 +288,21 @@ static void go_on_accepting(struct listener *listener) {
 /* ---- the listening socket ------------------------------------------------------------------------ */
 
 static bool read_address(const char *host, int port, struct sockaddr_storage *address, socklen_t *length) {
-  if (!strcmp(host, "localhost")) host = "127.0.0.1";
+  if (!strcmp(host, "localhost"))
+    host = "127.0.0.1";
   memset(address, 0, sizeof *address);
   *length = sizeof(struct sockaddr_in);
-  if (uv_ip4_addr(host, port, (struct sockaddr_in *)(void *)address) == 0) return true;
+  if (uv_ip4_addr(host, port, (struct sockaddr_in *)(void *)address) == 0)
+    return true;
   *length = sizeof(struct sockaddr_in6);
   return uv_ip6_addr(host, port, (struct sockaddr_in6 *)(void *)address) == 0;
 }
 
 static int bound_port(int fd) {
-  struct sockaddr_storage address;
+  struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
   socklen_t length = sizeof address;
-  if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) return 0;
+  if (getsockname(fd, (struct sockaddr *)&address, &length) != 0)
+    return 0;
   return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&address)->sin6_port
                                              : ((struct sockaddr_in *)(void *)&address)->sin_port);
 }
@@ -286,9 +311,11 @@ static int bound_port(int fd) {
 static int open_socket(const struct sockaddr_storage *address, socklen_t length) {
   int one = 1, error;
   int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -1;
+  if (fd < 0)
+    return -1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  if (bind(fd, (const struct sockaddr *)address, length) == 0 && listen(fd, BACKLOG) == 0) return fd;
+  if (bind(fd, (const struct sockaddr *)address, length) == 0 && listen(fd, BACKLOG) == 0)
+    return fd;
   error = errno;
   close(fd);
   errno = error;
@@ -306,7 +333,8 @@ static bool start_listening(struct listener *listener, const char *host, int por
   listener->fd = open_socket(&address, length);
   if (listener->fd < 0 || uv_poll_init(loop, &listener->poll, listener->fd) != 0) {
     reason_set(reason, ERR_IO, 0, "cannot listen on %s:%d: %s", host, port, strerror(errno));
-    if (listener->fd >= 0) close(listener->fd);
+    if (listener->fd >= 0)
+      close(listener->fd);
     return false;
   }
   listener->port = bound_port(listener->fd);
@@ -333,7 +361,8 @@ static void listener_free(struct listener *listener) {
 /* The last handle is closed. Without a server the runtime has closed meanwhile. */
 static void on_handle_closed(uv_handle_t *handle) {
   struct listener *listener = handle->data;
-  if (--listener->handles) return;
+  if (--listener->handles)
+    return;
   if (listener->server) {
     rt_enqueue(listener->server->rt, &listener->finished);
   } else {
@@ -368,8 +397,10 @@ static void run_finished(struct rt *rt, lua_State *L, struct rt_job *job) {
 }
 
 static void check_finished(struct listener *listener) {
-  if (!listener->closing || listener->peers.next != &listener->peers) return;
-  if (!uv_is_closing((uv_handle_t *)&listener->timer)) uv_close((uv_handle_t *)&listener->timer, on_handle_closed);
+  if (!listener->closing || listener->peers.next != &listener->peers)
+    return;
+  if (!uv_is_closing((uv_handle_t *)&listener->timer))
+    uv_close((uv_handle_t *)&listener->timer, on_handle_closed);
 }
 
 static void stop_listening(struct listener *listener) {
@@ -382,7 +413,8 @@ static void stop_listening(struct listener *listener) {
 /* Ask a peer to go, or make it go. */
 static void dismiss(struct peer *peer, bool abrupt) {
   if (!peer->is_socket) {
-    if (abrupt || !request_pending(peer)) peer_drop(peer);
+    if (abrupt || !request_pending(peer))
+      peer_drop(peer);
   } else if (abrupt) {
     peer->dropped = true;
     wire_drop(&peer->wire, ERR_CLOSED, "the listener was closed");
@@ -399,7 +431,9 @@ static void dismiss_all(struct listener *listener, bool abrupt) {
   }
 }
 
-static void on_close_deadline(uv_timer_t *timer) { dismiss_all(timer->data, true); }
+static void on_close_deadline(uv_timer_t *timer) {
+  dismiss_all(timer->data, true);
+}
 
 static void begin_closing(struct listener *listener, bool abrupt) {
   if (!listener->closing) {
@@ -412,12 +446,16 @@ static void begin_closing(struct listener *listener, bool abrupt) {
 
 /* The runtime closes: lws will close the connections, Lua is told nothing more. */
 static void abandon(struct listener *listener) {
-  if (!listener->closing) stop_listening(listener);
+  struct rt_list *link, *next;
+  if (!listener->closing)
+    stop_listening(listener);
   listener->closing = false; /* keeps check_finished still */
   listener->paused = false;
-  while (listener->peers.next != &listener->peers) {
-    struct peer *peer = (struct peer *)(void *)listener->peers.next;
-    if (peer->is_socket) connection_forget(peer);
+  for (link = listener->peers.next; link != &listener->peers; link = next) {
+    struct peer *peer = (struct peer *)(void *)link;
+    next = link->next;
+    if (peer->is_socket)
+      connection_forget(peer);
     peer_free(peer);
   }
   leave_server(listener);
@@ -440,8 +478,10 @@ static lua_Integer integer_option(lua_State *L, const char *name, lua_Integer le
                                   lua_Integer otherwise) {
   lua_Integer value = otherwise;
   int is_integer = 1;
-  if (lua_getfield(L, 1, name) != LUA_TNIL) value = lua_tointegerx(L, -1, &is_integer);
-  if (!is_integer || lua_type(L, -1) == LUA_TSTRING) bad_option(L, name, "integer");
+  if (lua_getfield(L, 1, name) != LUA_TNIL)
+    value = lua_tointegerx(L, -1, &is_integer);
+  if (!is_integer || lua_type(L, -1) == LUA_TSTRING)
+    bad_option(L, name, "integer");
   if (value < least || value > most)
     luaL_error(L, "option '%s': %I to %I expected, got %I", name, (LUAI_UACINT)least, (LUAI_UACINT)most,
                (LUAI_UACINT)value);
@@ -453,19 +493,25 @@ static lua_Integer integer_option(lua_State *L, const char *name, lua_Integer le
 static const char *string_option(lua_State *L, int table, const char *name, const char *otherwise) {
   size_t length;
   const char *value;
-  if (lua_getfield(L, table, name) == LUA_TNIL) return otherwise;
-  if (lua_type(L, -1) != LUA_TSTRING) bad_option(L, name, "string");
+  if (lua_getfield(L, table, name) == LUA_TNIL)
+    return otherwise;
+  if (lua_type(L, -1) != LUA_TSTRING)
+    bad_option(L, name, "string");
   value = lua_tolstring(L, -1, &length);
-  if (!length || strlen(value) != length) luaL_error(L, "option '%s': it is empty or contains a zero byte", name);
+  if (!length || strlen(value) != length)
+    luaL_error(L, "option '%s': it is empty or contains a zero byte", name);
   return value;
 }
 
 static double seconds_option(lua_State *L, const char *name, double otherwise) {
   double value = otherwise;
   int is_number = 1;
-  if (lua_getfield(L, 1, name) != LUA_TNIL) value = lua_tonumberx(L, -1, &is_number);
-  if (!is_number || lua_type(L, -1) == LUA_TSTRING) bad_option(L, name, "number of seconds");
-  if (!(value >= 0 && value < 1e9)) luaL_error(L, "option '%s': seconds, 0 or more, expected", name);
+  if (lua_getfield(L, 1, name) != LUA_TNIL)
+    value = lua_tonumberx(L, -1, &is_number);
+  if (!is_number || lua_type(L, -1) == LUA_TSTRING)
+    bad_option(L, name, "number of seconds");
+  if (!(value >= 0 && value < 1e9))
+    luaL_error(L, "option '%s': seconds, 0 or more, expected", name);
   lua_pop(L, 1);
   return value;
 }
@@ -474,7 +520,8 @@ static double seconds_option(lua_State *L, const char *name, double otherwise) {
 static void read_handlers(lua_State *L, int box) {
   static const char *const names[] = {[ON_HTTP] = "on_http", "on_open", "on_frame", "on_close"};
   for (int i = ON_HTTP; i <= ON_CLOSE; i++) {
-    if (lua_getfield(L, 1, names[i]) != LUA_TNIL && !lua_isfunction(L, -1)) bad_option(L, names[i], "function");
+    if (lua_getfield(L, 1, names[i]) != LUA_TNIL && !lua_isfunction(L, -1))
+      bad_option(L, names[i], "function");
     lua_setiuservalue(L, box, i);
   }
   lua_newtable(L);
@@ -485,8 +532,10 @@ static void read_handlers(lua_State *L, int box) {
 static void push_paths(lua_State *L) {
   luaL_Buffer paths;
   int list;
-  if (lua_getfield(L, 1, "websocket_paths") == LUA_TNIL) lua_newtable(L);
-  if (!lua_istable(L, -1)) bad_option(L, "websocket_paths", "list of strings");
+  if (lua_getfield(L, 1, "websocket_paths") == LUA_TNIL)
+    lua_newtable(L);
+  if (!lua_istable(L, -1))
+    bad_option(L, "websocket_paths", "list of strings");
   list = lua_gettop(L);
   luaL_buffinit(L, &paths);
   for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
@@ -521,12 +570,15 @@ struct listen_options {
 
 static void read_tls(lua_State *L, struct listen_options *options) {
   int table;
-  if (lua_getfield(L, 1, "tls") == LUA_TNIL) return;
-  if (!lua_istable(L, -1)) bad_option(L, "tls", "table");
+  if (lua_getfield(L, 1, "tls") == LUA_TNIL)
+    return;
+  if (!lua_istable(L, -1))
+    bad_option(L, "tls", "table");
   table = lua_gettop(L);
   options->cert_file = string_option(L, table, "cert_file", NULL);
   options->key_file = string_option(L, table, "key_file", NULL);
-  if (!options->cert_file || !options->key_file) luaL_error(L, "option 'tls': cert_file and key_file expected");
+  if (!options->cert_file || !options->key_file)
+    luaL_error(L, "option 'tls': cert_file and key_file expected");
 }
 
 static void read_options(lua_State *L, struct listen_options *options) {
@@ -551,11 +603,13 @@ static struct listener *new_listener(struct server *server, const struct listen_
                                      struct reason *reason) {
   struct listener *listener = calloc(1, sizeof *listener);
   reason_set(reason, ERR_NOMEM, 0, "out of memory");
-  if (!listener) return NULL;
+  if (!listener)
+    return NULL;
   listener->paths = malloc(options->paths_length);
-  if (listener->paths) memcpy(listener->paths, options->paths, options->paths_length);
+  if (listener->paths)
+    memcpy(listener->paths, options->paths, options->paths_length);
   listener->server = server;
-  strcpy(listener->subprotocol, options->subprotocol);
+  memcpy(listener->subprotocol, options->subprotocol, strlen(options->subprotocol) + 1);
   listener->max_connections = options->max_connections;
   listener->max_body = options->max_body;
   listener->limits = options->limits;
@@ -577,7 +631,8 @@ static void anchor(lua_State *L, int box, const struct listener *listener) {
   for (lua_pushnil(L); lua_next(L, -2);) {
     bool stale = !*(struct listener **)lua_touserdata(L, -1);
     lua_pop(L, 1);
-    if (!stale) continue;
+    if (!stale)
+      continue;
     lua_pushvalue(L, -1);
     lua_pushnil(L);
     lua_rawset(L, -4);
@@ -601,9 +656,11 @@ static int l_listen(lua_State *L) {
   luaL_setmetatable(L, LISTENER_T);
   read_handlers(L, at);
   server = get_server(rt_get(L));
-  if (!server) return fail(L, ERR_NOMEM, 0, "cannot start libwebsockets: is its libuv plugin installed?");
+  if (!server)
+    return fail(L, ERR_NOMEM, 0, "cannot start libwebsockets: is its libuv plugin installed?");
   listener = new_listener(server, &options, &reason);
-  if (!listener) return fail_reason(L, &reason);
+  if (!listener)
+    return fail_reason(L, &reason);
   *box = listener;
   listener->box = box;
   rt_list_add(&server->listeners, &listener->link);
@@ -613,11 +670,14 @@ static int l_listen(lua_State *L) {
   return 1;
 }
 
-static struct listener *check_listener(lua_State *L) { return *(struct listener **)luaL_checkudata(L, 1, LISTENER_T); }
+static struct listener *check_listener(lua_State *L) {
+  return *(struct listener **)luaL_checkudata(L, 1, LISTENER_T);
+}
 
 static int l_port(lua_State *L) {
   const struct listener *listener = check_listener(L);
-  if (!listener) return luaL_error(L, "the listener is closed");
+  if (!listener)
+    return luaL_error(L, "the listener is closed");
   lua_pushinteger(L, listener->port);
   return 1;
 }
@@ -631,8 +691,10 @@ static int l_count(lua_State *L) {
 static int l_refuse_upgrades(lua_State *L) {
   struct listener *listener = check_listener(L);
   lua_Integer status = luaL_optinteger(L, 2, 0);
-  luaL_argcheck(L, !status || (status >= 300 && status < 600), 2, "an HTTP status, 300 to 599, or nil expected");
-  if (listener) listener->refuse_status = (int)status;
+  luaL_argcheck(L, !status || (status >= 300 && status < 600), 2,
+                "an HTTP status, 300 to 599, or nil expected");
+  if (listener)
+    listener->refuse_status = (int)status;
   return 0;
 }
 
@@ -642,17 +704,21 @@ static int close_push(lua_State *L, struct op *op) {
   return 0;
 }
 
-static void close_cancel(struct op *op) { rt_list_remove(&((struct close_op *)(void *)op)->link); }
+static void close_cancel(struct op *op) {
+  rt_list_remove(&((struct close_op *)(void *)op)->link);
+}
 
 static int l_close(lua_State *L) {
   struct listener *listener = check_listener(L);
+  bool abrupt = lua_toboolean(L, 2);
   struct close_op *close;
-  if (!listener) return 0;
+  if (!listener)
+    return 0;
   close = op_new(L, sizeof *close, NULL, "a listener to close");
   close->op.push = close_push;
   close->op.cancel = close_cancel;
   rt_list_add(&listener->closers, &close->link);
-  begin_closing(listener, lua_toboolean(L, 2));
+  begin_closing(listener, abrupt);
   return op_wait(L, &close->op);
 }
 

@@ -65,7 +65,8 @@ struct request_box {
 };
 
 static void exchange_free(struct exchange *exchange) {
-  if (!exchange) return;
+  if (!exchange)
+    return;
   buffer_free(&exchange->fields);
   buffer_free(&exchange->body);
   buffer_free(&exchange->out);
@@ -75,33 +76,51 @@ static void exchange_free(struct exchange *exchange) {
 void request_forget(struct peer *peer) {
   struct exchange *exchange = peer->exchange;
   peer->exchange = NULL;
-  if (!exchange) return;
+  if (!exchange)
+    return;
   exchange->peer = NULL;
-  if (exchange->phase == HANDLING) return; /* Lua's userdata frees it */
+  if (exchange->phase == HANDLING)
+    return; /* Lua's userdata frees it */
   rt_dequeue(peer_rt(peer), &exchange->job);
   exchange_free(exchange);
 }
 
-bool request_pending(const struct peer *peer) { return peer->exchange && peer->exchange->phase != RECEIVING; }
+bool request_pending(const struct peer *peer) {
+  return peer->exchange && peer->exchange->phase != RECEIVING;
+}
 
 /* ---- reading the head ---------------------------------------------------------------------------- */
 
 static bool add_field(struct exchange *exchange, char kind, const char *name, const char *value) {
-  return buffer_append(&exchange->fields, &kind, 1) && buffer_append(&exchange->fields, name, strlen(name) + 1) &&
+  return buffer_append(&exchange->fields, &kind, 1) &&
+         buffer_append(&exchange->fields, name, strlen(name) + 1) &&
          buffer_append(&exchange->fields, value, strlen(value) + 1);
 }
 
 /* Names lws has no token for. They end in a colon, as it wants them. */
 static const char *const other_headers[] = {
-    "upload-task-id:",   "forwarded:",      "x-forwarded-proto:", "x-forwarded-host:", "x-forwarded-port:",
-    "x-forwarded-prefix:", "x-request-id:", "x-requested-with:",  "x-api-key:",        "traceparent:",
-    "access-control-request-method:", "sec-fetch-site:", "sec-fetch-mode:", "dnt:", "keep-alive:",
+    "upload-task-id:",
+    "forwarded:",
+    "x-forwarded-proto:",
+    "x-forwarded-host:",
+    "x-forwarded-port:",
+    "x-forwarded-prefix:",
+    "x-request-id:",
+    "x-requested-with:",
+    "x-api-key:",
+    "traceparent:",
+    "access-control-request-method:",
+    "sec-fetch-site:",
+    "sec-fetch-mode:",
+    "dnt:",
+    "keep-alive:",
 };
 
 static bool add_header(struct exchange *exchange, const char *token, const char *value) {
   char name[64];
   size_t length = strlen(token) - 1;
-  if (length >= sizeof name) return true;
+  if (length >= sizeof name)
+    return true;
   memcpy(name, token, length);
   name[length] = 0;
   return add_field(exchange, 'h', name, value);
@@ -110,14 +129,19 @@ static bool add_header(struct exchange *exchange, const char *token, const char 
 static bool add_headers(struct exchange *exchange, struct lws *wsi, char *value) {
   for (int token = 0; token < WSI_TOKEN_COUNT; token++) {
     const char *name = (const char *)lws_token_to_string((enum lws_token_indexes)token);
-    if (!name || name[0] == ':' || !name[0] || name[strlen(name) - 1] != ':') continue;
-    if (lws_hdr_copy(wsi, value, LONGEST_FIELD, (enum lws_token_indexes)token) <= 0) continue;
-    if (!add_header(exchange, name, value)) return false;
+    if (!name || name[0] == ':' || !name[0] || name[strlen(name) - 1] != ':')
+      continue;
+    if (lws_hdr_copy(wsi, value, LONGEST_FIELD, (enum lws_token_indexes)token) <= 0)
+      continue;
+    if (!add_header(exchange, name, value))
+      return false;
   }
   for (size_t i = 0; i < sizeof other_headers / sizeof *other_headers; i++) {
     const char *name = other_headers[i];
-    if (lws_hdr_custom_copy(wsi, value, LONGEST_FIELD, name, (int)strlen(name)) <= 0) continue;
-    if (!add_header(exchange, name, value)) return false;
+    if (lws_hdr_custom_copy(wsi, value, LONGEST_FIELD, name, (int)strlen(name)) <= 0)
+      continue;
+    if (!add_header(exchange, name, value))
+      return false;
   }
   return true;
 }
@@ -125,9 +149,12 @@ static bool add_headers(struct exchange *exchange, struct lws *wsi, char *value)
 static bool add_query(struct exchange *exchange, struct lws *wsi, char *text) {
   for (int i = 0; lws_hdr_copy_fragment(wsi, text, LONGEST_FIELD, WSI_TOKEN_HTTP_URI_ARGS, i) >= 0; i++) {
     char *value = strchr(text, '=');
-    if (!text[0]) continue;
-    if (value) *value++ = 0;
-    if (!add_field(exchange, 'q', text, value ? value : "")) return false;
+    if (!text[0])
+      continue;
+    if (value)
+      *value++ = 0;
+    if (!add_field(exchange, 'q', text, value ? value : ""))
+      return false;
   }
   return true;
 }
@@ -137,13 +164,14 @@ static const struct method {
   enum lws_token_indexes token;
   bool has_body; /* also without Content-Length, as lws sees it: it then waits for 100 MiB */
 } http_methods[] = {{"GET", WSI_TOKEN_GET_URI, false},         {"POST", WSI_TOKEN_POST_URI, true},
-               {"OPTIONS", WSI_TOKEN_OPTIONS_URI, false}, {"PUT", WSI_TOKEN_PUT_URI, true},
-               {"PATCH", WSI_TOKEN_PATCH_URI, true},      {"DELETE", WSI_TOKEN_DELETE_URI, false},
-               {"HEAD", WSI_TOKEN_HEAD_URI, false}};
+                    {"OPTIONS", WSI_TOKEN_OPTIONS_URI, false}, {"PUT", WSI_TOKEN_PUT_URI, true},
+                    {"PATCH", WSI_TOKEN_PATCH_URI, true},      {"DELETE", WSI_TOKEN_DELETE_URI, false},
+                    {"HEAD", WSI_TOKEN_HEAD_URI, false}};
 
 static const struct method *method_of(struct lws *wsi) {
   for (size_t i = 0; i < sizeof http_methods / sizeof *http_methods; i++)
-    if (lws_hdr_total_length(wsi, http_methods[i].token) > 0) return &http_methods[i];
+    if (lws_hdr_total_length(wsi, http_methods[i].token) > 0)
+      return &http_methods[i];
   return NULL;
 }
 
@@ -152,11 +180,13 @@ static bool add_path(struct exchange *exchange, struct lws *wsi, enum lws_token_
   char *at = text;
   for (int i = 0;; i++) {
     int n = lws_hdr_copy_fragment(wsi, at, LONGEST_FIELD - (int)(at - text), token, i);
-    if (n < 0) break;
+    if (n < 0)
+      break;
     at += n;
     *at++ = '&';
   }
-  if (at > text) at[-1] = 0;
+  if (at > text)
+    at[-1] = 0;
   return at > text && add_field(exchange, 'f', "path", text);
 }
 
@@ -169,11 +199,15 @@ static bool read_head(struct exchange *exchange, struct lws *wsi, const struct m
 /* As lws decides it, so that what we announce is what it does. */
 static void read_keep_alive(struct exchange *exchange, struct lws *wsi) {
   char text[25];
-  exchange->old = lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP) < 8 || text[5] != '1' || text[7] != '1';
+  exchange->old =
+      lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP) < 8 || text[5] != '1' || text[7] != '1';
   exchange->keep = !exchange->old;
-  if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_CONNECTION) <= 0) return;
-  if (!strcasecmp(text, "keep-alive")) exchange->keep = true;
-  if (!strcasecmp(text, "close")) exchange->keep = false;
+  if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_CONNECTION) <= 0)
+    return;
+  if (!strcasecmp(text, "keep-alive"))
+    exchange->keep = true;
+  if (!strcasecmp(text, "close"))
+    exchange->keep = false;
 }
 
 /* ---- answering ----------------------------------------------------------------------------------- */
@@ -212,7 +246,8 @@ const char *http_phrase(int status) {
                  {503, "Service Unavailable"},
                  {504, "Gateway Timeout"}};
   for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
-    if (phrases[i].status == status) return phrases[i].phrase;
+    if (phrases[i].status == status)
+      return phrases[i].phrase;
   return "Unknown";
 }
 
@@ -229,10 +264,14 @@ static bool begin_answer(struct exchange *exchange, int status) {
 static bool end_answer(struct exchange *exchange, int status, const char *body, size_t length) {
   struct buffer *out = &exchange->out;
   bool bodiless = status == 204 || status == 304;
-  if (!bodiless && !buffer_printf(out, "Content-Length: %zu\r\n", length)) return false;
-  if (!exchange->keep && !buffer_puts(out, "Connection: close\r\n")) return false;
-  if (exchange->keep && exchange->old && !buffer_puts(out, "Connection: keep-alive\r\n")) return false;
-  if (!buffer_puts(out, "\r\n")) return false;
+  if (!bodiless && !buffer_printf(out, "Content-Length: %zu\r\n", length))
+    return false;
+  if (!exchange->keep && !buffer_puts(out, "Connection: close\r\n"))
+    return false;
+  if (exchange->keep && exchange->old && !buffer_puts(out, "Connection: keep-alive\r\n"))
+    return false;
+  if (!buffer_puts(out, "\r\n"))
+    return false;
   return bodiless || exchange->head || buffer_append(out, body, length);
 }
 
@@ -272,6 +311,15 @@ static int wait_for_room(struct lws *wsi) {
   return 1;
 }
 
+/* Has the client sent more before it had its answer? lws keeps its table of headers only then. It would take
+ * the head of such a request for its body, or never come back; so the connection ends here, and a client
+ * that does this sends the rest again (RFC 9112, 9.3.2). */
+static bool has_sent_more(struct lws *wsi) {
+  char probe = 1;
+  (void)lws_hdr_custom_copy(wsi, &probe, 1, "", 0); /* touches it if there is a table */
+  return probe == 0;
+}
+
 static int answered(struct peer *peer) {
   struct exchange *exchange = peer->exchange;
   if (exchange->linger) {
@@ -280,20 +328,23 @@ static int answered(struct peer *peer) {
     lws_set_timeout(peer->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LINGER_SECONDS);
     return 0;
   }
-  if (!exchange->keep || peer->listener->closing) return -1;
+  if (!exchange->keep || peer->listener->closing)
+    return -1;
   peer->exchange = NULL;
   exchange_free(exchange);
-  return lws_http_transaction_completed(peer->wsi) ? -1 : 0;
+  return lws_http_transaction_completed(peer->wsi) || has_sent_more(peer->wsi) ? -1 : 0;
 }
 
 static int on_writeable(struct peer *peer) {
   struct exchange *exchange = peer->exchange;
   struct buffer *out;
-  if (!exchange || exchange->phase != ANSWERING) return 0;
+  if (!exchange || exchange->phase != ANSWERING)
+    return 0;
   out = &exchange->out;
   while (exchange->sent < out->length && !lws_partial_buffered(peer->wsi)) {
     size_t left = out->length - exchange->sent, n = left < WIRE_CHUNK ? left : WIRE_CHUNK;
-    if (lws_write(peer->wsi, (unsigned char *)out->data + exchange->sent, n, LWS_WRITE_HTTP) < (int)n) return -1;
+    if (lws_write(peer->wsi, (unsigned char *)out->data + exchange->sent, n, LWS_WRITE_HTTP) < (int)n)
+      return -1;
     exchange->sent += n;
   }
   return lws_partial_buffered(peer->wsi) ? wait_for_room(peer->wsi) : answered(peer);
@@ -314,7 +365,8 @@ static int complete(struct exchange *exchange) {
 }
 
 static int digit(unsigned char c) {
-  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= '0' && c <= '9')
+    return c - '0';
   c |= 0x20;
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
@@ -325,7 +377,8 @@ static int chunk_size_byte(struct chunks *chunks, unsigned char c) {
     chunks->left = chunks->left * 16 + (size_t)value;
     return ++chunks->line > SIZE_DIGITS ? 400 : 0;
   }
-  if (!chunks->line || !memchr("; \t\r\n", c, 5)) return 400;
+  if (!chunks->line || !c || !strchr("; \t\r\n", c))
+    return 400;
   chunks->at = EXTENSION;
   chunks->line = 0;
   return 0;
@@ -334,14 +387,19 @@ static int chunk_size_byte(struct chunks *chunks, unsigned char c) {
 /* One byte outside of the data of a chunk. 0: go on, 1: the body ends here, 400: that is not one. */
 static int chunk_byte(struct chunks *chunks, unsigned char c) {
   int value = chunks->at == SIZE ? chunk_size_byte(chunks, c) : 0;
-  if (value || chunks->at == SIZE) return value;
+  if (value || chunks->at == SIZE)
+    return value;
   if (chunks->at == DATA_END) {
-    if (c == '\n') memset(chunks, 0, sizeof *chunks);
+    if (c == '\n')
+      memset(chunks, 0, sizeof *chunks);
     return c == '\n' || c == '\r' ? 0 : 400;
   }
-  if (c == '\r') return 0;
-  if (c != '\n') return ++chunks->line > LONGEST_LINE ? 400 : 0;
-  if (chunks->at == TRAILER && !chunks->line) return 1;
+  if (c == '\r')
+    return 0;
+  if (c != '\n')
+    return ++chunks->line > LONGEST_LINE ? 400 : 0;
+  if (chunks->at == TRAILER && !chunks->line)
+    return 1;
   chunks->at = chunks->left ? DATA : TRAILER;
   chunks->line = 0;
   return 0;
@@ -352,15 +410,19 @@ static int on_chunked(struct exchange *exchange, const char *in, size_t length) 
   while (length) {
     if (chunks->at == DATA) {
       size_t n = chunks->left < length ? chunks->left : length;
-      if (exchange->body.length + n > exchange->peer->listener->max_body) return 413;
-      if (!buffer_append(&exchange->body, in, n)) return 413;
+      if (exchange->body.length + n > exchange->peer->listener->max_body)
+        return 413;
+      if (!buffer_append(&exchange->body, in, n))
+        return 413;
       in += n;
       length -= n;
       chunks->left -= n;
-      if (!chunks->left) chunks->at = DATA_END;
+      if (!chunks->left)
+        chunks->at = DATA_END;
     } else {
       int verdict = chunk_byte(chunks, (unsigned char)*in++);
-      if (verdict) return verdict;
+      if (verdict)
+        return verdict;
       length--;
     }
   }
@@ -368,21 +430,27 @@ static int on_chunked(struct exchange *exchange, const char *in, size_t length) 
 }
 
 /* Where the body ends (RFC 9112, 6.3). Returns a status to refuse it with, or 0. */
-static int read_framing(struct exchange *exchange, struct lws *wsi, const struct method *method, size_t *length) {
+static int read_framing(struct exchange *exchange, struct lws *wsi, const struct method *method,
+                        size_t *length) {
   char text[32];
   int n = lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_CONTENT_LENGTH);
   bool coded = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
   *length = 0;
-  if (n < 0 || (n > 0 && (coded || n > 15 || strspn(text, "0123456789") != (size_t)n))) return 400;
+  if (n < 0 || (n > 0 && (coded || n > 15 || strspn(text, "0123456789") != (size_t)n)))
+    return 400;
   if (n > 0) {
     *length = (size_t)strtoull(text, NULL, 10);
     return *length > exchange->peer->listener->max_body ? 413 : 0;
   }
-  if (method->has_body) exchange->keep = false; /* lws would take what follows for the body */
-  if (!coded) return 0;
+  if (method->has_body)
+    exchange->keep = false; /* lws would take what follows for the body */
+  if (!coded)
+    return 0;
   n = lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_TRANSFER_ENCODING);
-  if (n <= 0 || strcasecmp(text, "chunked") != 0) return 501;
-  if (!method->has_body) return 411;
+  if (n <= 0 || strcasecmp(text, "chunked") != 0)
+    return 501;
+  if (!method->has_body)
+    return 411;
   exchange->chunked = true;
   return 0;
 }
@@ -391,7 +459,8 @@ static int invite_body(struct lws *wsi) {
   static const char answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
   unsigned char packet[LWS_PRE + sizeof answer];
   char text[24];
-  if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_EXPECT) <= 0 || strcasecmp(text, "100-continue") != 0)
+  if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_EXPECT) <= 0 ||
+      strcasecmp(text, "100-continue") != 0)
     return 0;
   memcpy(packet + LWS_PRE, answer, sizeof answer);
   return lws_write(wsi, packet + LWS_PRE, sizeof answer - 1, LWS_WRITE_HTTP) < 0 ? -1 : 0;
@@ -412,10 +481,15 @@ static int on_head(struct peer *peer) {
   exchange->head = method->token == WSI_TOKEN_HEAD_URI;
   read_keep_alive(exchange, peer->wsi);
   status = read_framing(exchange, peer->wsi, method, &length);
-  if (status) return refuse(exchange, status);
+  if (status)
+    return refuse(exchange, status);
   if (!read_head(exchange, peer->wsi, method) || !buffer_reserve(&exchange->body, length))
     return refuse(exchange, 503);
-  if (!length && !exchange->chunked) return complete(exchange);
+  if (lws_hdr_total_length(peer->wsi, WSI_TOKEN_POST_URI) &&
+      lws_hdr_total_length(peer->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH))
+    return length ? invite_body(peer->wsi) : 0; /* also of an empty body lws says when it is complete */
+  if (!length && !exchange->chunked)
+    return complete(exchange);
   return invite_body(peer->wsi);
 }
 
@@ -425,10 +499,19 @@ static int on_body(struct exchange *exchange, const char *in, size_t length) {
     exchange->discarded += length;
     return exchange->discarded > LONGEST_LINGER ? -1 : 0;
   }
-  if (!exchange->chunked) return buffer_append(&exchange->body, in, length) ? 0 : -1;
+  if (!exchange->chunked)
+    return buffer_append(&exchange->body, in, length) ? 0 : -1;
   verdict = on_chunked(exchange, in, length);
-  if (verdict == 1) return complete(exchange);
+  if (verdict == 1)
+    return complete(exchange);
   return verdict ? refuse(exchange, verdict) : 0;
+}
+
+/* lws says it again when more comes than the body. */
+static int on_body_complete(struct exchange *exchange) {
+  if (exchange->phase == RECEIVING)
+    return exchange->chunked ? refuse(exchange, 413) : complete(exchange);
+  return exchange->phase == READY || exchange->phase == HANDLING ? -1 : 0;
 }
 
 int request_on(struct peer *peer, enum lws_callback_reasons why, const void *in, size_t length) {
@@ -439,7 +522,7 @@ int request_on(struct peer *peer, enum lws_callback_reasons why, const void *in,
   case LWS_CALLBACK_HTTP_BODY:
     return exchange ? on_body(exchange, in, length) : -1;
   case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-    return exchange && exchange->phase == RECEIVING && !exchange->chunked ? complete(exchange) : 0;
+    return exchange ? on_body_complete(exchange) : -1;
   case LWS_CALLBACK_HTTP_WRITEABLE:
     return on_writeable(peer);
   default:
@@ -514,13 +597,16 @@ static void run_request(struct rt *rt, lua_State *L, struct rt_job *job) {
 
 /* ---- what Lua calls ------------------------------------------------------------------------------ */
 
-static struct request_box *check_box(lua_State *L) { return luaL_checkudata(L, 1, REQUEST_T); }
+static struct request_box *check_box(lua_State *L) {
+  return luaL_checkudata(L, 1, REQUEST_T);
+}
 
 /* The exchange, if it can be answered; the box gives it up. */
 static struct exchange *take(struct request_box *box) {
   struct exchange *exchange = box->exchange;
   box->exchange = NULL;
-  if (!exchange || exchange->peer) return exchange;
+  if (!exchange || exchange->peer)
+    return exchange;
   exchange_free(exchange);
   return NULL;
 }
@@ -535,7 +621,8 @@ static bool has_left(const struct peer *peer) {
 /* What would end the line or the headers. */
 static bool is_text(const char *text, size_t length) {
   for (size_t i = 0; i < length; i++)
-    if (text[i] == '\r' || text[i] == '\n' || text[i] == 0) return false;
+    if (text[i] == '\r' || text[i] == '\n' || text[i] == 0)
+      return false;
   return true;
 }
 
@@ -555,11 +642,13 @@ static void check_headers(lua_State *L) {
   luaL_checktype(L, 3, LUA_TTABLE);
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
     const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &length) : NULL, *value;
-    if (!name || strlen(name) != length || !is_name(name)) luaL_error(L, "header names: HTTP tokens expected");
+    if (!name || strlen(name) != length || !is_name(name))
+      luaL_error(L, "header names: HTTP tokens expected");
     if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
       luaL_error(L, "header '%s': string expected, got %s", name, luaL_typename(L, -1));
     value = luaL_tolstring(L, -1, &length);
-    if (!is_text(value, length)) luaL_error(L, "header '%s': it contains a line break or a zero byte", name);
+    if (!is_text(value, length))
+      luaL_error(L, "header '%s': it contains a line break or a zero byte", name);
     lua_pop(L, 1);
   }
 }
@@ -567,8 +656,10 @@ static void check_headers(lua_State *L) {
 static bool add_answer_headers(lua_State *L, struct exchange *exchange) {
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
     const char *name = lua_tostring(L, -2);
-    if (is_ours(name)) continue;
-    if (!buffer_printf(&exchange->out, "%s: %s\r\n", name, lua_tostring(L, -1))) return false;
+    if (is_ours(name))
+      continue;
+    if (!buffer_printf(&exchange->out, "%s: %s\r\n", name, lua_tostring(L, -1)))
+      return false;
   }
   return true;
 }
@@ -586,7 +677,8 @@ static int l_respond(lua_State *L) {
   struct exchange *exchange;
   luaL_argcheck(L, status >= 200 && status < 600, 2, "an HTTP status, 200 to 599, expected");
   check_headers(L);
-  if (box->answered) return luaL_error(L, "the request has been answered already");
+  if (box->answered)
+    return luaL_error(L, "the request has been answered already");
   box->answered = true;
   exchange = take(box);
   if (exchange && has_left(exchange->peer)) {
@@ -594,9 +686,11 @@ static int l_respond(lua_State *L) {
     peer_drop(exchange->peer);
     exchange = NULL;
   }
-  if (!exchange) return fail(L, ERR_CLOSED, 0, "the client has closed the connection");
+  if (!exchange)
+    return fail(L, ERR_CLOSED, 0, "the client has closed the connection");
   exchange->phase = ANSWERING;
-  if (exchange->peer->listener->closing) exchange->keep = false;
+  if (exchange->peer->listener->closing)
+    exchange->keep = false;
   if (!begin_answer(exchange, (int)status) || !add_answer_headers(L, exchange) ||
       !end_answer(exchange, (int)status, body, length))
     return out_of_memory(L, exchange);
@@ -609,7 +703,8 @@ static int l_drop(lua_State *L) {
   struct request_box *box = check_box(L);
   struct exchange *exchange = take(box);
   box->answered = true;
-  if (!exchange) return 0;
+  if (!exchange)
+    return 0;
   exchange->phase = ANSWERING;
   peer_drop(exchange->peer);
   return 0;
@@ -620,19 +715,24 @@ static int l_close(lua_State *L) {
   struct request_box *box = check_box(L);
   struct exchange *exchange = take(box);
   box->answered = true;
-  if (!exchange) return 0;
+  if (!exchange)
+    return 0;
   exchange->phase = ANSWERING;
-  if (!answer_plainly(exchange, 500)) peer_drop(exchange->peer);
+  if (!answer_plainly(exchange, 500))
+    peer_drop(exchange->peer);
   return 0;
 }
 
 static int l_index(lua_State *L) { /* upvalue 1: the methods */
   check_box(L);
   lua_settop(L, 2);
-  if (lua_type(L, 2) != LUA_TSTRING) return 0;
+  if (lua_type(L, 2) != LUA_TSTRING)
+    return 0;
   lua_pushvalue(L, 2);
-  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-  if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) return 1;
+  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+    return 1;
+  if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE)
+    return 1;
   lua_pushvalue(L, 2);
   lua_rawget(L, -2);
   return 1;
@@ -649,7 +749,8 @@ static int l_tostring(lua_State *L) {
 
 void request_open(lua_State *L) {
   static const luaL_Reg methods[] = {{"respond", l_respond}, {"drop", l_drop}, {NULL, NULL}};
-  static const luaL_Reg meta[] = {{"__gc", l_close}, {"__close", l_close}, {"__tostring", l_tostring}, {NULL, NULL}};
+  static const luaL_Reg meta[] = {
+      {"__gc", l_close}, {"__close", l_close}, {"__tostring", l_tostring}, {NULL, NULL}};
   luaL_newmetatable(L, REQUEST_T);
   luaL_setfuncs(L, meta, 0);
   luaL_newlib(L, methods);

@@ -30,7 +30,7 @@ static int on_server_name(SSL *ssl, int *alert, void *arg) {
 }
 
 static void tls_reason(struct reason *reason, const char *what, const char *file) {
-  unsigned long code = ERR_peek_last_error();
+  unsigned long code = ERR_peek_error();
   const char *why = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
   reason_set(reason, ERR_TLS, 0, "cannot use the %s %s: %s", what, file, why ? why : "unknown reason");
   ERR_clear_error();
@@ -43,7 +43,8 @@ static bool load(SSL_CTX *tls, const char *cert_file, const char *key_file, stru
     tls_reason(reason, "certificate", cert_file);
     return false;
   }
-  if (SSL_CTX_use_PrivateKey_file(tls, key_file, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(tls) != 1) {
+  if (SSL_CTX_use_PrivateKey_file(tls, key_file, SSL_FILETYPE_PEM) != 1 ||
+      SSL_CTX_check_private_key(tls) != 1) {
     tls_reason(reason, "private key", key_file);
     return false;
   }
@@ -70,7 +71,8 @@ static struct listener *listener_of(struct server *server, int fd) {
     struct listener *listener = (struct listener *)(void *)i; /* the link is its first member */
     for (j = listener->peers.prev; j != &listener->peers; j = j->prev) {
       const struct peer *peer = (const struct peer *)(void *)j;
-      if (!peer->is_socket && peer->fd == fd) return listener;
+      if (!peer->is_socket && peer->fd == fd)
+        return listener;
     }
   }
   return NULL;
@@ -79,7 +81,8 @@ static struct listener *listener_of(struct server *server, int fd) {
 static int on_client_hello(SSL *ssl, int *alert, void *arg) {
   struct listener *listener = listener_of(arg, SSL_get_fd(ssl));
   (void)alert;
-  if (!listener || !listener->tls) return SSL_CLIENT_HELLO_ERROR;
+  if (!listener || !listener->tls)
+    return SSL_CLIENT_HELLO_ERROR;
   SSL_set_SSL_CTX(ssl, listener->tls);
   return SSL_CLIENT_HELLO_SUCCESS;
 }

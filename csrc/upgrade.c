@@ -19,7 +19,8 @@ static bool has_word(const char *list, const char *wanted, bool any_case) {
   size_t length, n = strlen(wanted);
   for (list += strspn(list, blanks); *list; list += strspn(list, blanks)) {
     length = strcspn(list, blanks);
-    if (length == n && (any_case ? strncasecmp(list, wanted, n) : strncmp(list, wanted, n)) == 0) return true;
+    if (length == n && (any_case ? strncasecmp(list, wanted, n) : strncmp(list, wanted, n)) == 0)
+      return true;
     list += length;
   }
   return false;
@@ -32,9 +33,11 @@ static bool header_has(struct lws *wsi, enum lws_token_indexes header, const cha
 
 static bool is_path(const struct listener *listener, struct lws *wsi) {
   char path[512];
-  if (lws_hdr_copy(wsi, path, sizeof path, WSI_TOKEN_GET_URI) <= 0) return false;
+  if (lws_hdr_copy(wsi, path, sizeof path, WSI_TOKEN_GET_URI) <= 0)
+    return false;
   for (const char *at = listener->paths; *at; at += strlen(at) + 1)
-    if (!strcmp(at, path)) return true;
+    if (!strcmp(at, path))
+      return true;
   return false;
 }
 
@@ -54,34 +57,46 @@ static int check_subprotocol(struct peer *peer, struct lws *wsi) {
 
 static int check(struct peer *peer, struct lws *wsi) {
   const struct listener *listener = peer->listener;
-  if (!lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI)) return 400;
-  if (!is_path(listener, wsi)) return 404;
-  if (listener->refuse_status) return listener->refuse_status;
-  if (listener->closing || listener->sockets >= listener->max_connections) return 503;
-  if (!header_has(wsi, WSI_TOKEN_VERSION, "13")) return 426;
-  if (!well_formed(wsi)) return 400;
+  if (!lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI))
+    return 400;
+  if (!is_path(listener, wsi))
+    return 404;
+  if (listener->refuse_status)
+    return listener->refuse_status;
+  if (listener->closing || listener->sockets >= listener->max_connections)
+    return 503;
+  if (!header_has(wsi, WSI_TOKEN_VERSION, "13"))
+    return 426;
+  if (!well_formed(wsi))
+    return 400;
   return check_subprotocol(peer, wsi);
 }
 
 int write_refusal(struct lws *wsi, int status, const char *more) {
   unsigned char packet[LWS_PRE + 512];
   const char *phrase = http_phrase(status);
-  int n = snprintf((char *)packet + LWS_PRE, sizeof packet - LWS_PRE,
-                   "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n%s\n",
-                   status, phrase, strlen(phrase) + 1, more, phrase);
+  int n = snprintf(
+      (char *)packet + LWS_PRE, sizeof packet - LWS_PRE,
+      "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n%s\n",
+      status, phrase, strlen(phrase) + 1, more, phrase);
   lws_write(wsi, packet + LWS_PRE, (size_t)n, LWS_WRITE_HTTP);
   return -1;
 }
 
 int upgrade_decide(struct peer *peer, char *upgrade) {
   int status;
+  if (!lws_hdr_total_length(peer->wsi, WSI_TOKEN_UPGRADE))
+    return -1;                       /* lws refused it, `upgrade` is stale */
   if (!strcasecmp(upgrade, "h2c")) { /* RFC 9110, 7.8: a server may ignore it. lws reads the name again. */
     *upgrade = '-';
     return 0;
   }
-  if (strcasecmp(upgrade, "websocket") != 0) return -1; /* lws has answered it */
+  if (strcasecmp(upgrade, "websocket") != 0)
+    return -1;
   status = check(peer, peer->wsi);
-  if (status) return write_refusal(peer->wsi, status, status == 426 ? "Sec-WebSocket-Version: 13\r\n" : "");
-  memcpy(peer->listener->server->subprotocol, peer->listener->subprotocol, sizeof peer->listener->subprotocol);
+  if (status)
+    return write_refusal(peer->wsi, status, status == 426 ? "Sec-WebSocket-Version: 13\r\n" : "");
+  memcpy(peer->listener->server->subprotocol, peer->listener->subprotocol,
+         sizeof peer->listener->subprotocol);
   return 0;
 }
