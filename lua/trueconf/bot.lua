@@ -200,6 +200,10 @@ end
 
 -- Asking ----------------------------------------------------------------------------------
 
+local function stopping_error()
+  return Error.new("CLOSED", "the bot is stopping")
+end
+
 function Bot:forget_asker(chat_id, asker, place)
   local list = self.asking[chat_id] or {}
   for i = place or 1, #list do
@@ -234,9 +238,11 @@ end
 ---@return trueconf.Message? answer
 ---@return trueconf.Error? err
 function Bot:ask(msg, question, timeout)
-  if self.stopping then return nil, Error.new("CLOSED", "the bot is stopping") end
+  if self.stopping then return nil, stopping_error() end
   local sent, err = self:send_message(msg.chat_id, question)
   if not sent then return nil, err end
+  -- stop() has woken all who waited by then, and would wait in vain for this one.
+  if self.stopping then return nil, stopping_error() end
   local dialog = msg.dialog or { held = msg }
   msg.dialog = dialog
   return self:wait_for_next(msg, dialog, timeout)
@@ -274,7 +280,7 @@ end
 local function log_state(self, new, old, err)
   if new == "failed" then
     self.log:error("%s: gave up: %s", self.url, err)
-  elseif err then
+  elseif err and old ~= "backoff" then -- which repeats why it was entered
     self.log:warn("%s: %s -> %s: %s", self.url, old, new, err)
   elseif new == "ready" then
     self.log:info("%s: ready as %s", self.url, self:user_id())
@@ -304,7 +310,7 @@ local function wake_askers(self)
   self.asking = {}
   for _, list in pairs(asking) do
     for _, asker in ipairs(list) do
-      asker.waiter:wake(nil, Error.new("CLOSED", "the bot is stopping"))
+      asker.waiter:wake(nil, stopping_error())
     end
   end
 end
