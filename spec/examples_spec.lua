@@ -1,0 +1,176 @@
+-- SPDX-License-Identifier: MIT
+-- Each example as it stands, in a process of its own, against a Bridge.
+
+local helper = require "spec.support.helper"
+local system = require "spec.support.system"
+
+local LIMIT = 20                        -- seconds any single step may take
+
+local function environment(server, login, password)
+  return {
+    TRUECONF_URL = type(server) == "string" and server or server:url(), TRUECONF_LOG = "info",
+    TRUECONF_CONFIG = "/dev/null", TRUECONF_USERNAME = login or "herald", TRUECONF_PASSWORD = password or "4711",
+  }
+end
+
+local function launch(script, ...)
+  return system.launch_lua(script, { environment = environment(...) })
+end
+
+-- Run fn(chat, person, child, server) while an example runs; afterwards SIGTERM must end it with status 0.
+local function while_running(script, fn)
+  local server = system.start_bridge { accounts = { herald = "4711", mira = { display_name = "Mira" } } }
+  local child <close> = launch(script, server)
+  local mira = server:person "mira"
+  fn(mira:chat_with "herald", mira, child, server)
+  helper.eventually(function() return #server:unread "herald" == 0 end, LIMIT)
+  assert.equal(0, child:kill "TERM", child:log())
+  server:stop()
+end
+
+-- Write lines and collect the first answer to each.
+local function answers(chat, mira, lines)
+  local heard = {}
+  for place, line in ipairs(lines) do
+    chat:say(line)
+    heard[place] = assert(mira:wait_message(LIMIT)).text
+  end
+  return heard
+end
+
+describe("the example hello", function()
+  it("answers", helper.async(function()
+    while_running("examples/hello.lua", function(chat, mira)
+      assert.same({ "Hello! You said: 1 < 2" }, answers(chat, mira, { "1 < 2" }))
+    end)
+  end))
+
+  it("has five lines of code", function()
+    local code = 0
+    for _, line in ipairs(system.lines "examples/hello.lua") do
+      if not line:find "^%-%-" then code = code + 1 end
+    end
+    assert.is_true(code <= 5)
+  end)
+end)
+
+describe("the example echo", function()
+  it("sends back what it is told", helper.async(function()
+    while_running("examples/echo.lua", function(chat, mira)
+      assert.same({ "hello", "a\nb" }, answers(chat, mira, { "hello", "a\nb" }))
+    end)
+  end))
+end)
+
+describe("the example order", function()
+  it("asks for what it has to know", helper.async(function()
+    while_running("examples/order.lua", function(chat, mira)
+      assert.same({
+        "Hello Mira. Write /order to order a T-shirt.",
+        "Which size: small, medium or large?",
+        "There is small, medium and large. Which shall it be?",
+        "And the colour?",
+        "One moment, please.",
+      }, answers(chat, mira, { "hello", "/order", "huge", "Large", "red" }))
+      assert.equal("One large red T-shirt is on its way, Mira.", assert(mira:wait_message(LIMIT)).text)
+    end)
+  end))
+
+  it("takes an order in one line", helper.async(function()
+    while_running("examples/order.lua", function(chat, mira)
+      assert.same({ "One moment, please." }, answers(chat, mira, { "/order small green" }))
+      assert.equal("One small green T-shirt is on its way, Mira.", assert(mira:wait_message(LIMIT)).text)
+    end)
+  end))
+
+  it("takes its leave of who is in a dialog when it is stopped", helper.async(function()
+    local server = system.start_bridge { accounts = { herald = "4711" } }
+    local child <close> = launch("examples/order.lua", server)
+    local mira = server:person "mira"
+    answers(mira:chat_with "herald", mira, { "/order" })
+    assert.equal(0, child:kill "TERM", child:log())
+    assert.equal("I have to stop for a while. Please write /order again later.", mira:wait_message(LIMIT).text)
+    server:stop()
+  end))
+
+  it("tells who does not answer that it has given up", helper.async(function()
+    local directory <close> = system.directory()
+    local hasty = system.read("examples/order.lua"):gsub("ask_timeout = 600", "ask_timeout = 0.05")
+    while_running(system.write(directory:file "hasty.lua", hasty), function(chat, mira)
+      answers(chat, mira, { "/order" })
+      assert.matches("^I have waited and heard nothing", mira:wait_message(LIMIT).text)
+    end)
+  end))
+end)
+
+describe("the example say", function()
+  it("prints the answer", helper.async(function()
+    local server = system.start_bridge { accounts = { herald = "4711", mira = "x" } }
+    local bot <close> = launch("examples/hello.lua", server)
+    local child <close> = launch("examples/say.lua herald hello", server, "mira", "x")
+    assert.equal(0, child:wait(LIMIT), child:log())
+    assert.equal("Hello! You said: hello\n", child:log())
+    assert.equal(0, bot:kill "TERM")
+    server:stop()
+  end))
+
+  it("says what is wrong", helper.async(function()
+    local server = system.start_bridge { accounts = { herald = "4711", mira = "x" } }
+    for _, case in ipairs {
+      { "herald", "x", 2, "say: expected: say.lua LOGIN TEXT" },
+      { "nobody hello", "x", 1, "say: ACCESS_DENIED" },
+      { "herald hello", "secret", 1, "say: AUTH_FAILED" },
+    } do
+      local child <close> = launch("examples/say.lua " .. case[1], server, "mira", case[2])
+      assert.equal(case[3], child:wait(LIMIT))
+      assert.is_truthy(child:log():find(case[4], 1, true), child:log())
+      assert.is_nil(child:log():find("secret", 1, true))
+    end
+    server:stop()
+  end))
+end)
+
+-- Run fn(script) for several examples at once, since they spend their time waiting.
+local function each(names, fn)
+  local calls = {}
+  for place, name in ipairs(names) do
+    calls[place] = system.begin(function()
+      fn(("examples/%s.lua"):format(name))
+      return true
+    end)
+  end
+  for place, call in ipairs(calls) do assert(call:wait(), names[place] .. " failed") end
+end
+
+describe("an example", function()
+  it("gives up with a wrong password, and says so once for each try, without the password", helper.async(function()
+    local server = system.start_bridge()
+    each({ "hello", "echo", "order" }, function(script)
+      local child <close> = launch(script, server, "herald", "sesame")
+      assert.equal(1, child:wait(LIMIT))
+      local log = child:log()
+      assert.matches("gave up: AUTH_FAILED", log)
+      assert.equal(2, select(2, log:gsub("WARN  ws:", "")), log)
+      assert.is_nil(log:find("sesame", 1, true))
+    end)
+    server:stop()
+  end))
+
+  it("says that the server is not there, waits for it, and stops when told to", helper.async(function()
+    each({ "hello", "echo", "order" }, function(script)
+      local child <close> = launch(script, "ws://127.0.0.1:" .. system.free_port())
+      helper.eventually(function() return child:log():find("REFUSED", 1, true) end, LIMIT)
+      assert.is_nil(child:status())
+      assert.equal(0, child:kill "TERM", child:log())
+    end)
+  end))
+
+  it("is told its own line when a setting is missing", helper.async(function()
+    each({ "hello", "echo", "order", "say" }, function(script)
+      local child <close> = system.launch("env -u TRUECONF_USERNAME TRUECONF_CONFIG=/dev/null " ..
+        (os.getenv "LUA" or "lua5.4") .. " " .. script .. " herald hello")
+      assert.equal(1, child:wait(LIMIT))
+      assert.is_truthy(child:log():find(script .. ":%d+: no username: set the option"), child:log())
+    end)
+  end))
+end)
