@@ -105,6 +105,7 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
 
   char *token;
   int64_t token_expires; /* UNIX milliseconds; 0: not known */
+  bool file_read;        /* the token file was looked at */
   bool renewed;          /* a fresh token was taken since the session was last ready */
   int denials, attempts;
   struct http_transfer *transfer;

@@ -97,7 +97,8 @@ void token_load(struct session *session) {
   struct buffer text = {0}, token = {0};
   struct slice value, file;
   double expires;
-  if (!config->token_file || config->fixed_token || session->token) return;
+  if (!config->token_file || config->fixed_token || session->token || session->file_read) return;
+  session->file_read = true; /* once: what comes later is newer, and what the server refused stays refused */
   if (read_private_file(config->token_file, &text)) {
     file = (struct slice){text.data, text.length};
     if (field_is(file, "token_url", or_empty(config->token_url)) &&
