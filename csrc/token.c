@@ -39,15 +39,22 @@ static double claimed_expiry(const char *token) {
   return exp;
 }
 
+/* What a server or a function may say is any number. */
+static int64_t point_in_time(double ms) {
+  static const double last = 9e15;
+  if (!(ms > 0)) return 1; /* long ago; 0 would mean that it is not known */
+  return (int64_t)(ms < last ? ms : last);
+}
+
 int64_t token_expiry(struct slice answer, const char *token, int64_t now) {
   struct slice value;
   double number;
   if (scan_find(answer, "expires_at", &value) && scan_number(value, &number) && number > 0)
-    return (int64_t)(number > EPOCH_MS ? number : number * 1000);
+    return point_in_time(number > EPOCH_MS ? number : number * 1000);
   number = claimed_expiry(token);
-  if (number > 0) return (int64_t)(number * 1000);
+  if (number > 0) return point_in_time(number * 1000);
   if (scan_find(answer, "expires_in", &value) && scan_number(value, &number) && number > EPOCH_MS)
-    return (int64_t)number;
+    return point_in_time(number);
   return now + TOKEN_DAYS * MS_PER_DAY;
 }
 
@@ -79,7 +86,7 @@ static bool field_is(struct slice object, const char *key, const char *expected)
   struct buffer text = {0};
   struct slice value;
   bool same = scan_find(object, key, &value) && scan_string(value, &text) && text.length == strlen(expected) &&
-              !memcmp(text.data, expected, text.length);
+              (!text.length || !memcmp(text.data, expected, text.length));
   buffer_free(&text);
   return same;
 }
@@ -105,7 +112,7 @@ void token_load(struct session *session) {
         field_is(file, "username", or_empty(config->username)) && scan_find(file, "access_token", &value) &&
         scan_string(value, &token) && token.length && scan_find(file, "expires", &value) &&
         scan_number(value, &expires))
-      set_token(session, token.data, token.length, (int64_t)expires);
+      set_token(session, token.data, token.length, point_in_time(expires));
   }
   buffer_free(&text);
   buffer_free(&token);
@@ -240,7 +247,7 @@ static void request_password_grant(struct session *session) {
 
 static int64_t source_expiry(lua_State *L, int index, struct session *session, const char *token) {
   static const struct slice nothing = {NULL, 0};
-  if (lua_isinteger(L, index)) return lua_tointeger(L, index);
+  if (lua_type(L, index) == LUA_TNUMBER) return point_in_time(lua_tonumber(L, index));
   return token_expiry(nothing, token, rt_now(session->rt));
 }
 
