@@ -139,8 +139,9 @@ bench: ## measure the bot against a client in plain C
 	@$(SUBMAKE) all
 	@$(ON_TREE) $(SUBMAKE) bench-run
 
-doc: all ## write the pages that come from the code (docs/states.md)
+doc: all ## write the pages that come from the code (docs/states.md, docs/reference.md)
 	@$(ON_TREE) $(LUA) tools/doc.lua
+	@$(ON_TREE) $(LUA) tools/reference.lua
 
 # luarocks make builds in the tree itself: trueconf/ and csrc/*.o are its traces.
 clean: ## remove everything that was built

@@ -1,0 +1,288 @@
+-- SPDX-License-Identifier: MIT
+-- Writes docs/reference.md from the doc comments of the public Lua files. Fails if something public has none.
+local trueconf = require "trueconf"
+local client = require "trueconf.client"
+local core = require "trueconf.core"
+
+-- Reading doc comments ----------------------------------------------------------------------
+
+---Split a text into the type it begins with and the rest. A type may hold spaces inside brackets, and after a
+---comma or a colon.
+local function take_type(text)
+  local depth, quoted = 0, false
+  for place = 1, #text do
+    local sign = text:sub(place, place)
+    if sign == '"' then quoted = not quoted end
+    if not quoted and sign:find "[%(<{]" then depth = depth + 1 end
+    if not quoted and sign:find "[%)>}]" then depth = depth - 1 end
+    if sign == " " and depth == 0 and not quoted and not text:sub(place - 1, place - 1):find "[,:]" then
+      return text:sub(1, place - 1), text:sub(place + 1)
+    end
+  end
+  return text, ""
+end
+
+local function named(text)
+  local name, rest = text:match "^(%S+)%s*(.*)$"
+  local kind, meaning = take_type(rest)
+  return { name = name:gsub("%?$", ""), optional = name:find "%?$" ~= nil, kind = kind, meaning = meaning }
+end
+
+local readers = {}
+function readers.param(block, text) table.insert(block.params, named(text)) end
+
+function readers.field(block, text)
+  if not text:find "^private " then table.insert(block.fields, named(text)) end
+end
+
+readers["return"] = function(block, text)
+  local kind, rest = take_type(text)
+  local name, meaning = rest:match "^(%S+)%s*(.*)$"
+  table.insert(block.returns, { kind = kind, name = name, meaning = meaning or "" })
+end
+
+function readers.class(block, text)
+  block.class, block.summary = text:gsub("^%(exact%) ", ""):match "^([^%s:]+):?%s*(.*)$"
+end
+
+function readers.async(block) block.async = true end
+
+-- A comment's lines, with each tag's further lines joined to it.
+local function statements(lines)
+  local out = {}
+  for _, line in ipairs(lines) do
+    if line:find "^@" or not out[1] or not out[#out]:find "^@" then
+      out[#out + 1] = line
+    else
+      out[#out] = out[#out] .. " " .. line
+    end
+  end
+  return out
+end
+
+-- What says where in the protocol a thing is found is for those who work on the code.
+local function without_protocol(text)
+  return (text:gsub(" %(protocol[^)]*%)", ""))
+end
+
+local function read_block(lines)
+  local block = { params = {}, fields = {}, returns = {}, text = {} }
+  for _, statement in ipairs(statements(lines)) do
+    statement = without_protocol(statement)
+    local tag, rest = statement:match "^@([%w]+)%s*(.*)$"
+    if not tag then
+      table.insert(block.text, statement)
+    elseif readers[tag] then
+      readers[tag](block, rest)
+    end
+  end
+  block.text = table.concat(block.text, " ")
+  return block
+end
+
+-- The functions and classes of a file that have a doc comment, by name, and the names in order.
+local function read_file(path)
+  local found, order, lines = {}, {}, {}
+  for line in io.lines(path) do
+    local comment = line:match "^%-%-%-(.*)$"
+    if comment then
+      lines[#lines + 1] = comment
+    elseif lines[1] then
+      local block = read_block(lines)
+      local name = block.class or line:match "^function ([%w_.:]+)" or line:match "^local function ([%w_]+)"
+      if name then found[name], order[#order + 1] = block, name end
+      lines = {}
+    end
+  end
+  return found, order
+end
+
+-- Writing ------------------------------------------------------------------------------------
+
+local out = {}
+local function write(text, ...)
+  out[#out + 1] = select("#", ...) > 0 and text:format(...) or text
+end
+
+local function cell(text)
+  return (text:gsub("|", "\\|"))
+end
+
+local function described(kind, meaning)
+  return ("`%s`%s"):format(kind, meaning ~= "" and ", " .. meaning or "")
+end
+
+local function write_params(params)
+  for _, param in ipairs(params) do
+    write("- `%s`: %s%s", param.name, param.optional and "optional, " or "", described(param.kind, param.meaning))
+  end
+end
+
+local function write_returns(returns)
+  local fails = returns[2] and returns[2].kind == "trueconf.Error?"
+  for place, value in ipairs(returns) do
+    if place == 2 and fails then
+      write("- or returns `nil` and a `trueconf.Error`%s", value.meaning ~= "" and ": " .. value.meaning or "")
+    else
+      local kind = fails and value.kind:gsub("%?$", "") or value.kind
+      local name = value.name and ("`%s`, "):format(value.name) or ""
+      write("- %s %s%s", place == 1 and "returns" or "and", name, described(kind, value.meaning))
+    end
+  end
+end
+
+-- A function under the name by which users call it.
+local function write_function(call, block)
+  local names = {}
+  for place, param in ipairs(block.params) do names[place] = param.name .. (param.optional and "?" or "") end
+  write("### `%s(%s)`\n", call, table.concat(names, ", "))
+  local text = block.text .. (block.async and (block.text ~= "" and " " or "") .. "*Waits.*" or "")
+  if text ~= "" then write("%s\n", text) end
+  write_params(block.params)
+  write_returns(block.returns)
+  if block.params[1] or block.returns[1] then write "" end
+end
+
+local function field_type(field)
+  if not field.optional then return field.kind end
+  return field.kind:find("|", 1, true) and ("(%s)?"):format(field.kind) or field.kind .. "?"
+end
+
+local function write_fields(fields)
+  write "| name | type | meaning |\n|---|---|---|"
+  for _, field in ipairs(fields) do
+    write("| `%s` | `%s` | %s |", field.name, cell(field_type(field)), cell(field.meaning))
+  end
+  write ""
+end
+
+local function write_class(title, block)
+  write("### %s\n", title)
+  if block.text ~= "" then write("%s\n", block.text) end
+  write_fields(block.fields)
+end
+
+-- All documented methods of a class, except those that are for the other files of the module.
+local function write_methods(path, class, call, hidden)
+  local found, order = read_file(path)
+  for _, name in ipairs(order) do
+    local method = name:match("^" .. class .. "[.:]([%w_]+)$")
+    if method and not (" " .. (hidden or "") .. " "):find(" " .. method .. " ", 1, true) then
+      write_function(call .. ":" .. method, found[name])
+    end
+  end
+end
+
+-- The page -----------------------------------------------------------------------------------
+
+local LUA = "lua/trueconf/"
+local meta = read_file(LUA .. "meta/core.lua")
+
+local function write_module()
+  write [[
+## trueconf
+
+`local trueconf = require "trueconf"`
+]]
+  local own, order = read_file(LUA .. "init.lua")
+  for _, name in ipairs(order) do write_function(name, own[name]) end
+  local names = {}
+  for name, value in pairs(trueconf) do
+    if type(value) == "function" and not own["trueconf." .. name] then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local block = assert(meta["core." .. name], "no doc comment for trueconf." .. name)
+    block.text = block.text:gsub("the handler of core%.on_error", "the log"):gsub("core%.", "trueconf.")
+    write_function("trueconf." .. name, block)
+  end
+  for _, method in ipairs { "Waiter:wait", "Waiter:wake", "Timer:cancel", "Signal:close" } do
+    local call = method:gsub("^%u", string.lower)
+    write_function(call, meta[method] or { params = {}, returns = {}, text = "End it." })
+  end
+end
+
+-- Options the session takes under the same name are described at the session.
+local function client_options(block)
+  local fields, known = block.fields, {}
+  for _, field in ipairs(fields) do known[field.name] = true end
+  for _, field in ipairs(meta["trueconf.core.SessionOptions"].fields) do
+    if client.SCHEMA[field.name] and not known[field.name] then
+      fields[#fields + 1], known[field.name] = field, true
+    end
+  end
+  for name in pairs(client.SCHEMA) do assert(known[name], "no doc comment for the option " .. name) end
+  return block
+end
+
+local function write_bots()
+  local bot, messages = read_file(LUA .. "bot.lua"), read_file(LUA .. "message.lua")
+  local clients = read_file(LUA .. "client.lua")
+  write "## Options\n\nDurations are seconds, sizes bytes. An unknown option is an error.\n"
+  write_class("Of the connection: `trueconf.bot` and `trueconf.client`",
+    client_options(clients["trueconf.ClientOptions"]))
+  write_class("Of `trueconf.bot` only", bot["trueconf.BotOptions"])
+  write_class("`tls`", meta["trueconf.core.TlsOptions"])
+  write "## Bot\n\nWhat a client has, and:\n"
+  write_methods(LUA .. "bot.lua", "Bot", "bot", "ack ask start")
+  write "## Client\n\nA bot has all of this too, but for `stop`, which is its own.\n"
+  write_methods(LUA .. "client.lua", "Client", "client")
+  write_class("Options of `send_message`, `msg:answer` and `msg:reply`", clients["trueconf.SendOptions"])
+  write_class("Options of `call`", clients["trueconf.CallOptions"])
+  write_class("What `send_message` returns", clients["trueconf.Sent"])
+  write "## Message\n\nWhat a handler of `on_message` gets.\n"
+  write_class("Fields", messages["trueconf.Message"])
+  write_methods(LUA .. "message.lua", "Message", "msg")
+end
+
+local function write_errors()
+  local errors = read_file(LUA .. "error.lua")
+  write [[
+## Errors
+
+What can happen is returned as `nil, err`; a mistake in the script is raised with `error()`. `tostring(err)` is fit
+for people; branch on `err.name` only. No error holds a secret.
+]]
+  write_class("Fields", errors["trueconf.Error"])
+  write [[
+### Names
+
+`class` says what helps: to retry, a fresh token (auth), another request, a person (fatal), or nothing (done: it was so
+before). `code` is the server's number.
+
+| name | code | class | meaning |
+|---|---|---|---|]]
+  for _, entry in ipairs(core.error_table()) do
+    write("| `%s` | %s | %s | %s |", entry.name, entry.code or "", entry.class, entry.meaning)
+  end
+  write ""
+end
+
+local function write_bridge()
+  local settings = read_file(LUA .. "bridge/settings.lua")
+  local people = read_file(LUA .. "bridge/people.lua")
+  write '## Bridge\n\n`local bridge = require "trueconf.bridge"`\n'
+  write_function("bridge.start", read_file(LUA .. "bridge/init.lua").start)
+  write_class("Options", settings["trueconf.bridge.Options"])
+  write_methods(LUA .. "bridge/server.lua", "Server", "server", "listen hold on_authorized")
+  write_class("Faults", settings["trueconf.bridge.Faults"])
+  write "## People of a Bridge\n\n`server:person(login)` gives a person, `person:chat_with(login)` a chat.\n"
+  write_methods(LUA .. "bridge/people.lua", "Person", "person", "notify close mark_seen forget hand_over")
+  write_methods(LUA .. "bridge/people.lua", "PersonChat", "chat")
+  write_class("A message as people see it", people["trueconf.bridge.SeenMessage"])
+  write_methods(LUA .. "bridge/people.lua", "SeenMessage", "message")
+end
+
+write [[
+# Reference
+
+Generated by `make doc` from the doc comments of the Lua files. What is marked *Waits* suspends the coroutine that
+calls it, never the process; outside a coroutine it runs the loop until it is done.
+]]
+write_module()
+write_bots()
+write_errors()
+write_bridge()
+
+local file <close> = assert(io.open("docs/reference.md", "w"))
+assert(file:write((table.concat(out, "\n"):gsub("\n\n\n+", "\n\n"):gsub("\n*$", "\n"))))
