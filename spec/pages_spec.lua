@@ -1,0 +1,74 @@
+-- SPDX-License-Identifier: MIT
+-- The scripts on the pages run as they stand, and links lead somewhere.
+
+local helper = require "spec.support.helper"
+local system = require "spec.support.system"
+
+local LIMIT = 20                        -- seconds any single step may take
+
+-- The ```lua blocks of a page, in order.
+local function scripts(path)
+  local list = {}
+  for block in system.read(path):gmatch "\n```lua\n(.-)\n```" do list[#list + 1] = block end
+  return list
+end
+
+-- Run a script as a bot while Mira writes lines; returns what it answered, one answer to each.
+local function converse(script, lines)
+  local directory <close> = system.directory()
+  local server = system.start_bridge { accounts = { herald = "4711" } }
+  local child <close> = system.launch_lua(system.write(directory:file "bot.lua", script), {
+    environment = { TRUECONF_URL = server:url(), TRUECONF_USERNAME = "herald", TRUECONF_PASSWORD = "4711" },
+  })
+  local mira = server:person "mira"
+  local chat, heard = mira:chat_with "herald", {}
+  for place, line in ipairs(lines) do
+    chat:say(line)
+    local answer = mira:wait_message(LIMIT)
+    heard[place] = answer and answer.text
+  end
+  assert.equal(0, child:kill "TERM", child:log())
+  server:stop()
+  return heard
+end
+
+describe("the README", function()
+  it("begins with a bot that runs", helper.async(function()
+    local script = scripts "README.md"[1]
+    assert.is_true(select(2, script:gsub("\n", "")) < 20)
+    assert.same(
+      { "You said: hello", "Which size?", "And the colour?", "One large red is on its way." },
+      converse(script, { "hello", "/order", "large", "red" }))
+  end))
+
+  it("names the settings that are read from the environment", function()
+    local page, config = system.read "README.md", system.read "lua/trueconf/config.lua"
+    for name in config:gmatch "TRUECONF_[%u_]+" do assert.is_truthy(page:find("`" .. name .. "`", 1, true), name) end
+  end)
+end)
+
+describe("the guide", function()
+  it("has scripts that run", helper.async(function()
+    local bot, dialog, test = table.unpack(scripts "docs/guide.md")
+    assert.same({ "You said: hello" }, converse(bot, { "hello" }))
+    assert.same(
+      { "Which size?", "And the colour?", "One large red is on its way." },
+      converse(dialog, { "/order", "large", "red" }))
+    assert.same({ "Which size?" }, converse(dialog, { "/order" }))
+    local directory <close> = system.directory()
+    local child <close> = system.launch_lua(system.write(directory:file "test.lua", test))
+    assert.equal(0, child:wait(LIMIT), child:log())
+    assert.equal("passed\n", child:log())
+  end))
+end)
+
+describe("the pages", function()
+  it("link to files that are there", function()
+    for _, path in ipairs { "README.md", "CHANGELOG.md", "docs/guide.md", "docs/reference.md", "docs/states.md" } do
+      for target in system.read(path):gmatch "%]%(([^)]+)%)" do
+        local file = target:find "^https?://" and path or (path:match "^.*/" or "") .. target
+        assert.is_truthy(system.read(file), path .. " links to " .. target)
+      end
+    end
+  end)
+end)
