@@ -20,11 +20,16 @@ local function tls()
   return ca_file and { ca_file = ca_file } or { verify = false }
 end
 
+-- A load server that pushes one message id again and again, always in one chat, measures
+-- nothing with a bot that handles each message once and a chat's messages one by one.
 local function new_bot()
+  local unique = os.getenv "BENCH_UNIQUE" == "1"
   return trueconf.bot {
     url = ("ws%s://127.0.0.1:%d"):format(secure, port),
-    username = "bot", password = "pw",
+    username = "bot", password = "pw", log = "warn",
     tls = tls(),
+    order = unique and "chat" or "none",
+    remember = not unique and 0 or nil,
   }
 end
 

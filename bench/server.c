@@ -374,6 +374,7 @@ static void pin(int cpu) {
 
 static void start_client(char **command, int port) {
   setenv("BENCH_MODE", client_modes[opt.mode], 1);
+  setenv("BENCH_UNIQUE", "1", 1); /* message ids are not used twice */
   setenv("BENCH_TOKEN", TOKEN, 1);
   setenv("BENCH_TLS", opt.cert ? "1" : "", 1);
   if (opt.cert)
