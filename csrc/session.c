@@ -8,6 +8,7 @@
  */
 #include "session.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -528,7 +529,7 @@ static void check_config(lua_State *L, const struct session_config *config) {
 static void config_free(struct session_config *config) {
   char **const secrets[] = {&config->password, &config->fixed_token};
   for (size_t i = 0; i < 2; i++)
-    if (*secrets[i]) memset(*secrets[i], 0, strlen(*secrets[i]));
+    if (*secrets[i]) explicit_bzero(*secrets[i], strlen(*secrets[i]));
   free(config->token_url);
   free(config->username);
   free(config->password);
@@ -547,11 +548,6 @@ static void room_closed(struct rt *rt, void *state) {
   free(state);
 }
 
-struct sessions {
-  struct rt_list list;
-  long count;
-};
-
 static long room_count(void *state) { return ((struct sessions *)state)->count; }
 
 static struct sessions *get_room(lua_State *L, struct rt *rt) {
@@ -561,6 +557,7 @@ static struct sessions *get_room(lua_State *L, struct rt *rt) {
   room = calloc(1, sizeof *room);
   if (!room) luaL_error(L, "out of memory");
   rt_list_init(&room->list);
+  room->last_waiting = &room->first_waiting;
   rt_set_room(rt, ROOM_SESSION, room, &ops);
   return room;
 }
@@ -583,6 +580,7 @@ static void session_detach(struct session *session) {
 static void room_closing(struct rt *rt, void *state) {
   struct sessions *room = state;
   (void)rt;
+  room->granting = INT_MAX / 2; /* nobody's turn comes any more */
   while (room->list.next != &room->list) {
     struct session *session = (struct session *)(void *)((char *)room->list.next - offsetof(struct session, link));
     deactivate(session);

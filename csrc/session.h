@@ -109,6 +109,8 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   bool renewed;          /* a fresh token was taken since the session was last ready */
   int denials, attempts;
   struct http_transfer *transfer;
+  struct session *next_waiting; /* for its turn to ask for a token */
+  bool waiting_for_turn;
   unsigned source_run; /* counts runs of the token function, so that a late result is ignored */
 
   struct socket *socket;
@@ -125,6 +127,13 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   struct buffer scratch;
   /* Registry keys, by address: the userdata itself and the user's functions, while active. */
   char self_key, request_key, trace_key, state_key, source_key;
+};
+
+struct sessions { /* the room */
+  struct rt_list list;
+  long count;
+  struct session *first_waiting, **last_waiting; /* for a token request to end */
+  int granting;                                  /* token requests under way */
 };
 
 /* session.c */

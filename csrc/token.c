@@ -16,9 +16,10 @@
 
 #define MS_PER_DAY INT64_C(86400000)
 enum {
-  MARGIN_MS = 5000,       /* a token this close to its end is not used for another connect */
-  TOKEN_DAYS = 30,        /* what a token lives when nothing readable says so */
-  MOST_TOKEN_FILE = 65536 /* bytes */
+  MARGIN_MS = 5000,        /* a token this close to its end is not used for another connect */
+  TOKEN_DAYS = 30,         /* what a token lives when nothing readable says so */
+  MOST_TOKEN_FILE = 65536, /* bytes */
+  MOST_GRANTS = 16         /* token requests at once; a transfer holds tens of KiB */
 };
 static const double EPOCH_MS = 1e11; /* a larger "expires_in" is a point in time in milliseconds */
 
@@ -160,7 +161,7 @@ static void token_save(struct session *session) {
 }
 
 void token_forget(struct session *session) {
-  if (session->token) memset(session->token, 0, strlen(session->token));
+  if (session->token) explicit_bzero(session->token, strlen(session->token));
   free(session->token);
   session->token = NULL;
   session->token_expires = 0;
@@ -196,12 +197,51 @@ static enum event classify(struct session *session, int status, struct slice ans
   return event;
 }
 
+static void begin_grant(struct session *session);
+
+static struct sessions *room_of(const struct session *session) { return rt_room(session->rt, ROOM_SESSION); }
+
+/* A request has ended: the next session's turn. */
+static void end_grant(struct sessions *room) {
+  struct session *next;
+  room->granting--;
+  while (room->granting < MOST_GRANTS && (next = room->first_waiting)) {
+    room->first_waiting = next->next_waiting;
+    if (!room->first_waiting) room->last_waiting = &room->first_waiting;
+    next->waiting_for_turn = false;
+    begin_grant(next);
+  }
+}
+
+static void leave_line(struct session *session) {
+  struct sessions *room = room_of(session);
+  struct session **at = &room->first_waiting;
+  while (*at && *at != session)
+    at = &(*at)->next_waiting;
+  if (*at) *at = session->next_waiting;
+  if (!*at) room->last_waiting = at;
+  session->waiting_for_turn = false;
+}
+
+static void request_password_grant(struct session *session) {
+  struct sessions *room = room_of(session);
+  if (room->granting < MOST_GRANTS) {
+    begin_grant(session);
+    return;
+  }
+  session->waiting_for_turn = true;
+  session->next_waiting = NULL;
+  *room->last_waiting = session;
+  room->last_waiting = &session->next_waiting;
+}
+
 static void on_token_answer(void *owner, int status, const char *body, size_t length, const struct reason *failed) {
   struct session *session = owner;
   struct slice answer = {body, length}, value;
   struct buffer token = {0};
   struct reason reason;
   session->transfer = NULL;
+  end_grant(room_of(session));
   if (!status) {
     session_reason(session, failed);
     session_event(session, EVENT_TOKEN_ERROR);
@@ -215,11 +255,11 @@ static void on_token_answer(void *owner, int status, const char *body, size_t le
     session_reason(session, &reason);
     session_event(session, EVENT_TOKEN_ERROR);
   }
-  if (token.data) memset(token.data, 0, token.capacity);
+  if (token.data) explicit_bzero(token.data, token.capacity);
   buffer_free(&token);
 }
 
-static void request_password_grant(struct session *session) {
+static void begin_grant(struct session *session) {
   static const char *const headers[] = {"Content-Type: application/json", "Accept: application/json", NULL};
   struct session_config *config = &session->config;
   struct buffer body = {0};
@@ -238,9 +278,10 @@ static void request_password_grant(struct session *session) {
   request.timeout = config->token_timeout;
   request.max_body = MOST_TOKEN_FILE;
   session->transfer = ok ? http_start(session->rt, &request, on_token_answer, session) : NULL;
-  if (body.data) memset(body.data, 0, body.capacity);
+  if (body.data) explicit_bzero(body.data, body.capacity);
   buffer_free(&body);
-  if (!session->transfer) session_event(session, EVENT_TOKEN_ERROR);
+  if (session->transfer) room_of(session)->granting++;
+  else session_event(session, EVENT_TOKEN_ERROR);
 }
 
 /* ---- a Lua function ------------------------------------------------------------------------------ */
@@ -299,7 +340,12 @@ void token_request(struct session *session) {
 }
 
 void token_cancel(struct session *session) {
-  if (session->transfer) http_cancel(session->transfer);
+  struct http_transfer *transfer = session->transfer;
+  if (session->waiting_for_turn) leave_line(session);
   session->transfer = NULL;
+  if (transfer) {
+    http_cancel(transfer);
+    end_grant(room_of(session));
+  }
   session->source_run++;
 }
