@@ -119,7 +119,7 @@ local function temporary_directory()
 end
 
 local function new_process(server)
-  return setmetatable({ server = server, directory = temporary_directory() }, Process)
+  return setmetatable({ server = server }, Process)
 end
 
 function Process:note(name)
@@ -128,6 +128,7 @@ end
 
 -- Start the bot and wait until the Bridge knows it.
 function Process:start()
+  self.directory = self.directory or temporary_directory()
   local script = (arg[0]:match "^.*/" or "./") .. "order.lua"
   os.execute(LAUNCH:format(quoted(self.directory), quoted(self.server:url()), BOT, PASSWORD, quoted(interpreter()),
     quoted(script)))
@@ -149,7 +150,7 @@ end
 -- Leave nothing behind, however the demo ends.
 function Process:clean()
   if self.pid and not self:note "status" then os.execute(("kill -KILL %d"):format(self.pid)) end
-  os.execute("rm -rf " .. quoted(self.directory))
+  if self.directory then os.execute("rm -rf " .. quoted(self.directory)) end
 end
 
 -- People ----------------------------------------------------------------------------------

@@ -167,8 +167,7 @@ describe("an example", function()
 
   it("is told its own line when a setting is missing", helper.async(function()
     each({ "hello", "echo", "order", "say" }, function(script)
-      local child <close> = system.launch("env -u TRUECONF_USERNAME TRUECONF_CONFIG=/dev/null " ..
-        (os.getenv "LUA" or "lua5.4") .. " " .. script .. " herald hello")
+      local child <close> = launch(script .. " herald hello", "ws://127.0.0.1:1", "")
       assert.equal(1, child:wait(LIMIT))
       assert.is_truthy(child:log():find(script .. ":%d+: no username: set the option"), child:log())
     end)
