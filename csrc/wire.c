@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SMALL_FRAME = 140 };
+enum { SMALL_FRAME = 140, MOST_HEADERS = 16384 /* bytes of one HTTP head; lws's own bound is 4096 */ };
 
 struct record {
   size_t length;
@@ -20,14 +20,45 @@ struct record {
 
 /* ---- the context --------------------------------------------------------------------------------- */
 
+/* Buffers pass from wire to wire: a busy one finds them warm, an idle one holds none. */
+enum spare { SPARE_IN, SPARE_OUT, SPARES };
+
+struct wires { /* the room */
+  struct lws_context *context;
+  struct buffer spare[SPARES];
+};
+
+static void borrow(struct wire *wire, struct buffer *buffer, enum spare which) {
+  struct wires *wires = rt_room(wire->rt, ROOM_WIRE);
+  if (buffer->data || !wires) return;
+  *buffer = wires->spare[which];
+  memset(&wires->spare[which], 0, sizeof *buffer);
+}
+
+static void give_back(struct wire *wire, struct buffer *buffer, enum spare which) {
+  struct wires *wires = rt_room(wire->rt, ROOM_WIRE);
+  buffer->length = 0;
+  if (wires && !wires->spare[which].data && buffer->capacity <= 2 * WIRE_CHUNK) {
+    wires->spare[which] = *buffer;
+    memset(buffer, 0, sizeof *buffer);
+  } else {
+    buffer_free(buffer);
+  }
+}
+
 static void closing(struct rt *rt, void *state) {
+  struct wires *wires = state;
   (void)rt;
-  lws_context_destroy(state); /* closes its handles; the loop turns; then again */
+  lws_context_destroy(wires->context); /* closes its handles; the loop turns; then again */
 }
 
 static void closed(struct rt *rt, void *state) {
+  struct wires *wires = state;
   (void)rt;
-  lws_context_destroy(state);
+  lws_context_destroy(wires->context);
+  for (int i = 0; i < SPARES; i++)
+    buffer_free(&wires->spare[i]);
+  free(wires);
 }
 
 void wire_vhost_info(struct lws_context_creation_info *info, bool tls) {
@@ -47,15 +78,22 @@ void wire_vhost_info(struct lws_context_creation_info *info, bool tls) {
 struct lws_context *wire_context(struct rt *rt) {
   static const struct rt_room_ops room = {closing, closed, NULL, NULL};
   struct lws_context_creation_info info;
-  struct lws_context *context = rt_room(rt, ROOM_WIRE);
+  struct wires *wires = rt_room(rt, ROOM_WIRE);
   void *loops[1] = {rt_loop(rt)};
-  if (context) return context;
+  if (wires) return wires->context;
+  wires = calloc(1, sizeof *wires);
+  if (!wires) return NULL;
   lws_set_log_level(0, NULL); /* a library does not print; what matters comes as an error */
   wire_vhost_info(&info, true);
   info.foreign_loops = loops;
-  context = lws_create_context(&info);
-  if (context) rt_set_room(rt, ROOM_WIRE, context, &room);
-  return context;
+  info.max_http_header_data = MOST_HEADERS;
+  wires->context = lws_create_context(&info);
+  if (!wires->context) {
+    free(wires);
+    return NULL;
+  }
+  rt_set_room(rt, ROOM_WIRE, wires, &room);
+  return wires->context;
 }
 
 /* ---- pings --------------------------------------------------------------------------------------- */
@@ -101,6 +139,7 @@ static int on_bytes(struct wire *wire, const void *in, size_t length) {
   struct record fresh = {0, lws_frame_is_binary(wire->wsi) != 0}, *record;
   wire->count.bytes_in += length;
   if (!wire->assembling) {
+    borrow(wire, &wire->inbox, SPARE_IN);
     if (!buffer_append(&wire->inbox, &fresh, sizeof fresh)) return too_big(wire);
     wire->assembling = true;
   }
@@ -125,9 +164,8 @@ static void deliver(struct wire *wire, lua_State *L) {
   size_t at = 0, ready = wire->ready;
   memset(&wire->inbox, 0, sizeof wire->inbox);
   wire->ready = 0;
-  if (wire->assembling) { /* the open record stays */
-    buffer_append(&wire->inbox, taken.data + ready, taken.length - ready);
-  }
+  if (wire->assembling && !buffer_append(&wire->inbox, taken.data + ready, taken.length - ready)) /* it stays open */
+    wire_drop(wire, ERR_NOMEM, "no memory for a message");
   while (at < ready && wire->ops) {
     struct record *record = (struct record *)(void *)(taken.data + at);
     const char *data = taken.data + at + sizeof *record;
@@ -135,12 +173,7 @@ static void deliver(struct wire *wire, lua_State *L) {
     at += -at % sizeof(size_t);
     wire->ops->message(wire, L, data, record->length, record->binary);
   }
-  if (wire->ops && !wire->inbox.data && taken.capacity <= WIRE_CHUNK) { /* keep the memory for the next turn */
-    taken.length = 0;
-    wire->inbox = taken;
-  } else {
-    buffer_free(&taken);
-  }
+  give_back(wire, &taken, SPARE_IN);
 }
 
 static void run_wire(struct rt *rt, lua_State *L, struct rt_job *job) {
@@ -204,6 +237,7 @@ static bool make_room(struct wire *wire, size_t length) {
     wire->refused = true;
     return false;
   }
+  borrow(wire, &wire->out, SPARE_OUT);
   if (!buffer_reserve(&wire->out, LWS_PRE + length)) return false;
   if (!wire->out.length) wire->out.length = LWS_PRE;
   rt_flush_later(wire->rt, &wire->flush);
@@ -243,7 +277,7 @@ static int write_out(struct wire *wire) {
   }
   wire->count.bytes_out += done;
   if (done == left) {
-    buffer_reset(&wire->out, WIRE_CHUNK);
+    give_back(wire, &wire->out, SPARE_OUT);
     if (wire->refused) rt_enqueue(wire->rt, &wire->job);
   } else if (done) {
     memmove(wire->out.data + LWS_PRE, wire->out.data + LWS_PRE + done, left - done);
