@@ -28,6 +28,7 @@ enum {
   MOST_OTHERS = 1024,     /* HTTP connections of a listener; more wait in the backlog */
   PAUSE_MS = 100,         /* of accepting, when descriptors or memory are short */
   CLOSE_MS = 3000,        /* a closing listener waits so long for its clients */
+  HEAD_SECONDS = 10,      /* from accepting to the end of the first head, TLS included */
   KEEPALIVE_SECONDS = 60, /* an idle HTTP connection is kept */
 };
 
@@ -72,6 +73,23 @@ void peer_drop(struct peer *peer) {
     lws_cancel_service(lws_get_context(wsi));                         /* else lws does not see the timeout */
   }
   peer_free(peer);
+}
+
+void peer_expect(struct peer *peer, int seconds) {
+  peer->due = seconds ? uv_hrtime() + (uint64_t)seconds * 1000000000u : 0;
+  if (seconds)
+    lws_set_timer_usecs(peer->wsi, (lws_usec_t)seconds * LWS_US_PER_SEC);
+}
+
+/* lws 4.1 cannot cancel its timer, so it may come too early. */
+static int on_peer_timer(struct peer *peer) {
+  uint64_t now = uv_hrtime();
+  if (!peer->due)
+    return 0;
+  if (now >= peer->due)
+    return -1;
+  lws_set_timer_usecs(peer->wsi, (lws_usec_t)((peer->due - now) / 1000) + 1);
+  return 0;
 }
 
 /* ---- callbacks of lws ---------------------------------------------------------------------------- */
@@ -126,6 +144,8 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons why, void *user, vo
   case LWS_CALLBACK_ESTABLISHED:
     connection_established(peer, wsi);
     return 0;
+  case LWS_CALLBACK_TIMER:
+    return on_peer_timer(peer);
   case LWS_CALLBACK_RAW_ADOPT: /* the method CONNECT makes lws believe so */
   case LWS_CALLBACK_RAW_RX:
     return -1;
@@ -220,7 +240,9 @@ static void hand_to_lws(struct peer *peer) {
   info.fd.sockfd = peer->fd;
   info.opaque = peer;
   server->adopting = peer;
-  if (!lws_adopt_descriptor_vhost_via_info(&info) && server->adopting)
+  if (lws_adopt_descriptor_vhost_via_info(&info))
+    peer_expect(peer, HEAD_SECONDS);
+  else if (server->adopting)
     peer_free(peer); /* lws closes the socket */
   server->adopting = NULL;
 }
@@ -299,8 +321,9 @@ static bool read_address(const char *host, int port, struct sockaddr_storage *ad
 }
 
 static int bound_port(int fd) {
-  struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+  struct sockaddr_storage address;
   socklen_t length = sizeof address;
+  memset(&address, 0, sizeof address);
   if (getsockname(fd, (struct sockaddr *)&address, &length) != 0)
     return 0;
   return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&address)->sin6_port

@@ -66,6 +66,7 @@ struct peer {
   bool offered; /* the client named our subprotocol */
   bool dropped; /* by Lua: no frame is handed over any more */
 
+  uint64_t due; /* real time at which its patience ends, nanoseconds of uv_hrtime; 0: it has no deadline */
   struct exchange *exchange; /* the request being received, handled or answered; NULL: idle */
 
   struct wire wire;
@@ -81,6 +82,10 @@ void push_listener(lua_State *L, const struct listener *listener);
 void peer_drop(struct peer *peer);
 /* Free a peer lws has already done with. */
 void peer_free(struct peer *peer);
+
+/* Drop an HTTP connection after so many seconds of real time; 0: never. The timeouts of lws would end too,
+ * but they are one setting for both ends, and each piece of a body begins them anew. */
+void peer_expect(struct peer *peer, int seconds);
 
 /* upgrade.c */
 /* Decide about LWS_CALLBACK_HTTP_CONFIRM_UPGRADE; returns what the callback must return. */

@@ -20,6 +20,7 @@
 #define REQUEST_T "trueconf.Request"
 enum {
   LONGEST_FIELD = 16384, /* more than lws keeps of all headers together */
+  BODY_SECONDS = 10,     /* between two pieces of a body */
   STALL_SECONDS = 30,    /* a client that takes nothing of its answer for so long is dropped */
   LINGER_SECONDS = 5,    /* for a refused client to read why, before the connection goes */
   LONGEST_LINGER = 64 << 20,
@@ -302,8 +303,9 @@ static int refuse(struct exchange *exchange, int status) {
 
 /* Between two writes neither read nor stop being told of room: lws gives no call for that, but a change of
  * flow control made inside a callback waits for its end, and is left to wait when that returns 1. */
-static int wait_for_room(struct lws *wsi) {
-  lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, STALL_SECONDS);
+static int wait_for_room(struct peer *peer) {
+  struct lws *wsi = peer->wsi;
+  peer_expect(peer, STALL_SECONDS);
   lws_rx_flow_control(wsi, LWS_RXFLOW_REASON_APPLIES | LWS_RXFLOW_REASON_USER_BOOL |
                                LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
   lws_rx_flow_control(wsi, 1);
@@ -325,13 +327,14 @@ static int answered(struct peer *peer) {
   if (exchange->linger) {
     exchange->phase = LINGERING;
     shutdown(peer->fd, SHUT_WR);
-    lws_set_timeout(peer->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LINGER_SECONDS);
+    peer_expect(peer, LINGER_SECONDS);
     return 0;
   }
   if (!exchange->keep || peer->listener->closing)
     return -1;
   peer->exchange = NULL;
   exchange_free(exchange);
+  peer_expect(peer, 0);
   return lws_http_transaction_completed(peer->wsi) || has_sent_more(peer->wsi) ? -1 : 0;
 }
 
@@ -347,7 +350,7 @@ static int on_writeable(struct peer *peer) {
       return -1;
     exchange->sent += n;
   }
-  return lws_partial_buffered(peer->wsi) ? wait_for_room(peer->wsi) : answered(peer);
+  return lws_partial_buffered(peer->wsi) ? wait_for_room(peer) : answered(peer);
 }
 
 /* ---- receiving ----------------------------------------------------------------------------------- */
@@ -358,6 +361,7 @@ static void run_request(struct rt *rt, lua_State *L, struct rt_job *job);
 static int complete(struct exchange *exchange) {
   struct peer *peer = exchange->peer;
   exchange->phase = READY;
+  peer_expect(peer, 0);
   lws_set_timeout(peer->wsi, NO_PENDING_TIMEOUT, 0);
   lws_rx_flow_control(peer->wsi, 0);
   rt_enqueue(peer_rt(peer), &exchange->job);
@@ -478,6 +482,7 @@ static int on_head(struct peer *peer) {
   exchange->peer = peer;
   exchange->job.run = run_request;
   peer->exchange = exchange;
+  peer_expect(peer, BODY_SECONDS);
   exchange->head = method->token == WSI_TOKEN_HEAD_URI;
   read_keep_alive(exchange, peer->wsi);
   status = read_framing(exchange, peer->wsi, method, &length);
@@ -499,6 +504,7 @@ static int on_body(struct exchange *exchange, const char *in, size_t length) {
     exchange->discarded += length;
     return exchange->discarded > LONGEST_LINGER ? -1 : 0;
   }
+  peer_expect(exchange->peer, BODY_SECONDS);
   if (!exchange->chunked)
     return buffer_append(&exchange->body, in, length) ? 0 : -1;
   verdict = on_chunked(exchange, in, length);
