@@ -193,6 +193,14 @@ describe("an HTTP request", function()
     listener:close()
   end))
 
+  it("may have long headers, but not endless ones", helper.async(function()
+    local listener = listen { on_http = function(request) request:respond(200, {}, request.headers.cookie) end }
+    assert.equal(12000, #get(listener, "/", { headers = { Cookie = ("x"):rep(12000) } }).body)
+    local text = raw(listener, [[send GET / HTTP/1.1\r\n]], [[repeat 3000 X: y\r\n]], "read")
+    assert.equal("", statuses(text))
+    listener:close()
+  end))
+
   it("is asked for its body if it expects that", helper.async(function()
     local listener = listen { on_http = function(request) request:respond(200, {}, request.body) end }
     local text = raw(listener, [[send POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n]] ..
