@@ -53,6 +53,7 @@ void rt_flush_forget(struct rt *rt, struct rt_flush *flush);
 struct rt_timer {
   void (*fire)(struct rt_timer *timer); /* on the loop, not at the drain point: queue a job */
   uint64_t due;                         /* nanoseconds of rt_monotonic */
+  uint64_t order;                       /* of starting, for those due at the same time */
   size_t place;                         /* 1-based place in the heap, 0: not armed */
 };
 
@@ -114,11 +115,17 @@ lua_State *rt_runner(struct rt *rt);
 /*
  * A waiting call is a full userdata that begins with a struct op, made by op_new on the stack of
  * the caller. The order is: op_new (checks that waiting is possible here, raises if not), start
- * the work, `return op_wait(L, op)`. Whoever finishes the work stores its result in the op and
- * calls op_settle, exactly once; the results are built later by `push`, on the waiting coroutine,
- * where raising an error is safe. `cancel` is called when nobody waits any more (the loop closes,
- * or the coroutine was resumed by someone else): stop the work, and do not touch the op again.
- * An op settles once: after op_settle or cancel the owner must have forgotten it.
+ * the work, `return op_wait(L, op)`; nothing should raise in between. Whoever finishes the work
+ * stores its result in the op and calls op_settle, exactly once; the results are built later by
+ * `push`, on the waiting coroutine, where raising an error is safe. `cancel` is called when nobody
+ * waits any more (the loop closes, or the coroutine was resumed by someone else): stop the work,
+ * and do not touch the op again. An op settles once: after op_settle or cancel the owner must have
+ * forgotten it.
+ *
+ * In a coroutine the op lives until it has settled or was cancelled, whatever becomes of the coroutine
+ * and its stack, and with it the value that stood at index 1 when op_new was called: the object whose
+ * method waits. What else the work needs can be put in its place, as user value 1 of the op. A coroutine
+ * that was closed while it waited is not resumed; its work ends as it would have.
  */
 struct op {
   struct rt_job job; /* first: the drain casts */
@@ -129,19 +136,21 @@ struct op {
   int (*push)(lua_State *L, struct op *op);
   void (*cancel)(struct op *op);
   bool done, closed; /* closed: settled because the runtime closes */
+  bool parked;       /* the coroutine has yielded in op_wait */
+  bool spawned;      /* the coroutine is one of rt_spawn's, resumed by nobody but the loop */
 };
 
-/* Push a userdata of `size` bytes, zeroed, with the metatable `tname` (may be NULL: no __gc). */
+/* Push a userdata of `size` bytes, zeroed, with the metatable `tname` (may be NULL: no __gc). Raises
+ * CLOSED, as an error object, while the runtime closes. */
 void *op_new(lua_State *L, size_t size, const char *tname, const char *what);
 /* Wait. As the last act of an l_ function: `return op_wait(L, op);` */
 int op_wait(lua_State *L, struct op *op);
 /* The result is there. From any callback; the coroutine goes on at the drain point. */
 void op_settle(struct op *op);
 /* The same at the drain point: the coroutine goes on before this returns, so that `push` may read
- * memory that is valid only now. Returns false, without having called push, if the main thread waits:
- * then copy what push needs. */
+ * memory that is valid only now. Returns false, without having called push, if the main thread waits
+ * (op->co == NULL): then copy what push needs. */
 bool op_settle_now(struct rt *rt, lua_State *L, struct op *op);
-
 
 /* ---- registration ------------------------------------------------------------------------- */
 
