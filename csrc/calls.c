@@ -138,7 +138,7 @@ static uint32_t next_id(struct calls *calls) {
 
 static bool send_call(struct call *call, const char *payload, size_t length) {
   struct session *session = call->session;
-  struct buffer *frame = &session->scratch;
+  struct buffer *frame = &session_room(session)->scratch;
   uint32_t last = session->calls.next_id;
   call->id = next_id(&session->calls);
   frame->length = 0;

@@ -300,9 +300,10 @@ static void on_auth_answer(struct session *session, struct slice payload) {
     classify_auth(session, (int)code);
     return;
   }
-  session->user_id[0] = 0;
+  free(session->user_id);
+  session->user_id = NULL;
   if (scan_find(payload, "userId", &value) && scan_string(value, &user) && buffer_append(&user, "", 1))
-    snprintf(session->user_id, sizeof session->user_id, "%s", user.data);
+    session->user_id = strdup(user.data);
   buffer_free(&user);
   session_event(session, EVENT_AUTH_OK);
 }
@@ -395,7 +396,7 @@ static bool auth_frame(struct session *session, const char *token, struct buffer
 }
 
 static void do_authorize(struct session *session) {
-  struct buffer *frame = &session->scratch;
+  struct buffer *frame = &session_room(session)->scratch;
   session->calls.next_id = session->auth_id = 1;
   rt_timer_start(session->rt, &session->timer, session->config.auth_timeout);
   if (auth_frame(session, session->token, frame))
@@ -545,8 +546,11 @@ static void config_free(struct session_config *config) {
 static void room_closing(struct rt *rt, void *state);
 static void room_closed(struct rt *rt, void *state) {
   (void)rt;
+  buffer_free(&((struct sessions *)state)->scratch);
   free(state);
 }
+
+struct sessions *session_room(const struct session *session) { return rt_room(session->rt, ROOM_SESSION); }
 
 static long room_count(void *state) { return ((struct sessions *)state)->count; }
 
@@ -573,7 +577,6 @@ static void session_detach(struct session *session) {
   rt_timer_stop(session->rt, &session->timer);
   rt_dequeue(session->rt, &session->due);
   rt_dequeue(session->rt, &session->pump);
-  buffer_free(&session->scratch);
   session->state = STATE_CLOSED;
 }
 
@@ -592,6 +595,7 @@ static int l_session_gc(lua_State *L) {
   struct session *session = luaL_checkudata(L, 1, SESSION_T);
   session_detach(session);
   token_forget(session);
+  free(session->user_id);
   config_free(&session->config);
   return 0;
 }
@@ -708,7 +712,7 @@ static int l_state(lua_State *L) {
 
 static int l_user_id(lua_State *L) {
   struct session *session = check_session(L);
-  if (!session->user_id[0]) return 0;
+  if (!session->user_id) return 0;
   lua_pushstring(L, session->user_id);
   return 1;
 }

@@ -64,7 +64,7 @@ struct call { /* an op; lives on the stack of the coroutine that waits */
   enum outcome outcome;
 };
 
-enum { CALL_BUCKETS = 64, STALE_IDS = 64 };
+enum { CALL_BUCKETS = 32, STALE_IDS = 16 };
 
 struct calls {
   struct call *buckets[CALL_BUCKETS]; /* sent, by id */
@@ -116,7 +116,7 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   struct socket *socket;
   int64_t epoch; /* counts connections */
   uint32_t auth_id;
-  char user_id[300];
+  char *user_id; /* NULL before the first authorization */
   struct reason reason; /* of the last change of state */
   bool has_reason;
 
@@ -124,7 +124,6 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   struct rt_job due, pump; /* the state's timer fired; the window has room again */
   struct calls calls;
   struct ready_op *waiting; /* who waits for ready or for the end */
-  struct buffer scratch;
   /* Registry keys, by address: the userdata itself and the user's functions, while active. */
   char self_key, request_key, trace_key, state_key, source_key;
 };
@@ -134,9 +133,11 @@ struct sessions { /* the room */
   long count;
   struct session *first_waiting, **last_waiting; /* for a token request to end */
   int granting;                                  /* token requests under way */
+  struct buffer scratch;                         /* where a frame is put together */
 };
 
 /* session.c */
+struct sessions *session_room(const struct session *session);
 void session_event(struct session *session, enum event event);
 /* Set the reason the next transition reports. */
 void session_reason(struct session *session, const struct reason *reason);

@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -44,7 +45,7 @@ struct socket {
   char chosen[64]; /* subprotocol of the server */
 
   struct lookup *lookup; /* NULL: not resolving */
-  char addresses[MOST_ADDRESSES][INET6_ADDRSTRLEN];
+  char (*addresses)[INET6_ADDRSTRLEN]; /* MOST_ADDRESSES, until the connection is open */
   int address_count, next_address;
 
   struct lws *wsi; /* while connecting */
@@ -61,8 +62,9 @@ struct lookup { /* outlives the socket: libuv answers, perhaps after the socket 
 
 /* ---- trust --------------------------------------------------------------------------------------- */
 
-/* "sha256//BASE64" of the DER form of the certificate's public key, as curl spells a pin. */
-static bool key_matches(X509 *certificate, const char *pin) {
+/* "sha256//BASE64" of the DER form of the certificate's public key, as curl spells a pin. Several are
+ * joined by ";"; base64 has none, so that a whole pin is found or nothing. */
+static bool key_matches(X509 *certificate, const char *pins) {
   unsigned char *der = NULL, hash[EVP_MAX_MD_SIZE];
   char text[9 + 64];
   unsigned length = 0;
@@ -72,7 +74,7 @@ static bool key_matches(X509 *certificate, const char *pin) {
   if (!ok) return false;
   strcpy(text, "sha256//");
   EVP_EncodeBlock((unsigned char *)text + 8, hash, (int)length);
-  return !strcmp(text, pin);
+  return strstr(pins, text) != NULL;
 }
 
 static bool is_address(const char *host) {
@@ -129,6 +131,13 @@ static bool explain_by_errno(struct socket *socket, struct lws *wsi) {
   return true;
 }
 
+/* What OpenSSL has against the certificate; else the words of lws. */
+static const char *explain_tls(struct lws *wsi, const char *words) {
+  SSL *ssl = wsi ? lws_get_ssl(wsi) : NULL;
+  long verdict = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
+  return verdict == X509_V_OK ? words : X509_verify_cert_error_string(verdict);
+}
+
 /* lws tells why in words only; sort the words we know. */
 static void explain(struct socket *socket, struct lws *wsi, const char *words) {
   struct reason *reason = &socket->wire.reason;
@@ -140,7 +149,8 @@ static void explain(struct socket *socket, struct lws *wsi, const char *words) {
                url->port, status);
   else if (strstr(words, "ssl") || strstr(words, "SSL") || strstr(words, "tls") || strstr(words, "server's cert") ||
            strstr(words, "hostname"))
-    reason_set(reason, ERR_TLS, 0, "TLS with %s:%d failed: %s", url->host, url->port, words);
+    reason_set(reason, ERR_TLS, 0, "TLS with %s:%d failed: %s", url->host, url->port,
+               explain_tls(wsi, words));
   else if (strstr(words, "conn fail") || strstr(words, "connect"))
     reason_set(reason, ERR_REFUSED, 0, "cannot connect to %s:%d", url->host, url->port);
   else if (!strncmp(words, "HS:", 3))
@@ -191,12 +201,22 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons why, void *user, vo
 
 static bool same(const char *a, const char *b) { return a && b ? !strcmp(a, b) : a == b; }
 
+/* lws goes on without authorities when it cannot read them. */
+static bool can_read_authorities(const char *path) {
+  X509_STORE *store = X509_STORE_new();
+  bool ok = store && X509_STORE_load_file(store, path) == 1;
+  X509_STORE_free(store);
+  ERR_clear_error();
+  return ok;
+}
+
 static struct vhost *vhost_new(struct rt *rt, struct sockets *room, const struct socket_options *o, const char *proxy) {
   static const struct lws_protocols protocols[] = {{"json.v1", on_lws, 0, WIRE_RX_BUFFER, 0, NULL, WIRE_CHUNK},
                                                    {NULL, NULL, 0, 0, 0, NULL, 0}};
   struct lws_context *context = wire_context(rt);
   struct lws_context_creation_info info;
-  struct vhost *vhost = context ? calloc(1, sizeof *vhost) : NULL;
+  bool readable = !o->url->tls || !o->tls->ca_file || can_read_authorities(o->tls->ca_file);
+  struct vhost *vhost = context && readable ? calloc(1, sizeof *vhost) : NULL;
   if (!vhost) return NULL;
   wire_vhost_info(&info, o->url->tls);
   info.vhost_name = "client"; /* lws keeps the pointer */
@@ -226,6 +246,8 @@ static struct lws_vhost *vhost_for(struct rt *rt, struct sockets *room, const st
 /* ---- connecting ---------------------------------------------------------------------------------- */
 
 static void finish_connecting(struct socket *socket) {
+  free(socket->addresses);
+  socket->addresses = NULL;
   rt_timer_stop(socket->wire.rt, &socket->timer);
   rt_underway(socket->wire.rt, -1);
 }
@@ -442,6 +464,8 @@ static void room_closing(struct rt *rt, void *state) {
     wire_free(&socket->wire);
     rt_timer_stop(rt, &socket->timer);
     rt_dequeue(rt, &socket->job);
+    free(socket->addresses);
+    socket->addresses = NULL;
     socket->phase = GONE;
     socket->room = NULL;
     if (socket->freed) free(socket);
@@ -481,7 +505,11 @@ struct socket *socket_connect(struct rt *rt, const struct socket_options *option
   static const struct wire_ops wire_ops = {on_message, on_gone, on_drained};
   struct sockets *room = get_room(rt);
   struct socket *socket = room ? calloc(1, sizeof *socket) : NULL;
-  if (!socket) return NULL;
+  if (socket) socket->addresses = calloc(MOST_ADDRESSES, sizeof *socket->addresses);
+  if (!socket || !socket->addresses) {
+    free(socket);
+    return NULL;
+  }
   socket->room = room;
   socket->ops = ops;
   socket->owner = owner;
@@ -501,6 +529,7 @@ void *socket_owner(const struct socket *socket) { return socket->owner; }
 struct wire *socket_wire(struct socket *socket) { return &socket->wire; }
 const struct reason *socket_reason(const struct socket *socket) { return &socket->wire.reason; }
 const char *socket_protocol(const struct socket *socket) { return socket->chosen; }
+bool socket_orphaned(const struct socket *socket) { return !socket->room; }
 
 void socket_close(struct socket *socket, int code, const char *reason) {
   if (socket->phase == OPEN || socket->established)

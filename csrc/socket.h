@@ -37,6 +37,8 @@ struct wire *socket_wire(struct socket *socket);
 const struct reason *socket_reason(const struct socket *socket);
 /* The subprotocol the server chose; "" if it named none. */
 const char *socket_protocol(const struct socket *socket);
+/* The runtime was closed under it: gone will not be called any more, only socket_free is left to do. */
+bool socket_orphaned(const struct socket *socket);
 /* Close with a close frame, or give up connecting. gone follows. */
 void socket_close(struct socket *socket, int code, const char *reason);
 /* End at once. gone follows. */

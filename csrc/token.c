@@ -199,8 +199,6 @@ static enum event classify(struct session *session, int status, struct slice ans
 
 static void begin_grant(struct session *session);
 
-static struct sessions *room_of(const struct session *session) { return rt_room(session->rt, ROOM_SESSION); }
-
 /* A request has ended: the next session's turn. */
 static void end_grant(struct sessions *room) {
   struct session *next;
@@ -214,7 +212,7 @@ static void end_grant(struct sessions *room) {
 }
 
 static void leave_line(struct session *session) {
-  struct sessions *room = room_of(session);
+  struct sessions *room = session_room(session);
   struct session **at = &room->first_waiting;
   while (*at && *at != session)
     at = &(*at)->next_waiting;
@@ -224,7 +222,7 @@ static void leave_line(struct session *session) {
 }
 
 static void request_password_grant(struct session *session) {
-  struct sessions *room = room_of(session);
+  struct sessions *room = session_room(session);
   if (room->granting < MOST_GRANTS) {
     begin_grant(session);
     return;
@@ -241,7 +239,7 @@ static void on_token_answer(void *owner, int status, const char *body, size_t le
   struct buffer token = {0};
   struct reason reason;
   session->transfer = NULL;
-  end_grant(room_of(session));
+  end_grant(session_room(session));
   if (!status) {
     session_reason(session, failed);
     session_event(session, EVENT_TOKEN_ERROR);
@@ -280,7 +278,7 @@ static void begin_grant(struct session *session) {
   session->transfer = ok ? http_start(session->rt, &request, on_token_answer, session) : NULL;
   if (body.data) explicit_bzero(body.data, body.capacity);
   buffer_free(&body);
-  if (session->transfer) room_of(session)->granting++;
+  if (session->transfer) session_room(session)->granting++;
   else session_event(session, EVENT_TOKEN_ERROR);
 }
 
@@ -345,7 +343,7 @@ void token_cancel(struct session *session) {
   session->transfer = NULL;
   if (transfer) {
     http_cancel(transfer);
-    end_grant(room_of(session));
+    end_grant(session_room(session));
   }
   session->source_run++;
 }

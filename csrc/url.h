@@ -12,7 +12,7 @@ struct url {
   int port;
   bool loopback;  /* localhost, 127.0.0.0/8, ::1 */
   char host[256]; /* without the brackets of an IPv6 literal */
-  char path[512]; /* with the query; at least "/" */
+  char path[256]; /* with the query; at least "/" */
 };
 
 /* Fill `url`; NULL, or what is wrong with the text (never the text itself: it may hold a secret). */
