@@ -10,7 +10,7 @@ local FILES = 4096                      -- open files a process needs for that
 local LIMIT = 60                        -- seconds for the clients, from their start to their end
 
 -- Above these a change has made clients heavier; KiB of resident memory for one that is idle.
-local MOST = { bots = 18, sessions = 11 }
+local MOST = { bots = 12, sessions = 8 }
 
 local function files_allowed()
   return (system.output("ulimit -Hn"))
