@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ADDRESSES = 8, LWS_TIMEOUT = 3600 /* seconds: our own deadline comes first */ };
+enum { MOST_ADDRESSES = 8 };
 
 enum phase { RESOLVING, CONNECTING, OPEN, GONE };
 
@@ -390,9 +390,7 @@ static void abandon_attempt(struct socket *socket) {
   }
   socket->wsi = NULL;
   if (!wsi) return;
-  lws_set_opaque_user_data(wsi, NULL);
-  lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC); /* lws may be in the middle of it */
-  lws_cancel_service(wire_context(socket->wire.rt));
+  wire_kill(wsi);
 }
 
 /* Give up connecting with the reason given. */
@@ -563,10 +561,7 @@ void socket_free(struct socket *socket) {
   }
   if (socket->phase == RESOLVING || socket->phase == CONNECTING) finish_connecting(socket);
   abandon_attempt(socket);
-  if (wsi) {
-    lws_set_opaque_user_data(wsi, NULL);
-    lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
-  }
+  if (wsi) wire_kill(wsi);
   wire_free(&socket->wire);
   rt_timer_stop(rt, &socket->timer);
   rt_dequeue(rt, &socket->job);

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { SMALL_FRAME = 140, MOST_HEADERS = 16384 /* bytes of one HTTP head; lws's own bound is 4096 */ };
 
@@ -86,6 +87,7 @@ struct lws_context *wire_context(struct rt *rt) {
   lws_set_log_level(0, NULL); /* a library does not print; what matters comes as an error */
   wire_vhost_info(&info, true);
   info.foreign_loops = loops;
+  info.timeout_secs = 3600; /* our own deadlines come first; by default lws gives a handshake five seconds */
   info.max_http_header_data = MOST_HEADERS;
   wires->context = lws_create_context(&info);
   if (!wires->context) {
@@ -349,6 +351,15 @@ int wire_on(struct wire *wire, struct lws *wsi, enum lws_callback_reasons why, v
   }
 }
 
+/* Not LWS_TO_KILL_SYNC: that spends seconds on flushing what the peer does not take. The peer shall see
+ * the end now, not when lws comes to it. */
+void wire_kill(struct lws *wsi) {
+  lws_set_opaque_user_data(wsi, NULL);
+  shutdown(lws_get_socket_fd(wsi), SHUT_RDWR);
+  lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+  lws_cancel_service(lws_get_context(wsi)); /* lws arms its timers only when it is serviced */
+}
+
 static void on_close_timer(struct rt_timer *timer) {
   struct wire *wire = (struct wire *)(void *)((char *)timer - offsetof(struct wire, close_timer));
   wire_drop(wire, ERR_CLOSED, "the other side did not answer the close in time");
@@ -378,7 +389,7 @@ void wire_drop(struct wire *wire, enum err err, const char *why) {
   if (!wire->closing) wire->close_code = WIRE_ABNORMAL;
   if (wire->reason.err == ERR_NONE) reason_set(&wire->reason, err, wire->close_code, "%s", why);
   on_closed(wire);
-  lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+  wire_kill(wsi);
 }
 
 void wire_pause(struct wire *wire, bool pause) {

@@ -101,6 +101,8 @@ size_t wire_unsent(const struct wire *wire);
 void wire_close(struct wire *wire, int code, const char *reason);
 /* End it at once without a close frame; `gone` follows. Not from inside a callback of lws. */
 void wire_drop(struct wire *wire, enum err err, const char *why);
+/* Have lws end a connection at once; it tells us nothing more about it. */
+void wire_kill(struct lws *wsi);
 /* Stop or go on reading, so that the peer is held back by TCP. */
 void wire_pause(struct wire *wire, bool pause);
 /* Forget it: the owner is not told of anything any more. */
