@@ -16,16 +16,20 @@ local function leftovers(stats, names)
   return table.concat(found, ", ")
 end
 
--- Closing takes the loop some turns.
+local LIVE = { "pending", "coroutines", "refs", "sockets", "connections", "transfers" }
+local PATIENCE = 1 -- seconds of this process's time
+
+-- Closing takes the loop some turns. Not sleeping: the case may have left the clock standing.
 local function settle()
-  for _ = 1, 200 do
+  local stop = os.clock() + PATIENCE
+  local left
+  repeat
     collectgarbage()
-    local left = leftovers(core.stats(), { "pending", "coroutines", "refs", "sockets", "connections", "transfers" })
+    left = leftovers(core.stats(), LIVE)
     if left == "" then return nil end
     core.step()
-    if _ > 50 then core.sleep(0.005) end
-  end
-  return leftovers(core.stats(), { "pending", "coroutines", "refs", "sockets", "connections", "transfers" })
+  until os.clock() > stop
+  return left
 end
 
 local function with_traceback(err)
