@@ -64,7 +64,7 @@ local meta = {
 local function new(bot, envelope, chat_id, frame_id, epoch, lane)
   return setmetatable({
     bot = bot, envelope = envelope, id = envelope.messageId, chat_id = chat_id,
-    frame_id = frame_id, epoch = epoch, lane = lane, acked = false,
+    frame_id = frame_id, epoch = epoch, lane = lane, acked = false, dialog = false,
   }, meta)
 end
 
