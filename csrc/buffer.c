@@ -15,28 +15,42 @@ enum { SMALLEST = 256 };
 bool buffer_reserve(struct buffer *buffer, size_t more) {
   size_t want = buffer->length + more, capacity = buffer->capacity ? buffer->capacity : SMALLEST;
   char *grown;
-  if (want < more) return false;
-  if (want <= buffer->capacity) return true;
+  if (want < more)
+    return false;
+  if (want <= buffer->capacity)
+    return true;
   while (capacity < want) {
-    if (capacity > SIZE_MAX / 2) return false;
+    if (capacity > SIZE_MAX / 2)
+      return false;
     capacity *= 2;
   }
   grown = realloc(buffer->data, capacity);
-  if (!grown) return false;
+  if (!grown)
+    return false;
   buffer->data = grown;
   buffer->capacity = capacity;
   return true;
 }
 
 bool buffer_append(struct buffer *buffer, const void *data, size_t length) {
-  if (!buffer_reserve(buffer, length)) return false;
-  if (length) memcpy(buffer->data + buffer->length, data, length);
+  if (!buffer_reserve(buffer, length))
+    return false;
+  if (length)
+    memcpy(buffer->data + buffer->length, data, length);
   buffer->length += length;
   return true;
 }
 
 bool buffer_puts(struct buffer *buffer, const char *text) {
   return buffer_append(buffer, text, strlen(text));
+}
+
+bool buffer_number(struct buffer *buffer, uint32_t number) {
+  char digits[10], *at = digits + sizeof digits;
+  do
+    *--at = (char)('0' + number % 10);
+  while (number /= 10);
+  return buffer_append(buffer, at, (size_t)(digits + sizeof digits - at));
 }
 
 bool buffer_printf(struct buffer *buffer, const char *format, ...) {
@@ -58,12 +72,14 @@ bool buffer_printf(struct buffer *buffer, const char *format, ...) {
 
 void buffer_consume(struct buffer *buffer, size_t length) {
   buffer->length -= length;
-  if (buffer->length) memmove(buffer->data, buffer->data + length, buffer->length);
+  if (buffer->length)
+    memmove(buffer->data, buffer->data + length, buffer->length);
 }
 
 void buffer_reset(struct buffer *buffer, size_t keep) {
   buffer->length = 0;
-  if (buffer->capacity > keep) buffer_free(buffer);
+  if (buffer->capacity > keep)
+    buffer_free(buffer);
 }
 
 void buffer_free(struct buffer *buffer) {

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buffer {
   char *data;
@@ -17,6 +18,7 @@ struct buffer {
 bool buffer_reserve(struct buffer *buffer, size_t more);
 bool buffer_append(struct buffer *buffer, const void *data, size_t length);
 bool buffer_puts(struct buffer *buffer, const char *text);
+bool buffer_number(struct buffer *buffer, uint32_t number);
 bool buffer_printf(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Drop the first `length` bytes. */
 void buffer_consume(struct buffer *buffer, size_t length);

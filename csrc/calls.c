@@ -142,8 +142,9 @@ static bool send_call(struct call *call, const char *payload, size_t length) {
   uint32_t last = session->calls.next_id;
   call->id = next_id(&session->calls);
   frame->length = 0;
-  if (buffer_printf(frame, "{\"type\":1,\"id\":%u,\"method\":\"%s\",\"payload\":", call->id, call->method) &&
-      buffer_append(frame, payload, length) && buffer_append(frame, "}", 1) &&
+  if (buffer_puts(frame, "{\"type\":1,\"id\":") && buffer_number(frame, call->id) &&
+      buffer_puts(frame, ",\"method\":\"") && buffer_puts(frame, call->method) &&
+      buffer_puts(frame, "\",\"payload\":") && buffer_append(frame, payload, length) && buffer_append(frame, "}", 1) &&
       session_send(session, frame->data, frame->length))
     return true;
   session->calls.next_id = last; /* the id was not used */

@@ -316,9 +316,10 @@ static void on_response(struct session *session, lua_State *L, const struct fram
 }
 
 static bool send_ack(struct session *session, lua_Integer id) {
-  char frame[48];
-  int n = snprintf(frame, sizeof frame, "{\"type\":2,\"id\":%u}", (unsigned)id);
-  return session_send(session, frame, (size_t)n);
+  struct buffer *frame = &session_room(session)->scratch;
+  frame->length = 0;
+  return buffer_puts(frame, "{\"type\":2,\"id\":") && buffer_number(frame, (uint32_t)id) &&
+         buffer_append(frame, "}", 1) && session_send(session, frame->data, frame->length);
 }
 
 /* A request of the server: Lua decides about the ack; without a handler it is acknowledged here. */
