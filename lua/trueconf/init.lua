@@ -22,8 +22,13 @@ local trueconf = {
   signal = core.signal,
   waiter = core.waiter,
   now = core.now,
+  monotonic = core.monotonic,
   run = core.run,
   stop = core.stop,
+  -- For a foreign event loop: call step() when fd() is readable or timeout() seconds are over.
+  fd = core.fd,
+  timeout = core.timeout,
+  step = core.step,
 }
 
 -- A coroutine that dies must not die in silence.
