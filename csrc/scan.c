@@ -4,8 +4,8 @@
  */
 #include "scan.h"
 
+#include <limits.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char *skip_space(const char *at, const char *end) {
@@ -16,12 +16,12 @@ static const char *skip_space(const char *at, const char *end) {
 
 /* `at` is behind the opening quote; returns the closing quote. */
 static const char *find_quote(const char *at, const char *end) {
-  for (; at < end; at++) {
-    if (*at == '"') return at;
-    if (*at == '\\') at++;
-    else if ((unsigned char)*at < ' ') return NULL;
+  while (at < end && *at != '"') {
+    if ((unsigned char)*at < ' ')
+      return NULL;
+    at += *at == '\\' && end - at > 1 ? 2 : 1;
   }
-  return NULL;
+  return at < end ? at : NULL;
 }
 
 static const char *skip_nested(const char *at, const char *end) {
@@ -30,7 +30,8 @@ static const char *skip_nested(const char *at, const char *end) {
     switch (*at) {
     case '"':
       at = find_quote(at + 1, end);
-      if (!at) return NULL;
+      if (!at)
+        return NULL;
       break;
     case '{':
     case '[':
@@ -38,7 +39,8 @@ static const char *skip_nested(const char *at, const char *end) {
       break;
     case '}':
     case ']':
-      if (--depth == 0) return at + 1;
+      if (--depth == 0)
+        return at + 1;
       break;
     default:
       break;
@@ -49,13 +51,15 @@ static const char *skip_nested(const char *at, const char *end) {
 
 static const char *skip_scalar(const char *at, const char *end) {
   const char *start = at;
-  while (at < end && *at != ',' && *at != '}' && *at != ']' && *at != ':' && *at != '"' && (unsigned char)*at > ' ')
+  while (at < end && *at != ',' && *at != '}' && *at != ']' && *at != ':' && *at != '"' &&
+         (unsigned char)*at > ' ')
     at++;
   return at == start ? NULL : at;
 }
 
 static const char *skip_value(const char *at, const char *end) {
-  if (at == end) return NULL;
+  if (at == end)
+    return NULL;
   if (*at == '"') {
     at = find_quote(at + 1, end);
     return at ? at + 1 : NULL;
@@ -66,6 +70,7 @@ static const char *skip_value(const char *at, const char *end) {
 struct walk {
   const char *at, *end;
   struct slice key, value;
+  bool escaped; /* the key holds escapes */
   bool broken;
 };
 
@@ -81,46 +86,77 @@ static bool walk_next(struct walk *walk) {
   const char *at = skip_space(walk->at + 1, walk->end), *end = walk->end;
   bool first = *walk->at == '{';
   walk->broken = true;
-  if (at == end) return false;
+  if (at == end)
+    return false;
   if (*at == '}' && first) {
     walk->at = at;
     walk->broken = false;
     return false;
   }
-  if (*at != '"') return false;
+  if (*at != '"')
+    return false;
   walk->key.at = ++at;
-  if (!(at = find_quote(at, end))) return false;
+  if (!(at = find_quote(at, end)))
+    return false;
   walk->key.length = (size_t)(at - walk->key.at);
+  walk->escaped = memchr(walk->key.at, '\\', walk->key.length) != NULL;
   at = skip_space(at + 1, end);
-  if (at == end || *at != ':') return false;
+  if (at == end || *at != ':')
+    return false;
   at = skip_space(at + 1, end);
   walk->value.at = at;
-  if (!(at = skip_value(at, end))) return false;
+  if (!(at = skip_value(at, end)))
+    return false;
   walk->value.length = (size_t)(at - walk->value.at);
   at = skip_space(at, end);
-  if (at == end || (*at != ',' && *at != '}')) return false;
+  if (at == end || (*at != ',' && *at != '}'))
+    return false;
   walk->at = at;
   walk->broken = false;
   return true;
 }
 
 /* After a member: is another one to come? */
-static bool walk_more(const struct walk *walk) { return *walk->at == ','; }
+static bool walk_more(const struct walk *walk) {
+  return *walk->at == ',';
+}
+
+/* Nobody writes escapes into a key, but a key with escapes is the same key. */
+static bool is_escaped_key(const struct walk *walk, const char *key, size_t length) {
+  struct slice quoted = {walk->key.at - 1, walk->key.length + 2};
+  struct buffer plain = {0};
+  bool same = scan_string(quoted, &plain) && plain.length == length && !memcmp(plain.data, key, length);
+  buffer_free(&plain);
+  return same;
+}
 
 static bool is_key(const struct walk *walk, const char *key) {
   size_t n = strlen(key);
+  if (walk->escaped)
+    return is_escaped_key(walk, key, n);
   return walk->key.length == n && !memcmp(walk->key.at, key, n);
+}
+
+static bool is_digit(char c) {
+  return c >= '0' && c <= '9';
 }
 
 static bool take_uint32(struct slice value, uint32_t *number) {
   uint64_t n = 0;
-  if (!value.length || value.length > 10) return false;
+  if (!value.length || value.length > 10 || (*value.at == '0' && value.length > 1))
+    return false;
   for (size_t i = 0; i < value.length; i++) {
-    if (value.at[i] < '0' || value.at[i] > '9') return false;
+    if (!is_digit(value.at[i]))
+      return false;
     n = n * 10 + (uint64_t)(value.at[i] - '0');
   }
   *number = (uint32_t)n;
   return n <= UINT32_MAX;
+}
+
+/* The inside of a string; of anything else, absent. */
+static struct slice inside(struct slice value) {
+  return *value.at == '"' ? (struct slice){value.at + 1, value.length - 2} : (struct slice){NULL, 0};
 }
 
 static void take_member(const struct walk *walk, struct frame *frame) {
@@ -130,119 +166,189 @@ static void take_member(const struct walk *walk, struct frame *frame) {
     frame->has_id = take_uint32(walk->value, &frame->id);
   } else if (is_key(walk, "payload")) {
     frame->payload = walk->value;
-  } else if (is_key(walk, "method") && *walk->value.at == '"') {
-    frame->method.at = walk->value.at + 1;
-    frame->method.length = walk->value.length - 2;
+  } else if (is_key(walk, "method")) {
+    frame->method = inside(walk->value);
   }
 }
 
 bool scan_frame(const char *text, size_t length, struct frame *frame) {
   struct walk walk;
   memset(frame, 0, sizeof *frame);
-  if (!walk_start(&walk, text, length)) return false;
+  if (!walk_start(&walk, text, length))
+    return false;
   while (walk_next(&walk)) {
     take_member(&walk, frame);
-    if (!walk_more(&walk)) break;
+    if (!walk_more(&walk))
+      break;
   }
   return !walk.broken && skip_space(walk.at + 1, walk.end) == walk.end;
 }
 
 bool scan_find(struct slice object, const char *key, struct slice *value) {
   struct walk walk;
-  if (!object.at || !walk_start(&walk, object.at, object.length)) return false;
+  struct slice found = {NULL, 0};
+  if (!object.at || !walk_start(&walk, object.at, object.length))
+    return false;
   while (walk_next(&walk)) {
-    if (is_key(&walk, key)) {
-      *value = walk.value;
-      return true;
-    }
-    if (!walk_more(&walk)) break;
+    if (is_key(&walk, key))
+      found = walk.value;
+    if (!walk_more(&walk))
+      break;
   }
-  return false;
+  if (walk.broken || !found.at)
+    return false;
+  *value = found;
+  return true;
 }
 
-bool scan_is_null(struct slice value) { return value.length == 4 && !memcmp(value.at, "null", 4); }
+bool scan_is_null(struct slice value) {
+  return value.length == 4 && !memcmp(value.at, "null", 4);
+}
 
-/* By hand: strtod depends on the locale. Exact for integers to 2^53, which is all that is asked of it. */
+/* By hand: strtod depends on the locale and reads on past the slice. */
+
+static const char *take_digits(const char *at, const char *end, double *n) {
+  for (; at < end && is_digit(*at); at++)
+    *n = *n * 10 + (*at - '0');
+  return at;
+}
+
+/* `at` is behind the point. */
+static const char *take_fraction(const char *at, const char *end, double *n) {
+  double scale = 1;
+  for (; at < end && is_digit(*at); at++)
+    *n += (*at - '0') * (scale /= 10);
+  return at;
+}
+
+/* `at` is behind the letter e. */
+static const char *take_exponent(const char *at, const char *end, double *n) {
+  bool negative = at < end && *at == '-';
+  double exponent = 0;
+  const char *digits = at < end && (*at == '-' || *at == '+') ? at + 1 : at;
+  at = take_digits(digits, end, &exponent);
+  if (*n != 0) /* 0e999 is 0, not 0 times infinity */
+    *n *= pow(10, negative ? -exponent : exponent);
+  return at == digits ? NULL : at;
+}
+
+/* Exact for whole numbers to 2^53, which is all that is asked of it. */
 bool scan_number(struct slice value, double *number) {
-  const char *at = value.at, *end = at + value.length;
-  double n = 0, scale = 1;
-  bool negative = at < end && *at == '-', digits = false;
-  if (negative) at++;
-  for (; at < end && *at >= '0' && *at <= '9'; at++, digits = true)
-    n = n * 10 + (*at - '0');
-  if (at < end && *at == '.')
-    for (at++; at < end && *at >= '0' && *at <= '9'; at++)
-      n += (*at - '0') * (scale /= 10);
-  if (at < end && (*at == 'e' || *at == 'E')) {
-    long exponent = strtol(at + 1, NULL, 10);
-    n *= pow(10, (double)(exponent > 400 ? 400 : exponent < -400 ? -400 : exponent));
-    at = end;
+  const char *at = value.at, *end = at + value.length, *part;
+  bool negative = at < end && *at == '-';
+  double n = 0;
+  if (negative)
+    at++;
+  part = at;
+  at = take_digits(at, end, &n);
+  if (at == part || (*part == '0' && at - part > 1))
+    return false;
+  if (at < end && *at == '.') {
+    part = at + 1;
+    at = take_fraction(part, end, &n);
+    if (at == part)
+      return false;
   }
+  if (at < end && (*at == 'e' || *at == 'E'))
+    at = take_exponent(at + 1, end, &n);
   *number = negative ? -n : n;
-  return digits && at == end;
+  return at == end && isfinite(n);
 }
 
-static int hex4(const char *at, const char *end) {
-  int n = 0;
-  if (end - at < 4) return -1;
+bool scan_int(struct slice value, int *number) {
+  double n;
+  if (!scan_number(value, &n))
+    return false;
+  *number = n >= INT_MAX ? INT_MAX : n <= INT_MIN ? INT_MIN : (int)n;
+  return true;
+}
+
+static int hex_digit(char c) {
+  if (is_digit(c))
+    return c - '0';
+  if (c >= 'a' && c <= 'f')
+    return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Four hexadecimal digits; -1: there are none. */
+static long hex4(const char *at, const char *end) {
+  long n = 0;
+  if (end - at < 4)
+    return -1;
   for (int i = 0; i < 4; i++) {
-    char c = at[i];
-    n = n << 4 | (c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 1 << 20);
+    int digit = hex_digit(at[i]);
+    if (digit < 0)
+      return -1;
+    n = n << 4 | digit;
   }
-  return n < 1 << 16 ? n : -1;
+  return n;
 }
 
 static bool put_utf8(struct buffer *out, long c) {
-  char b[4];
-  size_t n;
-  if (c < 0x80) b[0] = (char)c, n = 1;
-  else if (c < 0x800) b[0] = (char)(0xc0 | c >> 6), b[1] = (char)(0x80 | (c & 63)), n = 2;
-  else if (c < 0x10000) b[0] = (char)(0xe0 | c >> 12), b[1] = (char)(0x80 | (c >> 6 & 63)), b[2] = (char)(0x80 | (c & 63)), n = 3;
-  else b[0] = (char)(0xf0 | c >> 18), b[1] = (char)(0x80 | (c >> 12 & 63)), b[2] = (char)(0x80 | (c >> 6 & 63)), b[3] = (char)(0x80 | (c & 63)), n = 4;
-  return buffer_append(out, b, n);
+  static const unsigned char leads[] = {0, 0, 0xc0, 0xe0, 0xf0};
+  unsigned char bytes[4];
+  size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+  for (size_t i = n - 1; i > 0; i--, c >>= 6)
+    bytes[i] = (unsigned char)(0x80 | (c & 0x3f));
+  bytes[0] = (unsigned char)(leads[n] | c);
+  return buffer_append(out, bytes, n);
 }
 
 /* `at` is behind "\u"; returns where the escape ends. */
 static const char *put_escape_u(struct buffer *out, const char *at, const char *end) {
-  long c = hex4(at, end);
+  long c = hex4(at, end), low;
+  if (c < 0 || (c >= 0xdc00 && c < 0xe000))
+    return NULL;
   at += 4;
-  if (c < 0) return NULL;
   if (c >= 0xd800 && c < 0xdc00) {
-    long low = end - at >= 6 && at[0] == '\\' && at[1] == 'u' ? hex4(at + 2, end) : -1;
-    if (low < 0xdc00 || low > 0xdfff) return NULL;
+    low = end - at >= 6 && at[0] == '\\' && at[1] == 'u' ? hex4(at + 2, end) : -1;
+    if (low < 0xdc00 || low > 0xdfff)
+      return NULL;
     c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
     at += 6;
-  } else if (c >= 0xdc00 && c < 0xe000) {
-    return NULL;
   }
   return put_utf8(out, c) ? at : NULL;
 }
 
-bool scan_string(struct slice value, struct buffer *out) {
+/* `at` is behind the backslash; returns where the escape ends. */
+static const char *put_escape(struct buffer *out, const char *at, const char *end) {
   static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
-  const char *at = value.at, *end = at + value.length - 1, *found;
-  if (value.length < 2 || *at != '"' || *end != '"') return false;
-  for (at++; at < end;) {
-    if (*at != '\\') {
-      if (!buffer_append(out, at++, 1)) return false;
-    } else if (at[1] == 'u') {
-      if (!(at = put_escape_u(out, at + 2, end))) return false;
-    } else {
-      found = at[1] ? strchr(names, at[1]) : NULL;
-      if (!found || !buffer_append(out, values + (found - names), 1)) return false;
-      at += 2;
-    }
+  const char *found;
+  if (at == end)
+    return NULL;
+  if (*at == 'u')
+    return put_escape_u(out, at + 1, end);
+  found = memchr(names, *at, sizeof names - 1);
+  return found && buffer_append(out, values + (found - names), 1) ? at + 1 : NULL;
+}
+
+bool scan_string(struct slice value, struct buffer *out) {
+  const char *at = value.at + 1, *end = value.at + value.length - 1;
+  if (value.length < 2 || *value.at != '"' || *end != '"')
+    return false;
+  while (at && at < end) {
+    const char *escape = memchr(at, '\\', (size_t)(end - at)), *stop = escape ? escape : end;
+    if (memchr(at, '"', (size_t)(stop - at)) || !buffer_append(out, at, (size_t)(stop - at)))
+      return false;
+    at = escape ? put_escape(out, escape + 1, end) : end;
   }
-  return at == end;
+  return at != NULL;
+}
+
+static bool is_plain(char c) {
+  return (unsigned char)c >= ' ' && c != '"' && c != '\\';
 }
 
 bool scan_quote(struct buffer *out, const char *text, size_t length) {
   bool ok = buffer_append(out, "\"", 1);
-  for (size_t i = 0; ok && i < length; i++) {
-    unsigned char c = (unsigned char)text[i];
-    if (c < ' ') ok = buffer_printf(out, "\\u%04x", c);
-    else if (c == '"' || c == '\\') ok = buffer_append(out, "\\", 1) && buffer_append(out, text + i, 1);
-    else ok = buffer_append(out, text + i, 1);
+  for (size_t i = 0, from; ok && i < length;) {
+    for (from = i; i < length && is_plain(text[i]);)
+      i++;
+    ok = buffer_append(out, text + from, i - from);
+    if (ok && i < length)
+      ok = buffer_printf(out, (unsigned char)text[i] < ' ' ? "\\u%04x" : "\\%c", text[i]);
+    i++;
   }
   return ok && buffer_append(out, "\"", 1);
 }

@@ -23,13 +23,17 @@ struct frame {
   struct slice payload; /* a whole JSON value */
 };
 
-/* false: the text is not one JSON object. Values inside are matched by brackets, not checked. */
+/* false: the text is not one JSON object. Values inside are matched by brackets, not checked. Of a key that
+ * comes twice, the last value counts, as it does for lua-cjson. */
 bool scan_frame(const char *text, size_t length, struct frame *frame);
 
-/* The value of a key at the top level of an object; false: no object, or no such key. */
+/* The value of a key at the top level of an object, the last one; false: no object, or no such key. */
 bool scan_find(struct slice object, const char *key, struct slice *value);
 bool scan_is_null(struct slice value);
+/* false: not a JSON number, or one too large for a double. */
 bool scan_number(struct slice value, double *number);
+/* The same, without its fraction; what is beyond an int becomes the nearest. */
+bool scan_int(struct slice value, int *number);
 /* Append the characters of a JSON string; false: not a string, broken escapes, no memory. */
 bool scan_string(struct slice value, struct buffer *out);
 /* Append `text` as a JSON string with its quotes. */
