@@ -5,6 +5,7 @@
 #include "url.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -18,7 +19,8 @@ static const struct {
 static const char *take_scheme(struct url *url, const char *text) {
   for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
     size_t n = strlen(schemes[i].scheme);
-    if (strncasecmp(text, schemes[i].scheme, n) != 0) continue;
+    if (strncasecmp(text, schemes[i].scheme, n) != 0)
+      continue;
     url->tls = schemes[i].tls;
     url->port = schemes[i].port;
     return text + n;
@@ -26,21 +28,47 @@ static const char *take_scheme(struct url *url, const char *text) {
   return NULL;
 }
 
+/* What a host may consist of: other parsers must not see another host in it. Bytes above 127 may be a name in
+ * another script. */
+static bool is_name(const char *host) {
+  for (; *host; host++)
+    if (!isalnum((unsigned char)*host) && !strchr("-._", *host) && (unsigned char)*host < 128)
+      return false;
+  return true;
+}
+
+/* An IPv6 address, with or without a zone. */
+static bool is_ipv6(const char *host) {
+  char address[INET6_ADDRSTRLEN];
+  struct in6_addr binary;
+  size_t n = strcspn(host, "%");
+  if (n >= sizeof address)
+    return false;
+  memcpy(address, host, n);
+  address[n] = 0;
+  return inet_pton(AF_INET6, address, &binary) == 1 && is_name(host[n] ? host + n + 1 : host + n);
+}
+
 static const char *take_host(struct url *url, const char *at) {
   bool bracket = *at == '[';
   size_t n = bracket ? strcspn(++at, "]") : strcspn(at, ":/?#");
-  if (!n || n >= sizeof url->host || (bracket && at[n] != ']')) return NULL;
+  if (!n || n >= sizeof url->host || (bracket && at[n] != ']'))
+    return NULL;
   memcpy(url->host, at, n);
   url->host[n] = 0;
+  if (bracket ? !is_ipv6(url->host) : !is_name(url->host))
+    return NULL;
   return at + n + (bracket ? 1 : 0);
 }
 
 static const char *take_port(struct url *url, const char *at) {
   char *end;
   long port;
-  if (*at != ':') return at;
+  if (*at != ':')
+    return at;
   port = strtol(at + 1, &end, 10);
-  if (at[1] < '0' || at[1] > '9' || port < 1 || port > 65535) return NULL;
+  if (at[1] < '0' || at[1] > '9' || port < 1 || port > 65535)
+    return NULL;
   url->port = (int)port;
   return end;
 }
@@ -48,29 +76,47 @@ static const char *take_port(struct url *url, const char *at) {
 static bool is_loopback(const char *host) {
   struct in_addr v4;
   struct in6_addr v6;
-  if (!strcasecmp(host, "localhost")) return true;
-  if (inet_pton(AF_INET, host, &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  if (!strcasecmp(host, "localhost"))
+    return true;
+  if (inet_pton(AF_INET, host, &v4) == 1)
+    return ntohl(v4.s_addr) >> 24 == 127;
   return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
 static bool printable(const char *text) {
   for (; *text; text++)
-    if ((unsigned char)*text <= ' ' || *text == 127) return false;
+    if ((unsigned char)*text <= ' ' || *text == 127)
+      return false;
+  return true;
+}
+
+/* Without the fragment, which stays with the client. */
+static bool take_path(struct url *url, const char *at) {
+  size_t n = strcspn(at, "#"), slash = *at == '/' ? 0 : 1;
+  if (slash + n >= sizeof url->path)
+    return false;
+  url->path[0] = '/';
+  memcpy(url->path + slash, at, n);
+  url->path[slash + n] = 0;
   return true;
 }
 
 const char *url_parse(struct url *url, const char *text) {
   const char *at = take_scheme(url, text);
-  if (!at) return "the address must begin with ws://, wss://, http:// or https://";
-  if (!printable(text)) return "the address holds a space or a control character";
-  if (memchr(at, '@', strcspn(at, "/?#"))) return "the address must not hold a user name or password";
+  if (!at)
+    return "the address must begin with ws://, wss://, http:// or https://";
+  if (!printable(text))
+    return "the address holds a space or a control character";
+  if (memchr(at, '@', strcspn(at, "/?#")))
+    return "the address must not hold a user name or password";
   at = take_host(url, at);
-  if (!at) return "the address has no host";
+  if (!at)
+    return "the address has no valid host";
   at = take_port(url, at);
-  if (!at || (*at && !strchr("/?#", *at))) return "the port must be a number from 1 to 65535";
-  if (strlen(at) + 2 > sizeof url->path) return "the path is too long";
-  url->path[0] = '/';
-  strcpy(url->path + (*at == '/' ? 0 : 1), at);
+  if (!at || (*at && !strchr("/?#", *at)))
+    return "the port must be a number from 1 to 65535";
+  if (!take_path(url, at))
+    return "the path is too long";
   url->loopback = is_loopback(url->host);
   return NULL;
 }
