@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- The loop, the clock and waiting, through Lua.
 local core = require "trueconf.core"
+local c_program = require "spec.support.c_program"
 local helper = require "spec.support.helper"
 
 local async = helper.async
@@ -909,20 +910,14 @@ end)
 -- Several Lua states and a host that polls core.fd() need C.
 describe("a host written in C", function()
   it("drives several Lua states by core.fd, core.timeout and core.step, and closes them", function()
-    local program = os.tmpname()
-    local build = ("env -u LD_PRELOAD cc -std=gnu11 -g -o %s spec/support/host_test.c " ..
-      "$(pkg-config --cflags --libs lua5.4 2>/dev/null || pkg-config --cflags --libs lua-5.4) 2>&1"):format(program)
-    local pipe = assert(io.popen(build))
-    local output = pipe:read "a"
-    assert.is_true(pipe:close(), output)
-    -- Whole stacks, for what the suppressions name.
-    local command = [[ASAN_OPTIONS=$ASAN_OPTIONS:fast_unwind_on_malloc=0 \
-      LSAN_OPTIONS=suppressions=spec/support/host.supp:print_suppressions=0 %s %s 2>&1]]
+    local program = c_program.build("spec/support/host_test.c " ..
+      "$(pkg-config --cflags --libs lua5.4 2>/dev/null || pkg-config --cflags --libs lua-5.4)")
     local wrap = os.getenv "WRAP" or ""
     if wrap:find "^valgrind" then wrap = wrap .. " --suppressions=spec/support/host.valgrind.supp" end
-    pipe = assert(io.popen(command:format(wrap, program)))
-    output = pipe:read "a"
-    local ok = pipe:close()
+    -- Whole stacks, for what the suppressions name.
+    local command = [[ASAN_OPTIONS=$ASAN_OPTIONS:fast_unwind_on_malloc=0 \
+      LSAN_OPTIONS=suppressions=spec/support/host.supp:print_suppressions=0 %s %s]]
+    local ok, output = c_program.run(command:format(wrap, program))
     os.remove(program)
     assert.is_true(ok, output)
     assert.equal("ok\n", output)
