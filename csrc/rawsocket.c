@@ -85,7 +85,11 @@ static void on_gone(struct socket *socket, lua_State *L) {
 /* ---- opening ------------------------------------------------------------------------------------- */
 
 static double opt_number(lua_State *L, const char *field, double standard) {
-  double value = lua_getfield(L, 1, field) == LUA_TNIL ? standard : luaL_checknumber(L, -1);
+  double value = standard;
+  int type = lua_getfield(L, 1, field);
+  if (type == LUA_TNUMBER) value = lua_tonumber(L, -1);
+  else if (type != LUA_TNIL) luaL_error(L, "option '%s' must be a number, got a %s", field, lua_typename(L, type));
+  if (!(value >= 0 && value < 1e12)) luaL_error(L, "option '%s' must be at least 0", field);
   lua_pop(L, 1);
   return value;
 }
@@ -93,15 +97,16 @@ static double opt_number(lua_State *L, const char *field, double standard) {
 static char *opt_text(lua_State *L, const char *field, const char *standard) {
   const char *text = standard;
   int type = lua_getfield(L, 1, field);
-  if (type == LUA_TBOOLEAN) text = NULL;
-  else if (type != LUA_TNIL) text = luaL_checkstring(L, -1);
+  if (type == LUA_TSTRING) text = lua_tostring(L, -1);
+  else if (type == LUA_TBOOLEAN && !lua_toboolean(L, -1)) text = NULL;
+  else if (type != LUA_TNIL) luaL_error(L, "option '%s' must be a string, got a %s", field, lua_typename(L, type));
   lua_pop(L, 1);
   return text ? strdup(text) : NULL;
 }
 
 static void read_options(lua_State *L, struct raw *raw) {
   char *url = opt_text(L, "url", "");
-  const char *wrong = url_parse(&raw->url, url);
+  const char *wrong = url ? url_parse(&raw->url, url) : "a string is needed";
   free(url);
   if (wrong) luaL_error(L, "url: %s", wrong);
   raw->subprotocol = opt_text(L, "subprotocol", "json.v1");
@@ -140,12 +145,12 @@ static int l_socket(lua_State *L) {
   lua_setiuservalue(L, 2, 1);
   raw->rt = rt_get(L);
   read_options(L, raw);
+  options.connect_timeout = opt_number(L, "connect_timeout", 10);
   raw->opener = wait_new(L, raw, "a WebSocket connection", open_push, open_cancel);
   options.url = &raw->url;
   options.subprotocol = raw->subprotocol;
   options.tls = &raw->tls;
   options.proxy = raw->proxy;
-  options.connect_timeout = opt_number(L, "connect_timeout", 10);
   options.limits = &raw->limits;
   raw->socket = socket_connect(raw->rt, &options, &ops, raw);
   if (!raw->socket) return luaL_error(L, "out of memory");
@@ -157,7 +162,17 @@ static int l_socket(lua_State *L) {
 
 /* ---- methods ------------------------------------------------------------------------------------- */
 
-static struct raw *check_raw(lua_State *L) { return luaL_checkudata(L, 1, RAW_T); }
+static struct raw *check_raw(lua_State *L) {
+  struct raw *raw = luaL_checkudata(L, 1, RAW_T);
+  if (raw->socket && socket_orphaned(raw->socket)) {
+    reason_set(&raw->reason, ERR_CLOSED, 0, "trueconf was closed");
+    socket_free(raw->socket);
+    raw->socket = NULL;
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, raw);
+  }
+  return raw;
+}
 
 static int push_message(lua_State *L, struct raw *raw) {
   lua_getiuservalue(L, 1, 1);
