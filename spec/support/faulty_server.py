@@ -126,6 +126,10 @@ class Visit:
     def do_accept(self, protocol="json.v1"):
         self.send(self.switching(protocol))
 
+    def do_accept_with(self, *texts):
+        """The 101 response and the first frames in one piece."""
+        self.send(self.switching() + b"".join(self.frame(text.encode()) for text in texts))
+
     def do_accept_wrongly(self):
         self.send(self.switching(key="not the client's"))
 
@@ -180,13 +184,13 @@ class Visit:
             opcode, data = self.read_frame()
             length = len(data)
             if opcode == PING:
-                note(self.name, "ping")
+                note(self.name, "ping", data=data.decode())
                 if self.pongs:
                     self.send(self.frame(data, PONG))
             elif opcode == PONG:
                 note(self.name, "pong", data=data.decode())
             elif opcode == CLOSE:
-                note(self.name, "close", code=int.from_bytes(data[:2], "big"))
+                note(self.name, "close", code=int.from_bytes(data[:2], "big"), reason=data[2:].decode())
                 self.send(self.frame(data, CLOSE))
                 raise Gone
             else:
@@ -244,9 +248,13 @@ class Visit:
         while True:
             self.stream.more()
 
-    def do_bye(self, code, reason=""):
-        self.send(self.frame(struct.pack("!H", code) + reason.encode(), CLOSE))
-        self.do_mute()
+    def do_bye(self, code=None, reason=""):
+        """Say goodbye, and note what the client answers."""
+        self.send(self.frame(b"" if code is None else struct.pack("!H", code) + reason.encode(), CLOSE))
+        while True:
+            opcode, data = self.read_frame()
+            if opcode == CLOSE:
+                note(self.name, "answer", code=int.from_bytes(data[:2], "big"))
 
     def do_wait(self, flag):
         """Until a script of this name is set."""
