@@ -79,7 +79,7 @@ end
 
 -- Put a message into the queue of its chat, and begin with it if the chat is free.
 function Bot:take_in(envelope, chat_id, id, epoch)
-  local key = self.remembers and envelope.messageId or epoch .. ":" .. id
+  local key = self.remembers and envelope.messageId or epoch << 32 | id
   local lane = self.ordered and chat_id or key
   local incoming = message.new(self, envelope, chat_id, id, epoch, lane)
   local outcome, known = self.inbox:enqueue(lane, key, incoming)
@@ -373,8 +373,8 @@ local function new(given, level)
   for name in pairs(OWN) do own[name], given[name] = given[name], nil end
   local self
   self = client.new(given, {
-    on_request = function(...) self:on_request(...) end,
-    on_state = function(...) self:state_changed(...) end,
+    on_request = function(method, payload, id, epoch) self:on_request(method, payload, id, epoch) end,
+    on_state = function(state, old, err) self:state_changed(state, old, err) end,
   }, level)
   self.ack_when, self.ordered, self.remembers = own.ack, own.order == "chat", own.remember > 0
   self.ask_timeout, self.stop_timeout = own.ask_timeout, own.stop_timeout

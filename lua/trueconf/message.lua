@@ -59,7 +59,7 @@ local meta = {
 ---@param chat_id string
 ---@param frame_id integer number of the server's request, for the ack
 ---@param epoch integer connection it came on
----@param lane string place in the queue: the messages of a lane are handled one after the other
+---@param lane string|integer place in the queue: the messages of a lane are handled one after the other
 ---@return trueconf.Message
 local function new(bot, envelope, chat_id, frame_id, epoch, lane)
   return setmetatable({

@@ -77,8 +77,8 @@ function Queue:remember(id)
 end
 
 ---Put a message at the end of its chat, unless it is known.
----@param chat string
----@param id string unique among all chats
+---@param chat string|integer
+---@param id string|integer unique among all chats
 ---@param item table what claim() shall return; each message needs one of its own
 ---@return "queued"|"duplicate"|"handled"|nil what "handled": it was acknowledged here before
 ---@return any duplicate_or_err with "duplicate" the item that is under way under this id; with nil LIMIT
