@@ -27,7 +27,9 @@ static void queue_remove(struct calls *calls, struct call *call) {
   call->stage = CALL_OVER;
 }
 
-static struct call **bucket(struct calls *calls, uint32_t id) { return &calls->buckets[id % CALL_BUCKETS]; }
+static struct call **bucket(struct calls *calls, uint32_t id) {
+  return &calls->buckets[id % CALL_BUCKETS];
+}
 
 static struct call *table_find(struct calls *calls, uint32_t id) {
   struct call *call = *bucket(calls, id);
@@ -41,14 +43,16 @@ static void table_insert(struct calls *calls, struct call *call) {
   call->stage = CALL_SENT;
   call->prev = NULL;
   call->next = *at;
-  if (*at) (*at)->prev = call;
+  if (*at)
+    (*at)->prev = call;
   *at = call;
   calls->in_flight++;
 }
 
 static void table_remove(struct calls *calls, struct call *call) {
   *(call->prev ? &call->prev->next : bucket(calls, call->id)) = call->next;
-  if (call->next) call->next->prev = call->prev;
+  if (call->next)
+    call->next->prev = call->prev;
   calls->in_flight--;
   call->stage = CALL_OVER;
 }
@@ -58,8 +62,10 @@ static enum outcome take_out(struct call *call) {
   struct calls *calls = &call->session->calls;
   enum outcome outcome = call->stage == CALL_QUEUED ? OUTCOME_NOT_SENT : OUTCOME_UNKNOWN;
   rt_timer_stop(call->op.rt, &call->timer);
-  if (call->stage == CALL_QUEUED) queue_remove(calls, call);
-  if (call->stage == CALL_SENT) table_remove(calls, call);
+  if (call->stage == CALL_QUEUED)
+    queue_remove(calls, call);
+  if (call->stage == CALL_SENT)
+    table_remove(calls, call);
   return outcome;
 }
 
@@ -119,11 +125,13 @@ static void on_deadline(struct rt_timer *timer) {
   struct calls *calls = &session->calls;
   struct reason reason;
   bool sent = call->stage == CALL_SENT;
-  if (sent) calls->stale[calls->stale_at++ % STALE_IDS] = call->id;
+  if (sent)
+    calls->stale[calls->stale_at++ % STALE_IDS] = call->id;
   reason_set(&reason, ERR_TIMEOUT, 0, sent ? "no response to %s in time" : "%s could not be sent in time",
              call->method);
   call_fail(call, &reason);
-  if (sent) rt_enqueue(session->rt, &session->pump);
+  if (sent)
+    rt_enqueue(session->rt, &session->pump);
 }
 
 /* ---- sending ------------------------------------------------------------------------------------- */
@@ -131,7 +139,8 @@ static void on_deadline(struct rt_timer *timer) {
 /* 1, 2, 3, ... and, after 2^32-1, from 1 again past the ids still in flight. */
 static uint32_t next_id(struct calls *calls) {
   do {
-    if (++calls->next_id == 0) calls->next_id = 1;
+    if (++calls->next_id == 0)
+      calls->next_id = 1;
   } while (table_find(calls, calls->next_id));
   return calls->next_id;
 }
@@ -144,8 +153,8 @@ static bool send_call(struct call *call, const char *payload, size_t length) {
   frame->length = 0;
   if (buffer_puts(frame, "{\"type\":1,\"id\":") && buffer_number(frame, call->id) &&
       buffer_puts(frame, ",\"method\":\"") && buffer_puts(frame, call->method) &&
-      buffer_puts(frame, "\",\"payload\":") && buffer_append(frame, payload, length) && buffer_append(frame, "}", 1) &&
-      session_send(session, frame->data, frame->length))
+      buffer_puts(frame, "\",\"payload\":") && buffer_append(frame, payload, length) &&
+      buffer_append(frame, "}", 1) && session_send(session, frame->data, frame->length))
     return true;
   session->calls.next_id = last; /* the id was not used */
   return false;
@@ -154,18 +163,22 @@ static bool send_call(struct call *call, const char *payload, size_t length) {
 void calls_pump(struct session *session) {
   struct calls *calls = &session->calls;
   struct call *call;
-  while (session->state == STATE_READY && calls->in_flight < session->config.window && (call = calls->first)) {
-    if (!send_call(call, call->payload.data, call->payload.length)) return; /* the wire tells when there is room */
+  while (session->state == STATE_READY && calls->in_flight < session->config.window &&
+         (call = calls->first)) {
+    if (!send_call(call, call->payload.data, call->payload.length))
+      return; /* the wire tells when there is room */
     queue_remove(calls, call);
     table_insert(calls, call);
-    if (!call->read) buffer_free(&call->payload);
+    if (!call->read)
+      buffer_free(&call->payload);
   }
 }
 
 static void count_stranger(struct session *session, uint32_t id) {
   struct calls *calls = &session->calls;
   for (int i = 0; id && i < STALE_IDS; i++) { /* 0 marks a free place, and is no id of ours */
-    if (calls->stale[i] != id) continue;
+    if (calls->stale[i] != id)
+      continue;
     calls->stale[i] = 0;
     session->count.stale++;
     return;
@@ -232,7 +245,8 @@ static int refuse(lua_State *L, enum err err, const char *method, const char *me
 static const char *check_method(lua_State *L, int index) {
   size_t length;
   const char *method = luaL_checklstring(L, index, &length);
-  luaL_argcheck(L, length > 0 && length < sizeof ((struct call *)NULL)->method, index, "1 to 63 characters expected");
+  luaL_argcheck(L, length > 0 && length < sizeof((struct call *)NULL)->method, index,
+                "1 to 63 characters expected");
   for (size_t i = 0; i < length; i++)
     luaL_argcheck(L, method[i] > ' ' && method[i] < 127 && method[i] != '"' && method[i] != '\\', index,
                   "a method name is ASCII without spaces and quotes");
@@ -274,7 +288,8 @@ int l_session_request(lua_State *L) {
   if (can_send_now(session) && !read && send_call(call, payload, length)) {
     table_insert(&session->calls, call);
   } else {
-    if (!buffer_append(&call->payload, payload, length)) return luaL_error(L, "out of memory");
+    if (!buffer_append(&call->payload, payload, length))
+      return luaL_error(L, "out of memory");
     queue_insert(&session->calls, call, NULL);
     calls_pump(session);
   }

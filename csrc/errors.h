@@ -24,8 +24,8 @@ enum err {
   ERR_PLAINTEXT,     /* a secret would go unencrypted to another machine */
   ERR_IO,            /* the system refused: file, port, permission */
   ERR_NOMEM,
-  ERR_CANCELLED,     /* the caller gave it up */
-  ERR_SERVER,        /* a server code without a name of its own */
+  ERR_CANCELLED, /* the caller gave it up */
+  ERR_SERVER,    /* a server code without a name of its own */
   ERR_COUNT
 };
 
@@ -59,8 +59,7 @@ void push_server_error(lua_State *L, int code, const char *method, const char *d
 /* Set `outcome` (and method, if not NULL) of the error object on top. */
 void set_outcome(lua_State *L, enum outcome outcome, const char *method);
 /* Push nil and an error object; returns 2. */
-int fail(lua_State *L, enum err err, int code, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+int fail(lua_State *L, enum err err, int code, const char *format, ...) __attribute__((format(printf, 4, 5)));
 int fail_reason(lua_State *L, const struct reason *reason);
 
 void errors_open(lua_State *L); /* adds Error, error, error_table to the table on top */

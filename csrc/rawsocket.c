@@ -32,8 +32,8 @@ struct raw_op {
   bool timed_out;
 };
 
-static struct raw_op *wait_new(lua_State *L, struct raw *raw, const char *what, int (*push)(lua_State *, struct op *),
-                               void (*cancel)(struct op *)) {
+static struct raw_op *wait_new(lua_State *L, struct raw *raw, const char *what,
+                               int (*push)(lua_State *, struct op *), void (*cancel)(struct op *)) {
   struct raw_op *wait = op_new(L, sizeof *wait, NULL, what);
   wait->op.push = push;
   wait->op.cancel = cancel;
@@ -43,7 +43,8 @@ static struct raw_op *wait_new(lua_State *L, struct raw *raw, const char *what, 
 
 static void settle(struct raw_op **slot) {
   struct raw_op *wait = *slot;
-  if (!wait) return;
+  if (!wait)
+    return;
   *slot = NULL;
   rt_timer_stop(wait->op.rt, &wait->timer);
   op_settle(&wait->op);
@@ -87,9 +88,12 @@ static void on_gone(struct socket *socket, lua_State *L) {
 static double opt_number(lua_State *L, const char *field, double standard) {
   double value = standard;
   int type = lua_getfield(L, 1, field);
-  if (type == LUA_TNUMBER) value = lua_tonumber(L, -1);
-  else if (type != LUA_TNIL) luaL_error(L, "option '%s' must be a number, got a %s", field, lua_typename(L, type));
-  if (!(value >= 0 && value < 1e12)) luaL_error(L, "option '%s' must be at least 0", field);
+  if (type == LUA_TNUMBER)
+    value = lua_tonumber(L, -1);
+  else if (type != LUA_TNIL)
+    luaL_error(L, "option '%s' must be a number, got a %s", field, lua_typename(L, type));
+  if (!(value >= 0 && value < 1e12))
+    luaL_error(L, "option '%s' must be at least 0", field);
   lua_pop(L, 1);
   return value;
 }
@@ -97,9 +101,12 @@ static double opt_number(lua_State *L, const char *field, double standard) {
 static char *opt_text(lua_State *L, const char *field, const char *standard) {
   const char *text = standard;
   int type = lua_getfield(L, 1, field);
-  if (type == LUA_TSTRING) text = lua_tostring(L, -1);
-  else if (type == LUA_TBOOLEAN && !lua_toboolean(L, -1)) text = NULL;
-  else if (type != LUA_TNIL) luaL_error(L, "option '%s' must be a string, got a %s", field, lua_typename(L, type));
+  if (type == LUA_TSTRING)
+    text = lua_tostring(L, -1);
+  else if (type == LUA_TBOOLEAN && !lua_toboolean(L, -1))
+    text = NULL;
+  else if (type != LUA_TNIL)
+    luaL_error(L, "option '%s' must be a string, got a %s", field, lua_typename(L, type));
   lua_pop(L, 1);
   return text ? strdup(text) : NULL;
 }
@@ -108,7 +115,8 @@ static void read_options(lua_State *L, struct raw *raw) {
   char *url = opt_text(L, "url", "");
   const char *wrong = url ? url_parse(&raw->url, url) : "a string is needed";
   free(url);
-  if (wrong) luaL_error(L, "url: %s", wrong);
+  if (wrong)
+    luaL_error(L, "url: %s", wrong);
   raw->subprotocol = opt_text(L, "subprotocol", "json.v1");
   raw->proxy = opt_text(L, "proxy", NULL);
   tls_options_read(L, 1, "tls", &raw->tls);
@@ -122,12 +130,14 @@ static void read_options(lua_State *L, struct raw *raw) {
 static void open_cancel(struct op *op) {
   struct raw *raw = ((struct raw_op *)op)->raw;
   raw->opener = NULL;
-  if (raw->socket) socket_drop(raw->socket, ERR_CANCELLED, "nobody waits for the connection any more");
+  if (raw->socket)
+    socket_drop(raw->socket, ERR_CANCELLED, "nobody waits for the connection any more");
 }
 
 static int open_push(lua_State *L, struct op *op) {
   struct raw *raw = ((struct raw_op *)op)->raw;
-  if (!raw->socket && !raw->last) return fail_reason(L, &raw->reason);
+  if (!raw->socket && !raw->last)
+    return fail_reason(L, &raw->reason);
   lua_pushvalue(L, 2);
   return 1;
 }
@@ -153,7 +163,8 @@ static int l_socket(lua_State *L) {
   options.proxy = raw->proxy;
   options.limits = &raw->limits;
   raw->socket = socket_connect(raw->rt, &options, &ops, raw);
-  if (!raw->socket) return luaL_error(L, "out of memory");
+  if (!raw->socket)
+    return luaL_error(L, "out of memory");
   rt_ref(raw->rt);
   lua_pushvalue(L, 2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, raw);
@@ -185,8 +196,10 @@ static int push_message(lua_State *L, struct raw *raw) {
 static int receive_push(lua_State *L, struct op *op) {
   struct raw_op *wait = (struct raw_op *)op;
   struct raw *raw = wait->raw;
-  if (raw->first < raw->last) return push_message(L, raw);
-  if (wait->timed_out) return fail(L, ERR_TIMEOUT, 0, "no message came in time");
+  if (raw->first < raw->last)
+    return push_message(L, raw);
+  if (wait->timed_out)
+    return fail(L, ERR_TIMEOUT, 0, "no message came in time");
   return fail(L, ERR_CLOSED, raw->reason.code, "%s", raw->reason.message);
 }
 
@@ -205,25 +218,31 @@ static void receive_timed_out(struct rt_timer *timer) {
 static int l_receive(lua_State *L) {
   struct raw *raw = check_raw(L);
   double seconds = luaL_optnumber(L, 2, -1);
-  if (raw->first < raw->last) return push_message(L, raw);
-  if (!raw->socket) return fail(L, ERR_CLOSED, raw->reason.code, "%s", raw->reason.message);
-  if (raw->receiver) return luaL_error(L, "another coroutine receives from this socket already");
+  if (raw->first < raw->last)
+    return push_message(L, raw);
+  if (!raw->socket)
+    return fail(L, ERR_CLOSED, raw->reason.code, "%s", raw->reason.message);
+  if (raw->receiver)
+    return luaL_error(L, "another coroutine receives from this socket already");
   raw->receiver = wait_new(L, raw, "a WebSocket message", receive_push, receive_cancel);
   raw->receiver->timer.fire = receive_timed_out;
-  if (seconds >= 0) rt_timer_start(raw->rt, &raw->receiver->timer, seconds);
+  if (seconds >= 0)
+    rt_timer_start(raw->rt, &raw->receiver->timer, seconds);
   return op_wait(L, &raw->receiver->op);
 }
 
 static int l_send(lua_State *L) {
   static const char *const names[] = {"text", "binary", "ping", "fragment", "continue", "end", "raw", NULL};
-  static const unsigned first[] = {WIRE_FIN | WIRE_TEXT, WIRE_FIN | WIRE_BINARY, WIRE_FIN | WIRE_PING,
-                                   WIRE_TEXT,            WIRE_CONTINUE,          WIRE_FIN | WIRE_CONTINUE};
+  static const unsigned first[] = {WIRE_FIN | WIRE_TEXT, WIRE_FIN | WIRE_BINARY,
+                                   WIRE_FIN | WIRE_PING, WIRE_TEXT,
+                                   WIRE_CONTINUE,        WIRE_FIN | WIRE_CONTINUE};
   struct raw *raw = check_raw(L);
   size_t length;
   const char *data = luaL_checklstring(L, 2, &length);
   int which = luaL_checkoption(L, 3, "text", names);
   struct wire *wire = raw->socket ? socket_wire(raw->socket) : NULL;
-  if (!wire || !wire->open || wire->closing) return fail(L, ERR_CLOSED, 0, "the socket is closed");
+  if (!wire || !wire->open || wire->closing)
+    return fail(L, ERR_CLOSED, 0, "the socket is closed");
   if (names[which + 1] ? !wire_send(wire, first[which], data, length) : !wire_send_raw(wire, data, length))
     return fail(L, ERR_LIMIT, 0, "more than max_unsent bytes would wait to be sent");
   lua_pushboolean(L, 1);
@@ -233,19 +252,22 @@ static int l_send(lua_State *L) {
 static int l_close(lua_State *L) {
   struct raw *raw = check_raw(L);
   int code = (int)luaL_optinteger(L, 2, WIRE_NORMAL);
-  if (raw->socket) socket_close(raw->socket, code, luaL_optstring(L, 3, NULL));
+  if (raw->socket)
+    socket_close(raw->socket, code, luaL_optstring(L, 3, NULL));
   return 0;
 }
 
 static int l_drop(lua_State *L) {
   struct raw *raw = check_raw(L);
-  if (raw->socket) socket_drop(raw->socket, ERR_CLOSED, "the socket was dropped");
+  if (raw->socket)
+    socket_drop(raw->socket, ERR_CLOSED, "the socket was dropped");
   return 0;
 }
 
 static int l_protocol(lua_State *L) {
   struct raw *raw = check_raw(L);
-  if (!raw->protocol[0]) return 0;
+  if (!raw->protocol[0])
+    return 0;
   lua_pushstring(L, raw->protocol);
   return 1;
 }

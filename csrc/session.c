@@ -30,12 +30,13 @@ static void do_close(struct session *session);
 static void do_finish(struct session *session);
 static void do_fail(struct session *session);
 
-static const char *const state_names[STATE_COUNT] = {"idle",  "token",   "connecting", "authorizing", "ready",
-                                                     "backoff", "closing", "closed",     "failed"};
+static const char *const state_names[STATE_COUNT] = {
+    "idle", "token", "connecting", "authorizing", "ready", "backoff", "closing", "closed", "failed"};
 static const char *const event_names[EVENT_COUNT] = {
     "start",   "token_ok",    "token_denied", "token_rejected", "token_error", "opened", "lost",
     "auth_ok", "auth_denied", "auth_expired", "auth_error",     "due",         "stop"};
-static const char *const guard_names[GUARD_COUNT] = {NULL, "has_token", "denials_left", "renewable", "fixed_token"};
+static const char *const guard_names[GUARD_COUNT] = {NULL, "has_token", "denials_left", "renewable",
+                                                     "fixed_token"};
 
 struct transition {
   enum state from;
@@ -96,7 +97,8 @@ enum { TABLE_ROWS = sizeof table / sizeof *table };
 
 static const struct transition *find_row(enum state state, enum event event, const bool guards[GUARD_COUNT]) {
   for (int i = 0; i < TABLE_ROWS; i++)
-    if (table[i].from == state && table[i].event == event && guards[table[i].guard]) return &table[i];
+    if (table[i].from == state && table[i].event == event && guards[table[i].guard])
+      return &table[i];
   return NULL;
 }
 
@@ -112,25 +114,30 @@ static void evaluate(struct session *session, bool guards[GUARD_COUNT]) {
 
 static bool push_function(lua_State *L, const char *key) {
   luaL_checkstack(L, 8, NULL);
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TFUNCTION) return true;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TFUNCTION)
+    return true;
   lua_pop(L, 1);
   return false;
 }
 
 static void tell_state(struct session *session, enum state old) {
   lua_State *L = rt_runner(session->rt);
-  if (!push_function(L, &session->state_key)) return;
+  if (!push_function(L, &session->state_key))
+    return;
   lua_pushstring(L, state_names[session->state]);
   lua_pushstring(L, state_names[old]);
-  if (session->has_reason) push_reason(L, &session->reason);
-  else lua_pushnil(L);
+  if (session->has_reason)
+    push_reason(L, &session->reason);
+  else
+    lua_pushnil(L);
   rt_spawn(session->rt, L, 3);
   lua_pop(L, 1);
 }
 
 void session_trace(struct session *session, const char *direction, const char *frame, size_t length) {
   lua_State *L = rt_runner(session->rt);
-  if (!session->traced || !push_function(L, &session->trace_key)) return;
+  if (!session->traced || !push_function(L, &session->trace_key))
+    return;
   lua_pushstring(L, direction);
   lua_pushlstring(L, frame, length);
   rt_call(session->rt, L, 2, "on_trace");
@@ -149,7 +156,8 @@ static const void *function_key(const struct session *session, int which) {
 
 /* Active: the registry holds the userdata (on top of L's stack at `index`) and its functions. */
 static void activate(lua_State *L, int index, struct session *session) {
-  if (session->active) return;
+  if (session->active)
+    return;
   session->active = true;
   rt_ref(session->rt);
   lua_pushvalue(L, index);
@@ -162,7 +170,8 @@ static void activate(lua_State *L, int index, struct session *session) {
 
 static void deactivate(struct session *session) {
   lua_State *L = rt_runner(session->rt);
-  if (!session->active) return;
+  if (!session->active)
+    return;
   session->active = false;
   rt_unref(session->rt);
   luaL_checkstack(L, 2, NULL);
@@ -214,12 +223,15 @@ void session_event(struct session *session, enum event event) {
   rt_timer_stop(session->rt, &session->timer);
   rt_dequeue(session->rt, &session->due);
   session->state = row->to;
-  if (row->to == STATE_CLOSED) session->has_reason = false; /* it was asked for */
+  if (row->to == STATE_CLOSED)
+    session->has_reason = false; /* it was asked for */
   tell_state(session, old);
   settle_waiting(session);
-  if (row->to != STATE_FAILED && row->to != STATE_BACKOFF) session->has_reason = false;
+  if (row->to != STATE_FAILED && row->to != STATE_BACKOFF)
+    session->has_reason = false;
   row->action(session);
-  if (row->to == STATE_CLOSED || row->to == STATE_FAILED) deactivate(session);
+  if (row->to == STATE_CLOSED || row->to == STATE_FAILED)
+    deactivate(session);
 }
 
 static void on_timer(struct rt_timer *timer) {
@@ -233,8 +245,8 @@ static void run_due(struct rt *rt, lua_State *L, struct rt_job *job) {
   (void)rt;
   (void)L;
   if (session->state != STATE_BACKOFF) {
-    reason_set(&reason, ERR_TIMEOUT, 0, session->state == STATE_TOKEN ? "no token came in time"
-                                                                      : "no answer to auth in time");
+    reason_set(&reason, ERR_TIMEOUT, 0,
+               session->state == STATE_TOKEN ? "no token came in time" : "no answer to auth in time");
     session_reason(session, &reason);
   }
   session_event(session, EVENT_DUE);
@@ -249,8 +261,10 @@ static void run_pump(struct rt *rt, lua_State *L, struct rt_job *job) {
 /* ---- the connection ------------------------------------------------------------------------------ */
 
 bool session_send(struct session *session, const char *frame, size_t length) {
-  if (!session->socket || !wire_send(socket_wire(session->socket), WIRE_FIN | WIRE_TEXT, frame, length)) return false;
-  if (session->traced) session_trace(session, "out", frame, length);
+  if (!session->socket || !wire_send(socket_wire(session->socket), WIRE_FIN | WIRE_TEXT, frame, length))
+    return false;
+  if (session->traced)
+    session_trace(session, "out", frame, length);
   return true;
 }
 
@@ -262,7 +276,8 @@ static void on_opened(struct socket *socket, lua_State *L) {
 /* The connection is over, or this session is done with it. */
 static void leave_socket(struct session *session) {
   struct wire *wire;
-  if (!session->socket) return;
+  if (!session->socket)
+    return;
   wire = socket_wire(session->socket);
   session->before.frames_in += wire->count.frames_in;
   session->before.frames_out += wire->count.frames_out;
@@ -283,11 +298,16 @@ static void on_gone(struct socket *socket, lua_State *L) {
 static void classify_auth(struct session *session, int code) {
   struct reason reason;
   enum event event = EVENT_AUTH_ERROR;
-  if (code == 201 || code == 202 || code == 204) event = EVENT_AUTH_DENIED;
-  if (code == 203) event = EVENT_AUTH_EXPIRED;
+  if (code == 201 || code == 202 || code == 204)
+    event = EVENT_AUTH_DENIED;
+  if (code == 203)
+    event = EVENT_AUTH_EXPIRED;
   reason_set(&reason,
-             event == EVENT_AUTH_DENIED ? ERR_AUTH_FAILED : event == EVENT_AUTH_EXPIRED ? ERR_TOKEN_EXPIRED : ERR_SERVER,
-             code, "auth was answered with %d %s (%s)", code, server_error_name(code), server_error_meaning(code));
+             event == EVENT_AUTH_DENIED    ? ERR_AUTH_FAILED
+             : event == EVENT_AUTH_EXPIRED ? ERR_TOKEN_EXPIRED
+                                           : ERR_SERVER,
+             code, "auth was answered with %d %s (%s)", code, server_error_name(code),
+             server_error_meaning(code));
   session_reason(session, &reason);
   session_event(session, event);
 }
@@ -329,8 +349,10 @@ static void on_request(struct session *session, lua_State *L, const struct frame
     return;
   }
   lua_pushlstring(L, frame->method.at, frame->method.length);
-  if (frame->payload.at) lua_pushlstring(L, frame->payload.at, frame->payload.length);
-  else lua_pushliteral(L, "{}");
+  if (frame->payload.at)
+    lua_pushlstring(L, frame->payload.at, frame->payload.length);
+  else
+    lua_pushliteral(L, "{}");
   lua_pushinteger(L, frame->id);
   lua_pushinteger(L, session->epoch);
   rt_call(session->rt, L, 4, "on_request");
@@ -340,11 +362,16 @@ static void on_message(struct socket *socket, lua_State *L, const char *data, si
   struct session *session = socket_owner(socket);
   struct frame frame;
   (void)binary; /* a frame is JSON, however it is marked */
-  if (session->traced) session_trace(session, "in", data, length);
-  if (!scan_frame(data, length, &frame) || !frame.has_type || !frame.has_id) session->count.garbage++;
-  else if (frame.type == 2) on_response(session, L, &frame);
-  else if (frame.type == 1 && frame.method.at) on_request(session, L, &frame);
-  else session->count.garbage++;
+  if (session->traced)
+    session_trace(session, "in", data, length);
+  if (!scan_frame(data, length, &frame) || !frame.has_type || !frame.has_id)
+    session->count.garbage++;
+  else if (frame.type == 2)
+    on_response(session, L, &frame);
+  else if (frame.type == 1 && frame.method.at)
+    on_request(session, L, &frame);
+  else
+    session->count.garbage++;
 }
 
 static void on_drained(struct socket *socket, lua_State *L) {
@@ -367,7 +394,8 @@ static void do_connect(struct session *session) {
   session->count.connects++;
   session->epoch++;
   session->socket = socket_connect(session->rt, &options, &ops, session);
-  if (!session->socket) session_event(session, EVENT_LOST);
+  if (!session->socket)
+    session_event(session, EVENT_LOST);
 }
 
 static void do_request_token(struct session *session) {
@@ -390,9 +418,11 @@ static void do_renew_token(struct session *session) {
 static bool auth_frame(struct session *session, const char *token, struct buffer *frame) {
   const struct session_config *config = &session->config;
   frame->length = 0;
-  return buffer_printf(frame, "{\"type\":1,\"id\":%u,\"method\":\"auth\",\"payload\":{\"token\":", session->auth_id) &&
+  return buffer_printf(
+             frame, "{\"type\":1,\"id\":%u,\"method\":\"auth\",\"payload\":{\"token\":", session->auth_id) &&
          scan_quote(frame, token, strlen(token)) &&
-         buffer_printf(frame, ",\"tokenType\":\"JWT\",\"receiveUnread\":%s,\"receiveSystemMessageEnvelopes\":%s}}",
+         buffer_printf(frame,
+                       ",\"tokenType\":\"JWT\",\"receiveUnread\":%s,\"receiveSystemMessageEnvelopes\":%s}}",
                        config->receive_unread ? "true" : "false", config->receive_system ? "true" : "false");
 }
 
@@ -402,7 +432,8 @@ static void do_authorize(struct session *session) {
   rt_timer_start(session->rt, &session->timer, session->config.auth_timeout);
   if (auth_frame(session, session->token, frame))
     wire_send(socket_wire(session->socket), WIRE_FIN | WIRE_TEXT, frame->data, frame->length);
-  if (session->traced && auth_frame(session, "***", frame)) session_trace(session, "out", frame->data, frame->length);
+  if (session->traced && auth_frame(session, "***", frame))
+    session_trace(session, "out", frame->data, frame->length);
 }
 
 static void do_begin(struct session *session) {
@@ -417,14 +448,16 @@ static void do_wait(struct session *session) {
   token_cancel(session);
   leave_socket(session);
   calls_lost(session);
-  if (delay > config->backoff_max) delay = config->backoff_max;
+  if (delay > config->backoff_max)
+    delay = config->backoff_max;
   session->attempts++;
   rt_timer_start(session->rt, &session->timer, delay + config->backoff_jitter * rt_random_unit(session->rt));
 }
 
 static void do_deny(struct session *session) {
   session->denials++;
-  if (token_renewable(session)) token_forget(session);
+  if (token_renewable(session))
+    token_forget(session);
   do_wait(session);
 }
 
@@ -447,7 +480,8 @@ static void do_finish(struct session *session) {
 static void do_fail(struct session *session) {
   token_cancel(session);
   leave_socket(session);
-  if (token_renewable(session)) token_forget(session);
+  if (token_renewable(session))
+    token_forget(session);
   calls_fail(session, &session->reason);
   session->attempts = session->denials = 0;
 }
@@ -457,8 +491,10 @@ static void do_fail(struct session *session) {
 static char *opt_text(lua_State *L, const char *field) {
   char *text = NULL;
   int type = lua_getfield(L, 1, field);
-  if (type == LUA_TSTRING) text = strdup(lua_tostring(L, -1));
-  else if (type != LUA_TNIL) luaL_error(L, "option '%s' must be a string, got a %s", field, lua_typename(L, type));
+  if (type == LUA_TSTRING)
+    text = strdup(lua_tostring(L, -1));
+  else if (type != LUA_TNIL)
+    luaL_error(L, "option '%s' must be a string, got a %s", field, lua_typename(L, type));
   lua_pop(L, 1);
   return text;
 }
@@ -466,9 +502,12 @@ static char *opt_text(lua_State *L, const char *field) {
 static double opt_number(lua_State *L, const char *field, double standard, double least) {
   double value = standard;
   int type = lua_getfield(L, 1, field);
-  if (type == LUA_TNUMBER) value = lua_tonumber(L, -1);
-  else if (type != LUA_TNIL) luaL_error(L, "option '%s' must be a number, got a %s", field, lua_typename(L, type));
-  if (!(value >= least && value < 1e12)) luaL_error(L, "option '%s' must be at least %f", field, least);
+  if (type == LUA_TNUMBER)
+    value = lua_tonumber(L, -1);
+  else if (type != LUA_TNIL)
+    luaL_error(L, "option '%s' must be a number, got a %s", field, lua_typename(L, type));
+  if (!(value >= least && value < 1e12))
+    luaL_error(L, "option '%s' must be at least %f", field, least);
   lua_pop(L, 1);
   return value;
 }
@@ -501,7 +540,8 @@ static void read_config(lua_State *L, struct session_config *config) {
   char *url = opt_text(L, "url");
   const char *wrong = url ? url_parse(&config->url, url) : "option 'url' is missing";
   free(url);
-  if (wrong) luaL_error(L, "url: %s", wrong);
+  if (wrong)
+    luaL_error(L, "url: %s", wrong);
   config->token_url = opt_text(L, "token_url");
   config->username = opt_text(L, "username");
   config->password = opt_text(L, "password");
@@ -519,19 +559,23 @@ static void check_config(lua_State *L, const struct session_config *config) {
   const char *wrong;
   if (!config->fixed_token && !config->has_source) {
     if (!config->username || !config->password || !config->token_url)
-      luaL_error(L, "options 'username', 'password' and 'token_url', or 'token', or 'token_source' are needed");
-    if ((wrong = url_parse(&url, config->token_url))) luaL_error(L, "token_url: %s", wrong);
+      luaL_error(L,
+                 "options 'username', 'password' and 'token_url', or 'token', or 'token_source' are needed");
+    if ((wrong = url_parse(&url, config->token_url)))
+      luaL_error(L, "token_url: %s", wrong);
     if (!url.tls && !url.loopback && !opt_boolean(L, "allow_plaintext", false))
       luaL_error(L, "the password would go to %s unencrypted; use https, or set 'allow_plaintext'", url.host);
   }
   if (!config->url.tls && !config->url.loopback && !opt_boolean(L, "allow_plaintext", false))
-    luaL_error(L, "the token would go to %s unencrypted; use wss, or set 'allow_plaintext'", config->url.host);
+    luaL_error(L, "the token would go to %s unencrypted; use wss, or set 'allow_plaintext'",
+               config->url.host);
 }
 
 static void config_free(struct session_config *config) {
   char **const secrets[] = {&config->password, &config->fixed_token};
   for (size_t i = 0; i < 2; i++)
-    if (*secrets[i]) explicit_bzero(*secrets[i], strlen(*secrets[i]));
+    if (*secrets[i])
+      explicit_bzero(*secrets[i], strlen(*secrets[i]));
   free(config->token_url);
   free(config->username);
   free(config->password);
@@ -551,16 +595,22 @@ static void room_closed(struct rt *rt, void *state) {
   free(state);
 }
 
-struct sessions *session_room(const struct session *session) { return rt_room(session->rt, ROOM_SESSION); }
+struct sessions *session_room(const struct session *session) {
+  return rt_room(session->rt, ROOM_SESSION);
+}
 
-static long room_count(void *state) { return ((struct sessions *)state)->count; }
+static long room_count(void *state) {
+  return ((struct sessions *)state)->count;
+}
 
 static struct sessions *get_room(lua_State *L, struct rt *rt) {
   static const struct rt_room_ops ops = {room_closing, room_closed, "sessions", room_count};
   struct sessions *room = rt_room(rt, ROOM_SESSION);
-  if (room) return room;
+  if (room)
+    return room;
   room = calloc(1, sizeof *room);
-  if (!room) luaL_error(L, "out of memory");
+  if (!room)
+    luaL_error(L, "out of memory");
   rt_list_init(&room->list);
   room->last_waiting = &room->first_waiting;
   rt_set_room(rt, ROOM_SESSION, room, &ops);
@@ -570,7 +620,8 @@ static struct sessions *get_room(lua_State *L, struct rt *rt) {
 /* Let go of everything that lives on the loop. */
 static void session_detach(struct session *session) {
   struct sessions *room = session->link.next ? rt_room(session->rt, ROOM_SESSION) : NULL;
-  if (!room) return;
+  if (!room)
+    return;
   room->count--;
   rt_list_remove(&session->link);
   token_cancel(session);
@@ -586,7 +637,8 @@ static void room_closing(struct rt *rt, void *state) {
   (void)rt;
   room->granting = INT_MAX / 2; /* nobody's turn comes any more */
   while (room->list.next != &room->list) {
-    struct session *session = (struct session *)(void *)((char *)room->list.next - offsetof(struct session, link));
+    struct session *session =
+        (struct session *)(void *)((char *)room->list.next - offsetof(struct session, link));
     deactivate(session);
     session_detach(session);
   }
@@ -603,7 +655,8 @@ static int l_session_gc(lua_State *L) {
 
 static void attach(lua_State *L, struct session *session) {
   struct sessions *room;
-  if (session->link.next) return;
+  if (session->link.next)
+    return;
   session->rt = rt_get(L);
   room = get_room(L, session->rt);
   rt_list_add(&room->list, &session->link);
@@ -622,8 +675,10 @@ static int l_session(lua_State *L) {
     int type = lua_getfield(L, 1, session_functions[i]);
     if (type != LUA_TFUNCTION && type != LUA_TNIL)
       luaL_error(L, "option '%s' must be a function, got a %s", session_functions[i], lua_typename(L, type));
-    if (i == 1) session->traced = type == LUA_TFUNCTION;
-    if (i == 3) session->config.has_source = type == LUA_TFUNCTION;
+    if (i == 1)
+      session->traced = type == LUA_TFUNCTION;
+    if (i == 3)
+      session->config.has_source = type == LUA_TFUNCTION;
     lua_setiuservalue(L, 2, i + 1);
   }
   session->timer.fire = on_timer;
@@ -631,16 +686,20 @@ static int l_session(lua_State *L) {
   session->pump.run = run_pump;
   read_config(L, &session->config);
   check_config(L, &session->config);
-  if (session->config.fixed_token) session->token = strdup(session->config.fixed_token);
+  if (session->config.fixed_token)
+    session->token = strdup(session->config.fixed_token);
   attach(L, session);
   return 1;
 }
 
-static struct session *check_session(lua_State *L) { return luaL_checkudata(L, 1, SESSION_T); }
+static struct session *check_session(lua_State *L) {
+  return luaL_checkudata(L, 1, SESSION_T);
+}
 
 static int l_start(lua_State *L) {
   struct session *session = check_session(L);
-  if (session->active) return 0;
+  if (session->active)
+    return 0;
   attach(L, session);
   activate(L, 1, session);
   session_event(session, EVENT_START);
@@ -652,7 +711,8 @@ static void ready_timed_out(struct rt_timer *timer) {
   struct ready_op **at = &wait->session->waiting;
   while (*at && *at != wait)
     at = &(*at)->next;
-  if (*at) *at = wait->next;
+  if (*at)
+    *at = wait->next;
   wait->timed_out = true;
   op_settle(&wait->op);
 }
@@ -666,15 +726,19 @@ static void ready_cancel(struct op *op) {
 static int ready_push(lua_State *L, struct op *op) {
   struct ready_op *wait = (struct ready_op *)op;
   struct session *session = wait->session;
-  if (wait->timed_out) return fail(L, ERR_TIMEOUT, 0, "the session did not become ready in time");
-  if (!wait->for_end && session->state == STATE_FAILED) return fail_reason(L, &session->reason);
-  if (!wait->for_end && session->state == STATE_CLOSED) return fail(L, ERR_CLOSED, 0, "the session was closed");
+  if (wait->timed_out)
+    return fail(L, ERR_TIMEOUT, 0, "the session did not become ready in time");
+  if (!wait->for_end && session->state == STATE_FAILED)
+    return fail_reason(L, &session->reason);
+  if (!wait->for_end && session->state == STATE_CLOSED)
+    return fail(L, ERR_CLOSED, 0, "the session was closed");
   lua_pushboolean(L, 1);
   return 1;
 }
 
 static int wait_for(lua_State *L, struct session *session, bool for_end, double seconds) {
-  struct ready_op *wait = op_new(L, sizeof *wait, NULL, for_end ? "the session to close" : "the session to be ready");
+  struct ready_op *wait =
+      op_new(L, sizeof *wait, NULL, for_end ? "the session to close" : "the session to be ready");
   wait->op.push = ready_push;
   wait->op.cancel = ready_cancel;
   wait->session = session;
@@ -682,7 +746,8 @@ static int wait_for(lua_State *L, struct session *session, bool for_end, double 
   wait->timer.fire = ready_timed_out;
   wait->next = session->waiting;
   session->waiting = wait;
-  if (seconds >= 0) rt_timer_start(session->rt, &wait->timer, seconds);
+  if (seconds >= 0)
+    rt_timer_start(session->rt, &wait->timer, seconds);
   return op_wait(L, &wait->op);
 }
 
@@ -693,16 +758,21 @@ static int l_wait_ready(lua_State *L) {
     lua_pushboolean(L, 1);
     return 1;
   }
-  if (session->state == STATE_FAILED) return fail_reason(L, &session->reason);
-  if (!session->active) return fail(L, ERR_CLOSED, 0, "the session is not running");
+  if (session->state == STATE_FAILED)
+    return fail_reason(L, &session->reason);
+  if (!session->active)
+    return fail(L, ERR_CLOSED, 0, "the session is not running");
   return wait_for(L, session, false, seconds);
 }
 
 static int l_stop(lua_State *L) {
   struct session *session = check_session(L);
-  if (!session->active) return 0;
-  if (session->state != STATE_CLOSING) session_event(session, EVENT_STOP);
-  if (!session->active) return 0;
+  if (!session->active)
+    return 0;
+  if (session->state != STATE_CLOSING)
+    session_event(session, EVENT_STOP);
+  if (!session->active)
+    return 0;
   return wait_for(L, session, true, -1);
 }
 
@@ -713,7 +783,8 @@ static int l_state(lua_State *L) {
 
 static int l_user_id(lua_State *L) {
   struct session *session = check_session(L);
-  if (!session->user_id) return 0;
+  if (!session->user_id)
+    return 0;
   lua_pushstring(L, session->user_id);
   return 1;
 }
@@ -732,7 +803,8 @@ static int l_damaged(lua_State *L) {
 
 static int l_drop(lua_State *L) {
   struct session *session = check_session(L);
-  if (session->socket) socket_drop(session->socket, ERR_DISCONNECTED, "the connection was dropped on request");
+  if (session->socket)
+    socket_drop(session->socket, ERR_DISCONNECTED, "the connection was dropped on request");
   return 0;
 }
 
@@ -772,7 +844,8 @@ static int l_session_tostring(lua_State *L) {
 }
 
 static void put_text(lua_State *L, const char *field, const char *text) {
-  if (!text) return;
+  if (!text)
+    return;
   lua_pushstring(L, text);
   lua_setfield(L, -2, field);
 }
@@ -794,7 +867,8 @@ static int l_transitions(lua_State *L) {
 static int find_name(lua_State *L, int index, const char *const *names, int count) {
   const char *name = luaL_checkstring(L, index);
   for (int i = 0; i < count; i++)
-    if (names[i] && !strcmp(names[i], name)) return i;
+    if (names[i] && !strcmp(names[i], name))
+      return i;
   return luaL_argerror(L, index, "unknown name");
 }
 
@@ -809,7 +883,8 @@ static int l_transition(lua_State *L) {
     lua_pop(L, 1);
   }
   row = find_row(state, event, guards);
-  if (!row) return 0;
+  if (!row)
+    return 0;
   lua_pushstring(L, state_names[row->to]);
   lua_pushstring(L, row->action_name);
   return 2;

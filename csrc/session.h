@@ -36,11 +36,11 @@ enum event {
   EVENT_OPENED,         /* the WebSocket handshake is over */
   EVENT_LOST,           /* the connection could not be made, or is gone */
   EVENT_AUTH_OK,
-  EVENT_AUTH_DENIED,    /* 201, 202, 204 */
-  EVENT_AUTH_EXPIRED,   /* 203 */
-  EVENT_AUTH_ERROR,     /* any other code */
-  EVENT_DUE,            /* the timer of the state */
-  EVENT_STOP,           /* the user stops the session */
+  EVENT_AUTH_DENIED,  /* 201, 202, 204 */
+  EVENT_AUTH_EXPIRED, /* 203 */
+  EVENT_AUTH_ERROR,   /* any other code */
+  EVENT_DUE,          /* the timer of the state */
+  EVENT_STOP,         /* the user stops the session */
   EVENT_COUNT
 };
 
@@ -55,7 +55,7 @@ struct call { /* an op; lives on the stack of the coroutine that waits */
   struct rt_timer timer;
   uint32_t id;
   enum call_stage stage;
-  bool read;             /* may be repeated by itself */
+  bool read; /* may be repeated by itself */
   char method[64];
   struct buffer payload; /* kept while queued, and for reads */
   struct slice answer;   /* valid while push runs */
@@ -116,7 +116,7 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   struct socket *socket;
   int64_t epoch; /* counts connections */
   uint32_t auth_id;
-  char *user_id; /* NULL before the first authorization */
+  char *user_id;        /* NULL before the first authorization */
   struct reason reason; /* of the last change of state */
   bool has_reason;
 
@@ -161,7 +161,7 @@ int l_session_request(lua_State *L);
 /* A response frame; at the drain point. */
 void calls_answer(struct session *session, lua_State *L, const struct frame *frame);
 void calls_pump(struct session *session);
-void calls_lost(struct session *session);                                 /* the connection is gone */
-void calls_fail(struct session *session, const struct reason *reason);    /* the session has ended */
+void calls_lost(struct session *session);                              /* the connection is gone */
+void calls_fail(struct session *session, const struct reason *reason); /* the session has ended */
 
 #endif

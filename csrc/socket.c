@@ -44,7 +44,7 @@ struct socket {
   struct socket_options options;
   char chosen[64]; /* subprotocol of the server */
 
-  struct lookup *lookup; /* NULL: not resolving */
+  struct lookup *lookup;               /* NULL: not resolving */
   char (*addresses)[INET6_ADDRSTRLEN]; /* MOST_ADDRESSES, until the connection is open */
   int address_count, next_address;
 
@@ -71,7 +71,8 @@ static bool key_matches(X509 *certificate, const char *pins) {
   int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
   bool ok = n > 0 && EVP_Digest(der, (size_t)n, hash, &length, EVP_sha256(), NULL);
   OPENSSL_free(der);
-  if (!ok) return false;
+  if (!ok)
+    return false;
   strcpy(text, "sha256//");
   EVP_EncodeBlock((unsigned char *)text + 8, hash, (int)length);
   return strstr(pins, text) != NULL;
@@ -87,13 +88,16 @@ static bool peer_is_trusted(struct socket *socket, struct lws *wsi) {
   const struct socket_options *o = &socket->options;
   X509 *certificate;
   bool ok = true;
-  if (!o->url->tls) return true;
+  if (!o->url->tls)
+    return true;
   certificate = SSL_get1_peer_certificate(lws_get_ssl(wsi));
-  if (!certificate) return false;
+  if (!certificate)
+    return false;
   if (o->tls->pin && !key_matches(certificate, o->tls->pin)) {
     reason_set(&socket->wire.reason, ERR_TLS, 0, "the public key of %s is not the pinned one", o->url->host);
     ok = false;
-  } else if (o->tls->verify && is_address(o->url->host) && X509_check_ip_asc(certificate, o->url->host, 0) != 1) {
+  } else if (o->tls->verify && is_address(o->url->host) &&
+             X509_check_ip_asc(certificate, o->url->host, 0) != 1) {
     reason_set(&socket->wire.reason, ERR_TLS, 0, "the certificate does not name %s", o->url->host);
     ok = false;
   }
@@ -102,7 +106,8 @@ static bool peer_is_trusted(struct socket *socket, struct lws *wsi) {
 }
 
 static int tls_flags(const struct socket_options *o) {
-  if (!o->url->tls) return 0;
+  if (!o->url->tls)
+    return 0;
   if (!o->tls->verify)
     return LCCSCF_USE_SSL | LCCSCF_ALLOW_SELFSIGNED | LCCSCF_ALLOW_INSECURE | LCCSCF_ALLOW_EXPIRED |
            LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK;
@@ -112,8 +117,10 @@ static int tls_flags(const struct socket_options *o) {
 /* ---- callbacks of lws ---------------------------------------------------------------------------- */
 
 static void attempt_failed(struct socket *socket, struct lws *wsi) {
-  if (wsi) lws_set_opaque_user_data(wsi, NULL); /* what lws still says of it comes too late */
-  if (socket->phase != CONNECTING || socket->established) return;
+  if (wsi)
+    lws_set_opaque_user_data(wsi, NULL); /* what lws still says of it comes too late */
+  if (socket->phase != CONNECTING || socket->established)
+    return;
   socket->attempt_failed = true;
   socket->wsi = NULL;
   rt_enqueue(socket->wire.rt, &socket->job);
@@ -124,10 +131,14 @@ static bool explain_by_errno(struct socket *socket, struct lws *wsi) {
   const struct url *url = socket->options.url;
   int error = 0;
   socklen_t size = sizeof error;
-  if (!wsi || getsockopt(lws_get_socket_fd(wsi), SOL_SOCKET, SO_ERROR, &error, &size) || !error) return false;
+  if (!wsi || getsockopt(lws_get_socket_fd(wsi), SOL_SOCKET, SO_ERROR, &error, &size) || !error)
+    return false;
   reason_set(&socket->wire.reason,
-             error == ECONNREFUSED ? ERR_REFUSED : error == ETIMEDOUT ? ERR_TIMEOUT : error == ECONNRESET ? ERR_DISCONNECTED : ERR_UNREACHABLE, error,
-             "cannot connect to %s:%d: %s", url->host, url->port, strerror(error));
+             error == ECONNREFUSED ? ERR_REFUSED
+             : error == ETIMEDOUT  ? ERR_TIMEOUT
+             : error == ECONNRESET ? ERR_DISCONNECTED
+                                   : ERR_UNREACHABLE,
+             error, "cannot connect to %s:%d: %s", url->host, url->port, strerror(error));
   return true;
 }
 
@@ -143,21 +154,23 @@ static void explain(struct socket *socket, struct lws *wsi, const char *words) {
   struct reason *reason = &socket->wire.reason;
   const struct url *url = socket->options.url;
   int status = wsi ? (int)lws_http_client_http_response(wsi) : 0;
-  if (reason->err != ERR_NONE || explain_by_errno(socket, wsi)) return;
+  if (reason->err != ERR_NONE || explain_by_errno(socket, wsi))
+    return;
   if (status > 0 && status != 101)
-    reason_set(reason, ERR_HTTP, status, "%s:%d answered the WebSocket handshake with HTTP status %d", url->host,
-               url->port, status);
-  else if (strstr(words, "ssl") || strstr(words, "SSL") || strstr(words, "tls") || strstr(words, "server's cert") ||
-           strstr(words, "hostname"))
+    reason_set(reason, ERR_HTTP, status, "%s:%d answered the WebSocket handshake with HTTP status %d",
+               url->host, url->port, status);
+  else if (strstr(words, "ssl") || strstr(words, "SSL") || strstr(words, "tls") ||
+           strstr(words, "server's cert") || strstr(words, "hostname"))
     reason_set(reason, ERR_TLS, 0, "TLS with %s:%d failed: %s", url->host, url->port,
                explain_tls(wsi, words));
   else if (strstr(words, "conn fail") || strstr(words, "connect"))
     reason_set(reason, ERR_REFUSED, 0, "cannot connect to %s:%d", url->host, url->port);
   else if (!strncmp(words, "HS:", 3))
-    reason_set(reason, ERR_PROTOCOL, 0, "%s:%d does not answer as a WebSocket server: %s", url->host, url->port,
-               words + 3);
+    reason_set(reason, ERR_PROTOCOL, 0, "%s:%d does not answer as a WebSocket server: %s", url->host,
+               url->port, words + 3);
   else
-    reason_set(reason, ERR_DISCONNECTED, 0, "%s:%d closed the connection during the handshake", url->host, url->port);
+    reason_set(reason, ERR_DISCONNECTED, 0, "%s:%d closed the connection during the handshake", url->host,
+               url->port);
 }
 
 static void on_established(struct socket *socket, struct lws *wsi) {
@@ -170,7 +183,8 @@ static void on_established(struct socket *socket, struct lws *wsi) {
 static int on_handshake(struct socket *socket, struct lws *wsi, enum lws_callback_reasons why, void *in) {
   switch (why) {
   case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
-    if (lws_hdr_copy(wsi, socket->chosen, sizeof socket->chosen, WSI_TOKEN_PROTOCOL) < 0) socket->chosen[0] = 0;
+    if (lws_hdr_copy(wsi, socket->chosen, sizeof socket->chosen, WSI_TOKEN_PROTOCOL) < 0)
+      socket->chosen[0] = 0;
     return peer_is_trusted(socket, wsi) ? 0 : -1;
   case LWS_CALLBACK_CLIENT_ESTABLISHED:
     on_established(socket, wsi);
@@ -192,14 +206,18 @@ static int on_handshake(struct socket *socket, struct lws *wsi, enum lws_callbac
 static int on_lws(struct lws *wsi, enum lws_callback_reasons why, void *user, void *in, size_t length) {
   struct socket *socket = wsi ? lws_get_opaque_user_data(wsi) : NULL;
   (void)user;
-  if (!socket) return 0;
-  if (socket->established) return wire_on(&socket->wire, wsi, why, in, length);
+  if (!socket)
+    return 0;
+  if (socket->established)
+    return wire_on(&socket->wire, wsi, why, in, length);
   return on_handshake(socket, wsi, why, in);
 }
 
 /* ---- vhosts -------------------------------------------------------------------------------------- */
 
-static bool same(const char *a, const char *b) { return a && b ? !strcmp(a, b) : a == b; }
+static bool same(const char *a, const char *b) {
+  return a && b ? !strcmp(a, b) : a == b;
+}
 
 /* lws goes on without authorities when it cannot read them. */
 static bool can_read_authorities(const char *path) {
@@ -210,24 +228,28 @@ static bool can_read_authorities(const char *path) {
   return ok;
 }
 
-static struct vhost *vhost_new(struct rt *rt, struct sockets *room, const struct socket_options *o, const char *proxy) {
-  static const struct lws_protocols protocols[] = {{"json.v1", on_lws, 0, WIRE_RX_BUFFER, 0, NULL, WIRE_CHUNK},
-                                                   {NULL, NULL, 0, 0, 0, NULL, 0}};
+static struct vhost *vhost_new(struct rt *rt, struct sockets *room, const struct socket_options *o,
+                               const char *proxy) {
+  static const struct lws_protocols protocols[] = {
+      {"json.v1", on_lws, 0, WIRE_RX_BUFFER, 0, NULL, WIRE_CHUNK}, {NULL, NULL, 0, 0, 0, NULL, 0}};
   struct lws_context *context = wire_context(rt);
   struct lws_context_creation_info info;
   bool readable = !o->url->tls || !o->tls->ca_file || can_read_authorities(o->tls->ca_file);
   struct vhost *vhost = context && readable ? calloc(1, sizeof *vhost) : NULL;
-  if (!vhost) return NULL;
+  if (!vhost)
+    return NULL;
   wire_vhost_info(&info, o->url->tls);
   info.vhost_name = "client"; /* lws keeps the pointer */
   info.protocols = protocols;
   info.client_ssl_ca_filepath = o->url->tls ? o->tls->ca_file : NULL;
-  if (o->tls->ca_file) info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
+  if (o->tls->ca_file)
+    info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
   vhost->tls = o->url->tls;
   vhost->ca_file = o->tls->ca_file ? strdup(o->tls->ca_file) : NULL;
   vhost->proxy = proxy ? strdup(proxy) : NULL;
   vhost->vhost = lws_create_vhost(context, &info);
-  if (vhost->vhost && proxy) lws_set_proxy(vhost->vhost, proxy);
+  if (vhost->vhost && proxy)
+    lws_set_proxy(vhost->vhost, proxy);
   vhost->next = room->vhosts;
   room->vhosts = vhost;
   return vhost;
@@ -239,7 +261,8 @@ static struct lws_vhost *vhost_for(struct rt *rt, struct sockets *room, const st
   while (vhost &&
          (vhost->tls != o->url->tls || !same(vhost->ca_file, o->tls->ca_file) || !same(vhost->proxy, proxy)))
     vhost = vhost->next;
-  if (!vhost) vhost = vhost_new(rt, room, o, proxy);
+  if (!vhost)
+    vhost = vhost_new(rt, room, o, proxy);
   return vhost ? vhost->vhost : NULL;
 }
 
@@ -269,7 +292,8 @@ static const char *host_header(const struct url *url, char *text, size_t size) {
 
 static void proxy_with_address(const struct socket *socket, const char *address, char *text, size_t size) {
   const char *proxy = socket->options.proxy, *at, *port;
-  if (!strncmp(proxy, "http://", 7)) proxy += 7;
+  if (!strncmp(proxy, "http://", 7))
+    proxy += 7;
   at = strrchr(proxy, '@');
   at = at ? at + 1 : proxy;
   port = strrchr(at, ':');
@@ -282,7 +306,8 @@ static void try_address(struct socket *socket) {
   struct lws_client_connect_info info;
   struct lws_vhost *vhost;
   char host[300], proxy[512];
-  if (socket->options.proxy) proxy_with_address(socket, address, proxy, sizeof proxy);
+  if (socket->options.proxy)
+    proxy_with_address(socket, address, proxy, sizeof proxy);
   vhost = vhost_for(socket->wire.rt, socket->room, &socket->options, socket->options.proxy ? proxy : NULL);
   socket->attempt_failed = false;
   if (!vhost) {
@@ -320,7 +345,8 @@ static void connect_next(struct socket *socket, lua_State *L) {
     fail_connecting(socket, L);
     return;
   }
-  if (socket->next_address) socket->wire.reason.err = ERR_NONE; /* tell why the last one failed */
+  if (socket->next_address)
+    socket->wire.reason.err = ERR_NONE; /* tell why the last one failed */
   try_address(socket);
 }
 
@@ -330,10 +356,13 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
   if (socket) {
     const char *host = socket->options.url->host;
     socket->lookup = NULL;
-    if (status) reason_set(&socket->wire.reason, ERR_DNS, 0, "cannot resolve %s: %s", host, uv_strerror(status));
-    for (struct addrinfo *info = found; info && socket->address_count < MOST_ADDRESSES; info = info->ai_next) {
-      const void *at = info->ai_family == AF_INET6 ? (void *)&((struct sockaddr_in6 *)(void *)info->ai_addr)->sin6_addr
-                                                   : (void *)&((struct sockaddr_in *)(void *)info->ai_addr)->sin_addr;
+    if (status)
+      reason_set(&socket->wire.reason, ERR_DNS, 0, "cannot resolve %s: %s", host, uv_strerror(status));
+    for (struct addrinfo *info = found; info && socket->address_count < MOST_ADDRESSES;
+         info = info->ai_next) {
+      const void *at = info->ai_family == AF_INET6
+                           ? (void *)&((struct sockaddr_in6 *)(void *)info->ai_addr)->sin6_addr
+                           : (void *)&((struct sockaddr_in *)(void *)info->ai_addr)->sin_addr;
       inet_ntop(info->ai_family, at, socket->addresses[socket->address_count++], INET6_ADDRSTRLEN);
     }
     rt_enqueue(socket->wire.rt, &socket->job);
@@ -346,7 +375,10 @@ static void proxy_host(const char *proxy, char *host, size_t size) {
   struct url url;
   const char *at = strrchr(proxy, '@');
   char text[300];
-  snprintf(text, sizeof text, "http://%s", at ? at + 1 : strstr(proxy, "://") ? strstr(proxy, "://") + 3 : proxy);
+  snprintf(text, sizeof text, "http://%s",
+           at                     ? at + 1
+           : strstr(proxy, "://") ? strstr(proxy, "://") + 3
+                                  : proxy);
   snprintf(host, size, "%s", url_parse(&url, text) ? "" : url.host);
 }
 
@@ -389,7 +421,8 @@ static void abandon_attempt(struct socket *socket) {
     socket->lookup = NULL;
   }
   socket->wsi = NULL;
-  if (!wsi) return;
+  if (!wsi)
+    return;
   wire_kill(wsi);
 }
 
@@ -439,14 +472,16 @@ static void on_message(struct wire *wire, lua_State *L, const char *data, size_t
 
 static void on_gone(struct wire *wire, lua_State *L) {
   struct socket *socket = socket_of(wire);
-  if (socket->phase == CONNECTING) finish_connecting(socket); /* opened and lost in one turn */
+  if (socket->phase == CONNECTING)
+    finish_connecting(socket); /* opened and lost in one turn */
   socket->phase = GONE;
   socket->ops->gone(socket, L);
 }
 
 static void on_drained(struct wire *wire, lua_State *L) {
   struct socket *socket = socket_of(wire);
-  if (socket->ops->drained) socket->ops->drained(socket, L);
+  if (socket->ops->drained)
+    socket->ops->drained(socket, L);
 }
 
 /* ---- the room ------------------------------------------------------------------------------------ */
@@ -455,10 +490,12 @@ static void room_closing(struct rt *rt, void *state) {
   struct sockets *room = state;
   (void)rt;
   while (room->list.next != &room->list) { /* owners have closed theirs; what is left belongs to Lua boxes */
-    struct socket *socket = (struct socket *)(void *)((char *)room->list.next - offsetof(struct socket, link));
+    struct socket *socket =
+        (struct socket *)(void *)((char *)room->list.next - offsetof(struct socket, link));
     rt_list_remove(&socket->link);
     abandon_attempt(socket);
-    if (socket->wire.wsi) lws_set_opaque_user_data(socket->wire.wsi, NULL);
+    if (socket->wire.wsi)
+      lws_set_opaque_user_data(socket->wire.wsi, NULL);
     wire_free(&socket->wire);
     rt_timer_stop(rt, &socket->timer);
     rt_dequeue(rt, &socket->job);
@@ -466,7 +503,8 @@ static void room_closing(struct rt *rt, void *state) {
     socket->addresses = NULL;
     socket->phase = GONE;
     socket->room = NULL;
-    if (socket->freed) free(socket);
+    if (socket->freed)
+      free(socket);
   }
 }
 
@@ -483,14 +521,18 @@ static void room_closed(struct rt *rt, void *state) {
   free(room);
 }
 
-static long room_count(void *state) { return ((struct sockets *)state)->count; }
+static long room_count(void *state) {
+  return ((struct sockets *)state)->count;
+}
 
 static struct sockets *get_room(struct rt *rt) {
   static const struct rt_room_ops ops = {room_closing, room_closed, "sockets", room_count};
   struct sockets *room = rt_room(rt, ROOM_SOCKET);
-  if (room) return room;
+  if (room)
+    return room;
   room = calloc(1, sizeof *room);
-  if (!room) return NULL;
+  if (!room)
+    return NULL;
   rt_list_init(&room->list);
   rt_set_room(rt, ROOM_SOCKET, room, &ops);
   return room;
@@ -498,12 +540,13 @@ static struct sockets *get_room(struct rt *rt) {
 
 /* ---- the interface ------------------------------------------------------------------------------- */
 
-struct socket *socket_connect(struct rt *rt, const struct socket_options *options, const struct socket_ops *ops,
-                              void *owner) {
+struct socket *socket_connect(struct rt *rt, const struct socket_options *options,
+                              const struct socket_ops *ops, void *owner) {
   static const struct wire_ops wire_ops = {on_message, on_gone, on_drained};
   struct sockets *room = get_room(rt);
   struct socket *socket = room ? calloc(1, sizeof *socket) : NULL;
-  if (socket) socket->addresses = calloc(MOST_ADDRESSES, sizeof *socket->addresses);
+  if (socket)
+    socket->addresses = calloc(MOST_ADDRESSES, sizeof *socket->addresses);
   if (!socket || !socket->addresses) {
     free(socket);
     return NULL;
@@ -523,11 +566,21 @@ struct socket *socket_connect(struct rt *rt, const struct socket_options *option
   return socket;
 }
 
-void *socket_owner(const struct socket *socket) { return socket->owner; }
-struct wire *socket_wire(struct socket *socket) { return &socket->wire; }
-const struct reason *socket_reason(const struct socket *socket) { return &socket->wire.reason; }
-const char *socket_protocol(const struct socket *socket) { return socket->chosen; }
-bool socket_orphaned(const struct socket *socket) { return !socket->room; }
+void *socket_owner(const struct socket *socket) {
+  return socket->owner;
+}
+struct wire *socket_wire(struct socket *socket) {
+  return &socket->wire;
+}
+const struct reason *socket_reason(const struct socket *socket) {
+  return &socket->wire.reason;
+}
+const char *socket_protocol(const struct socket *socket) {
+  return socket->chosen;
+}
+bool socket_orphaned(const struct socket *socket) {
+  return !socket->room;
+}
 
 void socket_close(struct socket *socket, int code, const char *reason) {
   if (socket->phase == OPEN || socket->established)
@@ -559,9 +612,11 @@ void socket_free(struct socket *socket) {
     free(socket);
     return;
   }
-  if (socket->phase == RESOLVING || socket->phase == CONNECTING) finish_connecting(socket);
+  if (socket->phase == RESOLVING || socket->phase == CONNECTING)
+    finish_connecting(socket);
   abandon_attempt(socket);
-  if (wsi) wire_kill(wsi);
+  if (wsi)
+    wire_kill(wsi);
   wire_free(&socket->wire);
   rt_timer_stop(rt, &socket->timer);
   rt_dequeue(rt, &socket->job);

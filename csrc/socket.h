@@ -22,16 +22,16 @@ struct socket_ops {
 
 struct socket_options { /* what it points to must outlive the socket */
   const struct url *url;
-  const char *subprotocol;       /* NULL: no header */
+  const char *subprotocol; /* NULL: no header */
   const struct tls_options *tls;
-  const char *proxy;             /* NULL: none */
-  double connect_timeout;        /* seconds, from the lookup to the end of the handshake */
+  const char *proxy;      /* NULL: none */
+  double connect_timeout; /* seconds, from the lookup to the end of the handshake */
   const struct wire_limits *limits;
 };
 
 /* Start connecting. NULL: no memory. No op is called from inside. */
-struct socket *socket_connect(struct rt *rt, const struct socket_options *options, const struct socket_ops *ops,
-                              void *owner);
+struct socket *socket_connect(struct rt *rt, const struct socket_options *options,
+                              const struct socket_ops *ops, void *owner);
 void *socket_owner(const struct socket *socket);
 struct wire *socket_wire(struct socket *socket);
 const struct reason *socket_reason(const struct socket *socket);

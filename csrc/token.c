@@ -32,7 +32,8 @@ static double claimed_expiry(const char *token) {
   struct buffer claims = {0};
   struct slice value;
   double exp = 0;
-  if (!end || !buffer_reserve(&claims, BASE64URL_DECODED(length))) return 0;
+  if (!end || !buffer_reserve(&claims, BASE64URL_DECODED(length)))
+    return 0;
   if (!base64url_decode(body + 1, length, (unsigned char *)claims.data, &claims.length) ||
       !scan_find((struct slice){claims.data, claims.length}, "exp", &value) || !scan_number(value, &exp))
     exp = 0;
@@ -43,7 +44,8 @@ static double claimed_expiry(const char *token) {
 /* What a server or a function may say is any number. */
 static int64_t point_in_time(double ms) {
   static const double last = 9e15;
-  if (!(ms > 0)) return 1; /* long ago; 0 would mean that it is not known */
+  if (!(ms > 0))
+    return 1; /* long ago; 0 would mean that it is not known */
   return (int64_t)(ms < last ? ms : last);
 }
 
@@ -53,19 +55,24 @@ int64_t token_expiry(struct slice answer, const char *token, int64_t now) {
   if (scan_find(answer, "expires_at", &value) && scan_number(value, &number) && number > 0)
     return point_in_time(number > EPOCH_MS ? number : number * 1000);
   number = claimed_expiry(token);
-  if (number > 0) return point_in_time(number * 1000);
+  if (number > 0)
+    return point_in_time(number * 1000);
   if (scan_find(answer, "expires_in", &value) && scan_number(value, &number) && number > EPOCH_MS)
     return point_in_time(number);
   return now + TOKEN_DAYS * MS_PER_DAY;
 }
 
 bool token_usable(struct session *session) {
-  if (!session->token) return false;
-  if (session->config.fixed_token) return true; /* let the server judge it */
+  if (!session->token)
+    return false;
+  if (session->config.fixed_token)
+    return true; /* let the server judge it */
   return !session->token_expires || session->token_expires - MARGIN_MS > rt_now(session->rt);
 }
 
-bool token_renewable(const struct session *session) { return !session->config.fixed_token; }
+bool token_renewable(const struct session *session) {
+  return !session->config.fixed_token;
+}
 
 /* ---- the file ------------------------------------------------------------------------------------ */
 
@@ -73,7 +80,8 @@ static bool read_private_file(const char *path, struct buffer *text) {
   struct stat info;
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   ssize_t n = -1;
-  if (fd < 0) return false;
+  if (fd < 0)
+    return false;
   /* a file others can read or write is not ours any more */
   if (!fstat(fd, &info) && S_ISREG(info.st_mode) && !(info.st_mode & 077) && info.st_size < MOST_TOKEN_FILE &&
       buffer_reserve(text, MOST_TOKEN_FILE))
@@ -86,8 +94,8 @@ static bool read_private_file(const char *path, struct buffer *text) {
 static bool field_is(struct slice object, const char *key, const char *expected) {
   struct buffer text = {0};
   struct slice value;
-  bool same = scan_find(object, key, &value) && scan_string(value, &text) && text.length == strlen(expected) &&
-              (!text.length || !memcmp(text.data, expected, text.length));
+  bool same = scan_find(object, key, &value) && scan_string(value, &text) &&
+              text.length == strlen(expected) && (!text.length || !memcmp(text.data, expected, text.length));
   buffer_free(&text);
   return same;
 }
@@ -98,14 +106,17 @@ static void set_token(struct session *session, const char *token, size_t length,
   session->token_expires = expires;
 }
 
-static const char *or_empty(const char *text) { return text ? text : ""; }
+static const char *or_empty(const char *text) {
+  return text ? text : "";
+}
 
 void token_load(struct session *session) {
   struct session_config *config = &session->config;
   struct buffer text = {0}, token = {0};
   struct slice value, file;
   double expires;
-  if (!config->token_file || config->fixed_token || session->token || session->file_read) return;
+  if (!config->token_file || config->fixed_token || session->token || session->file_read)
+    return;
   session->file_read = true; /* once: what comes later is newer, and what the server refused stays refused */
   if (read_private_file(config->token_file, &text)) {
     file = (struct slice){text.data, text.length};
@@ -122,8 +133,10 @@ void token_load(struct session *session) {
 static bool write_all(int fd, const char *at, size_t left) {
   while (left) {
     ssize_t n = write(fd, at, left);
-    if (n < 0 && errno != EINTR) return false;
-    if (n > 0) at += n, left -= (size_t)n;
+    if (n < 0 && errno != EINTR)
+      return false;
+    if (n > 0)
+      at += n, left -= (size_t)n;
   }
   return true;
 }
@@ -145,7 +158,8 @@ static void token_save(struct session *session) {
   struct buffer text = {0}, name = {0};
   int fd = -1;
   bool ok = false;
-  if (!path) return;
+  if (!path)
+    return;
   if (token_text(session, &text) && buffer_printf(&name, "%s.%ld.tmp", path, (long)getpid()) &&
       buffer_append(&name, "", 1)) {
     unlink(name.data);
@@ -154,14 +168,16 @@ static void token_save(struct session *session) {
   if (fd >= 0) {
     ok = write_all(fd, text.data, text.length);
     ok = !close(fd) && ok;
-    if (!ok || rename(name.data, path)) unlink(name.data);
+    if (!ok || rename(name.data, path))
+      unlink(name.data);
   }
   buffer_free(&text);
   buffer_free(&name);
 }
 
 void token_forget(struct session *session) {
-  if (session->token) explicit_bzero(session->token, strlen(session->token));
+  if (session->token)
+    explicit_bzero(session->token, strlen(session->token));
   free(session->token);
   session->token = NULL;
   session->token_expires = 0;
@@ -170,7 +186,8 @@ void token_forget(struct session *session) {
 static void token_arrived(struct session *session, const char *token, size_t length, int64_t expires) {
   set_token(session, token, length, expires);
   session->renewed = true;
-  if (session->token) token_save(session);
+  if (session->token)
+    token_save(session);
   session_event(session, session->token ? EVENT_TOKEN_OK : EVENT_TOKEN_ERROR);
 }
 
@@ -184,10 +201,13 @@ static enum event classify(struct session *session, int status, struct slice ans
   enum event event = EVENT_TOKEN_ERROR;
   if (scan_find(answer, "error", &value) && scan_string(value, &error) && buffer_append(&error, "", 1))
     name = error.data;
-  if (scan_find(answer, "error_description", &value) && scan_string(value, &words) && buffer_append(&words, "", 1))
+  if (scan_find(answer, "error_description", &value) && scan_string(value, &words) &&
+      buffer_append(&words, "", 1))
     description = words.data;
-  if (status == 401 || status == 403 || (status == 400 && !strcmp(name, "invalid_grant"))) event = EVENT_TOKEN_DENIED;
-  else if (status == 400 && *name) event = EVENT_TOKEN_REJECTED;
+  if (status == 401 || status == 403 || (status == 400 && !strcmp(name, "invalid_grant")))
+    event = EVENT_TOKEN_DENIED;
+  else if (status == 400 && *name)
+    event = EVENT_TOKEN_REJECTED;
   reason_set(&reason, event == EVENT_TOKEN_ERROR ? ERR_HTTP : ERR_AUTH_FAILED, status,
              "the token endpoint answered HTTP %d%s%.40s%s%.80s", status, *name ? ", " : "", name,
              *description ? ": " : "", description);
@@ -205,7 +225,8 @@ static void end_grant(struct sessions *room) {
   room->granting--;
   while (room->granting < MOST_GRANTS && (next = room->first_waiting)) {
     room->first_waiting = next->next_waiting;
-    if (!room->first_waiting) room->last_waiting = &room->first_waiting;
+    if (!room->first_waiting)
+      room->last_waiting = &room->first_waiting;
     next->waiting_for_turn = false;
     begin_grant(next);
   }
@@ -216,8 +237,10 @@ static void leave_line(struct session *session) {
   struct session **at = &room->first_waiting;
   while (*at && *at != session)
     at = &(*at)->next_waiting;
-  if (*at) *at = session->next_waiting;
-  if (!*at) room->last_waiting = at;
+  if (*at)
+    *at = session->next_waiting;
+  if (!*at)
+    room->last_waiting = at;
   session->waiting_for_turn = false;
 }
 
@@ -233,7 +256,8 @@ static void request_password_grant(struct session *session) {
   room->last_waiting = &session->next_waiting;
 }
 
-static void on_token_answer(void *owner, int status, const char *body, size_t length, const struct reason *failed) {
+static void on_token_answer(void *owner, int status, const char *body, size_t length,
+                            const struct reason *failed) {
   struct session *session = owner;
   struct slice answer = {body, length}, value;
   struct buffer token = {0};
@@ -247,13 +271,16 @@ static void on_token_answer(void *owner, int status, const char *body, size_t le
     session_event(session, classify(session, status, answer));
   } else if (scan_find(answer, "access_token", &value) && scan_string(value, &token) && token.length &&
              buffer_append(&token, "", 1)) {
-    token_arrived(session, token.data, token.length - 1, token_expiry(answer, token.data, rt_now(session->rt)));
+    token_arrived(session, token.data, token.length - 1,
+                  token_expiry(answer, token.data, rt_now(session->rt)));
   } else {
-    reason_set(&reason, ERR_PROTOCOL, status, "the token endpoint answered HTTP %d without an access_token", status);
+    reason_set(&reason, ERR_PROTOCOL, status, "the token endpoint answered HTTP %d without an access_token",
+               status);
     session_reason(session, &reason);
     session_event(session, EVENT_TOKEN_ERROR);
   }
-  if (token.data) explicit_bzero(token.data, token.capacity);
+  if (token.data)
+    explicit_bzero(token.data, token.capacity);
   buffer_free(&token);
 }
 
@@ -263,7 +290,8 @@ static void begin_grant(struct session *session) {
   struct buffer body = {0};
   struct http_request request = {0};
   bool ok = buffer_puts(&body, "{\"client_id\":\"chat_bot\",\"grant_type\":\"password\",\"username\":") &&
-            scan_quote(&body, config->username, strlen(config->username)) && buffer_puts(&body, ",\"password\":") &&
+            scan_quote(&body, config->username, strlen(config->username)) &&
+            buffer_puts(&body, ",\"password\":") &&
             scan_quote(&body, config->password, strlen(config->password)) && buffer_puts(&body, "}");
   request.method = "POST";
   request.url = config->token_url;
@@ -276,17 +304,21 @@ static void begin_grant(struct session *session) {
   request.timeout = config->token_timeout;
   request.max_body = MOST_TOKEN_FILE;
   session->transfer = ok ? http_start(session->rt, &request, on_token_answer, session) : NULL;
-  if (body.data) explicit_bzero(body.data, body.capacity);
+  if (body.data)
+    explicit_bzero(body.data, body.capacity);
   buffer_free(&body);
-  if (session->transfer) session_room(session)->granting++;
-  else session_event(session, EVENT_TOKEN_ERROR);
+  if (session->transfer)
+    session_room(session)->granting++;
+  else
+    session_event(session, EVENT_TOKEN_ERROR);
 }
 
 /* ---- a Lua function ------------------------------------------------------------------------------ */
 
 static int64_t source_expiry(lua_State *L, int index, struct session *session, const char *token) {
   static const struct slice nothing = {NULL, 0};
-  if (lua_type(L, index) == LUA_TNUMBER) return point_in_time(lua_tonumber(L, index));
+  if (lua_type(L, index) == LUA_TNUMBER)
+    return point_in_time(lua_tonumber(L, index));
   return token_expiry(nothing, token, rt_now(session->rt));
 }
 
@@ -296,7 +328,8 @@ static void source_failed(lua_State *L, int index, struct session *session) {
   bool denied = false;
   if (lua_istable(L, index) && lua_getfield(L, index, "name") == LUA_TSTRING)
     denied = !strcmp(lua_tostring(L, -1), err_name(ERR_AUTH_FAILED));
-  reason_set(&reason, denied ? ERR_AUTH_FAILED : ERR_CANCELLED, 0, "the token function brought no token: %.120s",
+  reason_set(&reason, denied ? ERR_AUTH_FAILED : ERR_CANCELLED, 0,
+             "the token function brought no token: %.120s",
              lua_isnoneornil(L, index) ? "it returned nil" : luaL_tolstring(L, index, NULL));
   session_reason(session, &reason);
   session_event(session, denied ? EVENT_TOKEN_DENIED : EVENT_TOKEN_ERROR);
@@ -309,10 +342,13 @@ static int run_source_k(lua_State *L, int status, lua_KContext context) {
   size_t length;
   const char *token;
   (void)context;
-  if ((unsigned)lua_tointeger(L, 3) != session->source_run || session->state != STATE_TOKEN) return 0;
+  if ((unsigned)lua_tointeger(L, 3) != session->source_run || session->state != STATE_TOKEN)
+    return 0;
   token = ok && lua_type(L, 4) == LUA_TSTRING ? lua_tolstring(L, 4, &length) : NULL;
-  if (token) token_arrived(session, token, length, source_expiry(L, 5, session, token));
-  else source_failed(L, ok ? 5 : 4, session);
+  if (token)
+    token_arrived(session, token, length, source_expiry(L, 5, session, token));
+  else
+    source_failed(L, ok ? 5 : 4, session);
   return 0;
 }
 
@@ -333,13 +369,16 @@ static void run_source(struct session *session) {
 }
 
 void token_request(struct session *session) {
-  if (session->config.has_source) run_source(session);
-  else request_password_grant(session);
+  if (session->config.has_source)
+    run_source(session);
+  else
+    request_password_grant(session);
 }
 
 void token_cancel(struct session *session) {
   struct http_transfer *transfer = session->transfer;
-  if (session->waiting_for_turn) leave_line(session);
+  if (session->waiting_for_turn)
+    leave_line(session);
   session->transfer = NULL;
   if (transfer) {
     http_cancel(transfer);

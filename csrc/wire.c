@@ -31,7 +31,8 @@ struct wires { /* the room */
 
 static void borrow(struct wire *wire, struct buffer *buffer, enum spare which) {
   struct wires *wires = rt_room(wire->rt, ROOM_WIRE);
-  if (buffer->data || !wires) return;
+  if (buffer->data || !wires)
+    return;
   *buffer = wires->spare[which];
   memset(&wires->spare[which], 0, sizeof *buffer);
 }
@@ -69,7 +70,8 @@ void wire_vhost_info(struct lws_context_creation_info *info, bool tls) {
   info->uid = (uid_t)-1;
   info->pt_serv_buf_size = WIRE_CHUNK;
   info->options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
-  if (tls) info->options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+  if (tls)
+    info->options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
   info->http_proxy_address = ""; /* else lws takes the environment's http_proxy, for loopback too */
   info->ka_time = 15;
   info->ka_interval = 15;
@@ -81,9 +83,11 @@ struct lws_context *wire_context(struct rt *rt) {
   struct lws_context_creation_info info;
   struct wires *wires = rt_room(rt, ROOM_WIRE);
   void *loops[1] = {rt_loop(rt)};
-  if (wires) return wires->context;
+  if (wires)
+    return wires->context;
   wires = calloc(1, sizeof *wires);
-  if (!wires) return NULL;
+  if (!wires)
+    return NULL;
   lws_set_log_level(0, NULL); /* a library does not print; what matters comes as an error */
   wire_vhost_info(&info, true);
   info.foreign_loops = loops;
@@ -102,10 +106,12 @@ struct lws_context *wire_context(struct rt *rt) {
 
 static void schedule_ping(struct wire *wire) {
   double next = wire->limits->ping_interval, deadline;
-  if (next <= 0) return;
+  if (next <= 0)
+    return;
   if (wire->unanswered) {
     deadline = wire->limits->pong_timeout - (double)(rt_monotonic(wire->rt) - wire->unanswered) / 1e9;
-    if (deadline < next) next = deadline;
+    if (deadline < next)
+      next = deadline;
   }
   rt_timer_start(wire->rt, &wire->timer, next);
 }
@@ -113,13 +119,15 @@ static void schedule_ping(struct wire *wire) {
 static void on_ping_timer(struct rt_timer *timer) {
   struct wire *wire = (struct wire *)(void *)((char *)timer - offsetof(struct wire, timer));
   uint64_t now = rt_monotonic(wire->rt);
-  if (!wire->open) return;
+  if (!wire->open)
+    return;
   if (wire->unanswered && (double)(now - wire->unanswered) / 1e9 >= wire->limits->pong_timeout - 1e-6) {
     wire_drop(wire, ERR_TIMEOUT, "no PONG came in time");
     return;
   }
   wire_send(wire, WIRE_FIN | WIRE_PING, "p", 1); /* lws does not tell a server of an empty PONG */
-  if (!wire->unanswered) wire->unanswered = now;
+  if (!wire->unanswered)
+    wire->unanswered = now;
   schedule_ping(wire);
 }
 
@@ -131,7 +139,8 @@ static void on_pong(struct wire *wire) {
 /* ---- incoming ------------------------------------------------------------------------------------ */
 
 static int too_big(struct wire *wire) {
-  reason_set(&wire->reason, ERR_LIMIT, WIRE_TOO_BIG, "a message of more than %zu bytes came", wire->limits->max_frame);
+  reason_set(&wire->reason, ERR_LIMIT, WIRE_TOO_BIG, "a message of more than %zu bytes came",
+             wire->limits->max_frame);
   lws_close_reason(wire->wsi, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, NULL, 0);
   wire->close_code = WIRE_TOO_BIG;
   return -1;
@@ -142,16 +151,20 @@ static int on_bytes(struct wire *wire, const void *in, size_t length) {
   wire->count.bytes_in += length;
   if (!wire->assembling) {
     borrow(wire, &wire->inbox, SPARE_IN);
-    if (!buffer_append(&wire->inbox, &fresh, sizeof fresh)) return too_big(wire);
+    if (!buffer_append(&wire->inbox, &fresh, sizeof fresh))
+      return too_big(wire);
     wire->assembling = true;
   }
   record = (struct record *)(void *)(wire->inbox.data + wire->ready);
-  if (record->length + length > wire->limits->max_frame) return too_big(wire);
+  if (record->length + length > wire->limits->max_frame)
+    return too_big(wire);
   record->length += length;
-  if (!buffer_append(&wire->inbox, in, length)) return too_big(wire);
+  if (!buffer_append(&wire->inbox, in, length))
+    return too_big(wire);
   if (lws_is_final_fragment(wire->wsi) && !lws_remaining_packet_payload(wire->wsi)) {
     static const char padding[sizeof(size_t)];
-    if (!buffer_append(&wire->inbox, padding, -wire->inbox.length % sizeof(size_t))) return too_big(wire);
+    if (!buffer_append(&wire->inbox, padding, -wire->inbox.length % sizeof(size_t)))
+      return too_big(wire);
     wire->ready = wire->inbox.length;
     wire->assembling = false;
     wire->count.frames_in++;
@@ -166,7 +179,8 @@ static void deliver(struct wire *wire, lua_State *L) {
   size_t at = 0, ready = wire->ready;
   memset(&wire->inbox, 0, sizeof wire->inbox);
   wire->ready = 0;
-  if (wire->assembling && !buffer_append(&wire->inbox, taken.data + ready, taken.length - ready)) /* it stays open */
+  if (wire->assembling &&
+      !buffer_append(&wire->inbox, taken.data + ready, taken.length - ready)) /* it stays open */
     wire_drop(wire, ERR_NOMEM, "no memory for a message");
   while (at < ready && wire->ops) {
     struct record *record = (struct record *)(void *)(taken.data + at);
@@ -181,10 +195,12 @@ static void deliver(struct wire *wire, lua_State *L) {
 static void run_wire(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct wire *wire = (struct wire *)(void *)((char *)job - offsetof(struct wire, job));
   (void)rt;
-  if (wire->ready) deliver(wire, L);
+  if (wire->ready)
+    deliver(wire, L);
   if (wire->ops && wire->refused && !wire->out.length) {
     wire->refused = false;
-    if (wire->ops->drained) wire->ops->drained(wire, L);
+    if (wire->ops->drained)
+      wire->ops->drained(wire, L);
   }
   if (wire->dead) {
     wire->dead = false;
@@ -212,7 +228,8 @@ static unsigned char *put_header(unsigned char *at, unsigned first, size_t lengt
 }
 
 /* RFC 6455, 5.3: every frame of a client has a key of its own that nobody can guess. */
-static unsigned char *put_masked(struct wire *wire, unsigned char *at, const unsigned char *data, size_t length) {
+static unsigned char *put_masked(struct wire *wire, unsigned char *at, const unsigned char *data,
+                                 size_t length) {
   unsigned char key[8];
   uint64_t wide, word;
   size_t i = 0;
@@ -234,21 +251,25 @@ static unsigned char *put_masked(struct wire *wire, unsigned char *at, const uns
 static bool make_room(struct wire *wire, size_t length) {
   /* Acks and pings pass over the limit: they are as many as what came in, and must not be lost. */
   size_t limit = wire->limits->max_unsent * (length < SMALL_FRAME ? 2 : 1);
-  if (!wire->open || wire->closing) return false;
+  if (!wire->open || wire->closing)
+    return false;
   if (wire_unsent(wire) + length > limit) {
     wire->refused = true;
     return false;
   }
   borrow(wire, &wire->out, SPARE_OUT);
-  if (!buffer_reserve(&wire->out, LWS_PRE + length)) return false;
-  if (!wire->out.length) wire->out.length = LWS_PRE;
+  if (!buffer_reserve(&wire->out, LWS_PRE + length))
+    return false;
+  if (!wire->out.length)
+    wire->out.length = LWS_PRE;
   rt_flush_later(wire->rt, &wire->flush);
   return true;
 }
 
 bool wire_send(struct wire *wire, unsigned first, const void *data, size_t length) {
   unsigned char *start, *at;
-  if (!make_room(wire, length + 14)) return false;
+  if (!make_room(wire, length + 14))
+    return false;
   start = (unsigned char *)wire->out.data + wire->out.length;
   at = put_header(start, first, length, wire->client);
   if (wire->client) {
@@ -266,7 +287,9 @@ bool wire_send_raw(struct wire *wire, const void *data, size_t length) {
   return make_room(wire, length) && buffer_append(&wire->out, data, length);
 }
 
-size_t wire_unsent(const struct wire *wire) { return wire->out.length ? wire->out.length - LWS_PRE : 0; }
+size_t wire_unsent(const struct wire *wire) {
+  return wire->out.length ? wire->out.length - LWS_PRE : 0;
+}
 
 /* Write what is queued until the system takes no more. lws sends LWS_WRITE_HTTP as it is, also on a
  * WebSocket connection, and keeps what the system did not take; only then must we wait. */
@@ -274,51 +297,61 @@ static int write_out(struct wire *wire) {
   size_t done = 0, left = wire_unsent(wire);
   while (done < left && !lws_partial_buffered(wire->wsi)) {
     size_t n = left - done < WIRE_CHUNK ? left - done : WIRE_CHUNK;
-    if (lws_write(wire->wsi, (unsigned char *)wire->out.data + LWS_PRE + done, n, LWS_WRITE_HTTP) < (int)n) return -1;
+    if (lws_write(wire->wsi, (unsigned char *)wire->out.data + LWS_PRE + done, n, LWS_WRITE_HTTP) < (int)n)
+      return -1;
     done += n;
   }
   wire->count.bytes_out += done;
   if (done == left) {
     give_back(wire, &wire->out, SPARE_OUT);
-    if (wire->refused) rt_enqueue(wire->rt, &wire->job);
+    if (wire->refused)
+      rt_enqueue(wire->rt, &wire->job);
   } else if (done) {
     memmove(wire->out.data + LWS_PRE, wire->out.data + LWS_PRE + done, left - done);
     wire->out.length -= done;
   }
-  if (wire->out.length) lws_callback_on_writable(wire->wsi);
+  if (wire->out.length)
+    lws_callback_on_writable(wire->wsi);
   return 0;
 }
 
 /* After the drain: lws writes directly, without a round through the poll. */
 static void run_flush(struct rt_flush *flush) {
   struct wire *wire = (struct wire *)(void *)((char *)flush - offsetof(struct wire, flush));
-  if (wire->wsi && write_out(wire)) wire_drop(wire, ERR_DISCONNECTED, "the connection was lost while sending");
+  if (wire->wsi && write_out(wire))
+    wire_drop(wire, ERR_DISCONNECTED, "the connection was lost while sending");
 }
 
 /* ---- the end ------------------------------------------------------------------------------------- */
 
 static int on_peer_close(struct wire *wire, const unsigned char *in, size_t length) {
   size_t n = length > 2 ? length - 2 : 0;
-  if (wire->closing) return -1; /* the answer to ours: over, without a third close frame */
+  if (wire->closing)
+    return -1; /* the answer to ours: over, without a third close frame */
   wire->close_code = length >= 2 ? in[0] << 8 | in[1] : 1005;
-  if (n >= sizeof wire->close_reason) n = sizeof wire->close_reason - 1;
-  if (n) memcpy(wire->close_reason, in + 2, n);
+  if (n >= sizeof wire->close_reason)
+    n = sizeof wire->close_reason - 1;
+  if (n)
+    memcpy(wire->close_reason, in + 2, n);
   wire->close_reason[n] = 0;
   wire->open = false;
-  reason_set(&wire->reason, ERR_DISCONNECTED, wire->close_code, "the other side closed the connection (%d%s%s)",
-             wire->close_code, n ? ": " : "", wire->close_reason);
+  reason_set(&wire->reason, ERR_DISCONNECTED, wire->close_code,
+             "the other side closed the connection (%d%s%s)", wire->close_code, n ? ": " : "",
+             wire->close_reason);
   return 0;
 }
 
 static void on_closed(struct wire *wire) {
-  if (!wire->wsi) return;
+  if (!wire->wsi)
+    return;
   lws_set_opaque_user_data(wire->wsi, NULL); /* lws may speak of it once more, when it frees it */
   wire->wsi = NULL;
   wire->open = false;
   rt_timer_stop(wire->rt, &wire->timer);
   rt_timer_stop(wire->rt, &wire->close_timer);
   rt_flush_forget(wire->rt, &wire->flush);
-  if (!wire->close_code) wire->close_code = WIRE_ABNORMAL;
+  if (!wire->close_code)
+    wire->close_code = WIRE_ABNORMAL;
   if (wire->reason.err == ERR_NONE)
     reason_set(&wire->reason, wire->closing ? ERR_CLOSED : ERR_DISCONNECTED, wire->close_code,
                wire->closing ? "the connection was closed" : "the connection was lost");
@@ -327,7 +360,8 @@ static void on_closed(struct wire *wire) {
 }
 
 int wire_on(struct wire *wire, struct lws *wsi, enum lws_callback_reasons why, void *in, size_t length) {
-  if (wire->wsi != wsi) return 0;
+  if (wire->wsi != wsi)
+    return 0;
   switch (why) {
   case LWS_CALLBACK_CLIENT_RECEIVE:
   case LWS_CALLBACK_RECEIVE:
@@ -370,9 +404,11 @@ static void on_close_timer(struct rt_timer *timer) {
 void wire_close(struct wire *wire, int code, const char *reason) {
   char frame[2 + sizeof wire->close_reason];
   int n;
-  if (!wire->open || wire->closing) return;
+  if (!wire->open || wire->closing)
+    return;
   n = snprintf(wire->close_reason, sizeof wire->close_reason, "%s", reason ? reason : "");
-  if (n >= (int)sizeof wire->close_reason) n = sizeof wire->close_reason - 1;
+  if (n >= (int)sizeof wire->close_reason)
+    n = sizeof wire->close_reason - 1;
   frame[0] = (char)(code >> 8);
   frame[1] = (char)code;
   memcpy(frame + 2, wire->close_reason, (size_t)n);
@@ -385,15 +421,19 @@ void wire_close(struct wire *wire, int code, const char *reason) {
 
 void wire_drop(struct wire *wire, enum err err, const char *why) {
   struct lws *wsi = wire->wsi;
-  if (!wsi) return;
-  if (!wire->closing) wire->close_code = WIRE_ABNORMAL;
-  if (wire->reason.err == ERR_NONE) reason_set(&wire->reason, err, wire->close_code, "%s", why);
+  if (!wsi)
+    return;
+  if (!wire->closing)
+    wire->close_code = WIRE_ABNORMAL;
+  if (wire->reason.err == ERR_NONE)
+    reason_set(&wire->reason, err, wire->close_code, "%s", why);
   on_closed(wire);
   wire_kill(wsi);
 }
 
 void wire_pause(struct wire *wire, bool pause) {
-  if (wire->wsi) lws_rx_flow_control(wire->wsi, !pause);
+  if (wire->wsi)
+    lws_rx_flow_control(wire->wsi, !pause);
 }
 
 /* ---- life ---------------------------------------------------------------------------------------- */

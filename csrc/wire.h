@@ -16,12 +16,18 @@
 
 #include <libwebsockets.h>
 
-enum wire_opcode { WIRE_CONTINUE = 0x0, WIRE_TEXT = 0x1, WIRE_BINARY = 0x2, WIRE_CLOSE = 0x8, WIRE_PING = 0x9 };
+enum wire_opcode {
+  WIRE_CONTINUE = 0x0,
+  WIRE_TEXT = 0x1,
+  WIRE_BINARY = 0x2,
+  WIRE_CLOSE = 0x8,
+  WIRE_PING = 0x9
+};
 enum {
-  WIRE_FIN = 0x80,          /* the last frame of a message; or it into the first byte */
-  WIRE_CHUNK = 65536,       /* bytes per write, and per read of the socket */
-  WIRE_RX_BUFFER = 2048,    /* lws keeps that much for each connection */
-  WIRE_NORMAL = 1000,       /* close codes */
+  WIRE_FIN = 0x80,       /* the last frame of a message; or it into the first byte */
+  WIRE_CHUNK = 65536,    /* bytes per write, and per read of the socket */
+  WIRE_RX_BUFFER = 2048, /* lws keeps that much for each connection */
+  WIRE_NORMAL = 1000,    /* close codes */
   WIRE_GOING_AWAY = 1001,
   WIRE_ABNORMAL = 1006,
   WIRE_BAD_DATA = 1007,
@@ -42,9 +48,9 @@ struct wire_ops {
 };
 
 struct wire_limits {
-  size_t max_frame, max_unsent;         /* bytes */
-  double ping_interval, pong_timeout;   /* seconds; interval 0: no pings */
-  double close_timeout;                 /* seconds for the peer to answer our close */
+  size_t max_frame, max_unsent;       /* bytes */
+  double ping_interval, pong_timeout; /* seconds; interval 0: no pings */
+  double close_timeout;               /* seconds for the peer to answer our close */
 };
 
 struct wire_counters {
@@ -53,14 +59,14 @@ struct wire_counters {
 
 struct wire {
   struct rt *rt;
-  struct lws *wsi; /* NULL before wire_open and after the end */
+  struct lws *wsi;                  /* NULL before wire_open and after the end */
   const struct wire_ops *ops;       /* NULL after wire_free */
   const struct wire_limits *limits; /* borrowed */
   struct wire_counters count;
-  bool client;      /* frames are masked */
-  bool open;        /* messages may be sent */
-  bool dead;        /* the end has been noticed, gone is due */
-  bool refused;     /* a frame found no room, drained is due */
+  bool client;  /* frames are masked */
+  bool open;    /* messages may be sent */
+  bool dead;    /* the end has been noticed, gone is due */
+  bool refused; /* a frame found no room, drained is due */
 
   struct buffer inbox; /* records: struct record, then its bytes */
   size_t ready;        /* bytes of complete records in the inbox */
