@@ -283,7 +283,7 @@ int l_session_request(lua_State *L) {
   call->session = session;
   call->timer.fire = on_deadline;
   call->read = read;
-  strcpy(call->method, method);
+  memcpy(call->method, method, strlen(method) + 1); /* check_method has measured it */
   session->count.calls++;
   if (can_send_now(session) && !read && send_call(call, payload, length)) {
     table_insert(&session->calls, call);

@@ -364,9 +364,9 @@ static void on_message(struct socket *socket, lua_State *L, const char *data, si
   (void)binary; /* a frame is JSON, however it is marked */
   if (session->traced)
     session_trace(session, "in", data, length);
-  if (!scan_frame(data, length, &frame) || !frame.has_type || !frame.has_id)
-    session->count.garbage++;
-  else if (frame.type == 2)
+  if (!scan_frame(data, length, &frame) || !frame.has_id)
+    frame.type = 0; /* reserved, never sent */
+  if (frame.type == 2)
     on_response(session, L, &frame);
   else if (frame.type == 1 && frame.method.at)
     on_request(session, L, &frame);
@@ -609,8 +609,10 @@ static struct sessions *get_room(lua_State *L, struct rt *rt) {
   if (room)
     return room;
   room = calloc(1, sizeof *room);
-  if (!room)
-    luaL_error(L, "out of memory");
+  if (!room) {
+    luaL_error(L, "out of memory"); /* does not return */
+    abort();
+  }
   rt_list_init(&room->list);
   room->last_waiting = &room->first_waiting;
   rt_set_room(rt, ROOM_SESSION, room, &ops);

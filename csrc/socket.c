@@ -493,7 +493,7 @@ static void room_closing(struct rt *rt, void *state) {
     struct socket *socket =
         (struct socket *)(void *)((char *)room->list.next - offsetof(struct socket, link));
     rt_list_remove(&socket->link);
-    abandon_attempt(socket);
+    abandon_attempt(socket); // NOLINT(clang-analyzer-unix.Malloc): what was freed has left the list
     if (socket->wire.wsi)
       lws_set_opaque_user_data(socket->wire.wsi, NULL);
     wire_free(&socket->wire);

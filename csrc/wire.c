@@ -40,7 +40,7 @@ static void borrow(struct wire *wire, struct buffer *buffer, enum spare which) {
 static void give_back(struct wire *wire, struct buffer *buffer, enum spare which) {
   struct wires *wires = rt_room(wire->rt, ROOM_WIRE);
   buffer->length = 0;
-  if (wires && !wires->spare[which].data && buffer->capacity <= 2 * WIRE_CHUNK) {
+  if (wires && !wires->spare[which].data && buffer->capacity <= (size_t)2 * WIRE_CHUNK) {
     wires->spare[which] = *buffer;
     memset(buffer, 0, sizeof *buffer);
   } else {
@@ -138,17 +138,24 @@ static void on_pong(struct wire *wire) {
 
 /* ---- incoming ------------------------------------------------------------------------------------ */
 
+/* Close, and overhear the rest. Never by an error returned to lws 4.1: it would go on to fill its buffer,
+ * past the end. */
 static int too_big(struct wire *wire) {
-  reason_set(&wire->reason, ERR_LIMIT, WIRE_TOO_BIG, "a message of more than %zu bytes came",
-             wire->limits->max_frame);
-  lws_close_reason(wire->wsi, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE, NULL, 0);
-  wire->close_code = WIRE_TOO_BIG;
-  return -1;
+  if (!wire->closing)
+    reason_set(&wire->reason, ERR_LIMIT, WIRE_TOO_BIG, "a message of more than %zu bytes came",
+               wire->limits->max_frame);
+  wire->deaf = true;
+  wire->assembling = false;
+  wire->inbox.length = wire->ready;
+  wire_close(wire, WIRE_TOO_BIG, NULL);
+  return 0;
 }
 
 static int on_bytes(struct wire *wire, const void *in, size_t length) {
   struct record fresh = {0, lws_frame_is_binary(wire->wsi) != 0}, *record;
   wire->count.bytes_in += length;
+  if (wire->deaf)
+    return 0;
   if (!wire->assembling) {
     borrow(wire, &wire->inbox, SPARE_IN);
     if (!buffer_append(&wire->inbox, &fresh, sizeof fresh))
@@ -202,7 +209,7 @@ static void run_wire(struct rt *rt, lua_State *L, struct rt_job *job) {
     if (wire->ops->drained)
       wire->ops->drained(wire, L);
   }
-  if (wire->dead) {
+  if (wire->ops && wire->dead) {
     wire->dead = false;
     wire->ops->gone(wire, L);
   }
