@@ -67,6 +67,7 @@ struct wire {
   bool open;    /* messages may be sent */
   bool dead;    /* the end has been noticed, gone is due */
   bool refused; /* a frame found no room, drained is due */
+  bool deaf;    /* too much came: what follows is dropped */
 
   struct buffer inbox; /* records: struct record, then its bytes */
   size_t ready;        /* bytes of complete records in the inbox */
