@@ -239,6 +239,11 @@ class Visit:
         while True:
             self.read_message()
 
+    def do_chunk(self):
+        """Note how much one read brings."""
+        self.stream.more()
+        note(self.name, "chunk", length=len(self.stream.buffer))
+
     def do_deaf(self, seconds=PATIENCE):
         """Read nothing."""
         time.sleep(seconds)
