@@ -99,7 +99,7 @@ valgrind: ## run the specs of the C core under valgrind (VALGRIND_SPECS=files)
 LUA_DIRS = $(wildcard lua spec examples bench bin tools rockspec)
 # The shell scripts among the files without a suffix are known by their first line.
 SHELL_SCRIPTS = $(shell grep -lE '^\#!.*[ /](ba)?sh$$' .ci/* tools/* bin/* bench/* examples/* 2>/dev/null)
-C_FILES = $(sort $(wildcard csrc/*.[ch] bench/*.[ch] tools/*.c))
+C_FILES = $(sort $(wildcard csrc/*.[ch] bench/*.[ch] spec/support/*.[ch]))
 lint: ## check style and find suspicious code
 	@$(NEED) build lint
 	luacheck -q --no-color --no-cache $(LUA_DIRS) $(wildcard bin/trueconf)

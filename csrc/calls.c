@@ -97,13 +97,13 @@ static int push_refusal(lua_State *L, struct call *call, int code) {
 static int call_push(lua_State *L, struct op *op) {
   struct call *call = (struct call *)op;
   struct slice value;
-  double code = 0;
+  int code = 0;
   int results = 1;
   if (call->reason.err != ERR_NONE) {
     results = fail_reason(L, &call->reason);
     set_outcome(L, call->outcome, call->method);
-  } else if (scan_find(call->answer, "errorCode", &value) && scan_number(value, &code) && code != 0) {
-    results = push_refusal(L, call, (int)code);
+  } else if (scan_find(call->answer, "errorCode", &value) && scan_int(value, &code) && code != 0) {
+    results = push_refusal(L, call, code);
   } else if (call->answer.at) {
     lua_pushlstring(L, call->answer.at, call->answer.length);
   } else {

@@ -193,6 +193,7 @@ static bool make_vhost(struct server *server) {
   info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
   info.vhost_name = "server";
   info.options |= LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
+  info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS; /* clients show none: do not load 700 KiB of them */
   info.protocols = protocols; /* copied */
   info.user = server;
   info.keepalive_timeout = KEEPALIVE_SECONDS;

@@ -315,9 +315,9 @@ static void classify_auth(struct session *session, int code) {
 static void on_auth_answer(struct session *session, struct slice payload) {
   struct slice value;
   struct buffer user = {0};
-  double code = 0;
-  if (scan_find(payload, "errorCode", &value) && scan_number(value, &code) && code != 0) {
-    classify_auth(session, (int)code);
+  int code = 0;
+  if (scan_find(payload, "errorCode", &value) && scan_int(value, &code) && code != 0) {
+    classify_auth(session, code);
     return;
   }
   free(session->user_id);

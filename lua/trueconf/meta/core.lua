@@ -117,7 +117,8 @@ function core.virtual_time(on, start, seed) end
 ---@param seconds number
 function core.advance(seconds) end
 
----@param fn fun(message: string, traceback: string)? called when a coroutine dies of an error
+---@param fn fun(err: any, traceback: string, what: string)? called when a coroutine dies of an error, or a callback
+---raises one
 function core.on_error(fn) end
 
 ---@return { pending: integer, ready: integer, timers: integer, sessions: integer, listeners: integer, sockets: integer, connections: integer, transfers: integer, handles: integer }
@@ -221,7 +222,8 @@ function core.is_utf8(text) end
 ---@async
 ---@param request trueconf.core.HttpRequest
 ---@return { status: integer, headers: table<string,string>, body: string? }? response header names in lower case
----@return trueconf.Error? err DNS, REFUSED, TIMEOUT, TLS, DISCONNECTED, LIMIT, CLOSED, IO
+---@return trueconf.Error? err DNS, REFUSED, UNREACHABLE, TIMEOUT, TLS, DISCONNECTED, PROTOCOL, LIMIT, CLOSED, IO; HTTP
+---when a proxy refuses
 function core.http(request) end
 
 -- Raw WebSocket client (socket.c), used by tools and specs ------------------------------
