@@ -194,7 +194,7 @@ static bool make_vhost(struct server *server) {
   info.vhost_name = "server";
   info.options |= LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
   info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS; /* clients show none: do not load 700 KiB of them */
-  info.protocols = protocols; /* copied */
+  info.protocols = protocols;                            /* copied */
   info.user = server;
   info.keepalive_timeout = KEEPALIVE_SECONDS;
   server->vhost = lws_create_vhost(context, &info);

@@ -360,7 +360,7 @@ describe("a socket", function()
       if not given.token then given.token_url = "https" .. base .. "/bridge/api/client/v1/oauth/token" end
       local session, record = faulty.session(given)
       session:start()
-      eventually(function() return session:state() == "ready" or #record > 2 end)
+      eventually(function() return session:state() == "ready" or faulty.path(record):find "backoff %a" end)
       session:stop()
       there:stop(true)
       return faulty.path(record), faulty.reason(record, "backoff")

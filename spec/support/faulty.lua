@@ -94,12 +94,15 @@ function faulty.session(options)
     record[#record + 1] = { new = new, old = old, err = err, at = core.monotonic() }
     if told then told(new, old, err) end
   end
-  return core.session(given), record
+  record.session = core.session(given)
+  return record.session, record
 end
 
----The states of a record in one line.
+---The states of a record in one line. Each is recorded by a coroutine of its own: let them catch up.
+---@async
 function faulty.path(record)
   local names = {}
+  while (record[#record] or { new = "idle" }).new ~= record.session:state() do core.sleep(0.001) end
   for place, entry in ipairs(record) do names[place] = entry.new end
   return table.concat(names, " ")
 end
