@@ -174,16 +174,27 @@ void calls_pump(struct session *session) {
   }
 }
 
-static void count_stranger(struct session *session, uint32_t id) {
-  struct calls *calls = &session->calls;
+/* Was somebody waiting for this id, who gave up? Asked once for each. */
+static bool was_stale(struct calls *calls, uint32_t id) {
   for (int i = 0; id && i < STALE_IDS; i++) { /* 0 marks a free place, and is no id of ours */
     if (calls->stale[i] != id)
       continue;
     calls->stale[i] = 0;
-    session->count.stale++;
-    return;
+    return true;
   }
-  ++*(id && id <= calls->next_id ? &session->count.duplicate : &session->count.unexpected);
+  return false;
+}
+
+static void count_stranger(struct session *session, uint32_t id) {
+  struct session_counters *count = &session->count;
+  char text[32];
+  size_t length = (size_t)snprintf(text, sizeof text, "id %u", (unsigned)id);
+  if (was_stale(&session->calls, id))
+    session_oddity(session, &count->stale, "late response", text, length);
+  else if (id && id <= session->calls.next_id)
+    session_oddity(session, &count->duplicate, "second response", text, length);
+  else
+    session_oddity(session, &count->unexpected, "response to nobody", text, length);
 }
 
 void calls_answer(struct session *session, lua_State *L, const struct frame *frame) {

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define SESSION_T "trueconf.Session"
+enum { ODDITY_SHOWN = 120 /* bytes of a frame */ };
 
 /* ---- the transition table ------------------------------------------------------------------------ */
 
@@ -143,14 +144,27 @@ void session_trace(struct session *session, const char *direction, const char *f
   rt_call(session->rt, L, 2, "on_trace");
 }
 
+void session_oddity(struct session *session, uint64_t *counter, const char *kind, const char *text,
+                    size_t length) {
+  lua_State *L = rt_runner(session->rt);
+  ++*counter;
+  if (!push_function(L, &session->oddity_key))
+    return;
+  lua_pushstring(L, kind);
+  lua_pushinteger(L, (lua_Integer)*counter);
+  lua_pushlstring(L, text, length < ODDITY_SHOWN ? length : ODDITY_SHOWN);
+  rt_call(session->rt, L, 3, "on_oddity");
+}
+
 /* ---- running the table --------------------------------------------------------------------------- */
 
-static const char session_functions[][16] = {"on_request", "on_trace", "on_state", "token_source"};
-enum { FUNCTION_COUNT = 4 };
+static const char session_functions[][16] = {"on_request", "on_trace", "on_state", "token_source",
+                                             "on_oddity"};
+enum { FUNCTION_COUNT = 5 };
 
 static const void *function_key(const struct session *session, int which) {
   const char *const keys[FUNCTION_COUNT] = {&session->request_key, &session->trace_key, &session->state_key,
-                                            &session->source_key};
+                                            &session->source_key, &session->oddity_key};
   return keys[which];
 }
 
@@ -217,7 +231,8 @@ void session_event(struct session *session, enum event event) {
   evaluate(session, guards);
   row = find_row(old, event, guards);
   if (!row) {
-    session->count.stray_events++;
+    session_oddity(session, &session->count.stray_events, "event", event_names[event],
+                   strlen(event_names[event]));
     return;
   }
   rt_timer_stop(session->rt, &session->timer);
@@ -371,7 +386,7 @@ static void on_message(struct socket *socket, lua_State *L, const char *data, si
   else if (frame.type == 1 && frame.method.at)
     on_request(session, L, &frame);
   else
-    session->count.garbage++;
+    session_oddity(session, &session->count.garbage, "frame", data, length);
 }
 
 static void on_drained(struct socket *socket, lua_State *L) {

@@ -125,7 +125,7 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   struct calls calls;
   struct ready_op *waiting; /* who waits for ready or for the end */
   /* Registry keys, by address: the userdata itself and the user's functions, while active. */
-  char self_key, request_key, trace_key, state_key, source_key;
+  char self_key, request_key, trace_key, state_key, source_key, oddity_key;
 };
 
 struct sessions { /* the room */
@@ -143,6 +143,9 @@ void session_event(struct session *session, enum event event);
 void session_reason(struct session *session, const struct reason *reason);
 /* Send one frame of our own and show it to the observer. false: no room, or not connected. */
 bool session_send(struct session *session, const char *frame, size_t length);
+/* Something came that is no reason to fail: count it, and tell on_oddity its name and where it was seen. */
+void session_oddity(struct session *session, uint64_t *counter, const char *kind, const char *text,
+                    size_t length);
 void session_trace(struct session *session, const char *direction, const char *frame, size_t length);
 void session_open(lua_State *L);
 

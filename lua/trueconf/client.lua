@@ -102,6 +102,13 @@ local function make_log(given)
   return given or log.new()
 end
 
+-- A flood of the same oddity is held down: the 1st, 10th, 100th, ... of a kind is logged.
+local function log_oddity(self, kind, count, text)
+  if 10 ^ math.floor(math.log(count, 10) + 1e-9) == count then
+    self.log:warn("%s: ignored %s (%d so far): %s", self.url, kind, count, text)
+  end
+end
+
 -- The core's message begins with its own place in the source; say it at the caller's.
 local function make_session(given, level)
   local ok, session = pcall(core.session, given)
@@ -122,6 +129,8 @@ local function new(given, callbacks, level)
   local self = setmetatable({ log = make_log(given.log), url = settings.url }, Client)
   local session = session_options(given, settings)
   for name, callback in pairs(callbacks or {}) do session[name] = callback end
+  self.oddity_logger = function(kind, count, text) log_oddity(self, kind, count, text) end
+  session.on_oddity = self.oddity_logger
   self.session = make_session(session, level)
   return self
 end

@@ -387,6 +387,9 @@ function Connection:unsent() end
 ---@field on_state? fun(new: trueconf.State, old: trueconf.State, err: trueconf.Error?) in a coroutine of its own
 ---@field on_request? fun(method: string, payload: string, id: integer, epoch: integer) must not wait; payload is JSON text
 ---@field on_trace? fun(direction: "in"|"out", frame: string) must not wait; secrets masked
+---@field on_oddity? fun(kind: string, count: integer, text: string) must not wait; what came and was no reason to fail:
+---"frame" that is none (text: its beginning), "late response", "second response", "response to nobody", "event" without
+---a cell in the transition table; count: how many of the kind so far
 
 ---@class trueconf.core.Session
 local Session = {}
