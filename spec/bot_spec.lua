@@ -372,6 +372,33 @@ describe("a bot", function()
       server:stop()
     end))
 
+    it("leaves what waits behind a handler for the next start", helper.async(function()
+      local server = start_bridge()
+      local bot = new_bot(server)
+      local started, release, seen = core.waiter(), core.waiter(), {}
+      bot:on_message(function(msg)
+        seen[#seen + 1] = msg.text
+        started:wake()
+        release:wait(5)
+      end)
+      bot:start()
+      assert(bot:wait_ready(5))
+      local chat = server:person("mira"):chat_with "herald"
+      chat:say "first"
+      local second = chat:say "second"
+      started:wait(5)
+      core.sleep(0.05)
+      core.timer(0.05, function() release:wake() end)
+      bot:stop()
+      assert.same({ "first" }, seen)
+      assert.is_false(second:is_read_by "herald")
+      bot:start()
+      assert(second:wait_read_by("herald", 5))
+      assert.same({ "first", "second" }, seen)
+      bot:stop()
+      server:stop()
+    end))
+
     it("does not wait for longer than told", helper.async(function()
       local server = start_bridge()
       local bot = new_bot(server)

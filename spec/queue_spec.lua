@@ -53,6 +53,15 @@ describe("queue", function()
     assert.equal("2", q:claim("a").id)
   end)
 
+  it("tells in which chats messages wait", function()
+    enqueue("a", "1", "2")
+    enqueue("b", "3")
+    q:claim "b"
+    assert.same({ "a" }, q:lanes())
+    handle("a", "1", "2")
+    assert.same({}, q:lanes())
+  end)
+
   it("keeps chats beside each other", function()
     enqueue("a", "1", "2")
     enqueue("b", "3")

@@ -168,9 +168,10 @@ function Bot:take_asker(msg)
   end
 end
 
--- Claim the next message of a lane for the handler that waits for it, or for a new one.
+-- Claim the next message of a lane for the handler that waits for it, or for a new one. What
+-- waits when the bot stops goes on waiting: it is begun by the next start, or delivered again.
 function Bot:begin(lane)
-  local msg = self.inbox:claim(lane)
+  local msg = not self.stopping and self.inbox:claim(lane)
   if not msg then return end
   if self.ack_when == "before" then self:send_ack(msg) end
   local asker = next(self.asking) and self:take_asker(msg)
@@ -303,6 +304,7 @@ end
 function Bot:start()
   self.stopping, self.ended = false, core.waiter()
   self.session:start()
+  for _, lane in ipairs(self.inbox:lanes()) do self:begin(lane) end
 end
 
 local function wake_askers(self)

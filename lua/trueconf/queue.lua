@@ -192,6 +192,16 @@ function Queue:reap_released(is_alive)
   return #gone
 end
 
+---The chats in which messages wait.
+---@return (string|integer)[]
+function Queue:lanes()
+  local lanes = {}
+  for chat, record in pairs(self.chats) do
+    if record.first <= record.last then lanes[#lanes + 1] = chat end
+  end
+  return lanes
+end
+
 ---Put back what handlers have claimed or released and never acknowledged, in its old
 ---order before what waits in the chat.
 ---@param is_alive? fun(item: any, chat: string): boolean whether its handler is still there; none: all are gone
