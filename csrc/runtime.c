@@ -271,6 +271,7 @@ static void set_count(lua_State *L, const char *name, lua_Integer count) {
 }
 
 static int l_stats(lua_State *L) {
+  static const char *const rooms[] = {"transfers", "sockets", "listeners", "sessions"};
   struct rt *rt = rt_peek(L);
   lua_Integer pending = 0, handles = 0;
   if (rt->open)
@@ -284,6 +285,8 @@ static int l_stats(lua_State *L) {
   set_count(L, "coroutines", rt->coroutines);
   set_count(L, "refs", rt->refs);
   set_count(L, "handles", handles);
+  for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
+    set_count(L, rooms[i], 0); /* until the room is first entered */
   for (int room = 0; room < ROOM_COUNT; room++)
     if (rt->rooms[room] && rt->room_ops[room]->name)
       set_count(L, rt->room_ops[room]->name, rt->room_ops[room]->count(rt->rooms[room]));

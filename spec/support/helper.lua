@@ -16,7 +16,7 @@ local function leftovers(stats, names)
   return table.concat(found, ", ")
 end
 
-local LIVE = { "pending", "coroutines", "refs", "sockets", "connections", "transfers" }
+local LIVE = { "pending", "coroutines", "refs", "sockets", "transfers" }
 local PATIENCE = 1 -- seconds of this process's time
 
 -- Closing takes the loop some turns. Not sleeping: the case may have left the clock standing.

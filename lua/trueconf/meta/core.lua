@@ -121,7 +121,7 @@ function core.advance(seconds) end
 ---raises one
 function core.on_error(fn) end
 
----@return { pending: integer, ready: integer, timers: integer, sessions: integer, listeners: integer, sockets: integer, connections: integer, transfers: integer, handles: integer }
+---@return { pending: integer, ready: integer, timers: integer, coroutines: integer, refs: integer, handles: integer, sessions: integer, listeners: integer, sockets: integer, transfers: integer }
 function core.stats() end
 
 ---Stop everything: pending calls settle with CLOSED, connections are closed, the loop
