@@ -1,9 +1,10 @@
 /*
  * session.h - what session.c, token.c and calls.c share: one account's standing connection.
  *
- *   session.c  the state machine: token -> connecting -> authorizing -> ready -> backoff
- *   token.c    where the token comes from, how long it is good, the file it is kept in
- *   calls.c    requests in flight: id, deadline, waiter, window
+ *   session.c      the state machine: token -> connecting -> authorizing -> ready -> backoff
+ *   session_lua.c  what Lua sees of it
+ *   token.c        where the token comes from, how long it is good, the file it is kept in
+ *   calls.c        requests in flight: id, deadline, waiter, window
  *
  * SPDX-License-Identifier: MIT
  */
@@ -137,16 +138,32 @@ struct sessions { /* the room */
 };
 
 /* session.c */
-struct sessions *session_room(const struct session *session);
+void session_init(struct session *session);
 void session_event(struct session *session, enum event event);
 /* Set the reason the next transition reports. */
 void session_reason(struct session *session, const struct reason *reason);
 /* Send one frame of our own and show it to the observer. false: no room, or not connected. */
 bool session_send(struct session *session, const char *frame, size_t length);
+bool session_ack(struct session *session, lua_Integer id);
+/* Let go of the connection, whatever state it is in. */
+void session_leave_socket(struct session *session);
+const char *session_state_name(enum state state);
+int l_session_transitions(lua_State *L);
+int l_session_transition(lua_State *L);
+
+/* session_lua.c */
+struct sessions *session_room(const struct session *session);
+/* Push the user's function kept under a key; false and nothing pushed: there is none. */
+bool session_push_function(lua_State *L, const char *key);
+void session_tell_state(struct session *session, enum state old);
+void session_trace(struct session *session, const char *direction, const char *frame, size_t length);
 /* Something came that is no reason to fail: count it, and tell on_oddity its name and where it was seen. */
 void session_oddity(struct session *session, uint64_t *counter, const char *kind, const char *text,
                     size_t length);
-void session_trace(struct session *session, const char *direction, const char *frame, size_t length);
+/* Wake who waited for the state the session has now. */
+void session_settle_waiting(struct session *session);
+/* The session has ended: Lua may collect it. */
+void session_deactivate(struct session *session);
 void session_open(lua_State *L);
 
 /* token.c */
