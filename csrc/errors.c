@@ -36,6 +36,7 @@ static const struct local_error {
     [ERR_LIMIT] = {"LIMIT", CLASS_REQUEST, "a limit was exceeded"},
     [ERR_PLAINTEXT] = {"PLAINTEXT", CLASS_FATAL, "a secret would leave this machine unencrypted"},
     [ERR_IO] = {"IO", CLASS_REQUEST, "the operating system refused"},
+    [ERR_CONFIG] = {"CONFIG", CLASS_FATAL, "a setting is wrong"},
     [ERR_NOMEM] = {"NOMEM", CLASS_RETRY, "out of memory"},
     [ERR_CANCELLED] = {"CANCELLED", CLASS_REQUEST, "given up by the caller"},
     [ERR_SERVER] = {"SERVER", CLASS_REQUEST, "an error code of the server without a name"},

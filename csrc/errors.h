@@ -23,6 +23,7 @@ enum err {
   ERR_LIMIT,         /* a bound was hit: size, queue, depth */
   ERR_PLAINTEXT,     /* a secret would go unencrypted to another machine */
   ERR_IO,            /* the system refused: file, port, permission */
+  ERR_CONFIG,        /* a setting that came from outside the script is wrong */
   ERR_NOMEM,
   ERR_CANCELLED, /* the caller gave it up */
   ERR_SERVER,    /* a server code without a name of its own */

@@ -28,7 +28,7 @@ describe("config.resolve", function()
   local function refused(settings, err)
     assert.is_nil(settings)
     assert.is_true(Error.is(err))
-    assert.equal("IO", err.name)
+    assert.equal("CONFIG", err.name)
     return err.message
   end
 

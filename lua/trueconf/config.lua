@@ -32,7 +32,7 @@ local RIVAL = { token = "password", password = "token" }
 ---@field ca_file? string
 
 local function failed(message, ...)
-  return nil, Error.new("IO", message:format(...))
+  return nil, Error.new("CONFIG", message:format(...))
 end
 
 -- The config file -------------------------------------------------------------------------
@@ -155,7 +155,7 @@ end
 ---@param files? string[] in place of the usual config files; the first that exists is read
 ---@return trueconf.Settings? settings
 ---@return table<string, string>|trueconf.Error sources where each came from: "option 'url'", "TRUECONF_URL",
----"path:line" or "default"; or an error IO
+---"path:line" or "default"; or an error CONFIG
 local function resolve(given, env, files)
   env = environment(env)
   local file, places = load_file(env, files)
