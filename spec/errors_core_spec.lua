@@ -36,7 +36,8 @@ describe("the table of errors", function()
       assert.is_true(#row.meaning > 0)
     end
     for _, name in ipairs { "TIMEOUT", "CLOSED", "DISCONNECTED", "AUTH_FAILED", "TOKEN_EXPIRED", "TLS", "DNS",
-      "REFUSED", "UNREACHABLE", "HTTP", "PROTOCOL", "LIMIT", "PLAINTEXT", "IO", "CONFIG", "NOMEM", "CANCELLED", "SERVER" } do
+      "REFUSED", "UNREACHABLE", "HTTP", "PROTOCOL", "LIMIT", "PLAINTEXT", "IO", "CONFIG", "NOMEM", "CANCELLED",
+      "SERVER" } do
       assert.is_true(seen[name], name .. " is missing")
     end
   end)
