@@ -1,0 +1,211 @@
+-- Brings what arrives into one shape, whatever the version of the server and whatever has been
+-- met in the field: a chat by `chatId` or by `chat`, forwards flat or nested, `infoHash`, a bare
+-- list of chats or an object with them, truth values as strings, missing `isEdited`.
+-- Tables are altered in place: what came from the wire belongs to who decoded it.
+-- SPDX-License-Identifier: MIT
+
+local check = require "trueconf.protocol.check"
+local enums = require "trueconf.protocol.enums"
+local field_notation = require "trueconf.protocol.field"
+local json = require "trueconf.json"
+local object_tables = require "trueconf.protocol.objects"
+
+local objects, unions = object_tables.objects, object_tables.unions
+local is_array = json.is_array
+local type, math_type, tointeger = type, math.type, math.tointeger
+
+local TRUTH = { ["true"] = true, ["false"] = false }
+
+local repair_type
+
+-- Values ----------------------------------------------------------------------------------
+
+local function whole(value)
+  return math_type(value) == "float" and tointeger(value) or value
+end
+
+local function truth(value)
+  if type(value) ~= "string" then return value end
+  local meant = TRUTH[value:lower()]
+  if meant == nil then return value end
+  return meant
+end
+
+local function enum_repair(enum)
+  local numbers = enum.numbers
+  if enum.base == "integer" then return whole end
+  return numbers and function(value) return numbers[value] or value end
+end
+
+-- Objects ---------------------------------------------------------------------------------
+
+local function fields_repair(fields)
+  local list = {}
+  for _, field in ipairs(fields) do
+    local repair = repair_type(field.type)
+    if repair or field.alias or field.absent ~= nil then
+      list[#list + 1] = { name = field.name, alias = field.alias, absent = field.absent, repair = repair }
+    end
+  end
+  local count = #list
+  return function(object)
+    for i = 1, count do
+      local entry = list[i]
+      local name = entry.name
+      local value = object[name]
+      if value == nil and entry.alias then
+        value = object[entry.alias]
+        object[name], object[entry.alias] = value, nil
+      end
+      if value == nil then
+        object[name] = entry.absent
+      elseif entry.repair then
+        object[name] = entry.repair(value, object)
+      end
+    end
+  end
+end
+
+-- A message names its chat twice since 5.5.6, once before.
+local function name_chat_twice(message)
+  local chat = message.chat
+  if type(chat) ~= "table" then
+    if message.chatId ~= nil then message.chat = { chatId = message.chatId } end
+  elseif message.chatId == nil then
+    message.chatId = chat.chatId
+  elseif chat.chatId == nil then
+    chat.chatId = message.chatId
+  end
+end
+
+-- One client expects the text of a forwarded message beside it, not inside.
+local function nest(forwarded)
+  if forwarded.content ~= nil or type(forwarded.text) ~= "string" then return end
+  forwarded.content = { text = forwarded.text, parseMode = forwarded.parseMode or enums.ParseMode.TEXT }
+  forwarded.type = forwarded.type or enums.EnvelopeType.PLAIN_MESSAGE
+  forwarded.text, forwarded.parseMode = nil, nil
+end
+
+local function bare_extensions(extensions)
+  local list = extensions.list
+  if type(list) ~= "table" then return end
+  for place, extension in ipairs(list) do
+    if type(extension) == "string" then list[place] = extension:gsub("^%.+", ""):lower() end
+  end
+end
+
+-- What is done before the fields of an object are looked at.
+local FIRST = {
+  Envelope = name_chat_twice,
+  AnsweredMessage = name_chat_twice,
+  LastMessage = name_chat_twice,
+  CommandMessage = name_chat_twice,
+  ForwardedContent = nest,
+  ExtensionList = bare_extensions,
+}
+
+local repairs = {}
+
+-- Objects hold each other, so one is compiled when the first of its kind is looked at.
+local function repair_object(name, object)
+  local repair = repairs[name]
+  if not repair then
+    repair = fields_repair(objects[name].fields)
+    repairs[name] = repair
+  end
+  if FIRST[name] then FIRST[name](object) end
+  repair(object)
+end
+
+local function reference_repair(name)
+  return function(value)
+    if type(value) == "table" and not is_array(value) then repair_object(name, value) end
+    return value
+  end
+end
+
+local function union_repair(union)
+  return function(value, holder)
+    local name = union.of[holder[union.by]]
+    if name and type(value) == "table" and not is_array(value) then repair_object(name, value) end
+    return value
+  end
+end
+
+local function array_repair(item_type)
+  local repair = repair_type(item_type)
+  return repair and function(value)
+    if type(value) ~= "table" then return value end
+    for place = 1, #value do value[place] = repair(value[place], value) end
+    return value
+  end
+end
+
+function repair_type(kind)
+  local item_type = field_notation.item_type(kind)
+  if item_type then return array_repair(item_type) end
+  if kind == "integer" then return whole end
+  if kind == "boolean" then return truth end
+  if enums[kind] then return enum_repair(enums[kind]) end
+  if unions[kind] then return union_repair(unions[kind]) end
+  return objects[kind] and reference_repair(kind)
+end
+
+-- Payloads --------------------------------------------------------------------------------
+
+local function payload_repair(declared)
+  if type(declared) == "string" then return repair_type(declared) end
+  local repair = fields_repair(declared)
+  return function(payload)
+    repair(payload)
+    return payload
+  end
+end
+
+local compiled = { request = {}, response = {}, notification = {} }
+
+local function repair_of(name, direction)
+  local slots = compiled[direction] or error(("not a direction: '%s'"):format(tostring(direction)), 3)
+  local repair = slots[name]
+  if not repair then
+    local declared = check.declared_payload(name, direction)
+    if not declared then error(("the schema knows no %s '%s'"):format(direction, tostring(name)), 3) end
+    repair = payload_repair(declared)
+    slots[name] = repair
+  end
+  return repair
+end
+
+local function is_list(name, direction)
+  return direction == "response" and name == "getChats"
+end
+
+-- Limits that make no sense are not taken: a client keeps those it has.
+local function has_limits(name, direction)
+  return name == "UploadLimits" or (name == "getFileUploadLimits" and direction ~= "request")
+end
+
+---Bring a payload that arrived into the shape of the schema, in place. What is wrong beyond
+---repair stays as it is; see check().
+---@param name string a notification, a method, or an object
+---@param payload any nil stands for an empty one
+---@param direction? "request"|"response"|"notification" default "notification"
+---@return table? payload
+---@return trueconf.protocol.Mistake? mistake not a table, or upload limits that make no sense
+local function normalise(name, payload, direction)
+  direction = direction or "notification"
+  local repair = repair_of(name, direction)
+  if payload == nil then payload = {} end
+  if is_list(name, direction) and type(payload) == "table" and type(payload.chats) == "table" then
+    payload = payload.chats
+  end
+  if type(payload) ~= "table" then return nil, select(2, check.check("Empty", payload, "response")) end
+  payload = repair(payload)
+  if has_limits(name, direction) then
+    local ok, mistake = check.check("UploadLimits", payload)
+    if not ok then return nil, mistake end
+  end
+  return payload
+end
+
+return { normalise = normalise }
