@@ -10,7 +10,7 @@ end
 
 local function filled(limit, ...)
   local set = unread.new(limit)
-  for _, id in ipairs { ... } do set:add { id = id } end
+  for _, id in ipairs { ... } do set:add { id = id, chat_id = "chat" } end
   return set
 end
 
@@ -33,7 +33,7 @@ describe("the unread messages of an account", function()
     local set = filled(10, "a")
     set:remove "a"
     assert.equal("", ids(set:list()))
-    set:add { id = "b" }
+    set:add { id = "b", chat_id = "chat" }
     assert.equal("b", ids(set:list()))
   end)
 

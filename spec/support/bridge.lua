@@ -65,6 +65,13 @@ function Client:ack(id)
   self:raw(json.encode { type = 2, id = id })
 end
 
+---Write a text; the response and what came after it.
+function Client:say(chat_id, text, more)
+  local payload = { chatId = chat_id, content = { text = text, parseMode = "text" } }
+  for name, value in pairs(more or {}) do payload[name] = value end
+  return self:request("sendMessage", payload)
+end
+
 ---Close the connection as the listener reports it.
 function Client:gone()
   self.bridge:on_close(self)

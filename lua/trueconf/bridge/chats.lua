@@ -1,116 +1,262 @@
 -- SPDX-License-Identifier: MIT
--- Chats of a Bridge: who takes part, what was said, and how a message looks on the wire.
+-- Chats of a Bridge: rules of opening, renaming and removing them, and of who takes part. Every
+-- act returns its result and a list of notifications to send after the answer; or nil, an error
+-- code and optionally a description.
 
 local core = require "trueconf.core"
-local json = require "trueconf.json"
 local codes = require "trueconf.bridge.codes"
+local rights = require "trueconf.bridge.rights"
 
-local P2P = 1
-local PLAIN_MESSAGE = 200
-local USER = 1
-local MAX_TEXT = 4096
+local ChatType = rights.ChatType
+local ADD_PARTICIPANT, REMOVE_PARTICIPANT, EDIT_CHAT_TITLE, PARTICIPANT_ROLE = 1, 2, 21, 110
+local MAX_PAGE = 100
+local ROLES = {
+  owner = true, admin = true, user = true, conf_owner = true, conf_moderator = true, favorites_owner = true,
+  writer = true,
+}
 
 ---@class trueconf.bridge.Chats
 ---@field private store trueconf.bridge.Store
+---@field private accounts trueconf.bridge.Accounts
+---@field private news trueconf.bridge.News
+---@field private messages trueconf.bridge.Messages
 local Chats = {}
 Chats.__index = Chats
 
 ---@param store trueconf.bridge.Store
+---@param accounts trueconf.bridge.Accounts
+---@param news trueconf.bridge.News
+---@param messages trueconf.bridge.Messages
 ---@return trueconf.bridge.Chats
-local function new(store)
-  return setmetatable({ store = store }, Chats)
+local function new(store, accounts, news, messages)
+  return setmetatable({ store = store, accounts = accounts, news = news, messages = messages }, Chats)
 end
+
+-- Creating -------------------------------------------------------------------------------
 
 local function new_chat_id()
   return (core.random(20):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
 end
 
----The personal chat of two accounts.
----@param account trueconf.bridge.Account
----@param other trueconf.bridge.Account
----@return trueconf.bridge.ChatRecord chat
----@return boolean created
-function Chats:personal(account, other)
-  local chat = self.store:personal_chat(account.key, other.key)
-  if chat then return chat, false end
-  chat = {
-    id = new_chat_id(),
-    type = P2P,
-    members = { account.key, other.key },
-    member = { [account.key] = true, [other.key] = true },
-  }
-  self.store:add_chat(chat, true)
-  return chat, true
+function Chats:open_personal(account, other)
+  local chat = self.store:add_chat { id = new_chat_id(), type = ChatType.P2P, pair = { account.key, other.key } }
+  self.store:join(chat, account.key, "user", true)
+  self.store:join(chat, other.key, "user", true)
+  return chat, { self.news:created(chat, chat.members) }
 end
 
----A chat that the account takes part in.
----@param chat_id string
+---The personal chat with somebody; there is only one.
 ---@param account trueconf.bridge.Account
+---@param user_id string TrueConf ID of the other side
 ---@return trueconf.bridge.ChatRecord? chat
----@return integer? code
-function Chats:of_member(chat_id, account)
-  local chat = self.store:chat(chat_id)
-  if not chat then return nil, codes.CHAT_NOT_FOUND end
-  if not chat.member[account.key] then return nil, codes.USER_IS_NOT_CHAT_PARTICIPANT end
-  return chat
+---@return any news or code
+---@return string? description
+function Chats:personal(account, user_id)
+  local other = self.accounts:by_id(user_id)
+  if not other then return nil, codes.ACCESS_DENIED, ("userId: no account '%s' on this server"):format(user_id) end
+  if other == account then return nil, codes.ACCESS_DENIED, "userId: a personal chat needs somebody else" end
+  local chat = self.store:personal_chat(account.key, other.key)
+  if not chat then return self:open_personal(account, other) end
+  if chat.roles[account.key] then return chat, {} end
+  self.store:join(chat, account.key, "user", true)
+  return chat, { self.news:created(chat, { account.key }) }
 end
 
--- Too long a text is cut without a word (protocol: length). This version counts code points,
--- markup included; no shorter text is ever cut.
-local function cut(text)
-  if #text <= MAX_TEXT then return text end
-  local too_far = utf8.offset(text, MAX_TEXT + 1)
-  return too_far and text:sub(1, too_far - 1) or text
+-- A chat that one account opens for itself.
+function Chats:open(account, kind, role, title)
+  local chat = self.store:add_chat { id = new_chat_id(), type = kind, title = title }
+  self.store:join(chat, account.key, role, true)
+  return chat, { self.news:created(chat, { account.key }) }
 end
 
----Put a message into a chat; it is unread for everybody but its author.
----@param chat trueconf.bridge.ChatRecord
----@param author trueconf.bridge.Account
----@param content { text: string, parseMode: string }
----@param reply_to? string message id
----@return trueconf.bridge.Message? message
----@return integer? code
-function Chats:post(chat, author, content, reply_to)
-  local target = reply_to and self.store:message(reply_to)
-  if reply_to and not (target and target.chat_id == chat.id) then return nil, codes.MESSAGE_NOT_FOUND end
-  local message = {
-    id = core.uuid(),
-    chat_id = chat.id,
-    timestamp = core.now(),
-    type = PLAIN_MESSAGE,
-    author = author.id,
-    author_key = author.key,
-    content = { text = cut(content.text), parseMode = content.parseMode },
-    edited = false,
-    reply_to = reply_to,
-  }
-  self.store:append(chat, message)
-  for _, key in ipairs(chat.members) do
-    if key ~= author.key then self.store:add_unread(key, message) end
+---@param account trueconf.bridge.Account its owner
+---@param title string
+---@return trueconf.bridge.ChatRecord chat
+---@return trueconf.bridge.Notification[] news
+function Chats:create_group(account, title)
+  return self:open(account, ChatType.GROUP, "owner", title)
+end
+
+---@param account trueconf.bridge.Account its owner
+---@param title string
+---@return trueconf.bridge.ChatRecord chat
+---@return trueconf.bridge.Notification[] news
+function Chats:create_channel(account, title)
+  return self:open(account, ChatType.CHANNEL, "owner", title)
+end
+
+---The account's notes to itself; there is only one such chat.
+---@param account trueconf.bridge.Account
+---@return trueconf.bridge.ChatRecord chat
+---@return trueconf.bridge.Notification[] news
+function Chats:favorites(account)
+  local chat = self.store:favorites_chat(account.key)
+  if chat then return chat, {} end
+  local news
+  chat, news = self:open(account, ChatType.FAVORITES, "favorites_owner")
+  self.store:set_favorites(account.key, chat)
+  return chat, news
+end
+
+-- Settings -------------------------------------------------------------------------------
+
+-- A chat whose settings and people the account may change.
+function Chats:managed(account, chat_id)
+  local chat, code = self.messages:chat_of(chat_id, account)
+  if not chat then return nil, code end
+  if rights.may_manage(chat, account.key) then return chat end
+  return nil, codes.NOT_ENOUGH_RIGHTS, "chatId: only owner and admins of groups and channels may do this"
+end
+
+---@param account trueconf.bridge.Account
+---@param chat_id string
+---@param title string
+---@return integer? timestamp
+---@return any news or code
+---@return string? description
+function Chats:set_title(account, chat_id, title)
+  local chat, code, description = self:managed(account, chat_id)
+  if not chat then return nil, code, description end
+  self.store:set_title(chat, title)
+  local note, timestamp = self.messages:note(chat, EDIT_CHAT_TITLE, { title = title })
+  return timestamp, { self.news:title(chat), note }
+end
+
+---Remove a chat: the owner removes it for all, others leave.
+---@param account trueconf.bridge.Account
+---@param chat_id string
+---@return true? ok
+---@return any news or code
+function Chats:remove(account, chat_id)
+  local chat, code = self.messages:chat_of(chat_id, account)
+  if not chat then return nil, code end
+  if rights.owns(chat, account.key) then
+    local news = self.news:chat_removed(chat, chat.members)
+    self.store:remove_chat(chat)
+    return true, { news }
   end
-  return message
+  self.store:hide_all(chat, account.key)
+  local news = chat.pair and {} or self:part(chat, account, account)
+  if chat.pair then self.store:leave(chat, account.key) end
+  table.insert(news, 1, self.news:chat_removed(chat, { account.key }))
+  return true, news
 end
 
----The payload that carries a message (protocol: envelope).
----@param chat trueconf.bridge.ChatRecord
----@param message trueconf.bridge.Message
----@param expand boolean fill in the message that was answered
----@return table
-function Chats:envelope(chat, message, expand)
-  local answered = expand and message.reply_to and self.store:message(message.reply_to)
-  return {
-    messageId = message.id,
-    chatId = chat.id,
-    chat = { chatId = chat.id, chatTitle = chat.title or json.null, chatType = chat.type },
-    timestamp = message.timestamp,
-    author = { id = message.author, type = USER },
-    box = { id = message.box, position = "0" },
-    type = message.type,
-    isEdited = message.edited,
-    content = message.content,
-    replyMessageId = message.reply_to,
-    replyMessage = answered and self:envelope(chat, answered, false) or nil,
-  }
+-- People ---------------------------------------------------------------------------------
+
+---Let somebody take part in a group or channel.
+---@param account trueconf.bridge.Account who adds
+---@param chat_id string
+---@param user_id string TrueConf ID
+---@param show_history? boolean
+---@return true? ok
+---@return any news or code
+---@return string? description
+function Chats:add(account, chat_id, user_id, show_history)
+  local chat, code, complaint = self:managed(account, chat_id)
+  if not chat then return nil, code, complaint end
+  local member = self.accounts:by_id(user_id)
+  if not member then return nil, codes.ACCESS_DENIED, ("userId: no account '%s' on this server"):format(user_id) end
+  if chat.roles[member.key] then return nil, codes.USER_IS_ALREADY_CHAT_PARTICIPANT end
+  self.store:join(chat, member.key, "user", show_history == true)
+  local note, timestamp = self.messages:note(chat, ADD_PARTICIPANT, { userId = member.id, role = "user" })
+  return true, { self.news:added(chat, member, account, timestamp), note }
+end
+
+-- A member goes, by itself or by somebody else.
+function Chats:part(chat, member, account)
+  local before = chat.members
+  self.store:leave(chat, member.key)
+  local note, timestamp = self.messages:note(chat, REMOVE_PARTICIPANT, { userId = member.id })
+  return { self.news:removed(chat, before, member, account, timestamp), note }
+end
+
+-- A member of a chat that is not its owner.
+function Chats:changeable_member(chat, user_id)
+  local member = self.accounts:by_id(user_id)
+  local role = member and chat.roles[member.key]
+  if not role then return nil, codes.USER_IS_NOT_CHAT_PARTICIPANT end
+  if role == "owner" then return nil, codes.NOT_ENOUGH_RIGHTS, "userId: an owner stays one" end
+  return member
+end
+
+---Remove somebody from a group or channel; everybody but the owner may remove oneself.
+---@param account trueconf.bridge.Account
+---@param chat_id string
+---@param user_id string TrueConf ID
+---@param wipe? boolean nothing of before is shown when this one comes back
+---@return true? ok
+---@return any news or code
+---@return string? description
+function Chats:expel(account, chat_id, user_id, wipe)
+  local chat, code, description = self.messages:chat_of(chat_id, account)
+  if not chat then return nil, code, description end
+  local leaves = not chat.pair and self.accounts:by_id(user_id) == account
+  if not leaves then
+    chat, code, description = self:managed(account, chat_id)
+    if not chat then return nil, code, description end
+  end
+  local member
+  member, code, description = self:changeable_member(chat, user_id)
+  if not member then return nil, code, description end
+  if wipe then self.store:hide_all(chat, member.key) end
+  return true, self:part(chat, member, account)
+end
+
+---@param account trueconf.bridge.Account
+---@param chat_id string
+---@param user_id string TrueConf ID
+---@param role string
+---@return true? ok
+---@return any news or code
+---@return string? description
+function Chats:set_role(account, chat_id, user_id, role)
+  local chat, code, description = self:managed(account, chat_id)
+  if not chat then return nil, code, description end
+  local member
+  member, code, description = self:changeable_member(chat, user_id)
+  if not member then return nil, code, description end
+  if role == "owner" then return nil, codes.NOT_ENOUGH_RIGHTS, "role: there is one owner" end
+  if not rights.is_grantable(chat, role) then
+    local what = ROLES[role] and "it cannot be given in this chat" or "there is no such role"
+    return nil, codes.ROLE_NOT_FOUND, ("role: '%s': %s"):format(role, what)
+  end
+  self.store:set_role(chat, member.key, role)
+  local note, timestamp = self.messages:note(chat, PARTICIPANT_ROLE, { userId = member.id, role = role })
+  return true, { self.news:role(chat, member, timestamp), note }
+end
+
+---One page of those who take part.
+---@param account trueconf.bridge.Account
+---@param chat_id string
+---@param size integer of a page; never more than 100
+---@param page integer from 1
+---@return { userId: string, role: string }[]? people
+---@return integer? code
+function Chats:people(account, chat_id, size, page)
+  local chat, code = self.messages:chat_of(chat_id, account)
+  if not chat then return nil, code end
+  size = math.min(size, MAX_PAGE)
+  local list = self.store:members_of(chat, (page - 1) * size + 1, size)
+  for index, key in ipairs(list) do
+    list[index] = { userId = self.store:account(key).id, role = chat.roles[key] }
+  end
+  return list
+end
+
+---The role of somebody.
+---@param account trueconf.bridge.Account who asks
+---@param chat_id string
+---@param user_id string TrueConf ID
+---@return trueconf.bridge.Account? member
+---@return string|integer role or code
+function Chats:role_of(account, chat_id, user_id)
+  local chat, code = self.messages:chat_of(chat_id, account)
+  if not chat then return nil, code --[[@as integer]] end
+  local member = self.accounts:by_id(user_id)
+  local role = member and chat.roles[member.key]
+  if not role then return nil, codes.USER_IS_NOT_CHAT_PARTICIPANT end
+  return member, role
 end
 
 return { new = new }

@@ -21,6 +21,7 @@ local CLOSE = { UNSUPPORTED_DATA = 1003, INVALID_TEXT = 1007, POLICY = 1008 }
 ---@field instance string part of `userId` behind the '/'
 ---@field account trueconf.bridge.Account? who it belongs to, after `auth`
 ---@field key string? of that account
+---@field wants_system boolean? it asked for messages of the system
 ---@field transport trueconf.core.Connection
 ---@field private bridge trueconf.bridge.Server
 ---@field private next_id integer
@@ -90,11 +91,17 @@ function Connection:count_auth_failure()
   end
 end
 
+-- What comes after the response to a request: notifications, or whatever a function does.
+function Connection:follow_up(extra)
+  if type(extra) == "function" then return extra() end
+  if extra then self.bridge.delivery:publish_all(extra, self) end
+end
+
 function Connection:answer(frame)
   local result, extra, description = self:perform_safely(frame)
   if result then
     self:respond(frame.id, result)
-    if extra then extra() end
+    self:follow_up(extra)
     return
   end
   local silent = extra == codes.WRONG_PAYLOAD and self.bridge.options.legacy_silence
@@ -155,7 +162,7 @@ end
 ---Send a notification; the ack of a message marks it as read.
 ---@param news trueconf.bridge.Notification
 function Connection:notify(news)
-  if self.bridge.faults.silent then return end
+  if self.bridge.faults.silent or news.system and not self.wants_system then return end
   local id = self.next_id
   self.next_id = id < MAX_ID and id + 1 or 1
   self.unacked[id] = news.message or true
@@ -166,8 +173,9 @@ end
 -- Life -----------------------------------------------------------------------------------
 
 ---@param account trueconf.bridge.Account
-function Connection:authorize(account)
-  self.account, self.key = account, account.key
+---@param wants_system boolean whether messages of the system are to come
+function Connection:authorize(account, wants_system)
+  self.account, self.key, self.wants_system = account, account.key, wants_system
 end
 
 ---@param code integer

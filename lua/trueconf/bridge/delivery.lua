@@ -1,55 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- Who hears what. An account has receivers: its authorized connections and, for a simulated
--- person, that person. A notification goes to every receiver of every account it concerns; its
--- payload is encoded once for all who get the same one.
+-- person, that person. A notification goes to every receiver of every account it concerns.
 
 local core = require "trueconf.core"
-local json = require "trueconf.json"
-
--- Notifications --------------------------------------------------------------------------
-
----@class trueconf.bridge.Notification
----@field method string
----@field head string the frame up to its id
----@field recipients string[] keys of accounts
----@field message trueconf.bridge.Message? what an ack marks as read
----@field private make fun(key: string): table
----@field private shared boolean all recipients get the same payload
----@field private encoded table<string|boolean, string>
-local Notification = {}
-Notification.__index = Notification
-
----@param method string
----@param recipients string[]
----@param make fun(key: string): table makes the payload for a recipient
----@param shared boolean
----@param message? trueconf.bridge.Message
----@return trueconf.bridge.Notification
-local function notification(method, recipients, make, shared, message)
-  return setmetatable({
-    method = method,
-    head = '{"method":"' .. method .. '","type":1,"id":',
-    recipients = recipients,
-    message = message,
-    make = make,
-    shared = shared,
-    encoded = {},
-  }, Notification)
-end
-
----@param key string
----@return string payload JSON text
-function Notification:payload(key)
-  local slot = self.shared or key
-  local text = self.encoded[slot]
-  if not text then
-    text = json.encode(self.make(key))
-    self.encoded[slot] = text
-  end
-  return text
-end
-
--- Delivery -------------------------------------------------------------------------------
 
 ---@class trueconf.bridge.Receiver
 ---@field key string of the account
@@ -57,7 +10,7 @@ end
 
 ---@class trueconf.bridge.Delivery
 ---@field private store trueconf.bridge.Store
----@field private chats trueconf.bridge.Chats
+---@field private news trueconf.bridge.News
 ---@field private options { echo: "all"|"others", redelivery_limit: integer }
 ---@field private receivers table<string, trueconf.bridge.Receiver[]>
 ---@field private readers table<string, trueconf.core.Waiter[]>
@@ -65,13 +18,13 @@ local Delivery = {}
 Delivery.__index = Delivery
 
 ---@param store trueconf.bridge.Store
----@param chats trueconf.bridge.Chats
+---@param news trueconf.bridge.News
 ---@param options { echo: "all"|"others", redelivery_limit: integer }
 ---@return trueconf.bridge.Delivery
-local function new(store, chats, options)
+local function new(store, news, options)
   return setmetatable({
     store = store,
-    chats = chats,
+    news = news,
     options = options,
     receivers = {},
     readers = {},
@@ -112,31 +65,11 @@ function Delivery:publish(news, acting)
   end
 end
 
----The notification of a message.
----@param chat trueconf.bridge.ChatRecord
----@param message trueconf.bridge.Message
----@return trueconf.bridge.Notification
-function Delivery:of_message(chat, message)
-  local function envelope() return self.chats:envelope(chat, message, true) end
-  return notification("sendMessage", chat.members, envelope, true, message)
-end
-
----The notification of a new personal chat: each side reads the TrueConf ID of the other one.
----@param chat trueconf.bridge.ChatRecord
----@param account trueconf.bridge.Account
----@param other trueconf.bridge.Account
----@return trueconf.bridge.Notification
-function Delivery:of_personal_chat(chat, account, other)
-  local function created(key)
-    return {
-      chatId = chat.id,
-      title = key == account.key and other.id or account.id,
-      chatType = chat.type,
-      lastMessage = json.null,
-      unreadMessages = 0,
-    }
-  end
-  return notification("createP2PChat", chat.members, created, false)
+---Send several, in their order.
+---@param list trueconf.bridge.Notification[]
+---@param acting? trueconf.bridge.Receiver who caused them
+function Delivery:publish_all(list, acting)
+  for _, news in ipairs(list) do self:publish(news, acting) end
 end
 
 ---Send a receiver what its account has not read (protocol: unread delivery): the newest
@@ -144,7 +77,7 @@ end
 ---@param receiver trueconf.bridge.Receiver
 function Delivery:redeliver(receiver)
   for _, message in ipairs(self.store:unread_list(receiver.key, self.options.redelivery_limit)) do
-    receiver:notify(self:of_message(self.store:chat(message.chat_id), message))
+    receiver:notify(self.news:message(self.store:chat(message.chat_id), message))
   end
 end
 

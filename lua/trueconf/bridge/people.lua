@@ -51,7 +51,7 @@ end
 function SeenMessage:is_read_by(login)
   local key, record = login:lower(), self.record
   local chat = self.bridge.store:chat(record.chat_id)
-  return chat.member[key] == true and key ~= record.author_key and not self.bridge.store:is_unread(key, record.id)
+  return chat.roles[key] ~= nil and key ~= record.author_key and not self.bridge.store:is_unread(key, record.id)
 end
 
 ---Wait until a participant has read the message.
@@ -91,9 +91,9 @@ function PersonChat:say(text, opts)
   local content = { text = text, parseMode = opts.parse_mode or "html" }
   if not opts.parse_mode then content.text = text:gsub("[&<>\n]", ESCAPES) end
   local reply_to = type(opts.reply_to) == "table" and opts.reply_to.id or opts.reply_to
-  local record = bridge.chats:post(self.record, account, content, reply_to)
+  local record, news = bridge.messages:say(account, self.id, content, reply_to)
   if not record then return nil, "the message to answer is not in this chat" end
-  bridge.delivery:publish(bridge.delivery:of_message(self.record, record), self.person)
+  bridge.delivery:publish_all(news, self.person)
   return see(bridge, record, account.key)
 end
 
@@ -137,10 +137,8 @@ function Person:chat_with(login)
   local other = type(login) == "string" and bridge.accounts:by_login(login)
   if not other then error(("there is no account '%s'"):format(tostring(login)), 2) end
   if other == self.account then error("a personal chat needs somebody else", 2) end
-  local record, created = bridge.chats:personal(self.account, other)
-  if created then
-    bridge.delivery:publish(bridge.delivery:of_personal_chat(record, self.account, other), self)
-  end
+  local record, news = bridge.chats:personal(self.account, other.id)
+  bridge.delivery:publish_all(news, self)
   return setmetatable({ id = record.id, person = self, record = record }, PersonChat)
 end
 

@@ -8,7 +8,10 @@ local accounts = require "trueconf.bridge.accounts"
 local chats = require "trueconf.bridge.chats"
 local connection = require "trueconf.bridge.connection"
 local delivery = require "trueconf.bridge.delivery"
+local envelopes = require "trueconf.bridge.envelopes"
 local http = require "trueconf.bridge.http"
+local messages = require "trueconf.bridge.messages"
+local news = require "trueconf.bridge.news"
 local people = require "trueconf.bridge.people"
 local settings = require "trueconf.bridge.settings"
 local store = require "trueconf.bridge.store"
@@ -23,6 +26,9 @@ local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 ---@field store trueconf.bridge.Store
 ---@field accounts trueconf.bridge.Accounts
 ---@field tokens trueconf.bridge.Tokens
+---@field envelopes trueconf.bridge.Envelopes
+---@field news trueconf.bridge.News
+---@field messages trueconf.bridge.Messages
 ---@field chats trueconf.bridge.Chats
 ---@field delivery trueconf.bridge.Delivery
 ---@field private listener trueconf.core.Listener?
@@ -53,8 +59,11 @@ local function new(options)
   server.log = log.new(options.log)
   server.accounts = accounts.new(memory, memory.server_name)
   server.tokens = tokens.new(memory, options.token_lifetime)
-  server.chats = chats.new(memory)
-  server.delivery = delivery.new(memory, server.chats, options)
+  server.envelopes = envelopes.new(memory)
+  server.news = news.new(memory, server.envelopes)
+  server.messages = messages.new(memory, server.envelopes, server.news, options)
+  server.chats = chats.new(memory, server.accounts, server.news, server.messages)
+  server.delivery = delivery.new(memory, server.news, options)
   put_accounts(server, options.accounts)
   return server
 end

@@ -31,6 +31,7 @@ local MEBIBYTE = 1024 * 1024
 ---@field redelivery_limit? integer unread messages delivered after `auth`; default 1000
 ---@field history_limit? integer messages kept of each chat; default 10000
 ---@field unread_limit? integer unread messages kept of each account; default 10000
+---@field edit_window? number seconds in which a message may be edited; 0: always; default 48 hours
 ---@field log? trueconf.LogOptions errors of the Bridge itself; at level "debug" refused requests too
 
 ---What can be made to go wrong; nil: nothing of the kind.
@@ -81,6 +82,7 @@ local SCHEMA = {
   redelivery_limit = { type = "integer", default = 1000, min = 0 },
   history_limit = { type = "integer", default = 10000, min = 1 },
   unread_limit = { type = "integer", default = 10000, min = 1 },
+  edit_window = { type = "number", default = 2 * DAY, min = 0 },
   log = { type = "table" },
 }
 

@@ -15,21 +15,27 @@ local unread = require "trueconf.bridge.unread"
 ---@field box integer place in the chat
 ---@field timestamp integer UNIX milliseconds
 ---@field type integer envelope type
----@field author string TrueConf ID
----@field author_key string
----@field content { text: string, parseMode: string }
+---@field author string TrueConf ID, or the name of the server
+---@field author_key string? nil: the system
+---@field content table replaced as a whole, never altered
 ---@field edited boolean
 ---@field reply_to string? message id
+---@field package hidden table<string, true>? keys of those who removed it for themselves
+---@field package older trueconf.bridge.Message?
+---@field package newer trueconf.bridge.Message?
 
 ---@class trueconf.bridge.ChatRecord
 ---@field id string
 ---@field type integer ChatType
 ---@field title string?
----@field members string[] keys, in the order they came
----@field member table<string, boolean>
----@field first integer box of the oldest message kept
----@field last integer box of the newest message
----@field boxes table<integer, trueconf.bridge.Message>
+---@field pair string[]? keys of the two sides of a personal chat, whether they take part at the moment or not
+---@field members string[] keys, in the order they came; replaced, never altered
+---@field roles table<string, string> of those who take part, by key
+---@field package hidden_through table<string, integer> box up to which somebody sees nothing
+---@field last integer box of the newest message there ever was
+---@field package count integer messages kept
+---@field package oldest trueconf.bridge.Message?
+---@field package newest trueconf.bridge.Message?
 
 ---@class trueconf.bridge.Store
 ---@field signing_key string
@@ -51,7 +57,9 @@ local function new(options)
     unread_limit = options.unread_limit,
     accounts = {},
     chats = {},
+    chats_of_key = {},
     personal = {},
+    favorites = {},
     messages = {},
     unread = {},
   }, Store)
@@ -81,10 +89,10 @@ function Store:last_serial()
   return self.serial
 end
 
--- Chats and messages ---------------------------------------------------------------------
+-- Chats ----------------------------------------------------------------------------------
 
 -- '/' cannot be part of a login.
-local function pair(key_a, key_b)
+local function pair_of(key_a, key_b)
   if key_b < key_a then key_a, key_b = key_b, key_a end
   return key_a .. "/" .. key_b
 end
@@ -99,16 +107,120 @@ end
 ---@param key_b string
 ---@return trueconf.bridge.ChatRecord?
 function Store:personal_chat(key_a, key_b)
-  return self.personal[pair(key_a, key_b)]
+  return self.personal[pair_of(key_a, key_b)]
 end
 
----Add a chat; one of two members is found by personal_chat() from then on.
----@param chat trueconf.bridge.ChatRecord
----@param personal boolean
-function Store:add_chat(chat, personal)
-  chat.first, chat.last, chat.boxes = 1, 0, {}
+---@param key string
+---@return trueconf.bridge.ChatRecord?
+function Store:favorites_chat(key)
+  return self.favorites[key]
+end
+
+---Add a chat without members; one with `pair` is found by personal_chat() from then on.
+---@param chat { id: string, type: integer, title: string?, pair: string[]? }
+---@return trueconf.bridge.ChatRecord
+function Store:add_chat(chat)
+  chat.members, chat.roles, chat.hidden_through = {}, {}, {}
+  chat.last, chat.count = 0, 0
   self.chats[chat.id] = chat
-  if personal then self.personal[pair(chat.members[1], chat.members[2])] = chat end
+  if chat.pair then self.personal[pair_of(chat.pair[1], chat.pair[2])] = chat end
+  return chat
+end
+
+---@param key string
+---@param chat trueconf.bridge.ChatRecord
+function Store:set_favorites(key, chat)
+  self.favorites[key] = chat
+end
+
+---@param chat trueconf.bridge.ChatRecord
+---@param title string
+function Store:set_title(chat, title)
+  chat.title = title
+end
+
+local function without(list, unwanted)
+  local kept = {}
+  for _, item in ipairs(list) do
+    if item ~= unwanted then kept[#kept + 1] = item end
+  end
+  return kept
+end
+
+---Let somebody take part in a chat.
+---@param chat trueconf.bridge.ChatRecord
+---@param key string
+---@param role string
+---@param show_history boolean the messages of before too, as far as they were not hidden from this one
+function Store:join(chat, key, role, show_history)
+  chat.members = table.move(chat.members, 1, #chat.members, 1, {})
+  chat.members[#chat.members + 1] = key
+  chat.roles[key] = role
+  if not show_history then chat.hidden_through[key] = chat.last end
+  local list = self.chats_of_key[key] or {}
+  list[#list + 1] = chat
+  self.chats_of_key[key] = list
+end
+
+---Take somebody out of a chat, with all that is unread there.
+---@param chat trueconf.bridge.ChatRecord
+---@param key string
+function Store:leave(chat, key)
+  chat.members, chat.roles[key] = without(chat.members, key), nil
+  self.chats_of_key[key] = without(self.chats_of_key[key], chat)
+  self:forget_unread(key, chat.id)
+end
+
+---@param chat trueconf.bridge.ChatRecord
+---@param key string of one who takes part
+---@param role string
+function Store:set_role(chat, key, role)
+  chat.roles[key] = role
+end
+
+-- Items from `first` on, at most `count` of them.
+local function slice(list, first, count)
+  return table.move(list, first, math.min(#list, first + count - 1), 1, {})
+end
+
+---@param chat trueconf.bridge.ChatRecord
+---@param first integer place of the first one wanted
+---@param count integer
+---@return string[] keys in the order they came
+function Store:members_of(chat, first, count)
+  return slice(chat.members, first, count)
+end
+
+---The chats somebody takes part in, in the order they were entered, so that pages do not move.
+---@param key string
+---@param first integer
+---@param count integer
+---@return trueconf.bridge.ChatRecord[]
+function Store:chats_of(key, first, count)
+  return slice(self.chats_of_key[key] or {}, first, count)
+end
+
+---Remove a chat with everything in it.
+---@param chat trueconf.bridge.ChatRecord
+function Store:remove_chat(chat)
+  for _, key in ipairs(chat.members) do
+    self:leave(chat, key)
+    if self.favorites[key] == chat then self.favorites[key] = nil end
+  end
+  self:clear(chat)
+  self.chats[chat.id] = nil
+  if chat.pair then self.personal[pair_of(chat.pair[1], chat.pair[2])] = nil end
+end
+
+-- Messages -------------------------------------------------------------------------------
+
+-- The messages of a chat are a doubly linked list: any of them can go at the same cost.
+local function unlink(chat, message)
+  local older, newer = message.older, message.newer
+  if older then older.newer = newer else chat.oldest = newer end
+  if newer then newer.older = older else chat.newest = older end
+  message.older, message.newer = nil, nil
+  chat.count = chat.count - 1
 end
 
 ---Append a message to its chat and give it its box; the oldest one leaves when the history is full.
@@ -116,14 +228,15 @@ end
 ---@param message trueconf.bridge.Message
 function Store:append(chat, message)
   chat.last = chat.last + 1
-  message.box = chat.last
-  chat.boxes[message.box] = message
+  message.box, message.older = chat.last, chat.newest
+  if chat.newest then chat.newest.newer = message else chat.oldest = message end
+  chat.newest = message
+  chat.count = chat.count + 1
   self.messages[message.id] = message
-  if chat.last - chat.first < self.history_limit then return end
-  local oldest = chat.boxes[chat.first]
-  chat.boxes[chat.first] = nil
+  if chat.count <= self.history_limit then return end
+  local oldest = chat.oldest
+  unlink(chat, oldest)
   self.messages[oldest.id] = nil
-  chat.first = chat.first + 1
 end
 
 ---@param message_id string
@@ -132,10 +245,86 @@ function Store:message(message_id)
   return self.messages[message_id]
 end
 
+---Replace what a message says.
+---@param message trueconf.bridge.Message
+---@param content table
+function Store:edit(message, content)
+  message.content, message.edited = content, true
+end
+
+---Remove a message for everybody.
+---@param chat trueconf.bridge.ChatRecord
+---@param message trueconf.bridge.Message
+function Store:remove(chat, message)
+  unlink(chat, message)
+  self.messages[message.id] = nil
+  for _, key in ipairs(chat.members) do self:remove_unread(key, message.id) end
+end
+
+---Remove a message for one member alone.
+---@param key string
+---@param message trueconf.bridge.Message
+function Store:hide(key, message)
+  message.hidden = message.hidden or {}
+  message.hidden[key] = true
+  self:remove_unread(key, message.id)
+end
+
+---Remove all messages for everybody.
+---@param chat trueconf.bridge.ChatRecord
+function Store:clear(chat)
+  local message = chat.oldest
+  while message do
+    self.messages[message.id] = nil
+    message = message.newer
+  end
+  chat.oldest, chat.newest, chat.count = nil, nil, 0
+  for _, key in ipairs(chat.members) do self:forget_unread(key, chat.id) end
+end
+
+---Remove all messages for one account alone, also if it comes back later.
+---@param chat trueconf.bridge.ChatRecord
+---@param key string
+function Store:hide_all(chat, key)
+  chat.hidden_through[key] = chat.last
+  self:forget_unread(key, chat.id)
+end
+
+---Whether somebody who takes part sees a message.
+---@param chat trueconf.bridge.ChatRecord
+---@param message trueconf.bridge.Message
+---@param key string
+---@return boolean
+function Store:is_visible(chat, message, key)
+  return message.box > (chat.hidden_through[key] or 0) and not (message.hidden and message.hidden[key])
+end
+
+---The messages of a chat that somebody sees, backwards. Besides those it returns it looks only
+---at those that this one removed for itself.
+---@param chat trueconf.bridge.ChatRecord
+---@param key string
+---@param count integer at most so many
+---@param from? trueconf.bridge.Message the first one; nil: the newest
+---@return trueconf.bridge.Message[] newest first
+function Store:history_of(chat, key, count, from)
+  local list, message, first = {}, from or chat.newest, chat.hidden_through[key] or 0
+  while message and message.box > first and #list < count do
+    if self:is_visible(chat, message, key) then list[#list + 1] = message end
+    message = message.older
+  end
+  return list
+end
+
+---Everything kept of a chat.
 ---@param chat trueconf.bridge.ChatRecord
 ---@return trueconf.bridge.Message[] oldest first
 function Store:history(chat)
-  return table.move(chat.boxes, chat.first, chat.last, 1, {})
+  local list, message = {}, chat.oldest
+  while message do
+    list[#list + 1] = message
+    message = message.newer
+  end
+  return list
 end
 
 -- Unread ---------------------------------------------------------------------------------
@@ -165,6 +354,22 @@ end
 function Store:is_unread(key, message_id)
   local set = self.unread[key]
   return set ~= nil and set:has(message_id)
+end
+
+---Forget what an account has not read in a chat.
+---@param key string
+---@param chat_id string
+function Store:forget_unread(key, chat_id)
+  local set = self.unread[key]
+  if set then set:remove_chat(chat_id) end
+end
+
+---@param key string
+---@param chat_id string
+---@return integer
+function Store:unread_count(key, chat_id)
+  local set = self.unread[key]
+  return set and set:count_of(chat_id) or 0
 end
 
 ---@param key string

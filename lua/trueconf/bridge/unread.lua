@@ -9,13 +9,28 @@ Unread.__index = Unread
 ---@field count integer
 ---@field private limit integer
 ---@field private elements table<string, table> by message id
+---@field private chats table<string, { count: integer, ids: table<string, true> }> by chat id
 ---@field private oldest table?
 ---@field private newest table?
 
 ---@param limit integer above it the oldest message is forgotten
 ---@return trueconf.bridge.Unread
 local function new(limit)
-  return setmetatable({ count = 0, limit = limit, elements = {} }, Unread)
+  return setmetatable({ count = 0, limit = limit, elements = {}, chats = {} }, Unread)
+end
+
+function Unread:note(message)
+  local chat = self.chats[message.chat_id] or { count = 0, ids = {} }
+  chat.count = chat.count + 1
+  chat.ids[message.id] = true
+  self.chats[message.chat_id] = chat
+end
+
+function Unread:unnote(message)
+  local chat = self.chats[message.chat_id]
+  chat.count = chat.count - 1
+  chat.ids[message.id] = nil
+  if chat.count == 0 then self.chats[message.chat_id] = nil end
 end
 
 ---Add a message at the end; a message that is in already stays where it is.
@@ -27,6 +42,7 @@ function Unread:add(message)
   self.newest = element
   self.elements[message.id] = element
   self.count = self.count + 1
+  self:note(message)
   if self.count > self.limit then self:remove(self.oldest.message.id) end
 end
 
@@ -40,7 +56,24 @@ function Unread:remove(message_id)
   if newer then newer.older = older else self.newest = older end
   self.elements[message_id] = nil
   self.count = self.count - 1
+  self:unnote(element.message)
   return true
+end
+
+---Remove all messages of a chat.
+---@param chat_id string
+function Unread:remove_chat(chat_id)
+  local chat = self.chats[chat_id]
+  if not chat then return end
+  -- A key that is there may be cleared while going through a table.
+  for message_id in pairs(chat.ids) do self:remove(message_id) end
+end
+
+---@param chat_id string
+---@return integer count messages of this chat
+function Unread:count_of(chat_id)
+  local chat = self.chats[chat_id]
+  return chat and chat.count or 0
 end
 
 ---@param message_id string

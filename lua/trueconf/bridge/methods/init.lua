@@ -1,0 +1,62 @@
+-- SPDX-License-Identifier: MIT
+-- The methods a client may call, by their subject in the files beside this one. An entry
+-- declares the fields of its payload and what it does; everything else (checks, errors, the
+-- response) is done by connection.lua. A field's type is "string", "boolean", "integer",
+-- "number", "object" or "array", with "?" behind it if the field may be missing or null, or a
+-- table of fields for an object whose inside is checked too.
+--
+-- `perform(bridge, connection, payload)` returns the payload of the response and, if something
+-- must follow after it, a list of notifications or a function; or nil, an error code and
+-- optionally a description.
+
+local codes = require "trueconf.bridge.codes"
+
+---@class trueconf.bridge.Method
+---@field fields table<string, string|table>
+---@field before_auth? boolean may be called before `auth`
+---@field perform fun(bridge: table, connection: trueconf.bridge.Connection, payload: table): table?, any, string?
+
+---@type table<string, trueconf.bridge.Method>
+local methods = {}
+
+-- Authorization --------------------------------------------------------------------------
+
+-- The account a token stands for, or nil, code.
+local function account_of_token(bridge, payload)
+  if bridge.faults.auth_error then return nil, bridge.faults.auth_error end
+  if payload.tokenType ~= "JWT" then return nil, codes.UNSUPPORTED_CREDENTIALS end
+  local account, reason = bridge.tokens:verify(payload.token, bridge.accounts)
+  if not account then
+    return nil, reason == "expired" and codes.CREDENTIALS_EXPIRED or codes.INVALID_CREDENTIALS
+  end
+  if account.disabled then return nil, codes.USER_DISABLED end
+  return account
+end
+
+methods.auth = {
+  before_auth = true,
+  fields = {
+    token = "string",
+    tokenType = "string",
+    receiveUnread = "boolean?",
+    receiveSystemMessageEnvelopes = "boolean?",
+  },
+  perform = function(bridge, connection, payload)
+    local account, code = account_of_token(bridge, payload)
+    if not account then return nil, code end
+    if connection.account and connection.account ~= account then
+      return nil, codes.ACCESS_DENIED, "this connection belongs to another account"
+    end
+    connection:authorize(account, payload.receiveSystemMessageEnvelopes == true)
+    local response = { userId = account.id .. "/" .. connection.instance, connectionId = connection.id }
+    return response, function() bridge:on_authorized(connection, payload.receiveUnread == true) end
+  end,
+}
+
+-- All others -----------------------------------------------------------------------------
+
+for _, subject in ipairs { "messages", "chats", "participants" } do
+  for name, method in pairs(require("trueconf.bridge.methods." .. subject)) do methods[name] = method end
+end
+
+return methods
