@@ -7,6 +7,7 @@
 #include "http.h"
 #include "listener.h"
 #include "runtime.h"
+#include "secrets.h"
 #include "session.h"
 #include "socket.h"
 #include "tidy.h"
@@ -25,6 +26,9 @@ int luaopen_trueconf_core(lua_State *L) {
   runtime_open(L); /* first: the runtime must be collected last */
   errors_open(L);
   crypto_open(L);
+  password_open(L);
+  directory_open(L);
+  private_file_open(L);
   tidy_open(L);
   http_open(L);
   socket_open(L);

@@ -26,6 +26,7 @@ external_dependencies = {
   CURL = { library = "curl" },
   OPENSSL = { header = "openssl/ssl.h", library = "ssl" },
   CRYPTO = { header = "openssl/crypto.h", library = "crypto" },
+  CRYPT = { header = "crypt.h", library = "crypt" },
 }
 build = {
   type = "builtin",
@@ -35,9 +36,9 @@ build = {
   -- The two lists of files are kept by tools/rockspec.lua (make format).
   modules = {
     ["trueconf.core"] = {
-      incdirs = { "$(UV_INCDIR)", "$(WEBSOCKETS_INCDIR)", "$(CURL_INCDIR)", "$(OPENSSL_INCDIR)" },
-      libdirs = { "$(UV_LIBDIR)", "$(WEBSOCKETS_LIBDIR)", "$(CURL_LIBDIR)", "$(OPENSSL_LIBDIR)" },
-      libraries = { "uv", "websockets", "curl", "ssl", "crypto" },
+      incdirs = { "$(UV_INCDIR)", "$(WEBSOCKETS_INCDIR)", "$(CURL_INCDIR)", "$(OPENSSL_INCDIR)", "$(CRYPT_INCDIR)" },
+      libdirs = { "$(UV_LIBDIR)", "$(WEBSOCKETS_LIBDIR)", "$(CURL_LIBDIR)", "$(OPENSSL_LIBDIR)", "$(CRYPT_LIBDIR)" },
+      libraries = { "uv", "websockets", "curl", "ssl", "crypto", "crypt", "dl" },
       sources = {
         -- sources
         "csrc/buffer.c",
@@ -46,11 +47,15 @@ build = {
         "csrc/connection.c",
         "csrc/core.c",
         "csrc/crypto.c",
+        "csrc/directory.c",
         "csrc/errors.c",
         "csrc/http.c",
         "csrc/http_lua.c",
         "csrc/listener.c",
+        "csrc/offload.c",
+        "csrc/password.c",
         "csrc/pause.c",
+        "csrc/private_file.c",
         "csrc/queue.c",
         "csrc/random.c",
         "csrc/rawsocket.c",

@@ -157,6 +157,65 @@ function core.base64url_decode(text) end
 ---@return boolean
 function core.equal(a, b) end
 
+-- Secrets of a server's users (password.c, directory.c, private_file.c) ------------------
+
+---A new salt for yescrypt. As a hash it fits no password, and checking against it takes as long
+---as against a real one of the same cost.
+---@param cost? integer 1 to 11; every step doubles time and memory; default 5
+---@return string
+function core.crypt_salt(cost) end
+
+---Hash a password by yescrypt, on another thread.
+---@async
+---@param password string
+---@param cost? integer as above
+---@return string? hash as crypt(3) writes it, "$y$..."
+---@return trueconf.Error? err LIMIT: 512 bytes or more, or a NUL in it
+function core.crypt_hash(password, cost) end
+
+---Check a password against a hash of crypt(3), on another thread; compared in constant time.
+---@async
+---@param password string
+---@param hash string
+---@return boolean
+function core.crypt_verify(password, hash) end
+
+---@class trueconf.core.LdapBind
+---@field url string ldap://, ldaps:// or ldapi://
+---@field dn string who logs in, escaped (RFC 4514)
+---@field password string an empty one is refused before the directory is asked
+---@field start_tls? boolean
+---@field ca_file? string PEM file used in place of the system's trust
+---@field attribute? string to read of the entry `dn`
+---@field timeout? number seconds for each step; default 5
+
+---Log in to an LDAP directory by a simple bind, on another thread. libldap is loaded by the first call.
+---@async
+---@param request trueconf.core.LdapBind
+---@return true? ok
+---@return string|trueconf.Error? value of the attribute, if it can be read and is not above 512 bytes; else AUTH_FAILED
+---(refused), UNREACHABLE, TIMEOUT, TLS, IO (bad address, libldap is missing)
+function core.ldap_bind(request) end
+
+---Make a folder that only its owner may enter, if there is none.
+---@param path string
+---@return true? ok
+---@return trueconf.Error? err IO
+function core.private_folder(path) end
+
+---@param path string
+---@return string? text nil without an error: there is no such file
+---@return trueconf.Error? err IO, also for a file that others may read
+function core.read_private(path) end
+
+---Write a file that only its owner may read, and put it in place at once when it is complete.
+---@param path string
+---@param text string
+---@param new_only? boolean leave a file that is there as it is
+---@return boolean? written false: new_only, and there is one
+---@return trueconf.Error? err IO
+function core.write_private(path, text, new_only) end
+
 -- What lua-cjson leaves to do (tidy.c); for json.lua ---------------------------------------
 
 ---How deep a table may be nested in the two walks below.
