@@ -77,9 +77,9 @@ describe("odd input", function()
 
   it("without a payload counts as an empty one", function()
     client:raw '{"type":1,"id":5,"method":"getUserDisplayName"}'
-    assert.matches("userId: missing", client:take()[1].payload.errorDescription)
+    assert.matches("missing field 'userId'", client:take()[1].payload.errorDescription)
     client:raw '{"type":1,"id":6,"method":"getUserDisplayName","payload":null}'
-    assert.matches("userId: missing", client:take()[1].payload.errorDescription)
+    assert.matches("missing field 'userId'", client:take()[1].payload.errorDescription)
   end)
 
   it("with a payload that is no object is answered 399", function()
@@ -93,20 +93,23 @@ describe("odd input", function()
     local function refused(payload, description)
       assert.same({ errorCode = 399, errorDescription = description }, (client:request("sendMessage", payload)))
     end
-    refused({}, "chatId: missing")
-    refused({ content = { text = "x", parseMode = "text" } }, "chatId: missing")
-    refused({ chatId = "c", content = { text = "x" } }, "content.parseMode: missing")
-    refused({ chatId = "c", content = { text = "x", parseMode = json.null } }, "content.parseMode: missing")
+    refused({}, "missing field 'chatId': a string expected")
+    refused({ content = { text = "x", parseMode = "text" } }, "missing field 'chatId': a string expected")
+    refused({ chatId = "c", content = { text = "x" } },
+      "missing field 'content.parseMode': one of text, markdown, html expected")
+    refused({ chatId = "c", content = { text = "x", parseMode = json.null } },
+      "missing field 'content.parseMode': one of text, markdown, html expected")
     refused({ chatId = "c", content = { text = 17, parseMode = "text" } },
-      "content.text: expected string, got a number")
-    refused({ chatId = "c", content = { "x" } }, "content: expected object, got an array")
-    refused({ chatId = {}, content = { text = "x", parseMode = "text" } }, "chatId: expected string, got an object")
+      "bad field 'content.text': a string expected, got a number")
+    refused({ chatId = "c", content = { "x" } }, "bad field 'content': an object expected, got an array")
+    refused({ chatId = {}, content = { text = "x", parseMode = "text" } },
+      "bad field 'chatId': a string expected, got an object")
     refused({ chatId = "c", replyMessageId = 1, content = { text = "x", parseMode = "text" } },
-      "replyMessageId: expected string, got a number")
+      "bad field 'replyMessageId': a string expected, got a number")
     refused({ chatId = "c", content = { text = "", parseMode = "text" } },
-      "content.text: expected 1 to 4096 characters, got none")
+      "content.text is empty, at least 1 visible characters expected")
     refused({ chatId = "c", content = { text = "x", parseMode = "bold" } },
-      "content.parseMode: expected text, markdown or html, got 'bold'")
+      "bad field 'content.parseMode': one of text, markdown, html expected, got 'bold'")
   end)
 
   it("is not answered at all where 399 is due under legacy silence", function()

@@ -4,16 +4,11 @@
 -- code and optionally a description.
 
 local core = require "trueconf.core"
-local codes = require "trueconf.bridge.codes"
-local rights = require "trueconf.bridge.rights"
+local protocol = require "trueconf.protocol"
 
-local ChatType = rights.ChatType
-local ADD_PARTICIPANT, REMOVE_PARTICIPANT, EDIT_CHAT_TITLE, PARTICIPANT_ROLE = 1, 2, 21, 110
-local MAX_PAGE = 100
-local ROLES = {
-  owner = true, admin = true, user = true, conf_owner = true, conf_moderator = true, favorites_owner = true,
-  writer = true,
-}
+local codes, rights = protocol.codes, protocol.rights
+local ChatType, EnvelopeType, Role = protocol.enums.ChatType, protocol.enums.EnvelopeType, protocol.enums.Role
+local MAX_PAGE = protocol.limits.PARTICIPANTS_PAGE
 
 ---@class trueconf.bridge.Chats
 ---@field private store trueconf.bridge.Store
@@ -40,8 +35,8 @@ end
 
 function Chats:open_personal(account, other)
   local chat = self.store:add_chat { id = new_chat_id(), type = ChatType.P2P, pair = { account.key, other.key } }
-  self.store:join(chat, account.key, "user", true)
-  self.store:join(chat, other.key, "user", true)
+  self.store:join(chat, account.key, Role.USER, true)
+  self.store:join(chat, other.key, Role.USER, true)
   return chat, { self.news:created(chat, chat.members) }
 end
 
@@ -58,7 +53,7 @@ function Chats:personal(account, user_id)
   local chat = self.store:personal_chat(account.key, other.key)
   if not chat then return self:open_personal(account, other) end
   if chat.roles[account.key] then return chat, {} end
-  self.store:join(chat, account.key, "user", true)
+  self.store:join(chat, account.key, Role.USER, true)
   return chat, { self.news:created(chat, { account.key }) }
 end
 
@@ -74,7 +69,7 @@ end
 ---@return trueconf.bridge.ChatRecord chat
 ---@return trueconf.bridge.Notification[] news
 function Chats:create_group(account, title)
-  return self:open(account, ChatType.GROUP, "owner", title)
+  return self:open(account, ChatType.GROUP, Role.OWNER, title)
 end
 
 ---@param account trueconf.bridge.Account its owner
@@ -82,7 +77,7 @@ end
 ---@return trueconf.bridge.ChatRecord chat
 ---@return trueconf.bridge.Notification[] news
 function Chats:create_channel(account, title)
-  return self:open(account, ChatType.CHANNEL, "owner", title)
+  return self:open(account, ChatType.CHANNEL, Role.OWNER, title)
 end
 
 ---The account's notes to itself; there is only one such chat.
@@ -93,18 +88,18 @@ function Chats:favorites(account)
   local chat = self.store:favorites_chat(account.key)
   if chat then return chat, {} end
   local news
-  chat, news = self:open(account, ChatType.FAVORITES, "favorites_owner")
+  chat, news = self:open(account, ChatType.FAVORITES, Role.FAVORITES_OWNER)
   self.store:set_favorites(account.key, chat)
   return chat, news
 end
 
 -- Settings -------------------------------------------------------------------------------
 
--- A chat whose settings and people the account may change.
-function Chats:managed(account, chat_id)
+-- A chat in which the account may do something to the settings or to people.
+function Chats:managed(account, chat_id, action)
   local chat, code = self.messages:chat_of(chat_id, account)
   if not chat then return nil, code end
-  if rights.may_manage(chat, account.key) then return chat end
+  if rights.may(chat.roles[account.key], action, chat.type) then return chat end
   return nil, codes.NOT_ENOUGH_RIGHTS, "chatId: only owner and admins of groups and channels may do this"
 end
 
@@ -115,12 +110,14 @@ end
 ---@return any news or code
 ---@return string? description
 function Chats:set_title(account, chat_id, title)
-  local chat, code, description = self:managed(account, chat_id)
+  local chat, code, description = self:managed(account, chat_id, "rename")
   if not chat then return nil, code, description end
   self.store:set_title(chat, title)
-  local note, timestamp = self.messages:note(chat, EDIT_CHAT_TITLE, { title = title })
+  local note, timestamp = self.messages:note(chat, EnvelopeType.EDIT_CHAT_TITLE, { title = title })
   return timestamp, { self.news:title(chat), note }
 end
+
+local OWNERS = { [Role.OWNER] = true, [Role.FAVORITES_OWNER] = true }
 
 ---Remove a chat: the owner removes it for all, others leave.
 ---@param account trueconf.bridge.Account
@@ -130,7 +127,7 @@ end
 function Chats:remove(account, chat_id)
   local chat, code = self.messages:chat_of(chat_id, account)
   if not chat then return nil, code end
-  if rights.owns(chat, account.key) then
+  if OWNERS[chat.roles[account.key]] then
     local news = self.news:chat_removed(chat, chat.members)
     self.store:remove_chat(chat)
     return true, { news }
@@ -153,13 +150,14 @@ end
 ---@return any news or code
 ---@return string? description
 function Chats:add(account, chat_id, user_id, show_history)
-  local chat, code, complaint = self:managed(account, chat_id)
+  local chat, code, complaint = self:managed(account, chat_id, "add_participant")
   if not chat then return nil, code, complaint end
   local member = self.accounts:by_id(user_id)
   if not member then return nil, codes.ACCESS_DENIED, ("userId: no account '%s' on this server"):format(user_id) end
   if chat.roles[member.key] then return nil, codes.USER_IS_ALREADY_CHAT_PARTICIPANT end
-  self.store:join(chat, member.key, "user", show_history == true)
-  local note, timestamp = self.messages:note(chat, ADD_PARTICIPANT, { userId = member.id, role = "user" })
+  self.store:join(chat, member.key, Role.USER, show_history == true)
+  local content = { userId = member.id, role = Role.USER }
+  local note, timestamp = self.messages:note(chat, EnvelopeType.ADD_PARTICIPANT, content)
   return true, { self.news:added(chat, member, account, timestamp), note }
 end
 
@@ -167,7 +165,7 @@ end
 function Chats:part(chat, member, account)
   local before = chat.members
   self.store:leave(chat, member.key)
-  local note, timestamp = self.messages:note(chat, REMOVE_PARTICIPANT, { userId = member.id })
+  local note, timestamp = self.messages:note(chat, EnvelopeType.REMOVE_PARTICIPANT, { userId = member.id })
   return { self.news:removed(chat, before, member, account, timestamp), note }
 end
 
@@ -176,7 +174,7 @@ function Chats:changeable_member(chat, user_id)
   local member = self.accounts:by_id(user_id)
   local role = member and chat.roles[member.key]
   if not role then return nil, codes.USER_IS_NOT_CHAT_PARTICIPANT end
-  if role == "owner" then return nil, codes.NOT_ENOUGH_RIGHTS, "userId: an owner stays one" end
+  if role == Role.OWNER then return nil, codes.NOT_ENOUGH_RIGHTS, "userId: an owner stays one" end
   return member
 end
 
@@ -193,7 +191,7 @@ function Chats:expel(account, chat_id, user_id, wipe)
   if not chat then return nil, code, description end
   local leaves = not chat.pair and self.accounts:by_id(user_id) == account
   if not leaves then
-    chat, code, description = self:managed(account, chat_id)
+    chat, code, description = self:managed(account, chat_id, "remove_participant")
     if not chat then return nil, code, description end
   end
   local member
@@ -211,18 +209,18 @@ end
 ---@return any news or code
 ---@return string? description
 function Chats:set_role(account, chat_id, user_id, role)
-  local chat, code, description = self:managed(account, chat_id)
+  local chat, code, description = self:managed(account, chat_id, "change_role")
   if not chat then return nil, code, description end
   local member
   member, code, description = self:changeable_member(chat, user_id)
   if not member then return nil, code, description end
-  if role == "owner" then return nil, codes.NOT_ENOUGH_RIGHTS, "role: there is one owner" end
-  if not rights.is_grantable(chat, role) then
-    local what = ROLES[role] and "it cannot be given in this chat" or "there is no such role"
+  if role == Role.OWNER then return nil, codes.NOT_ENOUGH_RIGHTS, "role: there is one owner" end
+  if not rights.can_be_given(role, chat.type) then
+    local what = Role.set[role] and "it cannot be given in this chat" or "there is no such role"
     return nil, codes.ROLE_NOT_FOUND, ("role: '%s': %s"):format(role, what)
   end
   self.store:set_role(chat, member.key, role)
-  local note, timestamp = self.messages:note(chat, PARTICIPANT_ROLE, { userId = member.id, role = role })
+  local note, timestamp = self.messages:note(chat, EnvelopeType.PARTICIPANT_ROLE, { userId = member.id, role = role })
   return true, { self.news:role(chat, member, timestamp), note }
 end
 

@@ -5,12 +5,13 @@
 
 local core = require "trueconf.core"
 local json = require "trueconf.json"
-local codes = require "trueconf.bridge.codes"
-local fields = require "trueconf.bridge.fields"
+local protocol = require "trueconf.protocol"
 local methods = require "trueconf.bridge.methods"
 
-local REQUEST, RESPONSE = 1, 2
-local MAX_ID = 0xFFFFFFFF
+local codes = protocol.codes
+
+local REQUEST, RESPONSE = protocol.enums.FrameType.REQUEST, protocol.enums.FrameType.RESPONSE
+local MAX_ID = protocol.limits.MAX_ID
 local MAX_AUTH_FAILURES = 10
 -- Notifications whose ack is awaited; an ack that comes later than that many others is ignored.
 local MAX_UNACKED = 20000
@@ -65,15 +66,15 @@ end
 -- Check and carry out a request; the same results as `perform` of a method.
 function Connection:perform(frame)
   local name = frame.method
-  local method = methods[name]
+  local method = type(name) == "string" and self.bridge.profile:method(name)
   if not self.account and not (method and method.before_auth) then return nil, codes.NOT_AUTHORIZED end
-  if type(name) ~= "string" then return nil, codes.WRONG_PAYLOAD, "method: missing or not a string" end
-  if not method then return nil, codes.ROUTE_NOT_FOUND, ("method: there is no '%s'"):format(name) end
+  if type(name) ~= "string" then return nil, codes.WRONG_PAYLOAD_FORMAT, "method: missing or not a string" end
+  local perform = method and methods[name]
+  if not perform then return nil, codes.ROUTE_NOT_FOUND, ("method: there is no '%s'"):format(name) end
   local payload = frame.payload == nil and {} or frame.payload
-  if not fields.is_object(payload) then return nil, codes.WRONG_PAYLOAD, "payload: expected object" end
-  local complaint = fields.complaint(payload, method.fields)
-  if complaint then return nil, codes.WRONG_PAYLOAD, complaint end
-  return method.perform(self.bridge, self, payload)
+  local complaint = self.bridge.profile:complaint(name, payload)
+  if complaint then return nil, codes.WRONG_PAYLOAD_FORMAT, complaint end
+  return perform(self.bridge, self, payload)
 end
 
 -- An error in a method is the Bridge's own fault: it is reported and costs only this request.
@@ -104,7 +105,7 @@ function Connection:answer(frame)
     self:follow_up(extra)
     return
   end
-  local silent = extra == codes.WRONG_PAYLOAD and self.bridge.options.legacy_silence
+  local silent = extra == codes.WRONG_PAYLOAD_FORMAT and self.bridge.options.legacy_silence
   if not silent then self:refuse(frame.id, extra, description) end
   if frame.method == "auth" then self:count_auth_failure() end
 end
@@ -147,7 +148,7 @@ end
 function Connection:on_frame(data, binary)
   if binary and self.bridge.options.strict then return self:odd(CLOSE.UNSUPPORTED_DATA, "binary frame") end
   local frame = json.decode(data)
-  if not fields.is_object(frame) then return self:odd(CLOSE.INVALID_TEXT, "not a JSON object") end
+  if type(frame) ~= "table" or json.is_array(frame) then return self:odd(CLOSE.INVALID_TEXT, "not a JSON object") end
   local id = frame.id
   if math.type(id) ~= "integer" or id < 0 or id > MAX_ID then return end
   if frame.type == REQUEST then

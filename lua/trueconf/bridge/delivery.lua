@@ -11,6 +11,7 @@ local core = require "trueconf.core"
 ---@class trueconf.bridge.Delivery
 ---@field private store trueconf.bridge.Store
 ---@field private news trueconf.bridge.News
+---@field private profile trueconf.bridge.Profile
 ---@field private options { echo: "all"|"others", redelivery_limit: integer }
 ---@field private receivers table<string, trueconf.bridge.Receiver[]>
 ---@field private readers table<string, trueconf.core.Waiter[]>
@@ -19,12 +20,14 @@ Delivery.__index = Delivery
 
 ---@param store trueconf.bridge.Store
 ---@param news trueconf.bridge.News
+---@param profile trueconf.bridge.Profile
 ---@param options { echo: "all"|"others", redelivery_limit: integer }
 ---@return trueconf.bridge.Delivery
-local function new(store, news, options)
+local function new(store, news, profile, options)
   return setmetatable({
     store = store,
     news = news,
+    profile = profile,
     options = options,
     receivers = {},
     readers = {},
@@ -57,6 +60,7 @@ end
 ---@param news trueconf.bridge.Notification
 ---@param acting? trueconf.bridge.Receiver who caused it
 function Delivery:publish(news, acting)
+  if not self.profile:tells(news.method) then return end
   local skipped = self.options.echo == "others" and acting or nil
   for _, key in ipairs(news.recipients) do
     for _, receiver in ipairs(self.receivers[key] or {}) do

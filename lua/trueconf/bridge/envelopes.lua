@@ -2,24 +2,29 @@
 -- How chats and messages look on the wire (protocol: objects and enums).
 
 local json = require "trueconf.json"
+local protocol = require "trueconf.protocol"
 
-local P2P = 1
-local SYSTEM, USER = 0, 1
-local FIRST_USER_TYPE = 200
+local AuthorType = protocol.enums.AuthorType
+local P2P = protocol.enums.ChatType.P2P
+local FIRST_USER_TYPE = protocol.enums.EnvelopeType.PLAIN_MESSAGE
+-- Version that brought `chat` and `replyMessage`.
+local WHOLE_SINCE = "5.5.6"
 
 ---@class trueconf.bridge.Envelopes
 ---@field private store trueconf.bridge.Store
+---@field private whole boolean with the fields that came with 5.5.6
 local Envelopes = {}
 Envelopes.__index = Envelopes
 
 ---@param store trueconf.bridge.Store
+---@param profile trueconf.bridge.Profile
 ---@return trueconf.bridge.Envelopes
-local function new(store)
-  return setmetatable({ store = store }, Envelopes)
+local function new(store, profile)
+  return setmetatable({ store = store, whole = profile:has(WHOLE_SINCE) }, Envelopes)
 end
 
 local function author_of(message)
-  return { id = message.author, type = message.author_key and USER or SYSTEM }
+  return { id = message.author, type = message.author_key and AuthorType.USER or AuthorType.SYSTEM }
 end
 
 -- Only history and getMessageById show buttons; those who click get them in their application.
@@ -45,17 +50,17 @@ end
 ---@param key string
 ---@return trueconf.bridge.Message?
 function Envelopes:answered(chat, message, key)
-  local answered = message.reply_to and self.store:message(message.reply_to)
+  local answered = self.whole and message.reply_to and self.store:message(message.reply_to)
   return answered and self.store:is_visible(chat, answered, key) and answered or nil
 end
 
-local function envelope(chat, message, with_buttons)
+function Envelopes:shape(chat, message, with_buttons)
   local edited
   if not is_system(message) then edited = message.edited end
   return {
     messageId = message.id,
     chatId = chat.id,
-    chat = chat_part(chat),
+    chat = self.whole and chat_part(chat) or nil,
     timestamp = message.timestamp,
     author = author_of(message),
     box = { id = message.box, position = "0" },
@@ -73,9 +78,9 @@ end
 ---@param with_buttons? boolean
 ---@return table
 function Envelopes:envelope(chat, message, key, with_buttons)
-  local payload = envelope(chat, message, with_buttons)
+  local payload = self:shape(chat, message, with_buttons)
   local answered = self:answered(chat, message, key)
-  payload.replyMessage = answered and envelope(chat, answered, with_buttons) or nil
+  payload.replyMessage = answered and self:shape(chat, answered, with_buttons) or nil
   return payload
 end
 
@@ -95,11 +100,11 @@ function Envelopes:forwarded(message)
   }
 end
 
-local function last_message(chat, message)
+function Envelopes:last_message(chat, message)
   return {
     messageId = message.id,
     chatId = chat.id,
-    chat = chat_part(chat),
+    chat = self.whole and chat_part(chat) or nil,
     timestamp = message.timestamp,
     author = author_of(message),
     type = message.type,
@@ -124,7 +129,7 @@ function Envelopes:created(chat, key)
     chatId = chat.id,
     title = self:title(chat, key),
     chatType = chat.type,
-    lastMessage = newest and last_message(chat, newest) or json.null,
+    lastMessage = newest and self:last_message(chat, newest) or json.null,
     unreadMessages = self.store:unread_count(key, chat.id),
   }
 end

@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Checks a payload against the fields a method declares. A field that is null is missing: json.lua
--- leaves it out.
+-- Checks the body of an HTTP request against declared fields. A field that is null is missing:
+-- json.lua leaves it out. A field's type is "string", "boolean", "integer", "number", "object" or
+-- "array", with "?" behind it if the field may be missing or null, or a table of fields for an
+-- object whose inside is checked too.
 
 local json = require "trueconf.json"
 
@@ -43,7 +45,7 @@ end
 
 ---Tell what is wrong with an object, naming the field.
 ---@param object table
----@param fields table<string, string|table> see methods.lua
+---@param fields table<string, string|table> types by name
 ---@param prefix? string
 ---@return string? complaint nil: it is well
 function complaint(object, fields, prefix)

@@ -4,13 +4,12 @@
 -- code and optionally a description.
 
 local core = require "trueconf.core"
-local codes = require "trueconf.bridge.codes"
+local protocol = require "trueconf.protocol"
 local envelopes = require "trueconf.bridge.envelopes"
-local rights = require "trueconf.bridge.rights"
 
-local Type = { CLEAR_HISTORY = 23, PLAIN = 200, FORWARDED = 201, SURVEY = 204 }
-local MAX_TEXT = 4096
-local MAX_PAGE = 100
+local codes, rights = protocol.codes, protocol.rights
+local EnvelopeType, Role = protocol.enums.EnvelopeType, protocol.enums.Role
+local MAX_TEXT, MAX_PAGE = protocol.limits.TEXT, protocol.limits.HISTORY_PAGE
 
 ---@class trueconf.bridge.Messages
 ---@field private store trueconf.bridge.Store
@@ -45,6 +44,10 @@ function Messages:chat_of(chat_id, account)
   return nil, side and codes.CHAT_NOT_FOUND or codes.USER_IS_NOT_CHAT_PARTICIPANT
 end
 
+local function may(chat, account, action)
+  return rights.may(chat.roles[account.key], action, chat.type)
+end
+
 ---A chat that the account may write in.
 ---@param chat_id string
 ---@param account trueconf.bridge.Account
@@ -54,7 +57,7 @@ end
 function Messages:writable_chat(chat_id, account)
   local chat, code = self:chat_of(chat_id, account)
   if not chat then return nil, code end
-  if rights.may_write(chat, account.key) then return chat end
+  if may(chat, account, "write") then return chat end
   return nil, codes.NOT_ENOUGH_RIGHTS, "chatId: in a channel users only read"
 end
 
@@ -91,7 +94,7 @@ function Messages:recall_sides(chat)
   local returned = {}
   for _, key in ipairs(chat.pair or {}) do
     if not chat.roles[key] then
-      self.store:join(chat, key, "user", true)
+      self.store:join(chat, key, Role.USER, true)
       returned[#returned + 1] = self.news:created(chat, { key })
     end
   end
@@ -159,7 +162,7 @@ end
 ---@return any news or code
 ---@return string? description
 function Messages:say(account, chat_id, content, reply_to)
-  return self:post(account, chat_id, Type.PLAIN, text_content(content), reply_to)
+  return self:post(account, chat_id, EnvelopeType.PLAIN_MESSAGE, text_content(content), reply_to)
 end
 
 ---Repeat a message in another chat. The original of a forward is what is forwarded.
@@ -177,8 +180,8 @@ function Messages:forward(account, chat_id, message_id)
   if envelopes.is_system(source) then
     return nil, codes.UNKNOWN_MESSAGE, "messageId: messages of the system are not forwarded"
   end
-  local content = source.type == Type.FORWARDED and source.content or self.envelopes:forwarded(source)
-  return self:write(chat, account, Type.FORWARDED, content)
+  local content = source.type == EnvelopeType.FORWARDED_MESSAGE and source.content or self.envelopes:forwarded(source)
+  return self:write(chat, account, EnvelopeType.FORWARDED_MESSAGE, content)
 end
 
 -- Changing -------------------------------------------------------------------------------
@@ -193,7 +196,7 @@ function Messages:own_message(account, message_id, kind)
   if message.type ~= kind then
     return nil, codes.UNKNOWN_MESSAGE, ("messageId: it is of type %d, not %d"):format(message.type, kind)
   end
-  if not rights.may_write(chat, account.key) then return nil, codes.NOT_ENOUGH_RIGHTS end
+  if not may(chat, account, "edit_own") then return nil, codes.NOT_ENOUGH_RIGHTS end
   local window = self.options.edit_window
   if window > 0 and core.now() - message.timestamp > window * 1000 then
     return nil, codes.NOT_ENOUGH_RIGHTS, "messageId: it is too old to be edited"
@@ -217,10 +220,16 @@ end
 ---@return any news or code
 ---@return string? description
 function Messages:edit(account, message_id, content)
-  return self:replace(account, message_id, Type.PLAIN, function() return text_content(content) end)
+  return self:replace(account, message_id, EnvelopeType.PLAIN_MESSAGE, function() return text_content(content) end)
 end
 
 -- Removing -------------------------------------------------------------------------------
+
+-- The right that a removal needs.
+local function removal(message, account, for_all)
+  if message.author_key == account.key then return "remove_own" end
+  return for_all and "remove_others_for_all" or "remove_others_for_self"
+end
 
 ---Remove a message for everybody or for oneself.
 ---@param account trueconf.bridge.Account
@@ -232,8 +241,7 @@ end
 function Messages:remove(account, message_id, for_all)
   local message, chat = self:message_of(message_id, account)
   if not message then return nil, codes.MESSAGE_NOT_FOUND end
-  local own = message.author_key == account.key
-  if for_all and not own and not rights.may_moderate(chat, account.key) then
+  if not may(chat, account, removal(message, account, for_all)) then
     return nil, codes.NOT_ENOUGH_RIGHTS, "messageId: somebody else wrote it"
   end
   local news = self.news:message_removed(chat, message, account, for_all)
@@ -251,13 +259,15 @@ end
 function Messages:clear(account, chat_id, for_all)
   local chat, code = self:chat_of(chat_id, account)
   if not chat then return nil, code end
+  local action = for_all and "clear_for_all" or "clear_for_self"
+  if not may(chat, account, action) then return nil, codes.NOT_ENOUGH_RIGHTS end
   if not for_all then
     self.store:hide_all(chat, account.key)
     return true, { self.news:cleared(chat, account, false) }
   end
-  if not rights.may_moderate(chat, account.key) then return nil, codes.NOT_ENOUGH_RIGHTS end
   self.store:clear(chat)
-  return true, { self.news:cleared(chat, account, true), (self:note(chat, Type.CLEAR_HISTORY, { forAll = true })) }
+  local note = self:note(chat, EnvelopeType.CLEAR_HISTORY, { forAll = true })
+  return true, { self.news:cleared(chat, account, true), note }
 end
 
 -- Reading --------------------------------------------------------------------------------

@@ -3,9 +3,10 @@
 -- is encoded once for all who get the same one.
 
 local json = require "trueconf.json"
+local protocol = require "trueconf.protocol"
 local envelopes = require "trueconf.bridge.envelopes"
 
-local USER = 1
+local ChatType, USER = protocol.enums.ChatType, protocol.enums.AuthorType.USER
 
 -- A notification -------------------------------------------------------------------------
 
@@ -124,7 +125,12 @@ function News:cleared(chat, account, for_all)
   return plain("clearHistory", for_all and chat.members or { account.key }, payload)
 end
 
-local CREATED = { [1] = "createP2PChat", [2] = "createGroupChat", [5] = "createFavoritesChat", [6] = "createChannel" }
+local CREATED = {
+  [ChatType.P2P] = "createP2PChat",
+  [ChatType.GROUP] = "createGroupChat",
+  [ChatType.FAVORITES] = "createFavoritesChat",
+  [ChatType.CHANNEL] = "createChannel",
+}
 
 ---@param chat trueconf.bridge.ChatRecord
 ---@param recipients string[]

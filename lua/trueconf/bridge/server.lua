@@ -13,6 +13,7 @@ local http = require "trueconf.bridge.http"
 local messages = require "trueconf.bridge.messages"
 local news = require "trueconf.bridge.news"
 local people = require "trueconf.bridge.people"
+local profile = require "trueconf.bridge.profile"
 local settings = require "trueconf.bridge.settings"
 local store = require "trueconf.bridge.store"
 local tokens = require "trueconf.bridge.tokens"
@@ -26,6 +27,7 @@ local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 ---@field store trueconf.bridge.Store
 ---@field accounts trueconf.bridge.Accounts
 ---@field tokens trueconf.bridge.Tokens
+---@field profile trueconf.bridge.Profile
 ---@field envelopes trueconf.bridge.Envelopes
 ---@field news trueconf.bridge.News
 ---@field messages trueconf.bridge.Messages
@@ -59,11 +61,12 @@ local function new(options)
   server.log = log.new(options.log)
   server.accounts = accounts.new(memory, memory.server_name)
   server.tokens = tokens.new(memory, options.token_lifetime)
-  server.envelopes = envelopes.new(memory)
+  server.profile = profile.new(options.version)
+  server.envelopes = envelopes.new(memory, server.profile)
   server.news = news.new(memory, server.envelopes)
   server.messages = messages.new(memory, server.envelopes, server.news, options)
   server.chats = chats.new(memory, server.accounts, server.news, server.messages)
-  server.delivery = delivery.new(memory, server.news, options)
+  server.delivery = delivery.new(memory, server.news, server.profile, options)
   put_accounts(server, options.accounts)
   return server
 end

@@ -2,6 +2,7 @@
 -- What a Bridge can be told: options at its start, faults while it runs.
 
 local options = require "trueconf.options"
+local protocol = require "trueconf.protocol"
 local accounts = require "trueconf.bridge.accounts"
 
 local DAY = 86400
@@ -27,7 +28,8 @@ local MEBIBYTE = 1024 * 1024
 ---@field password_login? boolean default true; false: 403 `auth_method_disabled`
 ---@field echo? "all"|"others" whether the acting connection gets the notification of its own action; default "all"
 ---@field strict? boolean close the connection on odd input; default false
----@field legacy_silence? boolean no answer at all where error 399 is due, as servers before 5.5.6; default false
+---@field version? "5.5.0"|"5.5.2"|"5.5.3"|"5.5.4"|"5.5.6" the server that is played; default "5.5.6"
+---@field legacy_silence? boolean no answer at all where error 399 is due; default: as servers before 5.5.6 do
 ---@field redelivery_limit? integer unread messages delivered after `auth`; default 1000
 ---@field history_limit? integer messages kept of each chat; default 10000
 ---@field unread_limit? integer unread messages kept of each account; default 10000
@@ -58,6 +60,9 @@ local FAULTS = {
 
 local DROP_AT = { token = true, open = true, auth = true, ready = true }
 
+local VERSIONS = {}
+for place, row in ipairs(protocol.versions.MATRIX) do VERSIONS[place] = row.version end
+
 local SCHEMA = {
   host = { type = "string", default = "127.0.0.1" },
   port = { type = "integer", default = 0, min = 0, max = 65535 },
@@ -78,7 +83,8 @@ local SCHEMA = {
   password_login = { type = "boolean", default = true },
   echo = { type = "string", default = "all", enum = { "all", "others" } },
   strict = { type = "boolean", default = false },
-  legacy_silence = { type = "boolean", default = false },
+  version = { type = "string", default = protocol.versions.NEWEST, enum = VERSIONS },
+  legacy_silence = { type = "boolean" },
   redelivery_limit = { type = "integer", default = 1000, min = 0 },
   history_limit = { type = "integer", default = 10000, min = 1 },
   unread_limit = { type = "integer", default = 10000, min = 1 },
@@ -109,6 +115,10 @@ local function read(given, level)
   for login, spec in pairs(read_options.accounts) do
     local complaint = accounts.complaint(login, spec)
     if complaint then error("accounts: " .. complaint, level + 1) end
+  end
+  if read_options.legacy_silence == nil then
+    local code = protocol.code_at(protocol.codes.WRONG_PAYLOAD_FORMAT, read_options.version)
+    read_options.legacy_silence = code == nil
   end
   check_state(read_options.state, read_options.server_name, level + 1)
   return read_options

@@ -1,22 +1,18 @@
 -- SPDX-License-Identifier: MIT
--- The methods a client may call, by their subject in the files beside this one. An entry
--- declares the fields of its payload and what it does; everything else (checks, errors, the
--- response) is done by connection.lua. A field's type is "string", "boolean", "integer",
--- "number", "object" or "array", with "?" behind it if the field may be missing or null, or a
--- table of fields for an object whose inside is checked too.
---
--- `perform(bridge, connection, payload)` returns the payload of the response and, if something
--- must follow after it, a list of notifications or a function; or nil, an error code and
--- optionally a description.
+-- The methods a client may call, by their subject in the files beside this one. What their
+-- payloads are is told by trueconf.protocol; checks, errors and the response are the work of
+-- connection.lua. A method returns the payload of the response and, if something must follow
+-- after it, a list of notifications or a function; or nil, an error code and optionally a
+-- description.
 
-local codes = require "trueconf.bridge.codes"
+local protocol = require "trueconf.protocol"
 
----@class trueconf.bridge.Method
----@field fields table<string, string|table>
----@field before_auth? boolean may be called before `auth`
----@field perform fun(bridge: table, connection: trueconf.bridge.Connection, payload: table): table?, any, string?
+local codes = protocol.codes
 
----@type table<string, trueconf.bridge.Method>
+---@alias trueconf.bridge.Perform
+---| fun(bridge: trueconf.bridge.Server, connection: trueconf.bridge.Connection, payload: table): table?, any, string?
+
+---@type table<string, trueconf.bridge.Perform>
 local methods = {}
 
 -- Authorization --------------------------------------------------------------------------
@@ -33,25 +29,16 @@ local function account_of_token(bridge, payload)
   return account
 end
 
-methods.auth = {
-  before_auth = true,
-  fields = {
-    token = "string",
-    tokenType = "string",
-    receiveUnread = "boolean?",
-    receiveSystemMessageEnvelopes = "boolean?",
-  },
-  perform = function(bridge, connection, payload)
-    local account, code = account_of_token(bridge, payload)
-    if not account then return nil, code end
-    if connection.account and connection.account ~= account then
-      return nil, codes.ACCESS_DENIED, "this connection belongs to another account"
-    end
-    connection:authorize(account, payload.receiveSystemMessageEnvelopes == true)
-    local response = { userId = account.id .. "/" .. connection.instance, connectionId = connection.id }
-    return response, function() bridge:on_authorized(connection, payload.receiveUnread == true) end
-  end,
-}
+function methods.auth(bridge, connection, payload)
+  local account, code = account_of_token(bridge, payload)
+  if not account then return nil, code end
+  if connection.account and connection.account ~= account then
+    return nil, codes.ACCESS_DENIED, "this connection belongs to another account"
+  end
+  connection:authorize(account, payload.receiveSystemMessageEnvelopes == true)
+  local response = { userId = account.id .. "/" .. connection.instance, connectionId = connection.id }
+  return response, function() bridge:on_authorized(connection, payload.receiveUnread == true) end
+end
 
 -- All others -----------------------------------------------------------------------------
 
