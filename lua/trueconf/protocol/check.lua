@@ -30,7 +30,7 @@ local type, next, math_type = type, next, math.type
 
 -- Mistakes --------------------------------------------------------------------------------
 
-local MAX_WORD = 40                     -- bytes of a value that are quoted
+local MAX_WORD = 40                     -- characters of a value that are quoted
 
 local function type_of(value)
   if value == nil or value == null then return "null" end
@@ -41,7 +41,8 @@ end
 
 local function quoted(value)
   if type(value) ~= "string" then return tostring(value) end
-  if #value > MAX_WORD then value = value:sub(1, MAX_WORD):match("^(.-)[\xc0-\xff]?[\x80-\xbf]*$") .. "…" end
+  local cut = utf8.offset(value, MAX_WORD + 1)
+  if cut and cut <= #value then value = value:sub(1, cut - 1) .. "…" end
   return "'" .. value:gsub("%c", "?") .. "'"
 end
 
