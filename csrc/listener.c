@@ -542,7 +542,7 @@ static double seconds_option(lua_State *L, const char *name, double otherwise) {
 
 /* Move the handlers into the user values of the Listener at `box`. */
 static void read_handlers(lua_State *L, int box) {
-  static const char *const names[] = {[ON_HTTP] = "on_http", "on_open", "on_frame", "on_close"};
+  static const char *const names[] = {[ON_HTTP] = "on_http", "on_head", "on_open", "on_frame", "on_close"};
   for (int i = ON_HTTP; i <= ON_CLOSE; i++) {
     if (lua_getfield(L, 1, names[i]) != LUA_TNIL && !lua_isfunction(L, -1))
       bad_option(L, names[i], "function");
@@ -687,6 +687,8 @@ static int l_listen(lua_State *L) {
     return fail_reason(L, &reason);
   *box = listener;
   listener->box = box;
+  listener->asks = lua_getiuservalue(L, at, ON_HEAD) != LUA_TNIL;
+  lua_pop(L, 1);
   rt_list_add(&server->listeners, &listener->link);
   server->count++;
   rt_ref(server->rt);

@@ -3,6 +3,8 @@
  *   listener.c    the listening socket, accepting, closing, what lws calls
  *   upgrade.c     which requests may become WebSocket connections
  *   request.c     an HTTP request: received, handled by Lua, answered
+ *   upload.c      its body, if that goes to disk
+ *   served_file.c a file as the body of its answer
  *   connection.c  a WebSocket connection
  *   server_tls.c  certificates
  * SPDX-License-Identifier: MIT
@@ -30,7 +32,14 @@ struct server {
 };
 
 /* The user values of a Listener's userdata. */
-enum { ON_HTTP = 1, ON_OPEN, ON_FRAME, ON_CLOSE, CONNECTIONS /* [light userdata peer] = Connection */ };
+enum {
+  ON_HTTP = 1,
+  ON_HEAD,
+  ON_OPEN,
+  ON_FRAME,
+  ON_CLOSE,
+  CONNECTIONS /* [light userdata peer] = Connection */
+};
 
 struct listener {
   struct rt_list link;
@@ -50,6 +59,7 @@ struct listener {
   char *paths;  /* that may be upgraded, each with its zero, an empty one at the end */
   char subprotocol[64];
   int refuse_status; /* 0: upgrades are welcome */
+  bool asks;         /* on_head decides what becomes of a body */
   long max_connections;
   size_t max_body;
   struct wire_limits limits;
@@ -102,6 +112,40 @@ void request_forget(struct peer *peer);
 /* Is a request being handled or answered, which is worth waiting for? */
 bool request_pending(const struct peer *peer);
 void request_open(lua_State *L);
+
+/* upload.c */
+struct upload;
+/* Read save_to or form of the table at `table` into a new *upload, left NULL if there is neither. Raises for
+ * misuse, also with *upload set: the caller frees it. */
+void upload_read(lua_State *L, int table, struct upload **upload);
+/* These return 0, or the status to refuse the request with. */
+int upload_begin(struct upload *upload, const char *content_type);
+int upload_take(struct upload *upload, const char *data, size_t length);
+int upload_end(struct upload *upload);
+/* Set body_file or parts of the table on top; the files are Lua's from now on. */
+void upload_hand_over(lua_State *L, struct upload *upload);
+/* Removes the files that were not handed over. */
+void upload_free(struct upload *upload);
+
+/* served_file.c */
+struct served_file;
+struct served_range {
+  const char *path;
+  lua_Integer offset, length; /* -1: to the end */
+  lua_Integer rate;           /* bytes per second; 0: no limit */
+  lua_Integer cut_after;      /* bytes after which the connection is cut; -1: never */
+};
+enum served { SERVED_PIECE, SERVED_LATER, SERVED_ALL, SERVED_CUT };
+/* Read the table at `table`, which must stay as long as the range. Raises for misuse. */
+void served_file_read_options(lua_State *L, int table, struct served_range *range);
+/* NULL: `reason` says why. `now` in nanoseconds of rt_monotonic, as below. */
+struct served_file *served_file_open(const struct served_range *range, uint64_t now, struct reason *reason);
+uint64_t served_file_length(const struct served_file *file);
+/* Read the next piece, of at most *length bytes, and set *length; SERVED_LATER: not before so many *seconds.
+ */
+enum served served_file_next(struct served_file *file, uint64_t now, void *into, size_t *length,
+                             double *seconds);
+void served_file_free(struct served_file *file);
 
 /* connection.c */
 /* The upgrade is done. */

@@ -1,6 +1,6 @@
 /*
  * request.c - one HTTP request of a listener: received, handled by Lua, answered.
- * Lua sees: Request (method, path, query, headers, body, peer; respond, drop).
+ * Lua sees: Request (method, path, query, headers, body, peer; respond, drop), the answer of on_head.
  * Owns: struct exchange. The peer owns it while it is received and answered, Lua's userdata while a
  * handler works on it; whoever comes last frees it.
  * Loop thread only. Callbacks of lws copy and queue; the handler is started at the drain point.
@@ -11,6 +11,7 @@
 #include "peer.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,9 +27,11 @@ enum {
   LONGEST_LINGER = 64 << 20,
   SIZE_DIGITS = 7, /* of a chunk */
   LONGEST_LINE = 256,
+  PIECES_PER_TURN = 16, /* of a file, then others get their turn */
 };
 
 enum phase {
+  ASKING, /* queued for the drain point, where on_head says what becomes of the body */
   RECEIVING,
   READY,     /* complete, queued for the drain point */
   HANDLING,  /* Lua has it */
@@ -47,16 +50,23 @@ struct exchange {
   struct peer *peer; /* NULL: the client is gone */
   enum phase phase;
   struct rt_job job;
-  bool head;    /* the answer has no body */
-  bool keep;    /* the connection goes on after the answer */
-  bool old;     /* HTTP/1.0: going on has to be said */
-  bool chunked; /* struct chunks tells where the body ends */
-  bool linger;  /* refused early: more may come */
+  bool head;                         /* the answer has no body */
+  bool keep;                         /* the connection goes on after the answer */
+  bool old;                          /* HTTP/1.0: going on has to be said */
+  bool chunked;                      /* struct chunks tells where the body ends */
+  bool linger;                       /* refused early: more may come */
+  bool asked;                        /* on_head was */
+  bool expects;                      /* 100 Continue */
+  bool ended;                        /* the body was complete before on_head was asked */
+  size_t length, received, max_body; /* of the body */
+  struct upload *upload;             /* NULL: the body stays in memory */
+  struct served_file *file;          /* NULL: the answer's body is in `out` */
+  struct rt_timer pause;             /* of a limited file */
   struct chunks chunks;
   struct buffer fields; /* kind, name, zero, value, zero; ... */
-  struct buffer body;
-  struct buffer out; /* LWS_PRE bytes of headroom, then the answer */
-  size_t sent;       /* of out, with the headroom */
+  struct buffer body;   /* while ASKING, as it comes on the wire */
+  struct buffer out;    /* LWS_PRE bytes of headroom, then the answer or a piece of it */
+  size_t sent;          /* of out, with the headroom */
   size_t discarded;
 };
 
@@ -71,6 +81,8 @@ static void exchange_free(struct exchange *exchange) {
   buffer_free(&exchange->fields);
   buffer_free(&exchange->body);
   buffer_free(&exchange->out);
+  upload_free(exchange->upload);
+  served_file_free(exchange->file);
   free(exchange);
 }
 
@@ -80,14 +92,15 @@ void request_forget(struct peer *peer) {
   if (!exchange)
     return;
   exchange->peer = NULL;
+  rt_timer_stop(peer_rt(peer), &exchange->pause);
   if (exchange->phase == HANDLING)
-    return; /* Lua's userdata frees it */
+    return; /* Lua's userdata frees it, or run_head */
   rt_dequeue(peer_rt(peer), &exchange->job);
   exchange_free(exchange);
 }
 
 bool request_pending(const struct peer *peer) {
-  return peer->exchange && peer->exchange->phase != RECEIVING;
+  return peer->exchange && peer->exchange->phase > RECEIVING;
 }
 
 /* ---- reading the head ---------------------------------------------------------------------------- */
@@ -245,7 +258,8 @@ const char *http_phrase(int status) {
                  {501, "Not Implemented"},
                  {502, "Bad Gateway"},
                  {503, "Service Unavailable"},
-                 {504, "Gateway Timeout"}};
+                 {504, "Gateway Timeout"},
+                 {507, "Insufficient Storage"}};
   for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
     if (phrases[i].status == status)
       return phrases[i].phrase;
@@ -261,19 +275,37 @@ static bool begin_answer(struct exchange *exchange, int status) {
          buffer_printf(&exchange->out, "HTTP/1.1 %d %s\r\n", status, http_phrase(status));
 }
 
-/* The headers that are ours, and the body. */
-static bool end_answer(struct exchange *exchange, int status, const char *body, size_t length) {
+static bool is_bodiless(int status) {
+  return status == 204 || status == 304;
+}
+
+/* The headers that are ours. */
+static bool end_head(struct exchange *exchange, int status, uint64_t length) {
   struct buffer *out = &exchange->out;
-  bool bodiless = status == 204 || status == 304;
-  if (!bodiless && !buffer_printf(out, "Content-Length: %zu\r\n", length))
+  if (!is_bodiless(status) && !buffer_printf(out, "Content-Length: %" PRIu64 "\r\n", length))
     return false;
   if (!exchange->keep && !buffer_puts(out, "Connection: close\r\n"))
     return false;
   if (exchange->keep && exchange->old && !buffer_puts(out, "Connection: keep-alive\r\n"))
     return false;
-  if (!buffer_puts(out, "\r\n"))
+  return buffer_puts(out, "\r\n");
+}
+
+static bool end_answer(struct exchange *exchange, int status, const char *body, size_t length) {
+  if (!end_head(exchange, status, length))
     return false;
-  return bodiless || exchange->head || buffer_append(out, body, length);
+  return is_bodiless(status) || exchange->head || buffer_append(&exchange->out, body, length);
+}
+
+/* The file is the body, if there is to be one. */
+static bool end_answer_with_file(struct exchange *exchange, int status) {
+  if (!end_head(exchange, status, served_file_length(exchange->file)))
+    return false;
+  if (is_bodiless(status) || exchange->head) {
+    served_file_free(exchange->file);
+    exchange->file = NULL;
+  }
+  return true;
 }
 
 /* Write `out` as soon as the system takes it. */
@@ -296,21 +328,48 @@ static bool answer_plainly(struct exchange *exchange, int status) {
 
 /* Refuse a request whose body has not come or cannot be understood. From a callback. */
 static int refuse(struct exchange *exchange, int status) {
+  upload_free(exchange->upload); /* half a file is gone before the client hears of it */
+  exchange->upload = NULL;
   exchange->keep = false;
-  exchange->linger = status == 413 || exchange->chunked;
+  exchange->linger = status == 413 || exchange->chunked || exchange->asked;
   return answer_plainly(exchange, status) ? 0 : -1;
 }
 
 /* Between two writes neither read nor stop being told of room: lws gives no call for that, but a change of
  * flow control made inside a callback waits for its end, and is left to wait when that returns 1. */
-static int wait_for_room(struct peer *peer) {
+static int hold(struct peer *peer) {
   struct lws *wsi = peer->wsi;
-  peer_expect(peer, STALL_SECONDS);
   lws_rx_flow_control(wsi, LWS_RXFLOW_REASON_APPLIES | LWS_RXFLOW_REASON_USER_BOOL |
                                LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
   lws_rx_flow_control(wsi, 1);
-  lws_callback_on_writable(wsi);
   return 1;
+}
+
+static int wait_for_room(struct peer *peer) {
+  peer_expect(peer, STALL_SECONDS);
+  lws_callback_on_writable(peer->wsi);
+  return hold(peer);
+}
+
+static void run_go_on(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct exchange *exchange = (struct exchange *)(void *)((char *)job - offsetof(struct exchange, job));
+  (void)rt;
+  (void)L;
+  lws_callback_on_writable(exchange->peer->wsi);
+}
+
+static void on_pause_over(struct rt_timer *timer) {
+  struct exchange *exchange = (struct exchange *)(void *)((char *)timer - offsetof(struct exchange, pause));
+  exchange->job.run = run_go_on;
+  rt_enqueue(peer_rt(exchange->peer), &exchange->job);
+}
+
+/* The file may go on after so many seconds. */
+static int wait_for_time(struct exchange *exchange, double seconds) {
+  peer_expect(exchange->peer, 0);
+  exchange->pause.fire = on_pause_over;
+  rt_timer_start(peer_rt(exchange->peer), &exchange->pause, seconds);
+  return hold(exchange->peer);
 }
 
 /* Has the client sent more before it had its answer? lws keeps its table of headers only then. It would take
@@ -338,34 +397,85 @@ static int answered(struct peer *peer) {
   return lws_http_transaction_completed(peer->wsi) || has_sent_more(peer->wsi) ? -1 : 0;
 }
 
-static int on_writeable(struct peer *peer) {
-  struct exchange *exchange = peer->exchange;
-  struct buffer *out;
-  if (!exchange || exchange->phase != ANSWERING)
-    return 0;
-  out = &exchange->out;
-  while (exchange->sent < out->length && !lws_partial_buffered(peer->wsi)) {
+/* Write what is in `out` until the system takes no more. */
+static bool write_out(struct exchange *exchange) {
+  struct lws *wsi = exchange->peer->wsi;
+  struct buffer *out = &exchange->out;
+  while (exchange->sent < out->length && !lws_partial_buffered(wsi)) {
     size_t left = out->length - exchange->sent, n = left < WIRE_CHUNK ? left : WIRE_CHUNK;
-    if (lws_write(peer->wsi, (unsigned char *)out->data + exchange->sent, n, LWS_WRITE_HTTP) < (int)n)
-      return -1;
+    if (lws_write(wsi, (unsigned char *)out->data + exchange->sent, n, LWS_WRITE_HTTP) < (int)n)
+      return false;
     exchange->sent += n;
   }
-  return lws_partial_buffered(peer->wsi) ? wait_for_room(peer) : answered(peer);
+  return true;
+}
+
+/* Read the next piece of the file into `out`. */
+static enum served read_piece(struct exchange *exchange, double *seconds) {
+  struct buffer *out = &exchange->out;
+  size_t length = WIRE_CHUNK;
+  enum served served;
+  out->length = LWS_PRE;
+  if (!buffer_reserve(out, WIRE_CHUNK))
+    return SERVED_CUT;
+  served = served_file_next(exchange->file, rt_monotonic(peer_rt(exchange->peer)), out->data + LWS_PRE,
+                            &length, seconds);
+  out->length += served == SERVED_PIECE ? length : 0;
+  exchange->sent = LWS_PRE;
+  return served;
+}
+
+static int on_writeable(struct peer *peer) {
+  struct exchange *exchange = peer->exchange;
+  double seconds = 0;
+  if (!exchange || exchange->phase != ANSWERING)
+    return 0;
+  for (int pieces = 0; pieces <= PIECES_PER_TURN; pieces++) {
+    enum served served;
+    if (!write_out(exchange))
+      return -1;
+    if (lws_partial_buffered(peer->wsi))
+      return wait_for_room(peer);
+    served = exchange->file ? read_piece(exchange, &seconds) : SERVED_ALL;
+    if (served == SERVED_LATER)
+      return wait_for_time(exchange, seconds);
+    if (served != SERVED_PIECE)
+      return served == SERVED_ALL ? answered(peer) : -1;
+  }
+  return wait_for_room(peer);
 }
 
 /* ---- receiving ----------------------------------------------------------------------------------- */
 
 static void run_request(struct rt *rt, lua_State *L, struct rt_job *job);
+static void run_head(struct rt *rt, lua_State *L, struct rt_job *job);
 
 /* The request is here. lws must neither read on nor time out until it is answered. */
 static int complete(struct exchange *exchange) {
   struct peer *peer = exchange->peer;
   exchange->phase = READY;
+  exchange->job.run = run_request;
   peer_expect(peer, 0);
   lws_set_timeout(peer->wsi, NO_PENDING_TIMEOUT, 0);
   lws_rx_flow_control(peer->wsi, 0);
   rt_enqueue(peer_rt(peer), &exchange->job);
   return 0;
+}
+
+/* The body is over. */
+static int finish(struct exchange *exchange) {
+  int status = exchange->upload ? upload_end(exchange->upload) : 0;
+  return status ? refuse(exchange, status) : complete(exchange);
+}
+
+/* Take bytes of the body itself; returns a status to refuse the request with, or 0. */
+static int take_body(struct exchange *exchange, const char *in, size_t length) {
+  if (length > exchange->max_body - exchange->received)
+    return 413;
+  exchange->received += length;
+  if (exchange->upload)
+    return upload_take(exchange->upload, in, length);
+  return buffer_append(&exchange->body, in, length) ? 0 : 413;
 }
 
 static int digit(unsigned char c) {
@@ -414,10 +524,9 @@ static int on_chunked(struct exchange *exchange, const char *in, size_t length) 
   while (length) {
     if (chunks->at == DATA) {
       size_t n = chunks->left < length ? chunks->left : length;
-      if (exchange->body.length + n > exchange->peer->listener->max_body)
-        return 413;
-      if (!buffer_append(&exchange->body, in, n))
-        return 413;
+      int status = take_body(exchange, in, n);
+      if (status)
+        return status;
       in += n;
       length -= n;
       chunks->left -= n;
@@ -434,17 +543,15 @@ static int on_chunked(struct exchange *exchange, const char *in, size_t length) 
 }
 
 /* Where the body ends (RFC 9112, 6.3). Returns a status to refuse it with, or 0. */
-static int read_framing(struct exchange *exchange, struct lws *wsi, const struct method *method,
-                        size_t *length) {
+static int read_framing(struct exchange *exchange, struct lws *wsi, const struct method *method) {
   char text[32];
   int n = lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_CONTENT_LENGTH);
   bool coded = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
-  *length = 0;
   if (n < 0 || (n > 0 && (coded || n > 15 || strspn(text, "0123456789") != (size_t)n)))
     return 400;
   if (n > 0) {
-    *length = (size_t)strtoull(text, NULL, 10);
-    return *length > exchange->peer->listener->max_body ? 413 : 0;
+    exchange->length = (size_t)strtoull(text, NULL, 10);
+    return 0;
   }
   if (method->has_body)
     exchange->keep = false; /* lws would take what follows for the body */
@@ -459,64 +566,100 @@ static int read_framing(struct exchange *exchange, struct lws *wsi, const struct
   return 0;
 }
 
-static int invite_body(struct lws *wsi) {
+static bool expects_invitation(struct lws *wsi) {
+  char text[24];
+  return lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_EXPECT) > 0 && !strcasecmp(text, "100-continue");
+}
+
+static int invite_body(const struct exchange *exchange) {
   static const char answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
   unsigned char packet[LWS_PRE + sizeof answer];
-  char text[24];
-  if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_EXPECT) <= 0 ||
-      strcasecmp(text, "100-continue") != 0)
+  if (!exchange->expects || exchange->ended)
     return 0;
   memcpy(packet + LWS_PRE, answer, sizeof answer);
-  return lws_write(wsi, packet + LWS_PRE, sizeof answer - 1, LWS_WRITE_HTTP) < 0 ? -1 : 0;
+  return lws_write(exchange->peer->wsi, packet + LWS_PRE, sizeof answer - 1, LWS_WRITE_HTTP) < 0 ? -1 : 0;
+}
+
+static int await_body(struct exchange *exchange) {
+  if (exchange->length > exchange->max_body)
+    return refuse(exchange, 413);
+  if (!exchange->upload && !buffer_reserve(&exchange->body, exchange->length))
+    return refuse(exchange, 503);
+  return invite_body(exchange);
+}
+
+/* What comes until on_head has decided is what lws has read already: one read of the socket. */
+static int ask(struct exchange *exchange) {
+  exchange->phase = ASKING;
+  exchange->job.run = run_head;
+  lws_rx_flow_control(exchange->peer->wsi, 0);
+  rt_enqueue(peer_rt(exchange->peer), &exchange->job);
+  return 0;
+}
+
+static struct exchange *exchange_new(struct peer *peer, const struct method *method) {
+  struct exchange *exchange = calloc(1, sizeof *exchange);
+  if (!exchange)
+    return NULL;
+  exchange->peer = peer;
+  exchange->phase = RECEIVING;
+  exchange->max_body = peer->listener->max_body;
+  exchange->head = method->token == WSI_TOKEN_HEAD_URI;
+  exchange->expects = expects_invitation(peer->wsi);
+  return exchange;
 }
 
 static int on_head(struct peer *peer) {
-  struct exchange *exchange = calloc(1, sizeof *exchange);
   const struct method *method = method_of(peer->wsi);
-  size_t length;
+  struct exchange *exchange = method ? exchange_new(peer, method) : NULL;
   int status;
-  if (!exchange || !method) {
-    free(exchange);
+  if (!exchange)
     return write_refusal(peer->wsi, method ? 503 : 501, "");
-  }
-  exchange->peer = peer;
-  exchange->job.run = run_request;
   peer->exchange = exchange;
   peer_expect(peer, BODY_SECONDS);
-  exchange->head = method->token == WSI_TOKEN_HEAD_URI;
   read_keep_alive(exchange, peer->wsi);
-  status = read_framing(exchange, peer->wsi, method, &length);
+  status = read_framing(exchange, peer->wsi, method);
   if (status)
     return refuse(exchange, status);
-  if (!read_head(exchange, peer->wsi, method) || !buffer_reserve(&exchange->body, length))
+  if (!read_head(exchange, peer->wsi, method))
     return refuse(exchange, 503);
+  if (peer->listener->asks && (exchange->length || exchange->chunked))
+    return ask(exchange);
+  if (exchange->length || exchange->chunked)
+    return await_body(exchange);
   if (lws_hdr_total_length(peer->wsi, WSI_TOKEN_POST_URI) &&
       lws_hdr_total_length(peer->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH))
-    return length ? invite_body(peer->wsi) : 0; /* also of an empty body lws says when it is complete */
-  if (!length && !exchange->chunked)
-    return complete(exchange);
-  return invite_body(peer->wsi);
+    return 0; /* also of an empty body lws says when it is complete */
+  return complete(exchange);
+}
+
+static int on_early_body(struct exchange *exchange, const char *in, size_t length) {
+  return buffer_append(&exchange->body, in, length) ? 0 : -1;
 }
 
 static int on_body(struct exchange *exchange, const char *in, size_t length) {
   int verdict;
+  if (exchange->phase == ASKING)
+    return on_early_body(exchange, in, length);
   if (exchange->phase != RECEIVING) {
     exchange->discarded += length;
     return exchange->discarded > LONGEST_LINGER ? -1 : 0;
   }
   peer_expect(exchange->peer, BODY_SECONDS);
-  if (!exchange->chunked)
-    return buffer_append(&exchange->body, in, length) ? 0 : -1;
-  verdict = on_chunked(exchange, in, length);
+  verdict = exchange->chunked ? on_chunked(exchange, in, length) : take_body(exchange, in, length);
   if (verdict == 1)
-    return complete(exchange);
+    return finish(exchange);
   return verdict ? refuse(exchange, verdict) : 0;
 }
 
 /* lws says it again when more comes than the body. */
 static int on_body_complete(struct exchange *exchange) {
+  if (exchange->phase == ASKING) {
+    exchange->ended = true;
+    return 0;
+  }
   if (exchange->phase == RECEIVING)
-    return exchange->chunked ? refuse(exchange, 413) : complete(exchange);
+    return exchange->chunked ? refuse(exchange, 413) : finish(exchange);
   return exchange->phase == READY || exchange->phase == HANDLING ? -1 : 0;
 }
 
@@ -538,10 +681,10 @@ int request_on(struct peer *peer, enum lws_callback_reasons why, const void *in,
 
 /* ---- handing over to Lua ------------------------------------------------------------------------- */
 
-/* Push the table behind the fields of a Request. */
-static void push_fields(lua_State *L, const struct exchange *exchange) {
+/* Push a table of what the head says. */
+static void push_head(lua_State *L, const struct exchange *exchange) {
   const char *at = exchange->fields.data, *end = at + exchange->fields.length;
-  lua_createtable(L, 0, 6);
+  lua_createtable(L, 0, 8);
   lua_createtable(L, 0, 4);
   lua_createtable(L, 0, 12);
   while (at < end) {
@@ -552,10 +695,21 @@ static void push_fields(lua_State *L, const struct exchange *exchange) {
   }
   lua_setfield(L, -3, "headers");
   lua_setfield(L, -2, "query");
-  lua_pushlstring(L, exchange->body.length ? exchange->body.data : "", exchange->body.length);
-  lua_setfield(L, -2, "body");
   lua_pushstring(L, exchange->peer->address);
   lua_setfield(L, -2, "peer");
+  if (exchange->chunked)
+    return;
+  lua_pushinteger(L, (lua_Integer)exchange->length);
+  lua_setfield(L, -2, "content_length");
+}
+
+/* Push the table behind the fields of a Request. */
+static void push_fields(lua_State *L, const struct exchange *exchange) {
+  push_head(L, exchange);
+  lua_pushlstring(L, exchange->body.length ? exchange->body.data : "", exchange->body.length);
+  lua_setfield(L, -2, "body");
+  if (exchange->upload)
+    upload_hand_over(L, exchange->upload);
 }
 
 static void push_request(lua_State *L, struct exchange *exchange) {
@@ -599,6 +753,122 @@ static void run_request(struct rt *rt, lua_State *L, struct rt_job *job) {
     peer_drop(exchange->peer);
   }
   lua_settop(L, top);
+}
+
+/* ---- asking Lua what becomes of a body ----------------------------------------------------------- */
+
+struct decision {
+  struct upload *upload;
+  lua_Integer max_body; /* -1: as usual */
+  bool ignore_body, made;
+};
+
+static void check_decision_names(lua_State *L, int table) {
+  static const char *const known[] = {"save_to", "form", "max_body", "ignore_body", NULL};
+  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+    int i = 0;
+    while (known[i] && strcmp(known[i], name) != 0)
+      i++;
+    if (!known[i])
+      luaL_error(L, "unknown field '%s' in the answer of on_head", name);
+  }
+}
+
+static void read_decision(lua_State *L, int table, struct decision *decision) {
+  int is_integer = 1;
+  check_decision_names(L, table);
+  if (lua_getfield(L, table, "max_body") != LUA_TNIL)
+    decision->max_body = lua_tointegerx(L, -1, &is_integer);
+  if (!is_integer || lua_type(L, -1) == LUA_TSTRING || decision->max_body < -1)
+    luaL_error(L, "'max_body': a number of bytes expected, got %s", luaL_tolstring(L, -1, NULL));
+  lua_getfield(L, table, "ignore_body");
+  decision->ignore_body = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  upload_read(L, table, &decision->upload);
+  if (decision->ignore_body && decision->upload)
+    luaL_error(L, "'ignore_body' excludes 'save_to' and 'form'");
+}
+
+/* (decision, on_head, head) */
+static int l_decide(lua_State *L) {
+  struct decision *decision = lua_touserdata(L, 1);
+  lua_call(L, 1, 1);
+  if (!lua_isnil(L, 2)) {
+    if (!lua_istable(L, 2))
+      return luaL_error(L, "on_head: a table or nil expected, got %s", luaL_typename(L, 2));
+    read_decision(L, 2, decision);
+  }
+  decision->made = true;
+  return 0;
+}
+
+static const char *content_type(const struct exchange *exchange) {
+  const char *at = exchange->fields.data, *end = at + exchange->fields.length;
+  while (at < end) {
+    const char *name = at + 1, *value = name + strlen(name) + 1;
+    if (*at == 'h' && !strcmp(name, "content-type"))
+      return value;
+    at = value + strlen(value) + 1;
+  }
+  return "";
+}
+
+/* on_http is called at once; what still comes of the body is thrown away. */
+static int ignore_body(struct exchange *exchange) {
+  exchange->keep = false;
+  exchange->linger = !exchange->ended;
+  return complete(exchange);
+}
+
+/* Receive as decided; returns what a callback would. */
+static int begin_body(struct exchange *exchange, const struct decision *decision) {
+  struct buffer early = exchange->body;
+  int status = decision->made ? 0 : 500, result;
+  memset(&exchange->body, 0, sizeof exchange->body);
+  if (decision->max_body >= 0)
+    exchange->max_body = (size_t)decision->max_body;
+  if (!status && exchange->length > exchange->max_body && !decision->ignore_body)
+    status = 413;
+  if (!status && exchange->upload)
+    status = upload_begin(exchange->upload, content_type(exchange));
+  if (status) {
+    result = refuse(exchange, status);
+  } else if (decision->ignore_body) {
+    result = ignore_body(exchange);
+  } else {
+    result = await_body(exchange);
+    if (!result && early.length)
+      result = on_body(exchange, early.data, early.length);
+    if (!result && exchange->ended && exchange->phase == RECEIVING)
+      result = on_body_complete(exchange);
+  }
+  buffer_free(&early);
+  return result;
+}
+
+/* on_head may close the listener, and with it the connection. */
+static void run_head(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct exchange *exchange = (struct exchange *)(void *)((char *)job - offsetof(struct exchange, job));
+  struct decision decision = {.max_body = -1};
+  exchange->phase = HANDLING;
+  exchange->asked = true;
+  lua_pushcfunction(L, l_decide);
+  lua_pushlightuserdata(L, &decision);
+  push_listener(L, exchange->peer->listener);
+  lua_getiuservalue(L, -1, ON_HEAD);
+  lua_remove(L, -2);
+  push_head(L, exchange);
+  rt_call(rt, L, 3, "on_head");
+  exchange->upload = decision.upload;
+  if (!exchange->peer) {
+    exchange_free(exchange);
+    return;
+  }
+  exchange->phase = RECEIVING;
+  lws_rx_flow_control(exchange->peer->wsi, 1);
+  if (begin_body(exchange, &decision) < 0)
+    peer_drop(exchange->peer);
 }
 
 /* ---- what Lua calls ------------------------------------------------------------------------------ */
@@ -675,34 +945,66 @@ static int out_of_memory(lua_State *L, struct exchange *exchange) {
   return fail(L, ERR_NOMEM, 0, "no memory for the answer");
 }
 
-static int l_respond(lua_State *L) {
-  struct request_box *box = check_box(L);
-  lua_Integer status = luaL_checkinteger(L, 2);
-  size_t length;
-  const char *body = luaL_optlstring(L, 4, "", &length);
-  struct exchange *exchange;
-  luaL_argcheck(L, status >= 200 && status < 600, 2, "an HTTP status, 200 to 599, expected");
-  check_headers(L);
-  if (box->answered)
-    return luaL_error(L, "the request has been answered already");
+/* The exchange whose client is still there; NULL: it has left. */
+static struct exchange *take_answerable(struct request_box *box) {
+  struct exchange *exchange = take(box);
   box->answered = true;
-  exchange = take(box);
-  if (exchange && has_left(exchange->peer)) {
-    exchange->phase = ANSWERING; /* it is the peer's again */
-    peer_drop(exchange->peer);
-    exchange = NULL;
-  }
   if (!exchange)
+    return NULL;
+  exchange->phase = ANSWERING; /* it is the peer's again */
+  if (!has_left(exchange->peer))
+    return exchange;
+  peer_drop(exchange->peer);
+  return NULL;
+}
+
+/* Answer with the string `body`, or with the file, which is given away. */
+static int respond(lua_State *L, struct request_box *box, const char *body, size_t length,
+                   struct served_file *file) {
+  int status = (int)lua_tointeger(L, 2);
+  struct exchange *exchange = take_answerable(box);
+  bool ok;
+  if (!exchange) {
+    served_file_free(file);
     return fail(L, ERR_CLOSED, 0, "the client has closed the connection");
-  exchange->phase = ANSWERING;
+  }
   if (exchange->peer->listener->closing)
     exchange->keep = false;
-  if (!begin_answer(exchange, (int)status) || !add_answer_headers(L, exchange) ||
-      !end_answer(exchange, (int)status, body, length))
+  exchange->file = file;
+  ok = begin_answer(exchange, status) && add_answer_headers(L, exchange) &&
+       (file ? end_answer_with_file(exchange, status) : end_answer(exchange, status, body, length));
+  if (!ok)
     return out_of_memory(L, exchange);
   start_answer(exchange);
   lua_pushboolean(L, 1);
   return 1;
+}
+
+/* A file that cannot be opened leaves the request unanswered. */
+static int respond_with_file(lua_State *L, struct request_box *box) {
+  struct served_range range;
+  struct served_file *file;
+  struct reason reason = {ERR_NONE, 0, ""};
+  served_file_read_options(L, 4, &range);
+  if (box->answered)
+    return luaL_error(L, "the request has been answered already");
+  file = served_file_open(&range, rt_monotonic(rt_get(L)), &reason);
+  return file ? respond(L, box, NULL, 0, file) : fail_reason(L, &reason);
+}
+
+static int l_respond(lua_State *L) {
+  struct request_box *box = check_box(L);
+  lua_Integer status = luaL_checkinteger(L, 2);
+  const char *body;
+  size_t length;
+  luaL_argcheck(L, status >= 200 && status < 600, 2, "an HTTP status, 200 to 599, expected");
+  check_headers(L);
+  if (lua_istable(L, 4))
+    return respond_with_file(L, box);
+  body = luaL_optlstring(L, 4, "", &length);
+  if (box->answered)
+    return luaL_error(L, "the request has been answered already");
+  return respond(L, box, body, length, NULL);
 }
 
 static int l_drop(lua_State *L) {

@@ -4,6 +4,7 @@
 
 local core = require "trueconf.core"
 local helper = require "spec.support.helper"
+local raw_client = require "spec.support.raw_client"
 
 -- Other programs are not for the sanitizer that may be preloaded here.
 local ALONE = "unset LD_PRELOAD;"
@@ -62,33 +63,14 @@ local function status_of(listener, options)
   return err.code
 end
 
--- Run steps of raw_client.py and return what it received.
-local raw_runs = 0
-local function raw(listener, ...)
-  raw_runs = raw_runs + 1
-  local base = ("%s/raw%d"):format(directory, raw_runs)
-  local file = assert(io.open(base .. ".steps", "wb"))
-  file:write(table.concat({ ... }, "\n"), "\n")
-  file:close()
-  os.execute(("%s python3 spec/support/raw_client.py %d %s.steps %s.out >%s.log 2>&1 &"):format(
-    ALONE, listener:port(), base, base, base))
-  file = helper.eventually(function() return io.open(base .. ".out", "rb") end, 25)
-  local text = file:read "a"
-  file:close()
-  return text
-end
+local function raw(listener, ...) return raw_client.run(listener:port(), ...) end
 
 local function handshake(more)
   return [[send GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n]] ..
     [[Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n]] .. (more or "") .. [[\r\n]]
 end
 
--- The first lines of the answers in what a raw client received.
-local function statuses(text)
-  local list = {}
-  for status in text:gmatch "HTTP/1%.1 (%d+)" do list[#list + 1] = status end
-  return table.concat(list, " ")
-end
+local statuses = raw_client.statuses
 
 describe("an HTTP request", function()
   it("reaches the handler as it was sent", helper.async(function()

@@ -346,6 +346,8 @@ function Socket:protocol() end
 ---@field ping_interval? number seconds between PINGs; 0: none; default 5
 ---@field max_missed_pongs? integer default 3
 ---@field on_http? fun(request: trueconf.core.Request) in a coroutine of its own
+---@field on_head? fun(head: trueconf.core.RequestHead): trueconf.core.BodyDecision? for a request with a body, before
+---any of it is read; must not wait. 500 if it fails
 ---@field on_open? fun(connection: trueconf.core.Connection) must not wait
 ---@field on_frame? fun(connection: trueconf.core.Connection, data: string, binary: boolean) must not wait
 ---@field on_close? fun(connection: trueconf.core.Connection, code: integer, reason: string) must not wait; code 1006 without a close frame
@@ -371,21 +373,55 @@ function Listener:refuse_upgrades(status) end
 ---@param abrupt? boolean
 function Listener:close(abrupt) end
 
----@class trueconf.core.Request one HTTP request
+---@class trueconf.core.RequestHead
 ---@field method string
 ---@field path string decoded, without the query
 ---@field query table<string,string>
 ---@field headers table<string,string> names in lower case
----@field body string
+---@field content_length? integer bytes of the body; nil if it comes in chunks, its length unknown
 ---@field peer string address of the client
+
+---What becomes of a body; nil and {} leave it in memory. Files are written piece by piece as the body comes, in
+---constant memory; each write of up to 64 KiB is synchronous, so that the client never runs ahead of the disk. Half a
+---file is removed: when the client leaves, the body is refused (413 above max_body, 415 if it is no form, 400 if the
+---form is broken or cut off, 507 if the disk is full, 500 if a file cannot be written), or the listener closes.
+---A body that comes in chunks ends at 100 MiB, with 413.
+---@class (exact) trueconf.core.BodyDecision
+---@field save_to? string write the body into this file, made with mode 0600 or emptied; then body_file is set
+---@field form? table<string,string> read a multipart form (RFC 7578), and write each part named here into its file;
+---then parts is set. Other parts are dropped, of parts with the same name all but the first. At most 16
+---@field max_body? integer bytes of the whole body, boundaries of a form included, in place of the listener's
+---@field ignore_body? boolean run on_http at once; what comes of the body is thrown away, the connection ends after the
+---answer
+
+---@class trueconf.core.ReceivedPart
+---@field path string as given in `form`
+---@field size integer
+---@field filename? string as the client wrote it, any bytes, no path to be trusted; only \" and \\ are undone
+---@field type? string content type
+
+---@class trueconf.core.Request: trueconf.core.RequestHead one HTTP request
+---@field body string empty if it went to disk
+---@field body_file? string where on_head had it saved; the file is the handler's, to move or remove
+---@field parts? table<string, trueconf.core.ReceivedPart> of a form, those that came; the files are the handler's
 local Request = {}
 
----Answer the request; once.
+---A file as the body of an answer, read as the client takes it, in constant memory. The answer's status and headers
+---(206, Content-Range) are the caller's. A file that shrinks meanwhile ends the connection.
+---@class (exact) trueconf.core.ServedFile
+---@field path string
+---@field offset? integer first byte; default 0
+---@field length? integer bytes; default all behind the offset
+---@field rate? integer bytes per second, at most
+---@field cut_after? integer drop the connection after so many bytes, short of the Content-Length
+
+---Answer the request; once. Content-Length is set here.
 ---@param status integer
 ---@param headers table<string,string>
----@param body? string
+---@param body? string|trueconf.core.ServedFile
 ---@return true? ok
----@return trueconf.Error? err CLOSED: the client is gone
+---@return trueconf.Error? err CLOSED: the client is gone; IO: the file cannot be read or is too short, and the request
+---is not answered yet
 function Request:respond(status, headers, body) end
 
 ---Drop the connection without an answer.
