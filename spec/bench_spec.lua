@@ -78,7 +78,8 @@ describe("load server of the bench", function()
   end)
 
   it("breaks off when the client ends or is never authorized", function()
-    assert.matches("closed an authorized connection", run_client("exit").failed)
+    local failed = run_client("exit").failed -- whichever the server notices first
+    assert.is_truthy(failed:find "closed an authorized connection" or failed:find "ended by itself, status 4")
     assert.matches("no end within 0.3 s; 0 connections authorized", run_client("wrong token", "--limit 0.3").failed)
     assert.matches("ended by itself, status 127", run_server("--mode echo", "./no-such-client").failed)
   end)
