@@ -139,9 +139,11 @@ bench: ## measure the bot against a client in plain C
 	@$(SUBMAKE) all
 	@$(ON_TREE) $(SUBMAKE) bench-run
 
-doc: all ## write the pages that come from the code (docs/states.md, docs/reference.md)
+doc: all ## write what comes from the code (docs/states.md, reference.md, protocol.md; annotations of the API)
 	@$(ON_TREE) $(LUA) tools/doc.lua
 	@$(ON_TREE) $(LUA) tools/reference.lua
+	@$(ON_TREE) $(LUA) tools/protocol.lua
+	@$(ON_TREE) $(LUA) tools/annotations.lua
 
 # luarocks make builds in the tree itself: trueconf/ and csrc/*.o are its traces.
 clean: ## remove everything that was built

@@ -246,6 +246,47 @@ describe("the schema", function()
   end)
 end)
 
+local function read_file(path)
+  local file <close> = assert(io.open(path))
+  return file:read "a"
+end
+
+describe("what is generated", function()
+  it("tells the language server of each method", function()
+    local annotations = read_file "lua/trueconf/meta/protocol.lua"
+    local by_hand = read_file "lua/trueconf/client.lua"
+    for name, method in pairs(protocol.methods) do
+      local head = "\nfunction Client:" .. method.lua_name .. "("
+      local found = annotations:find(head, 1, true) or by_hand:find(head, 1, true)
+      assert.is_truthy(name == "auth" or found, name)
+    end
+  end)
+
+  it("names only types that are told of somewhere", function()
+    local annotations, defined = read_file "lua/trueconf/meta/protocol.lua", {}
+    local pipe <close> = assert(io.popen "cat lua/trueconf/*.lua lua/trueconf/meta/*.lua")
+    for line in pipe:lines() do
+      local name = line:match "^%-%-%-@class[ exact()]* (trueconf%.%a+)" or line:match "^%-%-%-@alias (trueconf%.%a+)"
+      if name then defined[name] = true end
+    end
+    for name in annotations:gmatch "%f[%w]trueconf%.%u%a+" do assert.is_true(defined[name], name) end
+  end)
+
+  it("is a page whose links lead somewhere", function()
+    local page, anchors = read_file "docs/protocol.md", {}
+    for heading in page:gmatch "\n##+ ([^\n]+)" do
+      local anchor = heading:lower():gsub(" ", "-")
+      assert.is_nil(anchors[anchor], heading)
+      anchors[anchor] = true
+    end
+    for target in page:gmatch "%]%(#([^)]+)%)" do assert.is_true(anchors[target], target) end
+    for _, name in ipairs(protocol.method_order) do assert.is_true(anchors[name:lower()], name) end
+    for _, name in ipairs(protocol.notification_order) do
+      assert.is_true(anchors[name:lower() .. "-notification"], name)
+    end
+  end)
+end)
+
 describe("names", function()
   it("follow the rule", function()
     for wire, lua in pairs {
