@@ -13,6 +13,7 @@ local MAX_PAGE = protocol.limits.PARTICIPANTS_PAGE
 ---@class trueconf.bridge.Chats
 ---@field private store trueconf.bridge.Store
 ---@field private accounts trueconf.bridge.Accounts
+---@field private envelopes trueconf.bridge.Envelopes
 ---@field private news trueconf.bridge.News
 ---@field private messages trueconf.bridge.Messages
 local Chats = {}
@@ -20,11 +21,18 @@ Chats.__index = Chats
 
 ---@param store trueconf.bridge.Store
 ---@param accounts trueconf.bridge.Accounts
+---@param shapes trueconf.bridge.Envelopes
 ---@param news trueconf.bridge.News
 ---@param messages trueconf.bridge.Messages
 ---@return trueconf.bridge.Chats
-local function new(store, accounts, news, messages)
-  return setmetatable({ store = store, accounts = accounts, news = news, messages = messages }, Chats)
+local function new(store, accounts, shapes, news, messages)
+  return setmetatable({
+    store = store,
+    accounts = accounts,
+    envelopes = shapes,
+    news = news,
+    messages = messages,
+  }, Chats)
 end
 
 -- Creating -------------------------------------------------------------------------------
@@ -91,6 +99,30 @@ function Chats:favorites(account)
   chat, news = self:open(account, ChatType.FAVORITES, Role.FAVORITES_OWNER)
   self.store:set_favorites(account.key, chat)
   return chat, news
+end
+
+-- Listing --------------------------------------------------------------------------------
+
+---One page of the chats that the account takes part in.
+---@param account trueconf.bridge.Account
+---@param count integer of a page; never more than 100
+---@param page integer from 1
+---@return table[] chats as they look on the wire
+function Chats:list(account, count, page)
+  count = math.min(count, MAX_PAGE)
+  local list = self.store:chats_of(account.key, (page - 1) * count + 1, count)
+  for index, chat in ipairs(list) do list[index] = self.envelopes:chat(chat, account.key) end
+  return list
+end
+
+---@param account trueconf.bridge.Account
+---@param chat_id string
+---@return table? chat as it looks on the wire
+---@return integer? code
+function Chats:get(account, chat_id)
+  local chat, code = self.messages:chat_of(chat_id, account)
+  if not chat then return nil, code end
+  return self.envelopes:chat(chat, account.key)
 end
 
 -- Settings -------------------------------------------------------------------------------
@@ -174,7 +206,7 @@ function Chats:changeable_member(chat, user_id)
   local member = self.accounts:by_id(user_id)
   local role = member and chat.roles[member.key]
   if not role then return nil, codes.USER_IS_NOT_CHAT_PARTICIPANT end
-  if role == Role.OWNER then return nil, codes.NOT_ENOUGH_RIGHTS, "userId: an owner stays one" end
+  if OWNERS[role] then return nil, codes.NOT_ENOUGH_RIGHTS, "userId: an owner stays one" end
   return member
 end
 
@@ -240,6 +272,19 @@ function Chats:people(account, chat_id, size, page)
     list[index] = { userId = self.store:account(key).id, role = chat.roles[key] }
   end
   return list
+end
+
+---Whether somebody takes part.
+---@param account trueconf.bridge.Account who asks
+---@param chat_id string
+---@param user_id string TrueConf ID
+---@return boolean? result
+---@return integer? code
+function Chats:has(account, chat_id, user_id)
+  local chat, code = self.messages:chat_of(chat_id, account)
+  if not chat then return nil, code end
+  local member = self.accounts:by_id(user_id)
+  return member ~= nil and chat.roles[member.key] ~= nil
 end
 
 ---The role of somebody.

@@ -65,7 +65,7 @@ local function new(options)
   server.envelopes = envelopes.new(memory, server.profile)
   server.news = news.new(memory, server.envelopes)
   server.messages = messages.new(memory, server.envelopes, server.news, options)
-  server.chats = chats.new(memory, server.accounts, server.news, server.messages)
+  server.chats = chats.new(memory, server.accounts, server.envelopes, server.news, server.messages)
   server.delivery = delivery.new(memory, server.news, server.profile, options)
   put_accounts(server, options.accounts)
   return server
