@@ -7,11 +7,9 @@
 local check = require "trueconf.protocol.check"
 local enums = require "trueconf.protocol.enums"
 local field_notation = require "trueconf.protocol.field"
-local json = require "trueconf.json"
 local object_tables = require "trueconf.protocol.objects"
 
 local objects, unions = object_tables.objects, object_tables.unions
-local is_array = json.is_array
 local type, math_type, tointeger = type, math.type, math.tointeger
 
 local TRUTH = { ["true"] = true, ["false"] = false }
@@ -39,30 +37,43 @@ end
 
 -- Objects ---------------------------------------------------------------------------------
 
-local function fields_repair(fields)
-  local list = {}
+-- Fields that are whole numbers, and those that need more.
+local function sort_fields(fields)
+  local numbers, others = {}, {}
   for _, field in ipairs(fields) do
     local repair = repair_type(field.type)
-    if repair or field.alias or field.absent ~= nil then
-      list[#list + 1] = { name = field.name, alias = field.alias, absent = field.absent, repair = repair }
+    if repair == whole and field.absent == nil then
+      numbers[#numbers + 1] = field.name
+    elseif repair or field.alias or field.absent ~= nil then
+      others[#others + 1] = { name = field.name, alias = field.alias, absent = field.absent, repair = repair }
     end
   end
-  local count = #list
+  return numbers, others
+end
+
+local function repair_field(object, entry)
+  local name = entry.name
+  local value = object[name]
+  if value == nil and entry.alias then
+    value = object[entry.alias]
+    object[name], object[entry.alias] = value, nil
+  end
+  if value == nil then
+    object[name] = entry.absent
+  elseif entry.repair then
+    object[name] = entry.repair(value, object)
+  end
+end
+
+local function fields_repair(fields)
+  local numbers, others = sort_fields(fields)
   return function(object)
-    for i = 1, count do
-      local entry = list[i]
-      local name = entry.name
-      local value = object[name]
-      if value == nil and entry.alias then
-        value = object[entry.alias]
-        object[name], object[entry.alias] = value, nil
-      end
-      if value == nil then
-        object[name] = entry.absent
-      elseif entry.repair then
-        object[name] = entry.repair(value, object)
-      end
+    for i = 1, #numbers do
+      local value = object[numbers[i]]
+      -- Decoded JSON has whole numbers already; others may come from elsewhere.
+      if value and math_type(value) == "float" then object[numbers[i]] = whole(value) end
     end
+    for i = 1, #others do repair_field(object, others[i]) end
   end
 end
 
@@ -107,27 +118,39 @@ local FIRST = {
 local repairs = {}
 
 -- Objects hold each other, so one is compiled when the first of its kind is looked at.
-local function repair_object(name, object)
-  local repair = repairs[name]
-  if not repair then
-    repair = fields_repair(objects[name].fields)
-    repairs[name] = repair
-  end
-  if FIRST[name] then FIRST[name](object) end
-  repair(object)
+local function object_repair(name)
+  local found = repairs[name]
+  if found then return found end
+  local first, fields = FIRST[name], fields_repair(objects[name].fields)
+  found = first and function(object)
+    first(object)
+    fields(object)
+  end or fields
+  repairs[name] = found
+  return found
+end
+
+-- Lists where an object belongs are left to the check.
+local function is_object(value)
+  return type(value) == "table" and value[1] == nil
 end
 
 local function reference_repair(name)
+  local repair
   return function(value)
-    if type(value) == "table" and not is_array(value) then repair_object(name, value) end
+    if is_object(value) then
+      repair = repair or object_repair(name)
+      repair(value)
+    end
     return value
   end
 end
 
 local function union_repair(union)
+  local by, of = union.by, union.of
   return function(value, holder)
-    local name = union.of[holder[union.by]]
-    if name and type(value) == "table" and not is_array(value) then repair_object(name, value) end
+    local name = of[holder[by]]
+    if name and is_object(value) then object_repair(name)(value) end
     return value
   end
 end
