@@ -1,6 +1,6 @@
 /*
  * password.c - passwords as crypt(3) keeps them, by yescrypt.
- * Lua sees: core.crypt_salt, core.crypt_hash, core.crypt_verify.
+ * Lua sees: core.crypt_salt, core.crypt_hash, core.crypt_hash_now, core.crypt_verify.
  * Hashing is slow and wants memory, as it should; it is done on the thread pool. Copies of a password are
  * wiped. SPDX-License-Identifier: MIT
  */
@@ -86,16 +86,42 @@ static int push_hash(lua_State *L, struct op *op) {
   return 1;
 }
 
-/* core.crypt_hash(password[, cost]) */
-static int l_crypt_hash(lua_State *L) {
+/* The password at 1, and a new salt of the cost at 2; NULL: it has none, and nil and an error are pushed. */
+static const char *read_password(lua_State *L, char *salt) {
   size_t length;
   const char *password = luaL_checklstring(L, 1, &length);
-  char salt[CRYPT_GENSALT_OUTPUT_SIZE];
-  struct password_op *op;
   make_salt(L, 2, salt);
-  if (!is_hashable(password, length))
-    return fail(L, ERR_LIMIT, 0, "a password must be shorter than %d bytes and without NUL",
-                CRYPT_MAX_PASSPHRASE_SIZE);
+  if (is_hashable(password, length))
+    return password;
+  fail(L, ERR_LIMIT, 0, "a password must be shorter than %d bytes and without NUL",
+       CRYPT_MAX_PASSPHRASE_SIZE);
+  return NULL;
+}
+
+/* core.crypt_hash_now(password[, cost]) */
+static int l_crypt_hash_now(lua_State *L) {
+  char salt[CRYPT_GENSALT_OUTPUT_SIZE];
+  const char *password = read_password(L, salt);
+  struct offload *offload;
+  struct password_op result = {0};
+  if (!password)
+    return 2;
+  offload = password_new(password, salt);
+  if (offload) {
+    password_work(offload);
+    password_finish(offload, &result.wait.op);
+    password_destroy(offload);
+  }
+  return push_hash(L, &result.wait.op);
+}
+
+/* core.crypt_hash(password[, cost]) */
+static int l_crypt_hash(lua_State *L) {
+  char salt[CRYPT_GENSALT_OUTPUT_SIZE];
+  const char *password = read_password(L, salt);
+  struct password_op *op;
+  if (!password)
+    return 2;
   op = op_new(L, sizeof *op, NULL, "a password to be hashed");
   op->wait.op.push = push_hash;
   return offload_wait(L, &op->wait, password_new(password, salt));
@@ -127,6 +153,7 @@ static int l_crypt_verify(lua_State *L) {
 void password_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"crypt_salt", l_crypt_salt},
                                        {"crypt_hash", l_crypt_hash},
+                                       {"crypt_hash_now", l_crypt_hash_now},
                                        {"crypt_verify", l_crypt_verify},
                                        {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);

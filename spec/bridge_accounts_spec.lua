@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 
+local core = require "trueconf.core"
 local support = require "spec.support.bridge"
 
 describe("an account of a Bridge", function()
@@ -69,6 +70,20 @@ describe("an account of a Bridge", function()
     assert.is_nil(search(server:state(), {}))
   end)
 
+  it("keeps a hash of crypt(3), of the cost asked for", function()
+    assert.matches("^%$y%$j75%$[./%w]+%$[./%w]+$", server.accounts:by_login("herald").password_hash)
+    local costly = support.server { password_cost = 2, accounts = { herald = "4711" } }
+    assert.matches("^%$y%$j85%$", costly.accounts:by_login("herald").password_hash)
+  end)
+
+  it("can be given the hash in place of the password", function()
+    local hash = core.crypt_hash("4711", 1)
+    server:add_account("new", { password_hash = hash })
+    assert.equal(hash, server.accounts:by_login("new").password_hash)
+    assert.is_truthy(server.accounts:authenticate("new", "4711"))
+    assert.is_nil(server.accounts:authenticate("new", hash))
+  end)
+
   it("is changed by naming it again, only in what is named", function()
     server:add_account("MIRA", { display_name = "M." })
     assert.equal("M.", server.accounts:by_login("mira").display_name)
@@ -89,6 +104,10 @@ describe("an account of a Bridge", function()
     refused("account 'a' must be a password or a table, got number", "a", 4711)
     refused("password of account 'a' must be a string, got number", "a", { password = 4711 })
     refused("disabled of account 'a' must be a boolean, got string", "a", { disabled = "yes" })
+    refused("login must be text", ("x"):rep(256), {})
+    refused("password of account 'a' must be shorter than 512 bytes", "a", { password = ("x"):rep(512) })
+    refused("password of account 'a' must be shorter than 512 bytes and without NUL", "a", "x\0y")
+    refused("password_hash of account 'a' must be a yescrypt hash", "a", { password_hash = "4711" })
     refused("account 'a' has an unknown field 'pasword'", "a", { pasword = "x" })
     assert.error_matches(function() support.server { accounts = { a = 1 } } end, "accounts: account 'a' must be")
     assert.error_matches(function() server:disable "nobody" end, "there is no account 'nobody'")

@@ -1,7 +1,9 @@
 -- SPDX-License-Identifier: MIT
 -- The trueconf command, run as a process of its own.
 
+local bridge = require "trueconf.bridge"
 local flags = require "trueconf.cli.flags"
+local system = require "spec.support.system"
 
 local COMMAND = (os.getenv "LUA" or "lua5.4") .. " bin/trueconf "
 
@@ -117,6 +119,89 @@ describe("trueconf bridge", function()
         assert.is_nil(output:find("secret", 1, true))
       end)
     end
+  end)
+end)
+
+describe("trueconf bridge user", function()
+  local directory, folder
+
+  before_each(function()
+    directory = system.directory()
+    folder = directory:file "data"
+  end)
+  after_each(function() directory:__close() end)
+
+  local function user(arguments, input)
+    local pipe = assert(io.popen(("printf '%s' | %s bridge user %s --data %s 2>&1"):format(
+      input or "", COMMAND, arguments, folder)))
+    local output = pipe:read "a"
+    return output, select(3, pipe:close())
+  end
+
+  local function logins(password)
+    local server = assert(bridge.start { data = folder, log = { level = "off" } })
+    local found = {}
+    for login in user("list"):gmatch "[^\n]+" do
+      found[login] = server.accounts:authenticate(login, password) ~= nil
+    end
+    server:stop()
+    return found
+  end
+
+  it("adds, changes, lists and removes accounts, and keeps hashes alone", function()
+    assert.same({ "", 0 }, { user("add mira", "secret one\\nmore") })
+    assert.same({ "", 0 }, { user("add herald", "4711") })
+    assert.same({ "herald\nmira\n", 0 }, { user "list" })
+    assert.same({ herald = false, mira = true }, logins "secret one")
+    local text = system.read(folder .. "/accounts")
+    assert.matches("^herald %$y%$%S+\nmira %$y%$%S+\n$", text)
+    assert.equal("600", system.output("stat -c %%a '%s/accounts'", folder))
+    assert.same({ "", 0 }, { user("add MIRA", "another") })
+    assert.same({ herald = false, mira = true }, logins "another")
+    assert.same({ "", 0 }, { user "remove Herald" })
+    assert.same({ "mira\n", 0 }, { user "list" })
+  end)
+
+  it("says what is wrong", function()
+    for arguments, expected in pairs {
+      ["add a@b"] = { "login must be text without", 2 }, ["add mira"] = { "the password is empty", 1 },
+      ["remove mira"] = { "there is no account 'mira'", 1 }, ["add"] = { "expected add LOGIN", 2 },
+      ["rename mira"] = { "expected add LOGIN", 2 }, [""] = { "expected add LOGIN", 2 },
+      ["list --dta x"] = { "did you mean '%-%-data'", 2 }, ["add mira now"] = { "unexpected argument 'now'", 2 },
+    } do
+      local output, code = user(arguments)
+      assert.matches("trueconf bridge user: .*" .. expected[1], output)
+      assert.equal(expected[2], code, arguments)
+      assert.is_nil(output:find("traceback", 1, true))
+    end
+    local output, code = run "bridge user list"
+    assert.matches("%-%-data DIR is missing", output)
+    assert.equal(2, code)
+  end)
+
+  it("asks at a terminal, without echo, and leaves the terminal as it was", function()
+    local script = directory:file "typed.py"
+    system.write(script, [[
+import os, pty, sys, termios
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+out = b""
+while b"Password for mira: " not in out:
+    out += os.read(terminal, 1000)
+while termios.tcgetattr(terminal)[3] & termios.ECHO:
+    pass
+os.write(terminal, b"typed secret\n")
+try:
+    while True:
+        out += os.read(terminal, 1000)
+except OSError:
+    pass
+print(out.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+]])
+    local output = system.output("timeout 20 python3 '%s' %s bridge user add mira --data '%s'", script, COMMAND, folder)
+    assert.matches("^Password for mira: %s*0$", output)
+    assert.same({ mira = true }, logins "typed secret")
   end)
 end)
 

@@ -14,7 +14,9 @@ describe("the token endpoint", function()
 
   -- What trueconf.core.Request offers.
   local function ask(body, more)
-    local request = { method = "POST", path = http.TOKEN_PATH, query = {}, headers = {}, body = body }
+    local request = {
+      method = "POST", path = http.TOKEN_PATH, query = {}, headers = {}, body = body, peer = "192.0.2.1",
+    }
     for name, value in pairs(more or {}) do request[name] = value end
     local answer = {}
     function request:respond(status, headers, text)
@@ -136,7 +138,7 @@ describe("the token endpoint", function()
   end)
 
   it("is at one path; others answer 404", function()
-    for _, path in ipairs { "/", http.TOKEN_PATH .. "/", "/bridge/api/client/v1/oauth", "/api/v4/server" } do
+    for _, path in ipairs { "/", http.TOKEN_PATH .. "/", "/bridge/api/client/v1/oauth", "/api/v4/servers" } do
       assert_error(ask(json.encode(form()), { path = path }), 404, "not_found")
     end
   end)
@@ -154,5 +156,150 @@ describe("the token endpoint", function()
     assert.same({ dropped = true }, token())
     server:fault { drop_at = false }
     assert.equal(201, token().status)
+  end)
+
+  it("takes as long for an unknown login as for a wrong password", function()
+    local verify, costs = core.crypt_verify, {}
+    core.crypt_verify = function(password, hash)        -- luacheck: ignore 122
+      costs[#costs + 1] = hash:match "^%$y%$[^$]+%$"
+      return verify(password, hash)
+    end
+    local ok, err = pcall(function()
+      server:add_account "nopass"
+      for _, more in ipairs {
+        { password = "x" }, { username = "nobody" }, { username = "nopass" }, { username = "herald@other.test" },
+        { username = "guest/4711" },
+      } do
+        assert_error(token(more), 400, "invalid_grant")
+      end
+    end)
+    core.crypt_verify = verify                          -- luacheck: ignore 122
+    assert(ok, err)
+    assert.same({ "$y$j75$", "$y$j75$", "$y$j75$", "$y$j75$", "$y$j75$" }, costs)
+  end)
+
+  it("refuses an account that is disabled while its password is checked", function()
+    local answer
+    core.spawn(function() answer = token() end)
+    core.spawn(function() server:disable "herald" end)
+    while not answer do core.step() end
+    assert_error(answer, 400, "invalid_grant")
+  end)
+
+  describe("limits failed logins", function()
+    before_each(function()
+      core.virtual_time(true, 1788000000000, 1)
+      server = support.server()
+    end)
+
+    local function fail(times, more)
+      for _ = 1, times do
+        local fields = form { password = "wrong" }
+        for name, value in pairs(more or {}) do fields[name] = value end
+        assert_error(ask(json.encode(fields)), 400, "invalid_grant")
+      end
+    end
+
+    local function assert_limited(answer, seconds)
+      assert_error(answer, 429, "too_many_attempts", ("^Too many failed logins, try again in %d s$"):format(seconds))
+      assert.equal(seconds, answer.headers["Retry-After"])
+      assert.is_nil(answer.body.access_token)
+    end
+
+    it("of one account, for a minute from the first one on", function()
+      fail(1)
+      core.advance(20)
+      fail(9)
+      assert_limited(token(), 40)
+      assert_limited(token { username = "HERALD@chat.acme.test" }, 40)
+      assert.equal(201, token({ username = "mira", password = "x" }).status)
+      core.advance(39.5)
+      assert_limited(token(), 1)
+      core.advance(0.5)
+      assert.equal(201, token().status)
+      fail(1)
+    end)
+
+    it("of a login that does not exist as well", function()
+      fail(10, { username = "nobody" })
+      assert_limited(token { username = "nobody" }, 60)
+    end)
+
+    it("but forgets them when the right password comes", function()
+      fail(9)
+      assert.equal(201, token().status)
+      fail(9)
+      assert.equal(201, token().status)
+    end)
+
+    it("of one address, whatever the login", function()
+      server = support.server { address_failures = 3 }
+      fail(1, { username = "a" })
+      fail(1, { username = "b@other.test" })
+      assert.equal(201, token().status)
+      fail(1, { username = "c" })
+      assert_limited(token(), 60)
+      assert.equal(201, ask(json.encode(form()), { peer = "192.0.2.2" }).status)
+    end)
+
+    it("as told, or not at all", function()
+      server = support.server { login_failures = 2, login_window = 5 }
+      fail(2)
+      assert_limited(token(), 5)
+      server = support.server { login_failures = 0, address_failures = 0 }
+      fail(150)
+      assert.equal(201, token().status)
+    end)
+
+    it("also of those that come at once", function()
+      local checked, answered = 0, 0
+      for _ = 1, 30 do
+        core.spawn(function()
+          local status = token({ password = "wrong" }).status
+          answered = answered + 1
+          if status == 400 then checked = checked + 1 end
+        end)
+      end
+      while answered < 30 do core.step() end
+      assert.is_true(checked >= 10 and checked <= 11, checked)
+    end)
+  end)
+end)
+
+describe("a Bridge asked for its version", function()
+  local function get(server, path, method)
+    local answer = {}
+    local request = { method = method or "GET", path = path, query = {}, headers = {}, body = "", peer = "192.0.2.1" }
+    function request:respond(status, headers, text)
+      answer.status, answer.headers, answer.text = status, headers, text
+      return true
+    end
+    http.handle(server, request)
+    return answer
+  end
+
+  it("names product, domain and version", function()
+    for _, version in ipairs { "5.5.0", "5.5.6" } do
+      local server = support.server { version = version }
+      local answer = get(server, "/api/v4/server")
+      assert.equal(200, answer.status)
+      assert.equal("application/json", answer.headers["Content-Type"])
+      local product = { display_name = "chat.acme.test", version = version .. ".10000" }
+      assert.same({ product = product }, json.decode(answer.text))
+      answer = get(server, "/vsstatus")
+      assert.equal(200, answer.status)
+      assert.matches("TrueConf Server " .. version:gsub("%.", "%%.") .. "%.%d+", answer.text)
+    end
+  end)
+
+  it("answers 404 as the Bridge of a real server when told so", function()
+    local server = support.server { server_info = false }
+    for _, path in ipairs { "/api/v4/server", "/vsstatus" } do assert.equal(404, get(server, path).status) end
+  end)
+
+  it("answers 405 to other HTTP methods", function()
+    local answer = get(support.server(), "/api/v4/server", "POST")
+    assert.equal(405, answer.status)
+    assert.equal("GET", answer.headers.Allow)
   end)
 end)

@@ -97,7 +97,9 @@ end
 ---@param options? trueconf.bridge.Options
 ---@return trueconf.bridge.Server
 function system.start_bridge(options)
-  local given = { port = system.free_port(), accounts = { herald = "4711", mira = "x" }, log = { level = "off" } }
+  local given = {
+    port = system.free_port(), accounts = { herald = "4711", mira = "x" }, password_cost = 1, log = { level = "off" },
+  }
   for name, value in pairs(options or {}) do given[name] = value end
   return assert(bridge.start(given))
 end

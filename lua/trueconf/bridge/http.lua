@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The HTTP side of a Bridge: the token endpoint (protocol: password grant, token errors).
+-- The HTTP side of a Bridge: the token endpoint (protocol: password grant, token errors), and what clients ask
+-- the web server beside a real one (protocol: neighbouring HTTP calls).
 
 local json = require "trueconf.json"
 local fields = require "trueconf.bridge.fields"
@@ -40,20 +41,38 @@ local function read_token_request(body)
   return form
 end
 
-local function grant(bridge, request, form)
+-- Too many failures have no answer in the protocol: 429, as everywhere on the web.
+local function respond_limited(request, seconds)
+  local wait = math.ceil(seconds - 1e-6)
+  local description = ("Too many failed logins, try again in %d s"):format(wait)
+  respond(request, 429, { error = "too_many_attempts", error_description = description }, { ["Retry-After"] = wait })
+end
+
+-- Not the client's fault: it comes back later.
+local function respond_unavailable(bridge, request, err)
+  if err ~= "busy" then bridge.log:error("bridge: a login could not be checked: %s", err) end
+  refuse(request, 503, "temporarily_unavailable", "Logins cannot be checked at the moment")
+end
+
+local function respond_token(bridge, request, account)
   local options = bridge.options
-  if not options.password_login then return respond(request, 403, { error = "auth_method_disabled" }) end
-  local account = bridge.accounts:authenticate(form.username, form.password)
-  if not account then
-    return refuse(request, options.bad_password_status, "invalid_grant", "Invalid username or password")
-  end
-  local token, expires_at = bridge.tokens:mint(account)
+  local text, expires_at = bridge.tokens:mint(account)
   respond(request, options.token_status, {
-    access_token = token,
+    access_token = text,
     token_type = "JWT",
     expires_in = options.expires_in,    -- servers print a year, whatever the token's lifetime is
     expires_at = expires_at,
   })
+end
+
+local function grant(bridge, request, form)
+  local options = bridge.options
+  if not options.password_login then return respond(request, 403, { error = "auth_method_disabled" }) end
+  local account, reason, seconds = bridge.logins:try(form.username, form.password, request.peer)
+  if account then return respond_token(bridge, request, account) end
+  if reason == "limited" then return respond_limited(request, seconds) end
+  if reason ~= "refused" then return respond_unavailable(bridge, request, reason) end
+  refuse(request, options.bad_password_status, "invalid_grant", "Invalid username or password")
 end
 
 local function token(bridge, request)
@@ -69,12 +88,35 @@ local function token(bridge, request)
   grant(bridge, request, form)
 end
 
+-- Versions of servers end in the number of their build.
+local function server_version(bridge)
+  return bridge.options.version .. ".10000"
+end
+
+local function server_info(bridge, request)
+  respond(request, 200, {
+    product = { display_name = bridge.store.server_name, version = server_version(bridge) },
+  })
+end
+
+local function server_status(bridge, request)
+  respond(request, 200, "TrueConf Server " .. server_version(bridge) .. "\n", { ["Content-Type"] = "text/plain" })
+end
+
+local INFO = { ["/api/v4/server"] = server_info, ["/vsstatus"] = server_status }
+
 ---Answer an HTTP request.
+---@async
 ---@param bridge trueconf.bridge.Server
 ---@param request trueconf.core.Request
 local function handle(bridge, request)
   if request.path == TOKEN_PATH then return token(bridge, request) end
-  respond(request, 404, { error = "not_found" })
+  local info = bridge.options.server_info and INFO[request.path]
+  if not info then return respond(request, 404, { error = "not_found" }) end
+  if request.method ~= "GET" then
+    return respond(request, 405, { error = "method_not_allowed" }, { Allow = "GET" })
+  end
+  info(bridge, request)
 end
 
 return { handle = handle, TOKEN_PATH = TOKEN_PATH }

@@ -8,16 +8,34 @@
 --   local chat = server:person("mira"):chat_with "herald"
 --   chat:say "hello"
 
+local data = require "trueconf.bridge.data"
 local server = require "trueconf.bridge.server"
 local settings = require "trueconf.bridge.settings"
+
+-- The accounts of a data folder, unless they are described anew.
+local function add_accounts(described, hashes)
+  local given = {}
+  for login in pairs(described) do given[login:lower()] = true end
+  for login, hash in pairs(hashes) do
+    if not given[login:lower()] then described[login] = { password_hash = hash } end
+  end
+end
 
 ---Start a Bridge.
 ---@param options? trueconf.bridge.Options
 ---@return trueconf.bridge.Server? server
----@return trueconf.Error? err IO (address in use, no permission), TLS (bad certificate)
+---@return trueconf.Error? err IO (address in use, no permission, a data folder that will not do), TLS (bad certificate)
 local function start(options)
-  local bridge = server.new(settings.read(options, 2))
-  local ok, err = bridge:listen()
+  local checked = settings.read(options, 2)
+  local folder, bridge, ok, err
+  if checked.data then
+    folder, err = data.open(checked.data)
+    if not folder then return nil, err end
+    if not checked.directory then add_accounts(checked.accounts, folder.accounts) end
+  end
+  bridge = server.new(checked)
+  if folder then bridge.store.signing_key = folder.signing_key end
+  ok, err = bridge:listen()
   if not ok then return nil, err end
   return bridge
 end

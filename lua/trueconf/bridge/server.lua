@@ -6,10 +6,12 @@ local core = require "trueconf.core"
 local log = require "trueconf.log"
 local accounts = require "trueconf.bridge.accounts"
 local chats = require "trueconf.bridge.chats"
+local commands = require "trueconf.bridge.commands"
 local connection = require "trueconf.bridge.connection"
 local delivery = require "trueconf.bridge.delivery"
 local envelopes = require "trueconf.bridge.envelopes"
 local http = require "trueconf.bridge.http"
+local logins = require "trueconf.bridge.logins"
 local messages = require "trueconf.bridge.messages"
 local news = require "trueconf.bridge.news"
 local people = require "trueconf.bridge.people"
@@ -17,6 +19,7 @@ local profile = require "trueconf.bridge.profile"
 local settings = require "trueconf.bridge.settings"
 local store = require "trueconf.bridge.store"
 local tokens = require "trueconf.bridge.tokens"
+local upload_limits = require "trueconf.bridge.upload_limits"
 
 local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 
@@ -26,12 +29,14 @@ local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 ---@field log trueconf.Log
 ---@field store trueconf.bridge.Store
 ---@field accounts trueconf.bridge.Accounts
+---@field logins trueconf.bridge.Logins
 ---@field tokens trueconf.bridge.Tokens
 ---@field profile trueconf.bridge.Profile
 ---@field envelopes trueconf.bridge.Envelopes
 ---@field news trueconf.bridge.News
 ---@field messages trueconf.bridge.Messages
 ---@field chats trueconf.bridge.Chats
+---@field commands trueconf.bridge.Commands
 ---@field delivery trueconf.bridge.Delivery
 ---@field private listener trueconf.core.Listener?
 ---@field private open table<trueconf.core.Connection, trueconf.bridge.Connection>
@@ -44,10 +49,10 @@ Server.__index = Server
 
 -- In a fixed order, so that a run with a seeded random source can be repeated.
 local function put_accounts(server, described)
-  local logins = {}
-  for login in pairs(described) do logins[#logins + 1] = login end
-  table.sort(logins)
-  for _, login in ipairs(logins) do server.accounts:put(login, described[login]) end
+  local sorted = {}
+  for login in pairs(described) do sorted[#sorted + 1] = login end
+  table.sort(sorted)
+  for _, login in ipairs(sorted) do server.accounts:put(login, described[login]) end
 end
 
 ---A server with its accounts that does not listen yet.
@@ -59,13 +64,15 @@ local function new(options)
   local server = setmetatable({ options = options, store = memory }, Server)
   server.faults, server.open, server.people, server.held = {}, {}, {}, {}
   server.log = log.new(options.log)
-  server.accounts = accounts.new(memory, memory.server_name)
+  server.accounts = accounts.new(memory, memory.server_name, options.password_cost, options.directory)
+  server.logins = logins.new(server.accounts, options)
   server.tokens = tokens.new(memory, options.token_lifetime)
   server.profile = profile.new(options.version)
   server.envelopes = envelopes.new(memory, server.profile)
   server.news = news.new(memory, server.envelopes)
-  server.messages = messages.new(memory, server.envelopes, server.news, options)
+  server.messages = messages.new(memory, server.envelopes, server.news, server.profile, options)
   server.chats = chats.new(memory, server.accounts, server.envelopes, server.news, server.messages)
+  server.commands = commands.new(server.accounts, server.news, server.messages, options)
   server.delivery = delivery.new(memory, server.news, server.profile, options)
   put_accounts(server, options.accounts)
   return server
@@ -176,6 +183,32 @@ function Server:on_authorized(conn, receive_unread)
   if self.faults.drop_at == "ready" then return conn:drop() end
   self.delivery:attach(conn)
   if receive_unread then self.delivery:redeliver(conn) end
+  self.delivery:tell(conn, self.news:upload_limits(self:upload_limits()))
+end
+
+---@return table limits as on the wire
+function Server:upload_limits()
+  return upload_limits.on_wire(self.options.upload_limits)
+end
+
+---Change what may be uploaded, and tell all connections.
+---@param limits trueconf.bridge.UploadLimits
+function Server:set_upload_limits(limits)
+  upload_limits.check(limits, 2, "set_upload_limits")
+  self.options.upload_limits = limits
+  local news = self.news:upload_limits(self:upload_limits())
+  for _, conn in pairs(self.open) do
+    if conn.account then self.delivery:tell(conn, news) end
+  end
+end
+
+---Show a simulated person what no connection is told.
+---@param key string
+---@param method string
+---@param payload table
+function Server:tell_person(key, method, payload)
+  local person = self.people[key]
+  if person then person:note(method, payload) end
 end
 
 -- Accounts and tokens ----------------------------------------------------------------------
@@ -188,7 +221,7 @@ end
 
 ---Create an account, or change the named fields of one that exists.
 ---@param login string
----@param spec? string|{ password: string?, display_name: string?, disabled: boolean? }
+---@param spec? string|trueconf.bridge.AccountSpec
 function Server:add_account(login, spec)
   local complaint = accounts.complaint(login, spec or {})
   if complaint then error(complaint, 2) end

@@ -3,16 +3,34 @@
 
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
+local upload_limits = require "trueconf.bridge.upload_limits"
 local accounts = require "trueconf.bridge.accounts"
+local directory = require "trueconf.bridge.directory"
 
 local DAY = 86400
 local MEBIBYTE = 1024 * 1024
+
+---@class trueconf.bridge.AccountSpec
+---@field password? string
+---@field password_hash? string in its place, "$y$..."
+---@field display_name? string default the login
+---@field disabled? boolean
 
 ---@class trueconf.bridge.Options
 ---@field host? string default "127.0.0.1"
 ---@field port? integer default 0: any free one
 ---@field server_name? string what follows the '@' of a TrueConf ID; default "localhost"
----@field accounts? table<string, string|{ password: string?, display_name: string?, disabled: boolean? }>
+---@field accounts? table<string, string|trueconf.bridge.AccountSpec> by login; `ldap` with a
+---trueconf.bridge.DirectoryOptions means that a directory checks the passwords
+---@field data? string folder for what must outlive the Bridge, so far the key that tokens are signed with; also read
+---from it: the accounts of `trueconf bridge user`. Made when it is missing
+---@field password_cost? integer 1 to 11, of hashing passwords by yescrypt, doubling with each step; default 5
+---@field login_failures? integer failed logins of one account in `login_window` after which more are answered
+---429; 0: any number; default 10
+---@field address_failures? integer the same for one address; default 100
+---@field login_window? number seconds; default 60
+---@field server_info? boolean answer `GET /api/v4/server` and `/vsstatus`, as the web server beside a real Bridge
+---does; false: 404, as the Bridge itself; default true
 ---@field state? trueconf.bridge.Store what state() of a stopped Bridge gave
 ---@field tls? { cert_file: string, key_file: string }
 ---@field max_connections? integer default 128
@@ -34,6 +52,8 @@ local MEBIBYTE = 1024 * 1024
 ---@field history_limit? integer messages kept of each chat; default 10000
 ---@field unread_limit? integer unread messages kept of each account; default 10000
 ---@field edit_window? number seconds in which a message may be edited; 0: always; default 48 hours
+---@field upload_limits? trueconf.bridge.UploadLimits told after `auth`; default: none
+---@field command_ids? boolean give clicks a `commandId`, so that they can be answered; default false, as 5.5.6 does
 ---@field log? trueconf.LogOptions errors of the Bridge itself; at level "debug" refused requests too
 
 ---What can be made to go wrong; nil: nothing of the kind.
@@ -67,7 +87,13 @@ local SCHEMA = {
   host = { type = "string", default = "127.0.0.1" },
   port = { type = "integer", default = 0, min = 0, max = 65535 },
   server_name = { type = "string" },
-  accounts = { type = "table", default = {} },
+  accounts = { type = "table" },
+  data = { type = "string" },
+  password_cost = { type = "integer", default = 5, min = 1, max = 11 },
+  login_failures = { type = "integer", default = 10, min = 0 },
+  address_failures = { type = "integer", default = 100, min = 0 },
+  login_window = { type = "number", default = 60, min = 1 },
+  server_info = { type = "boolean", default = true },
   state = { type = "table" },
   tls = { type = "table" },
   max_connections = { type = "integer", default = 128, min = 1 },
@@ -89,6 +115,8 @@ local SCHEMA = {
   history_limit = { type = "integer", default = 10000, min = 1 },
   unread_limit = { type = "integer", default = 10000, min = 1 },
   edit_window = { type = "number", default = 2 * DAY, min = 0 },
+  upload_limits = { type = "table", default = {} },
+  command_ids = { type = "boolean", default = false },
   log = { type = "table" },
 }
 
@@ -105,6 +133,23 @@ local TLS_SCHEMA = {
   key_file = { type = "string", required = true },
 }
 
+-- A directory is moved from the accounts to where accounts.lua looks for it.
+local function check_accounts(read_options, level)
+  local described = read_options.accounts or {}
+  read_options.accounts = described
+  if type(described.ldap) == "table" and described.ldap.url ~= nil then
+    read_options.directory = directory.new(directory.read(described.ldap, level + 1))
+    described.ldap = nil
+  end
+  for login, spec in pairs(described) do
+    local complaint = accounts.complaint(login, spec)
+    if complaint then error("accounts: " .. complaint, level + 1) end
+    if read_options.directory and (type(spec) == "string" or spec.password or spec.password_hash) then
+      error(("accounts: account '%s' cannot have a password beside a directory"):format(login), level + 1)
+    end
+  end
+end
+
 ---Check what a Bridge is started with and fill in the defaults.
 ---@param given trueconf.bridge.Options
 ---@param level integer of the caller to blame
@@ -112,10 +157,8 @@ local TLS_SCHEMA = {
 local function read(given, level)
   local read_options = options.check(SCHEMA, given, level + 1, "bridge.start")
   if read_options.tls then options.check(TLS_SCHEMA, read_options.tls, level + 1, "bridge.start: tls") end
-  for login, spec in pairs(read_options.accounts) do
-    local complaint = accounts.complaint(login, spec)
-    if complaint then error("accounts: " .. complaint, level + 1) end
-  end
+  check_accounts(read_options, level + 1)
+  upload_limits.check(read_options.upload_limits, level + 1, "bridge.start: upload_limits")
   if read_options.legacy_silence == nil then
     local code = protocol.code_at(protocol.codes.WRONG_PAYLOAD_FORMAT, read_options.version)
     read_options.legacy_silence = code == nil

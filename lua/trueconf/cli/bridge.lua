@@ -8,6 +8,8 @@ local flags = require "trueconf.cli.flags"
 
 local USAGE = [[
 Usage: trueconf bridge [OPTION...]
+       trueconf bridge user add|remove LOGIN --data DIR
+       trueconf bridge user list --data DIR
 
 Run a local chat server that speaks the API of TrueConf Bridge, until SIGINT or SIGTERM.
 
@@ -17,7 +19,13 @@ Run a local chat server that speaks the API of TrueConf Bridge, until SIGINT or 
   --accounts FILE            accounts, one to a line: login = password
   --account LOGIN:PASSWORD   one account; may be repeated. Other users of this machine
                              can see it in the list of processes: prefer --accounts
+  --data DIR                 folder for what must outlive the server, so far the key that tokens
+                             are signed with and the accounts of `trueconf bridge user`;
+                             made when it is missing
   --help                     print this text
+
+`user` keeps accounts in the folder, with hashes of their passwords. A password is asked for
+at a terminal, else read as the first line of the input. A server reads them when it starts.
 
 Example:
   trueconf bridge --port 4309 --account herald:4711 --account mira:x
@@ -29,6 +37,7 @@ local FLAGS = {
   ["server-name"] = { value = true },
   accounts = { value = true, many = true },
   account = { value = true, many = true },
+  data = { value = true },
   help = {},
 }
 
@@ -109,14 +118,18 @@ local function stop_on_signals(server)
   for _, name in ipairs { "SIGINT", "SIGTERM" } do signals[#signals + 1] = core.signal(name, on_signal) end
 end
 
+-- Errors of the data folder name their file.
+local function reason(options, err)
+  if options.data and err.message:find(options.data, 1, true) then return err.message end
+  return ("cannot listen on %s, port %d: %s"):format(options.host, options.port, err.message)
+end
+
 local function serve(options)
   if options.port > 65535 then return fail(2, "--port must be at most 65535") end
   local server, err = bridge.start(options)
-  if not server then
-    return fail(1, ("cannot listen on %s, port %d: %s"):format(options.host, options.port, err.message))
-  end
+  if not server then return fail(1, reason(options, err)) end
   stop_on_signals(server)
-  if not next(options.accounts) then fail(0, "there are no accounts; add some with --accounts or --account") end
+  if not next(server.options.accounts) then fail(0, "there are no accounts; add some with --accounts or --account") end
   io.stdout:setvbuf "line"
   print("listening on " .. server:url())
   core.run()
@@ -127,6 +140,7 @@ end
 ---@param args string[]
 ---@return integer exit_code
 local function main(args)
+  if args[1] == "user" then return require("trueconf.cli.users").main(table.move(args, 2, #args, 1, {})) end
   local given, complaint = flags.parse(args, FLAGS)
   if not given then return fail(2, complaint .. "; see trueconf bridge --help") end
   if given.help then
@@ -140,6 +154,7 @@ local function main(args)
     host = given.host or "127.0.0.1",
     port = given.port or 4309,
     server_name = given["server-name"],
+    data = given.data,
     accounts = found,
   }
 end

@@ -173,6 +173,13 @@ function core.crypt_salt(cost) end
 ---@return trueconf.Error? err LIMIT: 512 bytes or more, or a NUL in it
 function core.crypt_hash(password, cost) end
 
+---The same, without waiting: it costs the loop the time of the hash. For the start of a server.
+---@param password string
+---@param cost? integer
+---@return string? hash
+---@return trueconf.Error? err
+function core.crypt_hash_now(password, cost) end
+
 ---Check a password against a hash of crypt(3), on another thread; compared in constant time.
 ---@async
 ---@param password string

@@ -1,0 +1,97 @@
+-- SPDX-License-Identifier: MIT
+-- Accounts that live in an LDAP directory: a login is checked by a bind as this user.
+
+local core = require "trueconf.core"
+local options = require "trueconf.options"
+
+---@class trueconf.bridge.DirectoryOptions
+---@field url string ldap://host:port, ldaps://host:port or ldapi://
+---@field bind_dn string DN of a user, with %s where the login belongs: "uid=%s,ou=people,dc=acme,dc=test"
+---@field start_tls? boolean turn a connection to ldap:// into TLS before the password is sent; default false
+---@field ca_file? string PEM file used in place of the system's trust
+---@field timeout? number seconds for one login; default 5
+---@field display_name? string attribute that holds the display name, such as "displayName"; default none
+---@field allow_plaintext? boolean send passwords over ldap:// to another machine; default false
+
+---@class trueconf.bridge.Directory
+---@field private options trueconf.bridge.DirectoryOptions
+local Directory = {}
+Directory.__index = Directory
+
+local function is_ldap_url(text)
+  return text:find "^ldaps?://[^/?#]+/?$" ~= nil or text:find "^ldapi://[^/?#]*/?$" ~= nil,
+    "must be ldap://host[:port], ldaps://host[:port] or ldapi://path"
+end
+
+local function has_one_place(text)
+  return select(2, text:gsub("%%s", "")) == 1, "must have %s once, where the login belongs"
+end
+
+local SCHEMA = {
+  url = { type = "string", required = true, check = is_ldap_url },
+  bind_dn = { type = "string", required = true, check = has_one_place },
+  start_tls = { type = "boolean", default = false },
+  ca_file = { type = "string" },
+  timeout = { type = "number", default = 5, min = 0.1, max = 60 },
+  display_name = { type = "string" },
+  allow_plaintext = { type = "boolean", default = false },
+}
+
+local function is_loopback(url)
+  local host = url:match "^ldap://%[([^%]]*)%]" or url:match "^ldap://([^:/]*)"
+  return host == "::1" or host:lower() == "localhost" or host:find "^127%.[%d.]+$" ~= nil
+end
+
+---Check the options of a directory and fill in the defaults.
+---@param given trueconf.bridge.DirectoryOptions
+---@param level integer of the caller to blame
+---@return trueconf.bridge.DirectoryOptions
+local function read(given, level)
+  local checked = options.check(SCHEMA, given, level + 1, "accounts: ldap")
+  local plain = checked.url:find "^ldap://" and not checked.start_tls
+  if plain and not checked.allow_plaintext and not is_loopback(checked.url) then
+    error("accounts: ldap: passwords would go unencrypted to another machine; use ldaps://, start_tls, or say "
+      .. "allow_plaintext = true", level + 1)
+  end
+  return checked
+end
+
+---@param checked trueconf.bridge.DirectoryOptions as read() gives them
+---@return trueconf.bridge.Directory
+local function new(checked)
+  return setmetatable({ options = checked }, Directory)
+end
+
+-- RFC 4514 lets every sign of a value be written as \XX; these must be, in one place or another.
+local function escape(value)
+  return (value:gsub('[%c%z "#+,;<=>\\]', function(sign) return ("\\%02X"):format(sign:byte()) end))
+end
+
+---The distinguished name of a login.
+---@param login string
+---@return string
+function Directory:dn(login)
+  return (self.options.bind_dn:gsub("%%s", function() return escape(login) end))
+end
+
+---Check a login and its password.
+---@async
+---@param login string
+---@param password string
+---@return true? ok
+---@return string|trueconf.Error? display_name or the error: AUTH_FAILED when the directory says no, others when it
+---cannot be asked
+function Directory:login(login, password)
+  local checked = self.options
+  return core.ldap_bind {
+    url = checked.url,
+    dn = self:dn(login),
+    password = password,
+    start_tls = checked.start_tls,
+    ca_file = checked.ca_file,
+    timeout = checked.timeout,
+    attribute = checked.display_name,
+  }
+end
+
+return { read = read, new = new }

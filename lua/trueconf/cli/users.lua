@@ -1,0 +1,97 @@
+-- SPDX-License-Identifier: MIT
+-- trueconf bridge user: keeps the accounts in the data folder of a Bridge.
+
+local core = require "trueconf.core"
+local accounts = require "trueconf.bridge.accounts"
+local data = require "trueconf.bridge.data"
+local flags = require "trueconf.cli.flags"
+
+local FLAGS = { data = { value = true } }
+
+local function fail(code, message)
+  io.stderr:write("trueconf bridge user: ", message, "\n")
+  return code
+end
+
+-- The shell turns the echo of the terminal on again whatever happens, and the password is no argument of anybody.
+local ASK = [[
+state=$(stty -g) && trap 'stty "$state"; echo >&2' EXIT && trap 'exit 130' INT TERM HUP
+printf 'Password for %s: ' "$LOGIN" >&2; stty -echo; IFS= read -r line && printf '%s' "$line"
+]]
+
+local function quoted(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+local function ask_terminal(login)
+  local shell <close> = assert(io.popen("LOGIN=" .. quoted(login) .. " sh -c " .. quoted(ASK)))
+  return shell:read "a"
+end
+
+local function read_password(login)
+  local is_terminal = os.execute "test -t 0"
+  return is_terminal and ask_terminal(login) or not is_terminal and io.read "l" or ""
+end
+
+-- The login that the folder has for this one, in any case.
+local function kept_login(hashes, login)
+  for kept in pairs(hashes) do
+    if kept:lower() == login:lower() then return kept end
+  end
+end
+
+local commands = {}
+
+function commands.add(folder, hashes, login)
+  local complaint = accounts.complaint(login, {})
+  if complaint then return fail(2, complaint) end
+  local password = read_password(login)
+  if password == "" then return fail(1, "the password is empty; nothing was changed") end
+  local hash, err = core.crypt_hash(password)
+  if not hash then return fail(1, err.message) end
+  hashes[kept_login(hashes, login) or login] = hash
+  return data.write_accounts(folder, hashes)
+end
+
+function commands.remove(folder, hashes, login)
+  local kept = kept_login(hashes, login)
+  if not kept then return fail(1, ("there is no account '%s'"):format(login)) end
+  hashes[kept] = nil
+  return data.write_accounts(folder, hashes)
+end
+
+function commands.list(_, hashes)
+  local logins = {}
+  for login in pairs(hashes) do logins[#logins + 1] = login end
+  table.sort(logins)
+  for _, login in ipairs(logins) do print(login) end
+  return true
+end
+
+-- A command's exit code, or true, or nil and an error.
+local function run(command, folder, login)
+  local ok, err = core.private_folder(folder)
+  if not ok then return nil, err end
+  local hashes
+  hashes, err = data.read_accounts(folder)
+  if not hashes then return nil, err end
+  return command(folder, hashes, login)
+end
+
+---@param args string[] behind `user`
+---@return integer exit_code
+local function main(args)
+  local command, count = commands[args[1]], args[1] == "list" and 1 or 2
+  local login = count == 2 and args[2] or nil
+  if not command or count == 2 and (not login or login:find "^%-") then
+    return fail(2, "expected add LOGIN, remove LOGIN or list; see trueconf bridge --help")
+  end
+  local given, complaint = flags.parse(table.move(args, count + 1, #args, 1, {}), FLAGS)
+  if not given then return fail(2, complaint) end
+  if not given.data then return fail(2, "--data DIR is missing: the folder that keeps the accounts") end
+  local result, err = run(command, given.data, login)
+  if result == nil then return fail(1, err.message) end
+  return result == true and 0 or result
+end
+
+return { main = main }

@@ -1,0 +1,198 @@
+-- SPDX-License-Identifier: MIT
+-- A Bridge whose accounts live in OpenLDAP's slapd.
+
+local core = require "trueconf.core"
+local json = require "trueconf.json"
+local bridge = require "trueconf.bridge"
+local directory = require "trueconf.bridge.directory"
+local certificates = require "spec.support.certificates"
+local helper = require "spec.support.helper"
+local slapd = require "spec.support.slapd"
+local support = require "spec.support.bridge"
+local system = require "spec.support.system"
+
+local async = helper.async
+
+describe("a directory's name of a login", function()
+  local function dn(login, template)
+    return directory.new({ bind_dn = template or "uid=%s,ou=people" }):dn(login)
+  end
+
+  it("has the login in its place", function()
+    assert.equal("uid=herald,ou=people", dn "herald")
+    assert.equal("cn=Анна,ou=люди", dn("Анна", "cn=%s,ou=люди"))
+    assert.equal("herald", dn("herald", "%s"))
+  end)
+
+  it("cannot be changed by what is in the login", function()
+    for login, escaped in pairs {
+      ["a,ou=admins"] = "a\\2Cou\\3Dadmins", ["a+b"] = "a\\2Bb", ['"a"'] = "\\22a\\22", ["a\\"] = "a\\5C",
+      ["<a>;"] = "\\3Ca\\3E\\3B", ["#a"] = "\\23a", [" a "] = "\\20a\\20", ["a\0b"] = "a\\00b", ["%s"] = "%s",
+      ["%1"] = "%1", ["a\nb"] = "a\\0Ab",
+    } do
+      assert.equal("uid=" .. escaped .. ",ou=people", dn(login))
+    end
+  end)
+end)
+
+describe("the options of a directory", function()
+  local function refused(ldap, message)
+    local ok, err = pcall(function()
+      bridge.start { accounts = { ldap = ldap } }
+      return true                       -- no tail call: the line of this function is to be blamed
+    end)
+    assert.is_false(ok)
+    assert.matches("bridge_directory_spec%.lua:%d+: ", err)
+    assert.is_truthy(err:find(message, 1, true), err)
+  end
+
+  it("are refused by name when they are wrong", function()
+    refused({ url = "ldap://localhost" }, "option 'bind_dn' is required")
+    refused({ url = "http://localhost", bind_dn = "uid=%s" }, "option 'url' must be ldap://host[:port]")
+    refused({ url = 1, bind_dn = "uid=%s" }, "option 'url' must be a string")
+    refused({ url = "ldap://localhost", bind_dn = "uid=herald" }, "option 'bind_dn' must have %s once")
+    refused({ url = "ldap://localhost", bind_dn = "uid=%s,cn=%s" }, "option 'bind_dn' must have %s once")
+    refused({ url = "ldap://localhost", bind_dn = "%s", timeout = 0 }, "option 'timeout' must be at least 0.1")
+    refused({ url = "ldap://localhost", bind_dn = "%s", cafile = "x" }, "did you mean 'ca_file'?")
+  end)
+
+  it("do not let passwords go unencrypted to another machine, unless told so", function()
+    refused({ url = "ldap://dc.acme.test", bind_dn = "%s" }, "passwords would go unencrypted to another machine")
+    refused({ url = "ldap://127.evil.test:389", bind_dn = "%s" }, "passwords would go unencrypted")
+    for _, more in ipairs {
+      { url = "ldaps://dc.acme.test" }, { url = "ldap://dc.acme.test", start_tls = true },
+      { url = "ldap://dc.acme.test", allow_plaintext = true }, { url = "ldap://LOCALHOST/" },
+      { url = "ldap://127.0.0.1:389" }, { url = "ldap://[::1]:389" }, { url = "ldapi://%2Frun%2Fldapi" },
+    } do
+      more.bind_dn = "uid=%s"
+      support.server { accounts = { ldap = more } }
+    end
+  end)
+
+  it("go together with accounts that have no password", function()
+    local ldap = { url = "ldap://localhost", bind_dn = "uid=%s" }
+    assert.error_matches(function() support.server { accounts = { ldap = ldap, mira = "x" } } end,
+      "account 'mira' cannot have a password beside a directory")
+    local server = support.server { accounts = { ldap = ldap, mira = { display_name = "Mira M." } } }
+    assert.equal("Mira M.", server.accounts:by_login("mira").display_name)
+    assert.is_nil(server.accounts:by_login "ldap")
+    assert.equal("uid=%s", ldap.bind_dn)
+  end)
+
+  it("leave a person called ldap in peace", function()
+    local server = support.server { accounts = { ldap = { password = "x" } } }
+    assert.equal("ldap", server.accounts:authenticate("ldap", "x").login)
+  end)
+end)
+
+describe("a Bridge with a directory", function()
+  local certs, there, server
+
+  setup(function()
+    certs = certificates.make()
+    there = slapd.start({
+      herald = { password = "4711", display_name = "The Herald" },
+      mira = { password = "x" },
+      gone = { password = "y" },
+      nobody = {},
+      ["o,ou=people"] = { password = "comma" },
+      ["анна"] = { password = "пароль", display_name = "Анна" },
+    }, certs)
+  end)
+  teardown(function()
+    there:remove()
+    certs:remove()
+  end)
+
+  local function start(more)
+    local ldap = { url = there:url(), bind_dn = slapd.BIND_DN, display_name = "displayName" }
+    for name, value in pairs(more or {}) do ldap[name] = value end
+    local accounts = { ldap = ldap, gone = { disabled = true } }
+    server = system.start_bridge { accounts = accounts, server_name = "chat.acme.test" }
+  end
+
+  local function with(more, body)
+    return async(function()
+      start(more)
+      body()
+      server:stop()
+    end)
+  end
+
+  local function ask(username, password)
+    local form = { client_id = "chat_bot", grant_type = "password", username = username, password = password }
+    local url = server:url():gsub("^ws", "http") .. "/bridge/api/client/v1/oauth/token"
+    local answer = assert(core.http { url = url, body = json.encode(form) })
+    return answer.status, json.decode(answer.body)
+  end
+
+  it("gives tokens to who can bind, and takes the display name from there", with(nil, function()
+    local status, body = ask("herald", "4711")
+    assert.equal(201, status)
+    assert.equal("herald@chat.acme.test", server.tokens:verify(body.access_token, server.accounts).id)
+    assert.equal("The Herald", server.accounts:by_login("herald").display_name)
+    assert.equal(201, (ask("mira@chat.acme.test", "x")))
+    assert.equal("mira", server.accounts:by_login("mira").display_name)
+    assert.equal(201, (ask("анна", "пароль")))
+    assert.equal("Анна", server.accounts:by_login("анна").display_name)
+    assert.equal(201, (ask("o,ou=people", "comma")))
+  end))
+
+  it("keeps nothing of the password", with(nil, function()
+    assert.equal(201, (ask("herald", "4711")))
+    assert.is_nil(server.accounts:by_login("herald").password_hash)
+  end))
+
+  it("refuses everybody else alike", with(nil, function()
+    for _, pair in ipairs {
+      { "herald", "4712" }, { "herald", "" }, { "stranger", "x" }, { "nobody", "x" }, { "", "x" }, { "gone", "y" },
+      { "herald@other.test", "4711" }, { "guest/4711", "x" }, { "o", "comma" }, { "*", "x" },
+    } do
+      local status, body = ask(pair[1], pair[2])
+      assert.equal(400, status, pair[1])
+      assert.same({ error = "invalid_grant", error_description = "Invalid username or password" }, body)
+    end
+    assert.is_nil(server.accounts:by_login "stranger")
+  end))
+
+  it("limits failed logins", with(nil, function()
+    for _ = 1, 10 do assert.equal(400, (ask("mira", "wrong"))) end
+    assert.equal(429, (ask("mira", "x")))
+  end))
+
+  it("asks over TLS when told so", async(function()
+    for _, more in ipairs { { url = there:tls_url() }, { start_tls = true } } do
+      more.ca_file = certs.ca_file
+      start(more)
+      assert.equal(201, (ask("herald", "4711")))
+      server:stop()
+    end
+  end))
+
+  it("answers 503 when it cannot trust the directory", with({ start_tls = true }, function()
+    local status, body = ask("herald", "4711")
+    assert.equal(503, status)
+    assert.equal("temporarily_unavailable", body.error)
+  end))
+
+  it("answers 503 while the directory is down, and counts no failure", with(nil, function()
+    there:stop()
+    for _ = 1, 12 do assert.equal(503, (ask("herald", "4711"))) end
+    there:resume()
+    assert.equal(201, (ask("herald", "4711")))
+  end))
+
+  it("lets a bot wait for the directory to come back", with(nil, function()
+    there:stop()
+    local states, bot = {}, system.bot(server, { password = "4711" })
+    bot:on_state(function(new, _, err) states[#states + 1] = { new, err and err.code } end)
+    core.spawn(function() bot:run() end)
+    helper.eventually(function()
+      for _, state in ipairs(states) do if state[1] == "backoff" and state[2] == 503 then return true end end
+    end)
+    there:resume()
+    helper.eventually(function() return server:connections() == 1 end)
+    bot:stop()
+    for _, state in ipairs(states) do assert.not_equal("failed", state[1]) end
+  end))
+end)
