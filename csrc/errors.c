@@ -39,6 +39,7 @@ static const struct local_error {
     [ERR_CONFIG] = {"CONFIG", CLASS_FATAL, "a setting is wrong"},
     [ERR_NOMEM] = {"NOMEM", CLASS_RETRY, "out of memory"},
     [ERR_CANCELLED] = {"CANCELLED", CLASS_REQUEST, "given up by the caller"},
+    [ERR_UNSUPPORTED] = {"UNSUPPORTED", CLASS_REQUEST, "the server is too old for it"},
     [ERR_SERVER] = {"SERVER", CLASS_REQUEST, "an error code of the server without a name"},
 };
 

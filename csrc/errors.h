@@ -25,8 +25,9 @@ enum err {
   ERR_IO,            /* the system refused: file, port, permission */
   ERR_CONFIG,        /* a setting that came from outside the script is wrong */
   ERR_NOMEM,
-  ERR_CANCELLED, /* the caller gave it up */
-  ERR_SERVER,    /* a server code without a name of its own */
+  ERR_CANCELLED,   /* the caller gave it up */
+  ERR_UNSUPPORTED, /* the server is too old for it */
+  ERR_SERVER,      /* a server code without a name of its own */
   ERR_COUNT
 };
 

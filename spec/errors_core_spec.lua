@@ -37,7 +37,7 @@ describe("the table of errors", function()
     end
     for _, name in ipairs { "TIMEOUT", "CLOSED", "DISCONNECTED", "AUTH_FAILED", "TOKEN_EXPIRED", "TLS", "DNS",
       "REFUSED", "UNREACHABLE", "HTTP", "PROTOCOL", "LIMIT", "PLAINTEXT", "IO", "CONFIG", "NOMEM", "CANCELLED",
-      "SERVER" } do
+      "UNSUPPORTED", "SERVER" } do
       assert.is_true(seen[name], name .. " is missing")
     end
   end)

@@ -6,6 +6,7 @@
 local client = require "trueconf.client"
 local core = require "trueconf.core"
 local Error = require "trueconf.error"
+local events = require "trueconf.events"
 local json = require "trueconf.json"
 local message = require "trueconf.message"
 local options = require "trueconf.options"
@@ -40,6 +41,8 @@ end
 ---@field private inbox trueconf.Queue
 ---@field private asking table<string, table[]> who waits in which chat, oldest first
 ---@field private handlers table<thread, boolean> handlers at work
+---@field private event_handlers table<string, fun(event: table)> by the notification's name on the wire
+---@field private unknown_handler? fun(method: string, payload: table)
 local Bot = setmetatable({}, { __index = client.Client })
 Bot.__index = Bot
 Bot.__name = "trueconf.Bot"
@@ -94,15 +97,56 @@ function Bot:take_in(envelope, chat_id, id, epoch)
   end
 end
 
+-- Whether a notification was worth a look. Not worth it: no JSON, or not what the schema says.
+local function read_notification(self, method, payload, id)
+  local decoded, err = json.decode(payload)
+  local event
+  if type(decoded) == "table" then
+    event, err = events.read(self, method, decoded)
+  end
+  if event then return event end
+  self.session:damaged()
+  self.log:warn("request %d is not a %s: %s", id, method, err or "its payload is no object")
+end
+
+-- Put an event into the queue of its chat, behind the messages that came before it.
+function Bot:take_event(event, handler, method, id, epoch)
+  local key = epoch << 32 | id
+  local lane = self.ordered and events.lane(event) or key
+  local item = { event = event, handler = handler, method = method, lane = lane, frame_id = id, epoch = epoch }
+  local outcome, err = self.inbox:enqueue(lane, key, item)
+  if outcome == "queued" then
+    self:begin(lane)
+  else
+    self.session:ack(id, epoch)
+    self.log:error("%s is not taken: %s", method, err)
+  end
+end
+
+-- A notification other than a message.
+function Bot:on_notification(method, payload, id, epoch)
+  local known = protocol.notifications[method]
+  local handler = self.event_handlers[method]
+  if not known and self.unknown_handler then
+    handler = function(event) return self.unknown_handler(method, event) end
+  end
+  local event = (handler or events.concerns_client(method)) and read_notification(self, method, payload, id)
+  if event and handler and not self.stopping then
+    self:take_event(event, handler, method, id, epoch)
+  else
+    self.session:ack(id, epoch)
+  end
+end
+
 -- A request of the server, at the drain point: nothing here may wait.
 function Bot:on_request(method, payload, id, epoch)
   if method ~= "sendMessage" then
-    self.session:ack(id, epoch)
+    self:on_notification(method, payload, id, epoch)
     return
   end
   local envelope, err = json.decode(payload)
   local chat_id = type(envelope) == "table" and chat_of(envelope)
-  if not chat_id or type(envelope.messageId) ~= "string" then
+  if type(chat_id) ~= "string" or type(envelope.messageId) ~= "string" then
     self.session:damaged()
     self.session:ack(id, epoch)
     self.log:warn("request %d is not a message: %s", id, err or "it has no chatId or messageId")
@@ -121,16 +165,17 @@ end
 
 function Bot:report(failure, msg)
   if self.error_handler then
-    local ok, second = pcall(self.error_handler, failure.err, failure.traceback, msg)
+    local ok, second = pcall(self.error_handler, failure.err, failure.traceback, msg and msg.event or msg)
     if ok then return end
     self.log:error("error in the error handler: %s", second)
   end
-  self.log:error("error while handling %s: %s", msg or "a change of state", failure.traceback)
+  local what = msg and msg.event and msg.method or msg or "a change of state"
+  self.log:error("error while handling %s: %s", what, failure.traceback)
 end
 
 -- Acknowledge what a handler has done with, and go on in its chat.
 function Bot:finish(msg)
-  if self.ack_when == "manual" and not msg.acked then
+  if self.ack_when == "manual" and not msg.acked and not msg.event then
     self.inbox:release(msg.lane, msg)
   else
     if not msg.acked then self:send_ack(msg) end
@@ -142,9 +187,10 @@ end
 local function handle(self, msg)
   local thread = coroutine.running()
   self.handlers[thread] = true
-  local handler = self.message_handler
+  local handler, event = self.message_handler, msg.event
+  if event then handler = msg.handler end
   if handler then
-    local ok, failure = xpcall(handler, with_traceback, msg)
+    local ok, failure = xpcall(handler, with_traceback, event or msg)
     if not ok then self:report(failure, msg) end
   end
   self.handlers[thread] = nil
@@ -174,7 +220,7 @@ function Bot:begin(lane)
   local msg = not self.stopping and self.inbox:claim(lane)
   if not msg then return end
   if self.ack_when == "before" then self:send_ack(msg) end
-  local asker = next(self.asking) and self:take_asker(msg)
+  local asker = next(self.asking) and not msg.event and self:take_asker(msg)
   if asker then
     msg.dialog, asker.dialog.held = asker.dialog, msg
     asker.waiter:wake(msg)
@@ -264,6 +310,29 @@ function Bot:on_message(handler)
   self.message_handler = check_handler(handler, "on_message")
 end
 
+---Handle an event: what the server tells besides messages, under its name in snake_case, such as
+---"edit_message" or "add_chat_participant"; "message" is the same as on_message. The handler
+---runs in a coroutine of its own and may wait; the events of a chat and its messages are handled
+---in order. One handler for each event: a later one replaces it.
+---@param name string
+---@param handler fun(event: table)
+function Bot:on(name, handler)
+  local method = events.method_of(name)
+  if not method then error(events.unknown_name(name), 2) end
+  check_handler(handler, "on")
+  if method == "sendMessage" then
+    self.message_handler = handler
+  else
+    self.event_handlers[method] = handler
+  end
+end
+
+---Handle what the server tells and this version of the module does not know.
+---@param handler fun(method: string, payload: table) gets everything as it is on the wire
+function Bot:on_unknown(handler)
+  self.unknown_handler = check_handler(handler, "on_unknown")
+end
+
 ---Be told of every change of the connection's state.
 ---@param handler fun(new: trueconf.State, old: trueconf.State, err: trueconf.Error?)
 function Bot:on_state(handler)
@@ -271,7 +340,7 @@ function Bot:on_state(handler)
 end
 
 ---Be told when a handler raises an error; else it goes to the log.
----@param handler fun(err: any, traceback: string, msg: trueconf.Message?)
+---@param handler fun(err: any, traceback: string, msg: trueconf.Message|table|nil) with the message or event
 function Bot:on_error(handler)
   self.error_handler = check_handler(handler, "on_error")
 end
@@ -381,6 +450,7 @@ local function new(given, level)
   self.ack_when, self.ordered, self.remembers = own.ack, own.order == "chat", own.remember > 0
   self.ask_timeout, self.stop_timeout = own.ask_timeout, own.stop_timeout
   self.inbox = queue.new { limit = math.max(own.remember, 1), max_waiting = own.max_waiting }
+  self.event_handlers = {}
   self.asking, self.handlers, self.working, self.idle_at = {}, {}, 0, 0
   return setmetatable(self, Bot)
 end

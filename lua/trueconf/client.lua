@@ -7,11 +7,18 @@ local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local json = require "trueconf.json"
 local log = require "trueconf.log"
+local methods = require "trueconf.methods"
 local options = require "trueconf.options"
+local pages = require "trueconf.pages"
 local protocol = require "trueconf.protocol"
+local sent_message = require "trueconf.sent"
+local server_version = require "trueconf.server_version"
+local typing = require "trueconf.typing"
 local url = require "trueconf.url"
 
 local READS = protocol.READS
+local sent_meta = sent_message.meta
+local LONGEST_TEXT = protocol.limits.TEXT
 
 ---Options of the connection; trueconf.bot takes them too.
 ---@class trueconf.ClientOptions
@@ -26,6 +33,7 @@ local READS = protocol.READS
 ---@field allow_plaintext? boolean let password and token go unencrypted to another machine
 ---@field receive_unread? boolean ask for what came while the bot was away; default true
 ---@field receive_system? boolean also receive system messages; default false
+---@field server_version? string such as "5.5.4"; else the server is asked once, where it answers
 ---@field log? trueconf.Log|string a logger or a level
 local SCHEMA = {
   url = { type = "string", check = url.parse },
@@ -55,6 +63,7 @@ local SCHEMA = {
   max_frame = { type = "integer", min = 125 },
   max_unsent = { type = "integer", min = 4096 },
   on_trace = { type = "function" },
+  server_version = { type = "string", check = server_version.is_version },
   log = { type = "table|string" },
 }
 
@@ -68,6 +77,8 @@ local FOR_SESSION = {
 ---@class trueconf.Client
 ---@field session trueconf.core.Session
 ---@field log trueconf.Log
+---@field private version string|false|nil of the server; false: it does not say; nil: not asked yet
+---@field private limits trueconf.UploadLimits? as last heard
 local Client = {}
 Client.__index = Client
 
@@ -128,6 +139,10 @@ local function new(given, callbacks, level)
   check_credentials(settings, level)
   local self = setmetatable({ log = make_log(given.log), url = settings.url }, Client)
   local session = session_options(given, settings)
+  self.version = given.server_version
+  self.version_request = {
+    url = server_version.address(session.token_url), tls = session.tls, proxy = session.proxy,
+  }
   for name, callback in pairs(callbacks or {}) do session[name] = callback end
   self.oddity_logger = function(kind, count, text) log_oddity(self, kind, count, text) end
   session.on_oddity = self.oddity_logger
@@ -191,61 +206,116 @@ function Client:call(method, payload, opts)
   return json.decode(answer)
 end
 
+-- The server ------------------------------------------------------------------------------
+
+-- One asks, and whoever comes meanwhile waits for the same answer.
+local function ask_version(self)
+  local waiting = {}
+  self.version_waiting = waiting
+  local version, why = server_version.ask(self.version_request)
+  if not version then self.log:debug("%s: the version of the server is not known: %s", self.url, why) end
+  self.version, self.version_waiting = version or false, nil
+  for _, waiter in ipairs(waiting) do waiter:wake(version) end
+end
+
+---The version of the server: the option server_version, or what the server says when it is asked
+---for the first time. Methods that came with a newer version are refused before they are sent.
+---@async
+---@return string? version nil: it does not say, and no method is refused
+function Client:server_version()
+  if self.version_waiting then
+    local waiter = core.waiter()
+    table.insert(self.version_waiting, waiter)
+    return (waiter:wait())
+  end
+  if self.version == nil then ask_version(self) end
+  return self.version or nil
+end
+
+---What may be uploaded, as the server has told it last; get_file_upload_limits() asks.
+---@return trueconf.UploadLimits? limits nil: it has not told yet; servers do from 5.5.3
+function Client:upload_limits()
+  return self.limits
+end
+
+-- Methods by hand -------------------------------------------------------------------------
+
 ---@class (exact) trueconf.SendOptions
 ---@field parse_mode? "text"|"markdown"|"html" default "text"
 ---@field reply_to? string id of the message this one answers
+---@field buttons? trueconf.Button[][] rows of buttons; servers from 5.5.6
 ---@field timeout? number seconds
 
----@class trueconf.Sent
----@field id string
----@field chat_id string
----@field timestamp integer milliseconds
+---@class (exact) trueconf.EditOptions
+---@field parse_mode? "text"|"markdown"|"html" default "text"
+---@field buttons? trueconf.Button[][] rows of buttons; servers from 5.5.6
+---@field timeout? number seconds
 
 local SEND_SCHEMA = {
   parse_mode = { type = "string", enum = protocol.PARSE_MODES },
   reply_to = { type = "string" },
+  buttons = { type = "table" },
   timeout = { type = "number", min = 0.001 },
-}
-
--- What a sent message answers to: the wire's names and ours, without a second table.
-local sent_names = { id = "messageId", chat_id = "chatId" }
-local sent_meta = {
-  __name = "trueconf.Sent",
-  __index = function(self, key)
-    local name = sent_names[key]
-    return name and rawget(self, name)
-  end,
 }
 
 local function bad_argument(name, expected, value)
   error(("bad argument '%s': %s expected, got a %s"):format(name, expected, type(value)), 3)
 end
 
----Send a text message (protocol 6.1, sendMessage).
+local SEND = protocol.methods.sendMessage
+
+-- By the schema: with buttons, or all in one table.
+local function send_by_schema(self, args)
+  local sent, err = methods.invoke(self, SEND, 4, args)
+  return sent, err
+end
+
+-- No text has more characters than bytes: few need to be counted.
+local function send_text(self, payload, timeout)
+  local bytes, ok, err = #payload.content.text, true, nil
+  if bytes == 0 or bytes > LONGEST_TEXT then ok, err = methods.check(SEND, payload, 3) end
+  if not ok then return nil, err end
+  local body, answer, sent
+  body, err = json.encode(payload)
+  if not body then return nil, err end
+  answer, err = self.session:request("sendMessage", body, timeout)
+  if not answer then return nil, err end
+  sent, err = json.decode(answer)
+  if not sent then return nil, err end
+  sent.client = self
+  return setmetatable(sent, sent_meta)
+end
+
+---Send a text message (protocol 6.1, sendMessage). The arguments may also be given by name, all
+---in one table.
 ---@async
 ---@param chat_id string
----@param text string
+---@param text string of 1 to 4096 visible characters
 ---@param opts? trueconf.SendOptions
 ---@param reply_to? string the same as opts.reply_to
 ---@return trueconf.Sent? sent
----@return trueconf.Error? err
+---@return trueconf.Error? err LIMIT for a text that is empty or too long; those of call()
 function Client:send_message(chat_id, text, opts, reply_to)
+  if type(chat_id) == "table" then
+    local sent, err = send_by_schema(self, chat_id)
+    return sent, err
+  end
   if type(chat_id) ~= "string" then bad_argument("chat_id", "a string", chat_id) end
   if type(text) ~= "string" then bad_argument("text", "a string", text) end
   local parse_mode, timeout = "text", nil
   if opts then
     opts = options.check(SEND_SCHEMA, opts, 2, "send_message")
-    parse_mode, reply_to, timeout = opts.parse_mode or "text", opts.reply_to or reply_to, opts.timeout
+    opts.reply_to = opts.reply_to or reply_to
+    if opts.buttons then
+      opts.chat_id, opts.text = chat_id, text
+      local sent, err = send_by_schema(self, opts)
+      return sent, err
+    end
+    parse_mode, reply_to, timeout = opts.parse_mode or "text", opts.reply_to, opts.timeout
   end
-  local body, mistake = json.encode {
+  return send_text(self, {
     chatId = chat_id, replyMessageId = reply_to, content = { text = text, parseMode = parse_mode },
-  }
-  if not body then return nil, mistake end
-  local answer, err = self.session:request("sendMessage", body, timeout)
-  if not answer then return nil, err end
-  local sent, damage = json.decode(answer)
-  if not sent then return nil, damage end
-  return setmetatable(sent, sent_meta)
+  }, timeout)
 end
 
 ---The personal chat with a user; the same one each time (protocol 6.2, createP2PChat).
@@ -254,19 +324,63 @@ end
 ---@return string? chat_id
 ---@return trueconf.Error? err
 function Client:create_p2p_chat(user_id)
-  local result, err = self:call("createP2PChat", { userId = user_id })
-  if not result then return nil, err end
-  return result.chatId
+  local chat_id, err = methods.invoke(self, protocol.methods.createP2PChat, 3, user_id)
+  return chat_id, err
 end
 
+---The name of a user as apps show it (protocol 6.4, getUserDisplayName).
 ---@async
 ---@param user_id string login@server
 ---@return string? name
 ---@return trueconf.Error? err
 function Client:get_user_display_name(user_id)
-  local result, err = self:call("getUserDisplayName", { userId = user_id })
-  if not result then return nil, err end
-  return result.displayName
+  local name, err = methods.invoke(self, protocol.methods.getUserDisplayName, 3, user_id)
+  return name, err
 end
+
+-- Pages -----------------------------------------------------------------------------------
+
+---The chats of this account, one after the other, for a generic `for`. Pages are fetched as they
+---are needed; an error ends the loop by being raised.
+---@async
+---@param opts? { count: integer? } chats of a page; default 50
+---@return fun(): trueconf.Chat?
+function Client:chats(opts)
+  return (pages.chats(self, opts, 2))
+end
+
+---The messages of a chat from the newest to the oldest, for a generic `for`, those of the system
+---too. Pages are fetched as they are needed; an error ends the loop by being raised.
+---@async
+---@param chat_id string
+---@param opts? { count: integer?, from: string? } messages of a page, default 100; id of the message to begin with
+---@return fun(): trueconf.Message?
+function Client:history(chat_id, opts)
+  return (pages.history(self, chat_id, opts, 2))
+end
+
+---The participants of a chat, for a generic `for`. Pages are fetched as they are needed; an error
+---ends the loop by being raised.
+---@async
+---@param chat_id string
+---@param opts? { page_size: integer? } participants of a page; default 100
+---@return fun(): trueconf.Participant?
+function Client:participants(chat_id, opts)
+  return (pages.participants(self, chat_id, opts, 2))
+end
+
+-- Activity --------------------------------------------------------------------------------
+
+---Show the others in a chat that the bot is writing, until close() is called on what this
+---returns, or a variable with `<close>` that holds it goes out of scope. Does not wait, and
+---never fails: a server that does not know it is left alone.
+---@param chat_id string
+---@param activity? "typing"|"choosing_sticker"|"uploading_file" default "typing"
+---@return trueconf.Typing
+function Client:keep_typing(chat_id, activity)
+  return (typing.keep(self, chat_id, activity, 2))
+end
+
+methods.add_to(Client)
 
 return { new = new, Client = Client, SCHEMA = SCHEMA, Error = Error }

@@ -1,0 +1,89 @@
+-- What a server tells besides messages, as events: checked, in one shape for all servers, in
+-- Lua's names.
+-- SPDX-License-Identifier: MIT
+
+local objects = require "trueconf.objects"
+local options = require "trueconf.options"
+local protocol = require "trueconf.protocol"
+
+local events = {}
+
+-- Names that follow the rule but would mislead: nothing is sent or got by whom they are told.
+local RENAMED = { sendMessage = "message", getFileUploadLimits = "file_upload_limits" }
+
+---@type table<string, string> wire name of a notification by the name of its event
+local methods = {}
+
+for name, notification in pairs(protocol.notifications) do
+  methods[RENAMED[name] or notification.lua_name] = name
+end
+
+---@param name any
+---@return string? method the notification on the wire
+function events.method_of(name)
+  return methods[name]
+end
+
+---@param name any
+---@return string complaint
+function events.unknown_name(name)
+  if type(name) ~= "string" then return ("on: the name of an event expected, got a %s"):format(type(name)) end
+  local near = options.nearest(name, methods)
+  return ("on: unknown event '%s'%s"):format(name, near and (", did you mean '%s'?"):format(near) or "")
+end
+
+-- What makes an event useless. What is wrong deeper inside is left to who looks at it: servers
+-- differ, and new values are to be expected.
+local function grave_mistake(method, payload)
+  local ok, mistake = protocol.check(method, payload, "notification")
+  if ok or mistake.kind == "enum" or mistake.field:find "[.%[]" then return nil end
+  return mistake.message
+end
+
+-- What a script wants of a click, without the way to it.
+local function flatten_command(event)
+  local source, payload = event.command_source, event.command_payload
+  event.message, event.button_id = source.message, source.button_id
+  event.command, event.custom_data = payload.command, payload.custom_data
+  event.chat_id = type(event.message) == "table" and event.message.chat_id or nil
+end
+
+---@type table<string, fun(client: trueconf.Client, event: table)>
+local finish = {
+  command = function(_, event) flatten_command(event) end,
+  getFileUploadLimits = function(client, event) client.limits = event end,
+}
+
+---Whether the client itself wants to know, with or without a handler.
+---@param method string
+---@return boolean
+function events.concerns_client(method)
+  return method == "getFileUploadLimits"
+end
+
+---The event a notification makes.
+---@param client trueconf.Client
+---@param method string
+---@param payload table as it came
+---@return table? event nil: the payload is damaged
+---@return string? why
+function events.read(client, method, payload)
+  if not protocol.notifications[method] then return payload end
+  local normal, mistake = protocol.normalise(method, payload, "notification")
+  if not normal then return nil, mistake.message end
+  local wrong = grave_mistake(method, normal)
+  if wrong then return nil, wrong end
+  local event = objects.from_notification(client, method, normal)
+  if finish[method] then finish[method](client, event) end
+  return event
+end
+
+---What keeps events in order: a chat, or a file.
+---@param event table
+---@return string? lane nil: there is no order to keep
+function events.lane(event)
+  local lane = event.chat_id or event.file_id
+  return type(lane) == "string" and lane or nil
+end
+
+return events

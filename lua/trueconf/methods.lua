@@ -1,0 +1,169 @@
+-- The methods of the API as methods of a client, made from the schema: arguments by name or by
+-- place, checked before anything is sent; answers normalised and in Lua's names.
+-- SPDX-License-Identifier: MIT
+
+local Error = require "trueconf.error"
+local objects = require "trueconf.objects"
+local protocol = require "trueconf.protocol"
+
+local methods = {}
+
+-- Mistakes --------------------------------------------------------------------------------
+
+-- What depends on the data, not on the script: these come back as errors, others are raised.
+local OF_DATA = { length = true, range = true }
+
+-- A field as the caller wrote it: in snake_case, and not inside what stands beside the others.
+local function argument_name(method, path)
+  for _, field in ipairs(method.request) do
+    if field.inline then path = path:gsub("^" .. field.name .. "%.", "") end
+  end
+  return (path:gsub("[%a][%w]*", protocol.lua_name))
+end
+
+local function complaint(method, mistake)
+  if mistake.field == "" then return mistake.message end -- which begins with the method's name
+  if mistake.kind == "unknown" then return ("%s: %s"):format(method.lua_name, mistake.message) end
+  local name, problem = argument_name(method, mistake.field), "bad argument"
+  if mistake.kind == "missing" then problem = "missing argument" end
+  local got = mistake.kind ~= "missing" and ", got " .. mistake.got or ""
+  return ("%s: %s '%s': %s expected%s"):format(method.lua_name, problem, name, mistake.expected, got)
+end
+
+local function limit_error(method, mistake)
+  return Error.new("LIMIT", mistake.message, { method = method.name, outcome = "not_sent" })
+end
+
+---Check a request before it is sent. A mistake of the script is raised.
+---@param method trueconf.protocol.Method
+---@param payload table
+---@param level integer whom to blame
+---@return true? ok
+---@return trueconf.Error? err LIMIT: too long or out of range
+local function check(method, payload, level)
+  local ok, mistake = protocol.check(method.name, payload, "request")
+  if ok then return true end
+  if OF_DATA[mistake.kind] then return nil, limit_error(method, mistake) end
+  error(complaint(method, mistake), level + 1)
+end
+
+methods.check = check
+
+-- Arguments -------------------------------------------------------------------------------
+
+-- The request's payload, and how long the caller will wait.
+local function read_arguments(method, level, ...)
+  local args, mistake = protocol.arguments(method.name, ...)
+  if not args then error(complaint(method, mistake), level + 1) end
+  local timeout = args.timeout
+  args.timeout = nil
+  if timeout ~= nil and (type(timeout) ~= "number" or timeout <= 0 or timeout ~= timeout) then
+    error(("%s: bad argument 'timeout': a positive number expected, got %s"):format(method.lua_name,
+      type(timeout) == "number" and timeout or "a " .. type(timeout)), level + 1)
+  end
+  local payload
+  payload, mistake = protocol.to_wire(method.name, args)
+  if not payload then error(complaint(method, mistake), level + 1) end
+  return payload, timeout
+end
+
+local function uses_buttons(payload)
+  local content = payload.content
+  return type(content) == "table" and content.buttons ~= nil
+end
+
+local BUTTONS_SINCE = protocol.objects.Button.since
+
+local function unsupported(method, what, since, version)
+  return Error.new("UNSUPPORTED", ("%s needs server %s, this one is %s"):format(what, since, version), {
+    method = method.name, outcome = "not_sent",
+  })
+end
+
+---Whether the server is new enough, as far as is known.
+---@async
+---@param client trueconf.Client
+---@param method trueconf.protocol.Method
+---@param payload table
+---@return true? ok
+---@return trueconf.Error? err UNSUPPORTED
+local function check_version(client, method, payload)
+  local since, what = method.since, method.name
+  if uses_buttons(payload) then since, what = BUTTONS_SINCE, "a message with buttons" end
+  if since == protocol.versions.OLDEST then return true end
+  local version = client:server_version()
+  if not version or protocol.since(version, since) then return true end
+  return nil, unsupported(method, what, since, version)
+end
+
+-- Answers ---------------------------------------------------------------------------------
+
+local function damaged(method, mistake)
+  local message = ("the answer to %s is damaged: %s"):format(method.name, mistake.message)
+  return Error.new("PROTOCOL", message, { method = method.name, outcome = "unknown" })
+end
+
+-- What makes an answer useless; the rest is left to who looks at it. Servers differ, and new
+-- values are to be expected.
+local function grave_mistake(method, payload)
+  local ok, mistake = protocol.check(method.name, payload, "response")
+  if ok or mistake.field:find "[.%[]" then return nil end
+  if mistake.kind == "type" or mistake.kind == "missing" and mistake.field == method.returns then return mistake end
+end
+
+-- What an answer changes in the client.
+local keep = {
+  getFileUploadLimits = function(client, limits) client.limits = limits end,
+}
+
+local function read_answer(client, method, answer)
+  if method.response == "Empty" then return true end
+  local payload, mistake = protocol.normalise(method.name, answer, "response")
+  mistake = mistake or grave_mistake(method, payload)
+  if mistake then return nil, damaged(method, mistake) end
+  local made = objects.from_wire(client, method.response, payload)
+  if keep[method.name] then keep[method.name](client, made) end
+  if method.returns then return made[protocol.lua_name(method.returns)] end
+  return made
+end
+
+-- Calls -----------------------------------------------------------------------------------
+
+---Call a method of the API.
+---@async
+---@param client trueconf.Client
+---@param method trueconf.protocol.Method
+---@param level integer whom to blame for a mistake: 2 is who called this
+---@return any result
+---@return trueconf.Error? err
+function methods.invoke(client, method, level, ...)
+  local payload, timeout = read_arguments(method, level, ...)
+  local ok, err = check(method, payload, level)
+  if not ok then return nil, err end
+  ok, err = check_version(client, method, payload)
+  if not ok then return nil, err end
+  local answer
+  answer, err = client:call(method.name, payload, timeout and { timeout = timeout })
+  if not answer then return nil, err end
+  return read_answer(client, method, answer)
+end
+
+-- The session authorizes by itself.
+local NOT_OFFERED = { auth = true }
+
+local function make(method)
+  return function(self, ...)
+    local result, err = methods.invoke(self, method, 3, ...)
+    return result, err -- no tail call: a mistake is reported at the caller's line
+  end
+end
+
+---Give a class a method for each of the API that it has none for.
+---@param class table
+function methods.add_to(class)
+  for name, method in pairs(protocol.methods) do
+    if not NOT_OFFERED[name] and not class[method.lua_name] then class[method.lua_name] = make(method) end
+  end
+end
+
+return methods
