@@ -140,6 +140,7 @@ build = {
     ["trueconf.queue"] = "lua/trueconf/queue.lua",
     ["trueconf.sent"] = "lua/trueconf/sent.lua",
     ["trueconf.server_version"] = "lua/trueconf/server_version.lua",
+    ["trueconf.text"] = "lua/trueconf/text.lua",
     ["trueconf.typing"] = "lua/trueconf/typing.lua",
     ["trueconf.url"] = "lua/trueconf/url.lua",
     -- end of modules
