@@ -31,6 +31,17 @@ local trueconf = {
   step = core.step,
 }
 
+-- What only some programs need is loaded when it is asked for.
+local LAZY = { text = "trueconf.text" }
+
+setmetatable(trueconf, {
+  __index = function(self, key)
+    local value = LAZY[key] and require(LAZY[key])
+    self[key] = value
+    return value
+  end,
+})
+
 -- A coroutine that dies must not die in silence.
 core.on_error(function(err, traceback, what)
   log.new():error("error in %s: %s", what, traceback ~= "" and traceback or tostring(err))

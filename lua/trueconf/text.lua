@@ -1,33 +1,148 @@
--- Texts of messages. The apps of users write html (protocol 10.1), so even a plain word
--- may come with marks and entities around it.
+-- Texts of messages: written with marks, read without them, measured, split. The apps of users
+-- write html (protocol 10.1), so even a plain word may come with marks and entities around it.
 -- SPDX-License-Identifier: MIT
 
-local text = {}
+local builder = require "trueconf.text.builder"
+local escape = require "trueconf.text.escape"
+local length = require "trueconf.text.length"
+local mentions = require "trueconf.text.mentions"
+local plain = require "trueconf.text.plain"
+local split = require "trueconf.text.split"
 
-local ENTITIES = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'", nbsp = "\u{a0}" }
+---Writes html. `text.html(...)` joins what it is given: strings and numbers are escaped, what a
+---builder made is taken as it is, and may be nested.
+---@class trueconf.TextBuilder
+---@field bold fun(...: trueconf.TextPart): trueconf.Markup
+---@field italic fun(...: trueconf.TextPart): trueconf.Markup
+---@field strike fun(...: trueconf.TextPart): trueconf.Markup
+---@field underline fun(...: trueconf.TextPart): trueconf.Markup html only
+---@field link fun(target: string, ...: trueconf.TextPart): trueconf.Markup with the label after the target
+---@field mention fun(user_id: string, name?: string): trueconf.Markup
+---@field quote fun(quoted: trueconf.TextPart, ...: trueconf.TextPart): trueconf.Markup an answer that quotes a part
+---@field join fun(parts: trueconf.TextPart[], separator?: trueconf.TextPart): trueconf.Markup
+---@field raw fun(text: string): trueconf.Markup what is marked up already, not escaped
+---@overload fun(...: trueconf.TextPart): trueconf.Markup
 
-local function code_point(digits, base)
-  local code = tonumber(digits, base)
-  if code and code > 0 and code <= 0x10ffff and not (code >= 0xd800 and code < 0xe000) then return utf8.char(code) end
+---@alias trueconf.TextPart string|number|trueconf.Markup
+---@alias trueconf.ParseMode "text"|"markdown"|"html"
+
+local MAX_VISIBLE = 4096                -- characters of a message
+local MIN_LIMIT = 32                    -- room for a link or an entity
+
+local text = {
+  ---@type trueconf.TextBuilder
+  html = builder.make "html",
+  ---@type trueconf.TextBuilder
+  markdown = builder.make "markdown",
+}
+
+local function check(content, mode)
+  if type(content) ~= "string" then error(("the text must be a string, not %s"):format(type(content)), 3) end
+  if mode ~= nil and not escape.is_mode(mode) then
+    error(('parse_mode must be "text", "markdown" or "html", not %s'):format(tostring(mode)), 3)
+  end
+  return mode or "text"
 end
 
-local function entity(name)
-  local decimal, hex = name:match "^#(%d+)$", name:match "^#[xX](%x+)$"
-  return decimal and code_point(decimal, 10) or hex and code_point(hex, 16) or ENTITIES[name]
-end
-
----What a person sees of a message: tags are taken off, `<br>` is a new line, runs of white
----space are one space, entities are characters.
+---A text written so that every character of it is shown in a mode. In html line breaks become
+---`<br>`, and spaces that would be lost become hard ones.
 ---@param content string
----@param parse_mode? string anything but "html" is returned as it is
+---@param mode trueconf.ParseMode
+---@return string
+function text.escape(content, mode)
+  return escape.text(content, check(content, mode))
+end
+
+---What a person sees of a message: marks and tags are taken off, `<br>` is a new line, runs of
+---white space in html are one space, entities are characters.
+---@param content string
+---@param parse_mode? string an unknown one is like "text"
 ---@return string
 function text.plain(content, parse_mode)
-  if parse_mode ~= "html" then return content end
-  if content:find "[<\n\r\t]" or content:find "  " then
-    content = content:gsub("%s+", " "):gsub(" ?<[bB][rR] ?/?> ?", "\n"):gsub("</?%a[^<>]*>", "")
-  end
-  if content:find("&", 1, true) then content = content:gsub("&(#?%w+);", entity) end
+  if parse_mode == "html" then return plain.html(content) end
+  if parse_mode == "markdown" then return plain.markdown(content) end
   return content
+end
+
+---A message as words to be matched: without the part it quotes, without the mentions it begins
+---with, without marks, hard spaces and spaces around it.
+---@param content string
+---@param parse_mode? trueconf.ParseMode
+---@return string
+function text.command_text(content, parse_mode)
+  return mentions.command_text(content, check(content, parse_mode))
+end
+
+---Take off the quote a message begins with.
+---@param content string
+---@param parse_mode? trueconf.ParseMode
+---@return string answer still marked up
+---@return string? quoted still marked up; nil if there is no quote
+function text.strip_quote(content, parse_mode)
+  return mentions.strip_quote(content, check(content, parse_mode))
+end
+
+---A mention of a user: a link in html and markdown, in plain text the name.
+---@param user_id string
+---@param name? string default the ID up to "@"
+---@param mode? trueconf.ParseMode
+---@return string
+function text.mention(user_id, name, mode)
+  mode = check(user_id, mode)
+  if mode == "text" then return name or user_id:match "^[^@/]+" or user_id end
+  return tostring(builder.mention(mode, user_id, name, 2))
+end
+
+---The IDs of the users a text mentions, each once, in order, without instances; at the end
+---"@all" if it addresses everybody.
+---@param content string
+---@param parse_mode? trueconf.ParseMode
+---@return string[]
+function text.mentions(content, parse_mode)
+  return mentions.of(content, check(content, parse_mode))
+end
+
+---The contact that a message hands on, if that is all it is.
+---@param content string
+---@param parse_mode? trueconf.ParseMode
+---@return string? user_id
+---@return string? name
+function text.contact(content, parse_mode)
+  return mentions.contact(content, check(content, parse_mode))
+end
+
+---The number of characters that count against the limit of 4096. A link counts with its target,
+---marks do not count, and all modes are counted alike.
+---@param content string
+---@param parse_mode? trueconf.ParseMode
+---@param server? string version; before 5.5.6 `<br>`, quotes and a leading ">" count in full
+---@return integer
+function text.visible_length(content, parse_mode, server)
+  check(content, parse_mode)
+  return length.of(content, server)
+end
+
+---@class (exact) trueconf.SplitOptions
+---@field parse_mode? trueconf.ParseMode default "text"
+---@field limit? integer visible characters of a part, at least 32; default 4096
+
+---Split a long text into parts that can be sent one after the other. A part ends after a line
+---break if there is one in its second half, else after a sentence or clause, else after a space.
+---Marks, tags, links and characters are not cut; what is open is closed and opened again.
+---@param content string
+---@param opts? trueconf.SplitOptions
+---@return string[] parts none for an empty text
+function text.split(content, opts)
+  opts = opts or {}
+  for key in pairs(opts) do
+    if key ~= "parse_mode" and key ~= "limit" then error(("unknown option '%s'"):format(tostring(key)), 2) end
+  end
+  local mode, limit = check(content, opts.parse_mode), opts.limit or MAX_VISIBLE
+  if math.type(limit) ~= "integer" or limit < MIN_LIMIT then
+    error(("limit must be an integer of at least %d, not %s"):format(MIN_LIMIT, tostring(limit)), 2)
+  end
+  if not utf8.len(content) then error("the text is not UTF-8", 2) end
+  return split.split(content, mode, limit)
 end
 
 return text

@@ -1,0 +1,143 @@
+-- Mentions, quotes, contacts: what a text says besides its words (protocol 10.2, 6.1, 8.5).
+-- SPDX-License-Identifier: MIT
+
+local escape = require "trueconf.text.escape"
+local plain = require "trueconf.text.plain"
+local tokens = require "trueconf.text.tokens"
+
+local mentions = {}
+
+local HREF = "%f[%w%-][hH][rR][eE][fF]%s*=%s*([\"'])(.-)%1"
+
+-- The target of an opening tag's attributes.
+local function target_of(attributes)
+  local _, href = attributes:match(HREF)
+  return href and escape.entities(href)
+end
+
+-- A TrueConf ID may be followed by an instance, an action or a query.
+local function user_of(target)
+  local id = target:match "^[tT][rR][uU][eE][cC][oO][nN][fF]:([^/&?]+)"
+  return id
+end
+
+local targets = {}
+
+function targets.html(content)
+  local list = {}
+  for attributes in content:gmatch "<[aA]%s([^<>]*)>" do list[#list + 1] = target_of(attributes) end
+  return list
+end
+
+function targets.markdown(content)
+  local list, found = tokens.of(content, "markdown"), {}
+  for place = 1, list.count do
+    if list.kind[place] == "open" then found[#found + 1] = list.target[place] end
+  end
+  return found
+end
+
+function targets.text()
+  return {}
+end
+
+-- "@all" as a word of its own: no part of an address.
+local function addresses_all(text)
+  local at = 1
+  while true do
+    local from, to = text:find("@all", at, true)
+    if not from then return false end
+    local before, after = text:sub(from - 1, from - 1), text:match("^[%.%-]*(.?)", to + 1)
+    if not (from > 1 and before:find "[%w_@%.%-\x80-\xff]") and not after:find "[%w_@\x80-\xff]" then return true end
+    at = to + 1
+  end
+end
+
+---@param content string
+---@param mode string
+---@return string[]
+function mentions.of(content, mode)
+  local found, seen = {}, {}
+  for _, target in ipairs(content:find ":" and targets[mode](content) or {}) do
+    local id = user_of(target)
+    if id and not seen[id] then
+      seen[id] = true
+      found[#found + 1] = id
+    end
+  end
+  if content:find("@all", 1, true) and addresses_all(plain[mode](content)) then found[#found + 1] = "@all" end
+  return found
+end
+
+local strippers = {}
+
+function strippers.html(content)
+  local opening = content:match "^%s*<[qQ][uU][oO][tT][eE]%f[%A][^<>]*>()"
+  local stop, after = content:match("()</[qQ][uU][oO][tT][eE]%s*>()", opening or #content + 1)
+  if not stop then return content, nil end
+  local at = content:match("^%s*()", after)
+  while true do
+    local next_at = content:match("^<[bB][rR]%f[%A][^<>]*>%s*()", at)
+    if not next_at then return content:sub(at), content:sub(opening, stop - 1) end
+    at = next_at
+  end
+end
+
+function strippers.markdown(content)
+  local lines, at = {}, 1
+  while true do
+    local line, after = content:match("^>([^\n]*)\n?()", at)
+    if not line then break end
+    lines[#lines + 1], at = line, after
+  end
+  if not lines[1] then return content, nil end
+  return content:sub(content:match("^\n*()", at)), table.concat(lines, "\n")
+end
+
+function strippers.text(content)
+  return content, nil
+end
+
+---@param content string
+---@param mode string
+---@return string answer
+---@return string? quoted
+function mentions.strip_quote(content, mode)
+  return strippers[mode](content)
+end
+
+-- A mention and what stands between it and the words.
+local LEADING_LINK = "^%s*<[aA]%s([^<>]*)>[^<>]*</[aA]%s*>[%s,:]*()"
+
+local function without_mentions(content)
+  local at = 1
+  while true do
+    local attributes, after = content:match(LEADING_LINK, at)
+    if not attributes or not user_of(target_of(attributes) or "") then return content:sub(at) end
+    at = after
+  end
+end
+
+---@param content string
+---@param mode string
+---@return string
+function mentions.command_text(content, mode)
+  content = mentions.strip_quote(content, mode)
+  if mode == "html" then content = without_mentions(content) end
+  return plain[mode](content):gsub("\u{a0}", " "):gsub("^%s+", ""):match "^.*%S" or ""
+end
+
+---@param content string
+---@param mode string
+---@return string? user_id
+---@return string? name
+function mentions.contact(content, mode)
+  if mode ~= "html" then return nil end
+  local attributes, label = content:match "^%s*<[aA]%s([^<>]*)>([^<>]*)</[aA]%s*>%s*$"
+  local target = attributes and target_of(attributes)
+  if not target or not (target .. "&"):find("[?&]do=profile&") then return nil end
+  local id = user_of(target)
+  return id, id and plain.html(label)
+end
+
+return mentions

@@ -1,0 +1,327 @@
+-- Long texts in parts (protocol 10.4): each within the limit, each whole in itself. What is open
+-- at a cut is closed there and opened again in the next part; nothing that is shown is lost.
+-- SPDX-License-Identifier: MIT
+
+local escape = require "trueconf.text.escape"
+local length = require "trueconf.text.length"
+local scan = require "trueconf.text.scan"
+local tokens = require "trueconf.text.tokens"
+
+-- Kinds of places for a cut, the best first.
+local LINE, SENTENCE, WORD, ANY = 1, 2, 3, 4
+
+local Splitter = {}
+Splitter.__index = Splitter
+
+local function new(list, mode, limit)
+  return setmetatable({
+    list = list, mode = mode, limit = limit, place = 1, offset = 1, -- where the next part begins
+    active = {}, quoted = false,        -- places of the opening tokens that are open there
+    cuts = { {}, {}, {}, {} },
+  }, Splitter)
+end
+
+-- Links --------------------------------------------------------------------------------------
+
+-- What is shown of the text from one token to another, at most.
+local function cost_between(list, from, to)
+  local sum = 0
+  for place = from, to do
+    sum = sum + (list.cost[place] or scan.length(list.raw[place]))
+  end
+  return sum
+end
+
+-- Without room for a label beside its target a link becomes text: label, space, target.
+local function spell_out(list, place, mode)
+  local mate, target = list.mate[place], list.target[place]
+  list.kind[place], list.target[place] = "drop", nil
+  if not mate then return end
+  list.kind[mate], list.cost[mate] = "text", nil
+  list.raw[mate] = " " .. (mode == "markdown" and escape.text(target, mode) or target)
+end
+
+-- A link that fits into a part is not cut.
+local function settle_links(list, mode, limit)
+  for place = 1, list.count do
+    if list.kind[place] == "open" and list.target[place] then
+      local mate = list.mate[place]
+      list.fits[place] = mate ~= nil and cost_between(list, place, mate) <= limit
+      if not list.fits[place] and list.cost[place] > limit // 2 then spell_out(list, place, mode) end
+    end
+  end
+end
+
+-- What cannot be cut must leave room for more than itself: an unknown tag that long is not shown
+-- anyway, other things become text.
+local function settle_atoms(list, mode, limit)
+  for place = 1, list.count do
+    if list.kind[place] == "atom" and list.cost[place] > limit // 2 then
+      local hidden = mode == "html" and list.raw[place]:byte() == 0x3c
+      list.kind[place], list.cost[place] = hidden and "drop" or "text", hidden and 0 or nil
+    end
+  end
+end
+
+-- Parts --------------------------------------------------------------------------------------
+
+function Splitter:push(piece)
+  self.out[#self.out + 1] = piece
+end
+
+function Splitter:open(place)
+  self.active[#self.active + 1] = place
+end
+
+function Splitter:close(place)
+  local opening = self.list.mate[place]
+  for index = #self.active, 1, -1 do
+    if self.active[index] == opening then
+      table.remove(self.active, index)
+      return true
+    end
+  end
+  return false
+end
+
+-- White space a part begins with stays outside of marks: "** a**" would not be bold.
+function Splitter:leading_space()
+  local list = self.list
+  while self.active[1] and self.used < self.limit - 1 do
+    local kind, raw = list.kind[self.place], list.raw[self.place]
+    if kind ~= "line" and kind ~= "text" then return end
+    local space = raw:sub(self.offset, self.offset + self.limit - self.used - 2):match "^%s+"
+    if not space then return end
+    self:push(space)
+    self.used, self.offset, self.quoted = self.used + #space, self.offset + #space, self.quoted and kind == "text"
+    if self.offset <= #raw then return end
+    self.place, self.offset = self.place + 1, 1
+  end
+end
+
+-- A ">" that was inside a line must not begin a quote now.
+function Splitter:guard_sign()
+  if self.mode ~= "markdown" or self.quoted or self.active[1] then return end
+  if self.list.kind[self.place] == "text" and self.list.raw[self.place]:byte(self.offset) == 0x3e then
+    self:push "\\"
+    self.used = self.used + 1
+  end
+end
+
+function Splitter:begin_part()
+  local list = self.list
+  self.out, self.used, self.inside = {}, 0, nil
+  for _, cut in ipairs(self.cuts) do cut.place = nil end
+  for _, place in ipairs(self.active) do self.used = self.used + list.cost[place] end
+  if list.kind[self.place] == "quote" then self.quoted, self.place = true, self.place + 1 end
+  if self.quoted then self:push ">" end
+  if self.mode == "markdown" then self:leading_space() end
+  for _, place in ipairs(self.active) do self:push(list.raw[place]) end
+  self:guard_sign()
+  self.base = self.used
+end
+
+-- Remember that the part could end here, after `tail` of the token at place.
+function Splitter:mark(class, place, offset, used, tail)
+  if self.inside and self.list.fits[self.inside] then return end
+  if class ~= ANY and used - self.base < (self.limit - self.base) // 2 then return end
+  local cut = self.cuts[class]
+  cut.place, cut.offset, cut.tail, cut.count, cut.quoted = place, offset, tail, #self.out, self.quoted
+  cut.active = { table.unpack(self.active) }
+end
+
+local TEXT_CUTS = {
+  html = { [SENTENCE] = "^.*[.,!?;:]%s+()", [WORD] = "^.*%s()" },
+  markdown = { [SENTENCE] = "^.*[.,!?;:]%s+()", [WORD] = "^.*%s()" },
+  text = { [LINE] = "^.*\n()", [SENTENCE] = "^.*[.,!?;:]%s+()", [WORD] = "^.*%s()" },
+}
+
+-- Take as much of a text as there is room for. Returns whether that was all of it.
+function Splitter:take_text(place)
+  local raw, offset = self.list.raw[place], self.offset
+  local room = self.limit - self.used
+  local stop = room > 0 and (utf8.offset(raw, room + 1, offset) or #raw + 1) or offset
+  local piece = raw:sub(offset, stop - 1)
+  for class, pattern in pairs(TEXT_CUTS[self.mode]) do
+    local at = piece:match(pattern)
+    if at then
+      local tail = piece:sub(1, at - 1)
+      self:mark(class, place, offset + at - 1, self.used + scan.length(tail), tail)
+    end
+  end
+  if piece ~= "" then self:mark(ANY, place, stop, self.used + scan.length(piece), piece) end
+  self:push(piece)
+  self.used = self.used + scan.length(piece)
+  return stop > #raw
+end
+
+local takers = {}
+
+function takers.text(self, place)
+  return self:take_text(place)
+end
+
+function takers.atom(self, place)
+  local used = self.used + self.list.cost[place]
+  if used > self.limit then return false end
+  self.used = used
+  self:push(self.list.raw[place])
+  self:mark(ANY, place + 1, 1, used, "")
+  return true
+end
+
+takers.sign = takers.atom
+
+function takers.line(self, place)
+  if not takers.atom(self, place) then return false end
+  self.quoted = false
+  self:mark(LINE, place + 1, 1, self.used, "")
+  return true
+end
+
+function takers.quote(self)
+  self.quoted = true
+  self:push ">"
+  return true
+end
+
+function takers.open(self, place)
+  self.used = self.used + self.list.cost[place]
+  if self.list.target[place] then self.inside = place end
+  self:open(place)
+  self:push(self.list.raw[place])
+  return self.used <= self.limit
+end
+
+function takers.close(self, place)
+  if not self:close(place) then return true end
+  self:push(self.list.raw[place])
+  if self.inside == self.list.mate[place] then
+    self.inside = nil
+    self:mark(ANY, place + 1, 1, self.used, "")
+  end
+  return true
+end
+
+function takers.drop()
+  return true
+end
+
+-- Take tokens while they fit. Returns whether the text is at its end.
+function Splitter:fill()
+  local list, place = self.list, self.place
+  while place <= list.count do
+    if not takers[list.kind[place]](self, place) then return false end
+    place, self.offset = place + 1, 1
+  end
+  self.place = place
+  return true
+end
+
+-- Where to end the part: at the best place of its second half, else as late as possible.
+function Splitter:best_cut()
+  for class = LINE, ANY do
+    if self.cuts[class].place then return self.cuts[class] end
+  end
+end
+
+-- Go back to a cut.
+function Splitter:rewind(cut)
+  for index = #self.out, cut.count + 1, -1 do self.out[index] = nil end
+  self:push(cut.tail)
+  self.place, self.offset, self.active, self.quoted = cut.place, cut.offset, cut.active, cut.quoted
+  local list = self.list
+  if self.offset > 1 and self.offset > #list.raw[self.place] then self.place, self.offset = self.place + 1, 1 end
+  while self.offset == 1 and (list.kind[self.place] == "close" or list.kind[self.place] == "drop") do
+    takers[list.kind[self.place]](self, self.place)
+    self.place = self.place + 1
+  end
+end
+
+-- The part as text, with what is open closed. Spaces at its end stay outside of marks.
+function Splitter:finish()
+  local body, endings = table.concat(self.out), {}
+  if not self.active[1] then return body end
+  for index = #self.active, 1, -1 do endings[#endings + 1] = self.list.ending[self.active[index]] end
+  local ending = table.concat(endings)
+  if self.mode ~= "markdown" then return body .. ending end
+  local last = body:match "^.*%S()" or 1
+  return body:sub(1, last - 1) .. ending .. body:sub(last)
+end
+
+-- Nothing fits: give something up, so that the next attempt gets further.
+function Splitter:give_way()
+  local list = self.list
+  if self.inside and list.fits[self.inside] then
+    list.fits[self.inside] = false
+  elseif self.start.active[1] then
+    self.start.active = {}
+  else
+    local place = self.start.place
+    while list.kind[place] ~= "atom" and list.kind[place] ~= "sign" and place < list.count do
+      if list.kind[place] == "open" then list.kind[place] = "drop" end
+      place = place + 1
+    end
+    list.kind[place], list.cost[place] = "text", nil
+  end
+end
+
+function Splitter:part()
+  while true do
+    self.start = {
+      place = self.place, offset = self.offset, active = { table.unpack(self.active) }, quoted = self.quoted,
+    }
+    self:begin_part()
+    if self:fill() then return self:finish() end
+    local cut = self:best_cut()
+    if cut then
+      self:rewind(cut)
+      return self:finish()
+    end
+    self:give_way()
+    local start = self.start
+    self.place, self.offset, self.active, self.quoted = start.place, start.offset, start.active, start.quoted
+  end
+end
+
+-- The rare text that is counted otherwise than its tokens, like tags in what looks like a link of
+-- the other mode: with every character counted no part can be too long.
+local function count_all(list)
+  for place = 1, list.count do
+    if list.kind[place] == "open" then
+      list.cost[place] = scan.length(list.raw[place]) + scan.length(list.ending[place])
+    elseif list.kind[place] ~= "text" then
+      list.cost[place] = list.kind[place] == "close" and 0 or scan.length(list.raw[place])
+    end
+  end
+end
+
+local function parts_of(content, mode, limit, strict)
+  local list = tokens.of(content, mode)
+  if strict then count_all(list) end
+  settle_links(list, mode, limit)
+  settle_atoms(list, mode, limit)
+  local self, parts = new(list, mode, limit), {}
+  while self.place <= list.count do parts[#parts + 1] = self:part() end
+  return parts
+end
+
+---@param content string
+---@param mode string
+---@param limit integer
+---@return string[]
+local function split(content, mode, limit)
+  if content == "" then return {} end
+  if length.of(content) <= limit then return { content } end
+  local parts = {}
+  for _, part in ipairs(parts_of(content, mode, limit)) do
+    if length.of(part) <= limit then
+      parts[#parts + 1] = part
+    else
+      for _, piece in ipairs(parts_of(part, mode, limit, true)) do parts[#parts + 1] = piece end
+    end
+  end
+  return parts
+end
+
+return { split = split }
