@@ -106,7 +106,7 @@ local function read_notification(self, method, payload, id)
   end
   if event then return event end
   self.session:damaged()
-  self.log:warn("request %d is not a %s: %s", id, method, err or "its payload is no object")
+  self.log:warn("request %d is no %s: %s", id, method, err or "its payload is no object")
 end
 
 -- Put an event into the queue of its chat, behind the messages that came before it.

@@ -40,17 +40,23 @@ local function grave_mistake(method, payload)
   return mistake.message
 end
 
--- What a script wants of a click, without the way to it.
-local function flatten_command(event)
-  local source, payload = event.command_source, event.command_payload
-  event.message, event.button_id = source.message, source.button_id
-  event.command, event.custom_data = payload.command, payload.custom_data
-  event.chat_id = type(event.message) == "table" and event.message.chat_id or nil
+local function table_or_empty(value)
+  return type(value) == "table" and value or {}
 end
 
----@type table<string, fun(client: trueconf.Client, event: table)>
+-- What a script wants of a click, without the way to it.
+local function flatten_command(_, event)
+  local source, payload = table_or_empty(event.command_source), table_or_empty(event.command_payload)
+  if type(payload.command) ~= "string" then return "it carries no command" end
+  event.message, event.button_id = source.message, source.button_id
+  event.command, event.custom_data = payload.command, payload.custom_data
+  event.chat_id = table_or_empty(event.message).chat_id
+end
+
+-- What else is done with an event; returns why it is useless if it is.
+---@type table<string, fun(client: trueconf.Client, event: table): string?>
 local finish = {
-  command = function(_, event) flatten_command(event) end,
+  command = flatten_command,
   getFileUploadLimits = function(client, event) client.limits = event end,
 }
 
@@ -74,7 +80,8 @@ function events.read(client, method, payload)
   local wrong = grave_mistake(method, normal)
   if wrong then return nil, wrong end
   local event = objects.from_notification(client, method, normal)
-  if finish[method] then finish[method](client, event) end
+  wrong = finish[method] and finish[method](client, event)
+  if wrong then return nil, wrong end
   return event
 end
 
