@@ -119,12 +119,6 @@
 ---| "invalid_grant"
 ---| "unsupported_grant_type"
 
----How a text is marked up (10.1).
----@alias trueconf.ParseMode
----| "text"
----| "markdown"
----| "html"
-
 ---What a participant may do in a chat (8.6, 14).
 ---@alias trueconf.Role
 ---| "owner"
