@@ -1,0 +1,106 @@
+/*
+ * http_error.c - why a transfer failed: curl's codes and texts as reasons.
+ * SPDX-License-Identifier: MIT
+ */
+#include "http_private.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+static enum err err_of_errno(long number) {
+  switch (number) {
+  case ECONNREFUSED:
+    return ERR_REFUSED;
+  case ETIMEDOUT:
+    return ERR_TIMEOUT;
+  case EMFILE:
+  case ENFILE:
+  case EACCES:
+  case EPERM:
+    return ERR_IO;
+  default:
+    return ERR_UNREACHABLE;
+  }
+}
+
+/* The handshake did not fail, it was cut off: the server is going down or is not there yet. */
+static bool handshake_cut(const struct http_transfer *transfer) {
+  const char *text = transfer->error_text;
+  return strstr(text, "SSL_ERROR_SYSCALL") || strstr(text, "Connection reset") ||
+         strstr(text, "unexpected eof");
+}
+
+static enum err err_of_curl(const struct http_transfer *transfer, long os_error) {
+  switch (transfer->result) {
+  case CURLE_COULDNT_RESOLVE_HOST:
+  case CURLE_COULDNT_RESOLVE_PROXY:
+    return ERR_DNS;
+  case CURLE_COULDNT_CONNECT:
+    return err_of_errno(os_error);
+  case CURLE_OPERATION_TIMEDOUT:
+    return ERR_TIMEOUT;
+  case CURLE_SSL_CONNECT_ERROR:
+    return handshake_cut(transfer) ? ERR_DISCONNECTED : ERR_TLS;
+  case CURLE_PEER_FAILED_VERIFICATION:
+  case CURLE_SSL_CACERT_BADFILE:
+  case CURLE_SSL_CERTPROBLEM:
+  case CURLE_SSL_CIPHER:
+  case CURLE_SSL_ENGINE_INITFAILED:
+  case CURLE_SSL_INVALIDCERTSTATUS:
+  case CURLE_SSL_ISSUER_ERROR:
+  case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+    return ERR_TLS;
+  case CURLE_GOT_NOTHING:
+  case CURLE_PARTIAL_FILE:
+  case CURLE_RECV_ERROR:
+  case CURLE_SEND_ERROR:
+    return ERR_DISCONNECTED;
+  case CURLE_OUT_OF_MEMORY:
+    return ERR_NOMEM;
+  case CURLE_ABORTED_BY_CALLBACK:
+  case CURLE_READ_ERROR:
+  case CURLE_WRITE_ERROR:
+    return ERR_IO;
+  default:
+    return ERR_PROTOCOL;
+  }
+}
+
+/* Curl's texts are one line, but some quote what the server sent. */
+static const char *error_detail(struct http_transfer *transfer) {
+  if (!transfer->error_text[0])
+    return curl_easy_strerror(transfer->result);
+  for (char *at = transfer->error_text; *at; at++)
+    if (iscntrl((unsigned char)*at))
+      *at = ' ';
+  return transfer->error_text;
+}
+
+void http_explain(struct http_transfer *transfer) {
+  struct reason *reason = &transfer->reason;
+  const char *origin = transfer->origin ? transfer->origin : "the server";
+  long os_error = 0, proxy_status = 0;
+  enum err err;
+  curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &os_error);
+  curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+  err = err_of_curl(transfer, os_error);
+  if (proxy_status >= 300)
+    reason_set(reason, ERR_HTTP, (int)proxy_status, "the proxy answered %ld to the wish for %s", proxy_status,
+               origin);
+  else if (transfer->result == CURLE_COULDNT_RESOLVE_PROXY)
+    reason_set(reason, err, 0, "cannot resolve the name of the proxy to %s", origin);
+  else if (err == ERR_DNS)
+    reason_set(reason, err, 0, "cannot resolve the name of %s", origin);
+  else if (transfer->result == CURLE_COULDNT_CONNECT)
+    reason_set(reason, err, 0, "cannot connect to %s: %s", origin,
+               os_error ? strerror((int)os_error) : "no address works");
+  else if (err == ERR_TLS)
+    reason_set(reason, err, 0, "TLS with %s failed: %s", origin, error_detail(transfer));
+  else
+    reason_set(reason, err, 0, "%s: %s", origin, error_detail(transfer));
+}
+
+void http_fail_io(struct http_transfer *transfer, const char *what, const char *path, int number) {
+  reason_set(&transfer->reason, ERR_IO, 0, "cannot %s %s: %s", what, path, strerror(number));
+}

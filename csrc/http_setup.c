@@ -1,0 +1,187 @@
+/*
+ * http_setup.c - a request as options of curl's.
+ * SPDX-License-Identifier: MIT
+ */
+#include "http_private.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define DEFAULT_CONNECT_TIMEOUT 10.0
+#define DEFAULT_IDLE_TIMEOUT 30.0
+enum { DEFAULT_MAX_BODY = 8 << 20 };
+
+/* The first failure stays. */
+void http_note_code(struct http_transfer *transfer, CURLcode code) {
+  if (transfer->result == CURLE_OK)
+    transfer->result = code;
+}
+
+void http_set_long(struct http_transfer *transfer, CURLoption option, long value) {
+  http_note_code(transfer, curl_easy_setopt(transfer->easy, option, value));
+}
+
+void http_set_pointer(struct http_transfer *transfer, CURLoption option, const void *value) {
+  http_note_code(transfer, curl_easy_setopt(transfer->easy, option, value));
+}
+
+bool http_is_loopback(const char *host) {
+  struct in_addr v4;
+  size_t length = strlen(host);
+  if (strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 || strcmp(host, "[::1]") == 0)
+    return true;
+  if (length > 10 && strcasecmp(host + length - 10, ".localhost") == 0)
+    return true;
+  return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
+}
+
+static void set_origin(struct http_transfer *transfer, const char *host, const char *port) {
+  size_t size = strlen(host) + strlen(port) + 2;
+  transfer->origin = malloc(size);
+  if (transfer->origin)
+    snprintf(transfer->origin, size, "%s:%s", host, port);
+  else
+    http_note_code(transfer, CURLE_OUT_OF_MEMORY);
+}
+
+/* A proxy that was named is used for every host; the environment's never for this machine. */
+static void set_proxy(struct http_transfer *transfer, const char *proxy, const char *host) {
+  if (proxy) {
+    http_set_pointer(transfer, CURLOPT_PROXY, proxy);
+    http_set_pointer(transfer, CURLOPT_NOPROXY, "");
+  } else if (http_is_loopback(host)) {
+    http_set_pointer(transfer, CURLOPT_PROXY, "");
+  }
+}
+
+static void bad_url(struct http_transfer *transfer, const char *what) {
+  reason_set(&transfer->reason, ERR_PROTOCOL, 0, "not an http or https URL: %s",
+             what); /* URLs carry secrets */
+}
+
+static void set_target(struct http_transfer *transfer, const struct http_request *request) {
+  CURLU *url = curl_url();
+  char *scheme = NULL, *host = NULL, *port = NULL;
+  CURLUcode code = url ? curl_url_set(url, CURLUPART_URL, request->url, 0) : CURLUE_OUT_OF_MEMORY;
+  if (!code)
+    code = curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
+  if (!code)
+    code = curl_url_get(url, CURLUPART_HOST, &host, 0);
+  if (!code)
+    code = curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+  if (code == CURLUE_OUT_OF_MEMORY) {
+    http_note_code(transfer, CURLE_OUT_OF_MEMORY);
+  } else if (code) {
+    bad_url(transfer, curl_url_strerror(code));
+  } else if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0) {
+    bad_url(transfer, "it begins with another scheme");
+  } else {
+    set_origin(transfer, host, port);
+    set_proxy(transfer, request->proxy, host);
+    http_set_pointer(transfer, CURLOPT_URL, request->url);
+  }
+  curl_free(scheme);
+  curl_free(host);
+  curl_free(port);
+  curl_url_cleanup(url);
+}
+
+static void set_tls(struct http_transfer *transfer, const struct tls_options *tls) {
+  if (!tls)
+    return; /* curl verifies against the system's trust */
+  http_set_long(transfer, CURLOPT_SSL_VERIFYPEER, tls->verify ? 1 : 0);
+  http_set_long(transfer, CURLOPT_SSL_VERIFYHOST, tls->verify ? 2 : 0);
+  if (tls->ca_file) {
+    http_set_pointer(transfer, CURLOPT_CAINFO, tls->ca_file);
+    http_set_pointer(transfer, CURLOPT_CAPATH, NULL); /* in place of the system's trust, not beside it */
+  }
+  if (tls->pin)
+    http_set_pointer(transfer, CURLOPT_PINNEDPUBLICKEY, tls->pin);
+}
+
+static void add_header(struct http_transfer *transfer, const char *line) {
+  struct curl_slist *longer = curl_slist_append(transfer->request_headers, line);
+  if (longer)
+    transfer->request_headers = longer;
+  else
+    http_note_code(transfer, CURLE_OUT_OF_MEMORY);
+}
+
+static bool has_header(const struct http_request *request, const char *name) {
+  size_t length = strlen(name);
+  for (const char *const *line = request->headers; line && *line; line++)
+    if (strncasecmp(*line, name, length) == 0 && ((*line)[length] == ':' || (*line)[length] == ';'))
+      return true;
+  return false;
+}
+
+/* "Name:" without a value takes a header of curl's own away: no waiting for "100 Continue", which
+ * costs a second with servers that do not know it, and no claim that a body is a web form. */
+static void set_headers(struct http_transfer *transfer, const struct http_request *request) {
+  for (const char *const *line = request->headers; line && *line; line++)
+    add_header(transfer, *line);
+  if (!has_header(request, "Expect"))
+    add_header(transfer, "Expect:");
+  if (!request->part_count && !has_header(request, "Content-Type"))
+    add_header(transfer, "Content-Type:");
+  http_set_pointer(transfer, CURLOPT_HTTPHEADER, transfer->request_headers);
+}
+
+static bool wants_body(const char *method) {
+  return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0;
+}
+
+static void set_body(struct http_transfer *transfer, const char *body, size_t length) {
+  http_note_code(transfer, curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)length));
+  http_set_pointer(transfer, CURLOPT_COPYPOSTFIELDS, body);
+}
+
+static void set_method(struct http_transfer *transfer, const struct http_request *request) {
+  bool sends = request->body || request->part_count;
+  const char *method = request->method ? request->method : sends ? "POST" : "GET";
+  if (request->part_count)
+    http_set_form(transfer, request);
+  else if (request->body || wants_body(method))
+    set_body(transfer, request->body ? request->body : "", request->body_length);
+  if (strcmp(method, "HEAD") == 0)
+    http_set_long(transfer, CURLOPT_NOBODY, 1);
+  else
+    http_set_pointer(transfer, CURLOPT_CUSTOMREQUEST, method);
+}
+
+static void set_rules(struct http_transfer *transfer) {
+  http_set_long(transfer, CURLOPT_NOSIGNAL, 1);
+  http_set_long(transfer, CURLOPT_QUICK_EXIT, 1);     /* giving up must not wait for a slow resolver */
+  http_set_long(transfer, CURLOPT_FOLLOWLOCATION, 0); /* a token must not be sent elsewhere */
+  http_set_pointer(transfer, CURLOPT_PROTOCOLS_STR, "http,https");
+  http_set_long(transfer, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+  /* Not the deadline: it tells curl when to go on to the next address of a name, at half of it. */
+  http_set_long(transfer, CURLOPT_CONNECTTIMEOUT_MS, (long)(transfer->connect_timeout * 1500) + 1);
+}
+
+static void copy_limits(struct http_transfer *transfer, const struct http_request *request) {
+  transfer->connect_timeout =
+      request->connect_timeout > 0 ? request->connect_timeout : DEFAULT_CONNECT_TIMEOUT;
+  transfer->idle_timeout = request->idle_timeout > 0 ? request->idle_timeout : DEFAULT_IDLE_TIMEOUT;
+  transfer->timeout = request->timeout;
+  transfer->max_body = request->max_body ? request->max_body : DEFAULT_MAX_BODY;
+  transfer->progress = request->progress;
+}
+
+void http_set_up(struct http_transfer *transfer, const struct http_request *request) {
+  copy_limits(transfer, request);
+  http_set_callbacks(transfer);
+  set_rules(transfer);
+  set_target(transfer, request);
+  set_tls(transfer, request->tls);
+  set_headers(transfer, request);
+  set_method(transfer, request);
+  if (request->save_to && !transfer->result && !transfer->reason.err) {
+    http_set_long(transfer, CURLOPT_BUFFERSIZE, FILE_BUFFER);
+    if (!http_open_file(transfer, request->save_to))
+      http_note_code(transfer, CURLE_OUT_OF_MEMORY);
+  }
+}
