@@ -3,6 +3,7 @@
 
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"
+local trueconf = require "trueconf"
 
 local LIMIT = 20                        -- seconds any single step may take
 
@@ -59,6 +60,37 @@ describe("the example echo", function()
     while_running("examples/echo.lua", function(chat, mira)
       assert.same({ "hello", "a\nb" }, answers(chat, mira, { "hello", "a\nb" }))
     end)
+  end))
+end)
+
+describe("the example host", function()
+  it("greets who joins, and tells who is there and who talks", helper.async(function()
+    local server = system.start_bridge {
+      accounts = { herald = "4711", kim = "4712", mira = { display_name = "Mira" } },
+    }
+    local child <close> = launch("examples/host.lua", server)
+    local kim = trueconf.bot { url = server:url(), username = "kim", password = "4712", log = "off" }
+    local heard = {}
+    kim:on_message(function(msg) heard[#heard + 1] = msg.text end)
+    kim:start()
+    assert(kim:wait_ready(LIMIT))
+    helper.eventually(function() return child:log():find("ready as", 1, true) end, LIMIT)
+    local domain = kim:user_id():match "@.*"
+    local group = assert(kim:create_group_chat "Release 17")
+    local function next_text() return helper.eventually(function() return table.remove(heard, 1) end, LIMIT) end
+    assert(kim:add_chat_participant(group, "herald" .. domain))
+    assert.equal("Hello all. I know /who and /talkers.", next_text())
+    assert(kim:add_chat_participant(group, "mira" .. domain))
+    assert.equal("Welcome, Mira!", next_text())
+    assert(kim:send_message(group, "/who"))
+    local list = next_text()
+    assert.matches("kim %(owner%)", list)
+    assert.matches("Mira %(user%)", list)
+    assert(kim:send_message(group, "/talkers"))
+    assert.equal("kim: 2", next_text())
+    kim:stop()
+    assert.equal(0, child:kill "TERM", child:log())
+    server:stop()
   end))
 end)
 
