@@ -105,7 +105,7 @@ describe("crypt_verify", function()
     core.virtual_time(true, 1788000000000, 1)
     local order = {}
     core.spawn(function()
-      core.crypt_hash("4711", 4)
+      core.crypt_hash("4711", 2)
       order[#order + 1] = "hash"
     end)
     core.spawn(function()
