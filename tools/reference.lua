@@ -3,6 +3,8 @@
 local trueconf = require "trueconf"
 local client = require "trueconf.client"
 local core = require "trueconf.core"
+local events = require "trueconf.events"
+local protocol = require "trueconf.protocol"
 
 -- Reading doc comments ----------------------------------------------------------------------
 
@@ -215,6 +217,50 @@ local function client_options(block)
   return block
 end
 
+-- Where the page made from the schema tells of a notification or an object.
+local function protocol_link(name)
+  return ("[%s](protocol.md#%s)"):format(name, name:lower():gsub(" ", "-"))
+end
+
+local function write_events()
+  local found = read_file(LUA .. "events.lua")
+  write "### Events of `bot:on`\n\n| event | what it tells | fields |\n|---|---|---|"
+  for _, name in ipairs(protocol.notification_order) do
+    local notification = protocol.notifications[name]
+    write("| `%s` | %s | %s |", events.name_of(name), notification.doc, protocol_link(name .. " notification"))
+  end
+  write ""
+  write_class("A click: the event `command`", found["trueconf.CommandEvent"])
+end
+
+-- What the client makes from the schema; the others have a doc comment in client.lua.
+local function write_schema_methods(by_hand)
+  write [[
+### Methods of the API
+
+All methods of the server are there, with arguments by name, `bot:get_chat_history { chat_id = id, count = 20 }`, or by
+place, `bot:get_chat_history(id, 20)`; by place a table of further ones may follow. `timeout`, seconds, goes with every
+one. What is wrong in the script is raised before anything is sent; what is too long or out of range is returned as
+`LIMIT`, a method that is newer than the server as `UNSUPPORTED`. An answer without content is returned as `true`.
+
+| call | | since | details |
+|---|---|---|---|]]
+  for _, name in ipairs(protocol.method_order) do
+    local method = protocol.methods[name]
+    if name ~= "auth" and not by_hand["Client:" .. method.lua_name] then
+      write("| `bot:%s(%s)` | %s | %s | %s |", method.lua_name, table.concat(method.params, ", "), method.doc,
+        method.since, protocol_link(name))
+    end
+  end
+  write ""
+end
+
+local function write_sent()
+  local path = LUA .. "sent.lua"
+  write_class("What `send_message` and other sending methods return", read_file(path)["trueconf.Sent"])
+  write_methods(path, "Sent", "sent")
+end
+
 local function write_bots()
   local bot, messages = read_file(LUA .. "bot.lua"), read_file(LUA .. "message.lua")
   local clients = read_file(LUA .. "client.lua")
@@ -225,14 +271,27 @@ local function write_bots()
   write_class("`tls`", meta["trueconf.core.TlsOptions"])
   write "## Bot\n\nWhat a client has, and:\n"
   write_methods(LUA .. "bot.lua", "Bot", "bot", "ack ask start")
+  write_events()
   write "## Client\n\nA bot has all of this too, but for `stop`, which is its own.\n"
   write_methods(LUA .. "client.lua", "Client", "client")
   write_class("Options of `send_message`, `msg:answer` and `msg:reply`", clients["trueconf.SendOptions"])
+  write_class("Options of `msg:edit` and `sent:edit`", clients["trueconf.EditOptions"])
   write_class("Options of `call`", clients["trueconf.CallOptions"])
-  write_class("What `send_message` returns", clients["trueconf.Sent"])
+  write_schema_methods(clients)
+  write_sent()
   write "## Message\n\nWhat a handler of `on_message` gets.\n"
   write_class("Fields", messages["trueconf.Message"])
   write_methods(LUA .. "message.lua", "Message", "msg")
+end
+
+local function write_texts()
+  local found, order = read_file(LUA .. "text.lua")
+  write "## Texts\n\n`trueconf.text`, or `local text = require \"trueconf.text\"`. Examples: [texts](text.md).\n"
+  write_class("Builders: `text.html` and `text.markdown`", found["trueconf.TextBuilder"])
+  for _, name in ipairs(order) do
+    if name:find "^text%." then write_function(name, found[name]) end
+  end
+  write_class("Options of `text.split`", found["trueconf.SplitOptions"])
 end
 
 local function write_errors()
@@ -281,6 +340,7 @@ calls it, never the process; outside a coroutine it runs the loop until it is do
 ]]
 write_module()
 write_bots()
+write_texts()
 write_errors()
 write_bridge()
 

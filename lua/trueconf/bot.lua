@@ -316,6 +316,23 @@ end
 ---in order. One handler for each event: a later one replaces it.
 ---@param name string
 ---@param handler fun(event: table)
+---@overload fun(self, name: "message", handler: fun(event: trueconf.Message))
+---@overload fun(self, name: "edit_message", handler: fun(event: trueconf.EditMessageEvent))
+---@overload fun(self, name: "remove_message", handler: fun(event: trueconf.RemoveMessageEvent))
+---@overload fun(self, name: "create_p2p_chat", handler: fun(event: trueconf.ChatCreated))
+---@overload fun(self, name: "create_group_chat", handler: fun(event: trueconf.ChatCreated))
+---@overload fun(self, name: "create_channel", handler: fun(event: trueconf.ChatCreated))
+---@overload fun(self, name: "create_favorites_chat", handler: fun(event: trueconf.ChatCreated))
+---@overload fun(self, name: "add_chat_participant", handler: fun(event: trueconf.AddChatParticipantEvent))
+---@overload fun(self, name: "remove_chat_participant", handler: fun(event: trueconf.RemoveChatParticipantEvent))
+---@overload fun(self, name: "change_participant_role", handler: fun(event: trueconf.ChangeParticipantRoleEvent))
+---@overload fun(self, name: "remove_chat", handler: fun(event: trueconf.RemoveChatEvent))
+---@overload fun(self, name: "clear_history", handler: fun(event: trueconf.ClearHistoryEvent))
+---@overload fun(self, name: "edit_chat_title", handler: fun(event: trueconf.EditChatTitleEvent))
+---@overload fun(self, name: "edit_chat_avatar", handler: fun(event: trueconf.EditChatAvatarEvent))
+---@overload fun(self, name: "file_upload_limits", handler: fun(event: trueconf.UploadLimits))
+---@overload fun(self, name: "upload_file_progress", handler: fun(event: trueconf.UploadFileProgressEvent))
+---@overload fun(self, name: "command", handler: fun(event: trueconf.CommandEvent))
 function Bot:on(name, handler)
   local method = events.method_of(name)
   if not method then error(events.unknown_name(name), 2) end

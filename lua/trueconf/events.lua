@@ -6,17 +6,30 @@ local objects = require "trueconf.objects"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 
+---A click, with what a script wants to know of it beside the objects it came in.
+---@class trueconf.CommandEvent
+---@field command string as set at the button
+---@field custom_data string? as set at the button
+---@field button_id string?
+---@field message trueconf.Message the message with the button, of the bot itself; its buttons are not in it
+---@field chat_id string
+
 local events = {}
 
 -- Names that follow the rule but would mislead: nothing is sent or got by whom they are told.
 local RENAMED = { sendMessage = "message", getFileUploadLimits = "file_upload_limits" }
 
+---The name of the event that a notification makes.
+---@param method string
+---@return string
+function events.name_of(method)
+  return RENAMED[method] or protocol.notifications[method].lua_name
+end
+
 ---@type table<string, string> wire name of a notification by the name of its event
 local methods = {}
 
-for name, notification in pairs(protocol.notifications) do
-  methods[RENAMED[name] or notification.lua_name] = name
-end
+for name in pairs(protocol.notifications) do methods[events.name_of(name)] = name end
 
 ---@param name any
 ---@return string? method the notification on the wire
