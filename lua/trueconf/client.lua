@@ -5,6 +5,7 @@
 local config = require "trueconf.config"
 local core = require "trueconf.core"
 local Error = require "trueconf.error"
+local files = require "trueconf.files"
 local json = require "trueconf.json"
 local log = require "trueconf.log"
 local methods = require "trueconf.methods"
@@ -382,5 +383,6 @@ function Client:keep_typing(chat_id, activity)
 end
 
 methods.add_to(Client)
+files.add_to(Client)
 
 return { new = new, Client = Client, SCHEMA = SCHEMA, Error = Error }

@@ -1,0 +1,407 @@
+-- Sending a file: what is to be sent, the limits of the server, and the three steps of the
+-- protocol (upload sequence): leave to upload over the socket, the bytes over HTTP, the message
+-- over the socket. Bytes are streamed from where they are; what a function produces is written
+-- to a temporary file first, since the size has to be known before the first byte leaves.
+-- SPDX-License-Identifier: MIT
+
+local core = require "trueconf.core"
+local Error = require "trueconf.error"
+local json = require "trueconf.json"
+local methods = require "trueconf.methods"
+local mime = require "trueconf.mime"
+local options = require "trueconf.options"
+local protocol = require "trueconf.protocol"
+local url = require "trueconf.url"
+
+local UPLOAD, SEND = protocol.methods.uploadFile, protocol.methods.sendFile
+local MAX_ANSWER = 65536                -- bytes of the answer to an upload
+local LIMITS_PATIENCE = 5               -- seconds; a server that is too old may not answer at all
+
+local upload = {}
+
+---A small picture of a file.
+---@class (exact) trueconf.PreviewSource
+---@field path? string a file with it
+---@field data? string or its bytes
+---@field name? string default the name in the path, or "preview" with an extension that fits
+---@field type? string MIME type; default by the extension of the name
+
+---@class (exact) trueconf.SendFileOptions
+---@field path? string send this file; one of path, data and reader
+---@field data? string send these bytes
+---@field reader? fun(): string?, any send what this returns, piece by piece until nil; nil and an error to give up. It
+---may wait. What it returns is kept in a temporary file until it has been sent
+---@field name? string file name as others see it; default the name in the path
+---@field type? string MIME type; default by the extension of the name
+---@field caption? string a text above the file, up to 4096 visible characters; it is sent as a message of its own
+---@field parse_mode? "text"|"markdown"|"html" of the caption; default "text"
+---@field preview? string|trueconf.PreviewSource|true a small picture, by its path or in a table; true: the file itself.
+---Without one apps show a picture as a document
+---@field sticker? boolean send a WebP picture as a sticker
+---@field reply_to? string id of the message this one answers
+---@field on_progress? fun(sent: integer, total: integer) must not wait; bytes of the whole upload
+---@field timeout? number seconds for all of it; default none, besides those of the requests
+local SCHEMA = {
+  path = { type = "string" },
+  data = { type = "string" },
+  reader = { type = "function" },
+  name = { type = "string" },
+  type = { type = "string" },
+  caption = { type = "string" },
+  parse_mode = { type = "string", enum = protocol.PARSE_MODES },
+  preview = { type = "string|table|boolean" },
+  sticker = { type = "boolean" },
+  reply_to = { type = "string" },
+  on_progress = { type = "function" },
+  timeout = { type = "number", min = 0.001 },
+}
+
+local PREVIEW_SCHEMA = {
+  path = { type = "string" }, data = { type = "string" }, name = { type = "string" }, type = { type = "string" },
+}
+
+-- Deadlines -------------------------------------------------------------------------------
+
+---@param timeout? number
+---@return fun(): number? left seconds; nil: no limit; 0 or less: it is over
+function upload.clock(timeout)
+  if not timeout then return function() end end
+  local over = core.monotonic() + timeout
+  return function() return over - core.monotonic() end
+end
+
+local function timeout_error(method)
+  return Error.new("TIMEOUT", "the file was not sent in time", { method = method.name, outcome = "not_sent" })
+end
+
+-- What is sent ----------------------------------------------------------------------------
+
+local function failed(message, name)
+  return Error.new(name or "IO", message, { method = SEND.name, outcome = "not_sent" })
+end
+
+-- A folder can be opened, but not read.
+local function size_of_file(path)
+  local file <close>, why = io.open(path, "rb")
+  if not file then return nil, failed(("cannot read %s"):format(why)) end
+  local byte, unreadable = file:read(1)
+  if not byte and unreadable then return nil, failed(("cannot read %s: %s"):format(path, unreadable)) end
+  return file:seek "end"
+end
+
+-- A file that is gone when its variable is.
+local Temporary = {}
+Temporary.__index = Temporary
+Temporary.__close = function(self) self:remove() end
+
+function Temporary:remove()
+  if self.path then os.remove(self.path) end
+end
+
+local NOTHING = setmetatable({}, Temporary)
+
+---@return { path: string } temporary with __close
+function upload.temporary()
+  return setmetatable({ path = os.tmpname() }, Temporary)
+end
+
+local function copy_pieces(reader, file, level)
+  while true do
+    local piece, err = reader()
+    if piece == nil then return err == nil or nil, err end
+    if type(piece) ~= "string" then
+      error(("send_file: reader must return a string or nil, got a %s"):format(type(piece)), level + 1)
+    end
+    local ok, why = file:write(piece)
+    if not ok then return nil, failed(("cannot write a temporary file: %s"):format(why)) end
+  end
+end
+
+-- What a reader produces, in a file.
+local function spool(reader, level)
+  local temporary = upload.temporary()
+  local file, why = io.open(temporary.path, "wb")
+  if not file then return nil, failed(("cannot write a temporary file: %s"):format(why)) end
+  local called, ok, err = pcall(copy_pieces, reader, file, level + 1)
+  local closed, full = file:close()
+  if called and ok and closed then return temporary end
+  temporary:remove()
+  if not called then error(ok, 0) end
+  if ok then return nil, failed(("cannot write a temporary file: %s"):format(full)) end
+  if Error.is(err) then return nil, err end
+  return nil, failed(("the reader gave up: %s"):format(tostring(err)), "CANCELLED")
+end
+
+---@class trueconf.Upload a file on its way
+---@field name string
+---@field type string
+---@field size integer
+---@field part trueconf.core.Part
+---@field preview trueconf.core.Part?
+---@field temporary table with __close
+
+local function read_source(given, level)
+  if given.data then return { size = #given.data, part = { data = given.data }, temporary = NOTHING } end
+  local temporary, err = NOTHING, nil
+  if given.reader then temporary, err = spool(given.reader, level + 1) end
+  if not temporary then return nil, err end
+  local path = given.path or temporary.path
+  local size
+  size, err = size_of_file(path)
+  if size then return { size = size, part = { path = path }, temporary = temporary } end
+  temporary:remove()
+  return nil, err
+end
+
+-- Names -----------------------------------------------------------------------------------
+
+local function base_name(path)
+  return path:match "[^/]*$"
+end
+
+local function name_mistake(name)
+  if name == "" then return "it is empty" end
+  if name:find "[/\\]" then return "it must not hold '/' or '\\'" end
+  if name:find "%c" then return "it must not hold control characters" end
+  if not utf8.len(name) then return "it must be UTF-8" end
+end
+
+-- Lists of allowed extensions refuse names without one (protocol: upload sequence).
+local function with_extension(name, kind)
+  local extension = not mime.extension(name) and mime.extension_of(kind)
+  return extension and name .. "." .. extension or name
+end
+
+local function check_type(kind, level)
+  if kind == nil or mime.is_type(kind) then return end
+  error(("send_file: option 'type' must be a MIME type such as 'image/png', got '%s'"):format(kind), level + 1)
+end
+
+-- Name and type of a file; the name comes from a script, or from a path it found somewhere.
+local function describe(file, given)
+  local kind = given.type or given.sticker and mime.STICKER or nil
+  local name = given.name or given.path and base_name(given.path) or "file"
+  local mistake = name_mistake(name)
+  if mistake then
+    return nil, Error.new("BAD_FILE_NAME", ("the file name will not do: %s"):format(mistake),
+      { method = SEND.name, outcome = "not_sent" })
+  end
+  file.type = kind or mime.of_name(name)
+  file.name = with_extension(name, file.type)
+  file.part.name, file.part.filename, file.part.type = "file", file.name, file.type
+  return file
+end
+
+-- Previews --------------------------------------------------------------------------------
+
+local function check_preview(given, level)
+  local preview = given.preview
+  if type(preview) == "string" then preview = { path = preview } end
+  if type(preview) ~= "table" then return preview end
+  preview = options.check(PREVIEW_SCHEMA, preview, level + 1, "send_file: preview")
+  check_type(preview.type, level + 1)
+  if (preview.path == nil) == (preview.data == nil) then
+    error("send_file: preview needs one of 'path' and 'data'", level + 1)
+  end
+  return preview
+end
+
+local function preview_part(given, file)
+  local preview = given.preview
+  if preview == nil then preview = given.sticker end
+  if not preview then return nil end
+  if preview == true then
+    return { name = "preview", path = file.part.path, data = file.part.data, filename = file.name, type = file.type }
+  end
+  local name = preview.name or preview.path and base_name(preview.path) or "preview"
+  local kind = preview.type or preview.data and not preview.name and "image/jpeg" or mime.of_name(name)
+  return {
+    name = "preview", path = preview.path, data = preview.data, filename = with_extension(name, kind), type = kind,
+  }
+end
+
+local function add_preview(file, given)
+  local part = preview_part(given, file)
+  if part and part.path and part.path ~= file.part.path then
+    local size, err = size_of_file(part.path)
+    if not size then return nil, err end
+  end
+  file.preview = part
+  return file
+end
+
+-- Limits ----------------------------------------------------------------------------------
+
+local function limit(message)
+  return Error.new("LIMIT", message, { method = UPLOAD.name, outcome = "not_sent" })
+end
+
+local function extension_mistake(name, extensions)
+  local extension, listed = mime.extension(name), false
+  for _, item in ipairs(extensions.list) do
+    listed = listed or item:gsub("^%.+", ""):lower() == extension
+  end
+  if listed == (extensions.mode == "allow") then return nil end
+  return extension and ("files with the extension '%s' are not allowed"):format(extension)
+    or "files without an extension are not allowed"
+end
+
+---Check a file against what the server allows (protocol: UploadLimits).
+---@param limits trueconf.UploadLimits?
+---@param name string
+---@param size integer
+---@return true? ok
+---@return trueconf.Error? err LIMIT
+function upload.check_limits(limits, name, size)
+  if size == 0 then return nil, limit(("%s is empty"):format(name)) end
+  if not limits then return true end
+  if limits.max_size and size > limits.max_size then
+    return nil, limit(("%s is %d bytes, %d allowed"):format(name, size, limits.max_size))
+  end
+  local mistake = limits.extensions and extension_mistake(name, limits.extensions)
+  if mistake then return nil, limit(("%s: %s"):format(name, mistake)) end
+  return true
+end
+
+-- What the server has told, or is asked for once. Not to know is no error: it checks itself.
+local function known_limits(client)
+  local limits = client:upload_limits()
+  if limits or client.limits_asked then return limits end
+  client.limits_asked = true
+  limits = client:get_file_upload_limits { timeout = LIMITS_PATIENCE }
+  client.limits = client.limits or limits
+  return client.limits
+end
+
+-- The three steps -------------------------------------------------------------------------
+
+---What HTTP requests of a client are made with.
+---@param client trueconf.Client
+---@return { files: string, tls: trueconf.core.TlsOptions?, proxy: string? }
+function upload.web(client)
+  local request = client.version_request
+  return { files = url.endpoints(assert(url.parse(client.url))).files, tls = request.tls, proxy = request.proxy }
+end
+
+-- Nothing has been written in the chat yet, whatever became of the bytes.
+local function not_sent(err, name)
+  return Error.new(err.name, ("the upload of %s failed: %s"):format(name, err.message),
+    { code = err.code, method = SEND.name, outcome = "not_sent", cause = err })
+end
+
+-- What the server has against an upload (protocol: upload errors); `error` is a number.
+local function refusal(answer, file)
+  local body = json.decode(answer.body or "")
+  local code = type(body) == "table" and body.error
+  if math.type(code) == "integer" and code > 0 then
+    local description = type(body.error_description) == "string" and body.error_description or nil
+    return Error.from_code(code, SEND.name, description)
+  end
+  return Error.new("HTTP", ("the upload of %s was answered with status %d"):format(file.name, answer.status),
+    { code = answer.status, method = SEND.name, outcome = "rejected" })
+end
+
+local function temporal_id(answer)
+  local body = json.decode(answer.body or "")
+  local id = type(body) == "table" and body.temporalFileId
+  if type(id) == "string" then return id end
+  return nil, Error.new("PROTOCOL", "the answer to the upload names no temporalFileId",
+    { method = SEND.name, outcome = "not_sent" })
+end
+
+local function post(client, file, task, given, left)
+  local web = upload.web(client)
+  local report = given.on_progress
+  local answer, err = core.http {
+    url = web.files, tls = web.tls, proxy = web.proxy, headers = { ["Upload-Task-Id"] = task },
+    form = { file.part, file.preview }, timeout = left, max_body = MAX_ANSWER,
+    on_progress = report and function(sent, total)
+      if total > 0 then report(sent, total) end
+    end,
+  }
+  if not answer then return nil, not_sent(err, file.name) end
+  if answer.status // 100 ~= 2 then return nil, refusal(answer, file) end
+  return temporal_id(answer)
+end
+
+local function one_upload(client, file, given, clock)
+  local left = clock()
+  if left and left <= 0 then return nil, timeout_error(SEND) end
+  local task, err = methods.invoke(client, UPLOAD, 2, { file_size = file.size, file_name = file.name, timeout = left })
+  if not task then return nil, not_sent(err, file.name) end
+  left = clock()
+  if left and left <= 0 then return nil, timeout_error(SEND) end
+  return post(client, file, task, given, left)
+end
+
+-- A server that was started again meanwhile knows the task no more: once more from the beginning.
+local function put(client, file, given, clock)
+  local id, err = one_upload(client, file, given, clock)
+  if not id and err.name == "UPLOAD_TASK_NOT_FOUND" then id, err = one_upload(client, file, given, clock) end
+  return id, err
+end
+
+-- All together ----------------------------------------------------------------------------
+
+local function message_arguments(chat_id, given, temporal_file_id)
+  local caption = given.caption and { text = given.caption, parse_mode = given.parse_mode } or nil
+  return { chat_id = chat_id, temporal_file_id = temporal_file_id, caption = caption, reply_to = given.reply_to }
+end
+
+-- Too long a caption is better found before the bytes are on their way.
+local function check_message(chat_id, given, level)
+  local payload = assert(protocol.to_wire(SEND.name, message_arguments(chat_id, given, "-")))
+  return methods.check(SEND, payload, level + 1)
+end
+
+local function check_options(given, level)
+  given = options.check(SCHEMA, given, level + 1, "send_file")
+  local sources = (given.path and 1 or 0) + (given.data and 1 or 0) + (given.reader and 1 or 0)
+  if sources ~= 1 then error("send_file: one of 'path', 'data' and 'reader' is needed", level + 1) end
+  if not (given.path or given.name or given.type or given.sticker) then
+    error("send_file: option 'name' is required, or 'type'", level + 1)
+  end
+  check_type(given.type, level + 1)
+  given.preview = check_preview(given, level + 1)
+  return given
+end
+
+local function send(client, file, chat_id, given, clock)
+  local ok, id, err
+  ok, err = upload.check_limits(known_limits(client), file.name, file.size)
+  if not ok then return nil, err end
+  id, err = put(client, file, given, clock)
+  if not id then return nil, err end
+  local left = clock()
+  if left and left <= 0 then return nil, timeout_error(SEND) end
+  local args = message_arguments(chat_id, given, id)
+  args.timeout = left
+  return methods.invoke(client, SEND, 2, args)
+end
+
+---@async
+---@param client trueconf.Client
+---@param chat_id string
+---@param given trueconf.SendFileOptions
+---@param level integer whom to blame
+---@return trueconf.Sent? sent
+---@return trueconf.Error? err
+function upload.send(client, chat_id, given, level)
+  given = check_options(given, level + 1)
+  local clock = upload.clock(given.timeout)
+  local ok, err = check_message(chat_id, given, level + 1)
+  if not ok then return nil, err end
+  local file
+  file, err = read_source(given, level + 1)
+  if not file then return nil, err end
+  local _ <close> = file.temporary
+  file, err = describe(file, given)
+  if not file then return nil, err end
+  file, err = add_preview(file, given)
+  if not file then return nil, err end
+  local sent
+  sent, err = send(client, file, chat_id, given, clock)
+  return sent, err
+end
+
+return upload
