@@ -1,0 +1,499 @@
+-- SPDX-License-Identifier: MIT
+-- Files of a Bridge (protocol: files). Bytes go to disk as they come and come from disk as they go,
+-- under names made of ids: no name a client gives ever becomes a path. With a data folder they are
+-- in its folder `files`, without one in a temporary folder that goes when the Bridge stops.
+--
+-- An upload is a task first, then a file that nobody has sent yet under a temporal id, then the
+-- file of a message. Who knows the id of a file may ask for it: ids cannot be guessed.
+
+local core = require "trueconf.core"
+local json = require "trueconf.json"
+local mime = require "trueconf.mime"
+local protocol = require "trueconf.protocol"
+local expiring = require "trueconf.bridge.expiring"
+
+local codes = protocol.codes
+local FileState, PROGRESS = protocol.enums.FileState, "uploadFileProgress"
+
+local FILES_PATH = "/bridge/api/client/v1/files"
+local TASK_LIFE, TEMPORAL_LIFE = 3600, 24 * 3600 -- seconds; both are not published
+local MOST_TASKS, MOST_TEMPORAL = 10000, 10000
+local DOWNLOAD_LIFE = 3600              -- seconds that an address is good for
+local FORM_ROOM = 4 << 20               -- bytes of an upload besides the file: its preview and the form itself
+local MAX_NAME = 255                    -- bytes
+local STEPS = 4                         -- progress told of a file that is slow on purpose
+
+---@class trueconf.bridge.FileRecord
+---@field id string
+---@field name string
+---@field size integer
+---@field mime string
+---@field preview { name: string, size: integer, mime: string }?
+---@field ready boolean all of it is there
+---@field gone boolean? it was there once
+
+---@class trueconf.bridge.Files
+---@field private bridge trueconf.bridge.Server
+---@field private tasks trueconf.bridge.Expiring
+---@field private temporal trueconf.bridge.Expiring
+---@field private folder string? nil: not made yet
+---@field private marker string? file that keeps the name of a temporary folder ours
+---@field private written table<string, trueconf.bridge.FileRecord|true> what is in a temporary folder
+---@field private subscribers table<string, table<trueconf.bridge.Connection, true>> by file id
+---@field private timers table<trueconf.core.Timer, true>
+local Files = {}
+Files.__index = Files
+
+---@param bridge trueconf.bridge.Server
+---@return trueconf.bridge.Files
+local function new(bridge)
+  local self = setmetatable({ bridge = bridge, written = {}, subscribers = {}, timers = {} }, Files)
+  self.tasks = expiring.new(TASK_LIFE, MOST_TASKS, function(task)
+    if task.file_id then self:discard(task.file_id) end
+  end)
+  self.temporal = expiring.new(TEMPORAL_LIFE, MOST_TEMPORAL, function(upload) self:discard(upload.file.id) end)
+  return self
+end
+
+local function hex(length)
+  return (core.random(length):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+end
+
+-- The code as the version that is played has it.
+function Files:code(name)
+  return protocol.code_at(codes[name], self.bridge.options.version)
+end
+
+-- On disk --------------------------------------------------------------------------------
+
+---Make the folder of the files, if there is none.
+---@return true? ok
+---@return trueconf.Error? err IO
+function Files:open()
+  if self.folder then return true end
+  local data = self.bridge.options.data
+  local marker = not data and os.tmpname() or nil
+  local folder = data and data .. "/files" or marker .. ".files"
+  local ok, err = core.private_folder(folder)
+  if ok then
+    self.folder, self.marker = folder, marker
+  elseif marker then
+    os.remove(marker)
+  end
+  return ok, err
+end
+
+local function preview_path(path)
+  return path .. ".preview"
+end
+
+function Files:path(id)
+  return self.folder .. "/" .. id
+end
+
+-- A path that is about to be written.
+function Files:reserve(id)
+  local path = self:path(id)
+  if self.marker then self.written[path] = true end
+  return path
+end
+
+function Files:discard(id)
+  local path = self:path(id)
+  os.remove(path)
+  os.remove(preview_path(path))
+  self.written[path] = nil
+end
+
+---Let go of everything; files in a temporary folder are removed.
+function Files:close()
+  for timer in pairs(self.timers) do timer:cancel() end
+  self.timers, self.subscribers = {}, {}
+  self.tasks:clear()
+  if self.folder then self.temporal:clear() end
+  for path, record in pairs(self.written) do
+    os.remove(path)
+    os.remove(preview_path(path))
+    if record ~= true then record.gone = true end
+  end
+  if self.marker then
+    os.remove(self.folder)
+    os.remove(self.marker)
+  end
+  self.written, self.folder, self.marker = {}, nil, nil
+end
+
+-- Limits and names -----------------------------------------------------------------------
+
+local function is_listed(extension, list)
+  for _, item in ipairs(list) do
+    if item:gsub("^%.+", ""):lower() == extension then return true end
+  end
+  return false
+end
+
+-- nil, or the name of a code and what is wrong (protocol: UploadLimits).
+function Files:complaint_about_name(name)
+  if name == "" or #name > MAX_NAME or name:find "[%c/\\]" or name == "." or name == ".." then
+    return "BAD_FILE_NAME", "fileName: it is not the name of a file"
+  end
+  local extensions = self.bridge.options.upload_limits.extensions
+  if not extensions then return nil end
+  if is_listed(mime.extension(name), extensions.list) == (extensions.mode == "allow") then return nil end
+  return "FILE_UPLOAD_FORBIDDEN", "fileName: its extension is not allowed"
+end
+
+function Files:complaint_about_size(size)
+  local most = self.bridge.options.upload_limits.max_size
+  if not most or size <= most then return nil end
+  return "MAX_FILE_SIZE_EXCEEDED", ("fileSize: %d bytes, %d allowed"):format(size, most)
+end
+
+-- Uploads --------------------------------------------------------------------------------
+
+---Give leave to upload one file.
+---@param account trueconf.bridge.Account
+---@param size integer
+---@param name? string nil from clients of servers before 5.5.3
+---@return string? task_id
+---@return integer? code
+---@return string? description
+function Files:begin(account, size, name)
+  local wrong, description = self:complaint_about_size(size)
+  if not wrong and name then wrong, description = self:complaint_about_name(name) end
+  if wrong then return nil, self:code(wrong), description end
+  local ok, err = self:open()
+  if not ok then
+    self.bridge.log:error("bridge: files cannot be kept: %s", err)
+    return nil, codes.INTERNAL_ERROR
+  end
+  local task = { id = core.uuid(), key = account.key, size = size, name = name }
+  self.tasks:put(task.id, task)
+  return task.id
+end
+
+local function is_upload(head)
+  return head.path == FILES_PATH and head.method == "POST"
+end
+
+function Files:task_of(head)
+  return self.tasks:get(head.headers["upload-task-id"] or "")
+end
+
+-- Whether a body may be what a task was made for.
+local function fits(task, head)
+  local length, kind = head.content_length, head.headers["content-type"] or ""
+  if length and (length < task.size or length > task.size + FORM_ROOM) then return false end
+  return kind:lower():find "^multipart/form%-data" ~= nil
+end
+
+---Decide where the body of a request goes.
+---@param head trueconf.core.RequestHead
+---@return trueconf.core.BodyDecision?
+function Files:on_head(head)
+  if not is_upload(head) then return nil end
+  local task = self:task_of(head)
+  if self.bridge.faults.files_status or not task or task.receiving or not fits(task, head) then
+    return { ignore_body = true }
+  end
+  task.receiving, task.file_id = true, hex(20)
+  local path = self:reserve(task.file_id)
+  return { form = { file = path, preview = preview_path(path) }, max_body = task.size + FORM_ROOM }
+end
+
+local function respond(request, status, body)
+  request:respond(status, {
+    ["Content-Type"] = "application/json", ["Access-Control-Allow-Origin"] = "*",
+  }, json.encode(body))
+end
+
+function Files:refuse(request, name, description)
+  respond(request, 400, { error = self:code(name), error_description = description })
+end
+
+local function utf8_or(text, default)
+  return text and utf8.len(text) and text or default
+end
+
+-- What a client writes before the name in a part is left out.
+local function name_of(task, part)
+  return task.name or utf8_or((part.filename or ""):match "[^/\\]*$", "")
+end
+
+local function type_of(part, name)
+  local kind = part.type
+  return kind and #kind <= MAX_NAME and mime.is_type(kind) and kind or mime.of_name(name)
+end
+
+-- The file that an upload has brought, or nil, the name of a code and what is wrong.
+function Files:read_upload(task, parts)
+  local part, preview = parts.file, parts.preview
+  if not part then return nil, "INVALID_FILE", "The part 'file' is missing" end
+  if part.size ~= task.size then
+    return nil, "INVALID_FILE", ("%d bytes came, %d were announced"):format(part.size, task.size)
+  end
+  local name = name_of(task, part)
+  local wrong, description = self:complaint_about_name(name)
+  if wrong then return nil, wrong, description end
+  local shown = preview and utf8_or((preview.filename or ""):match "[^/\\]*$", "")
+  return {
+    id = task.file_id, name = name, size = part.size, mime = type_of(part, name), ready = true,
+    preview = preview and { name = shown, size = preview.size, mime = type_of(preview, shown) },
+  }
+end
+
+function Files:finish(request, task)
+  self.tasks:take(task.id)
+  local file, wrong, description = self:read_upload(task, request.parts)
+  if not file then
+    self:discard(task.file_id)
+    return self:refuse(request, wrong, description)
+  end
+  if self.marker then self.written[self:path(file.id)] = file end
+  local id = "tmp-" .. hex(16)
+  self.temporal:put(id, { file = file, key = task.key })
+  respond(request, 200, { temporalFileId = id })
+end
+
+-- Answer an upload whose body has been taken, or thrown away.
+function Files:receive(request)
+  local task = self:task_of(request)
+  if task and task.receiving and request.parts then return self:finish(request, task) end
+  for _, part in pairs(request.parts or {}) do os.remove(part.path) end -- it took longer than a task lives
+  if task and not task.receiving then
+    self.tasks:take(task.id)
+    return self:refuse(request, "INVALID_FILE", "The body is not a form with the file that was announced")
+  end
+  local shown = utf8_or(request.headers["upload-task-id"], ""):sub(1, 64):gsub("[^%w-]", "?")
+  self:refuse(request, "UPLOAD_TASK_NOT_FOUND", "No task found for request_id: " .. shown)
+end
+
+-- Files of messages ----------------------------------------------------------------------
+
+---The file an account has uploaded; from now on it is known by its id.
+---@param account trueconf.bridge.Account
+---@param temporal_id string
+---@return trueconf.bridge.FileRecord?
+function Files:take(account, temporal_id)
+  local upload = self.temporal:get(temporal_id)
+  if not upload or upload.key ~= account.key then return nil end
+  self.temporal:take(temporal_id)
+  self.bridge.store:put_file(upload.file)
+  self:slow_down(upload.file)
+  return upload.file
+end
+
+---Keep a file that came from within.
+---@param name string
+---@param bytes string
+---@param kind? string MIME type; default by the extension of the name
+---@return trueconf.bridge.FileRecord? file
+---@return any err
+function Files:add(name, bytes, kind)
+  local ok, err = self:open()
+  if not ok then return nil, err end
+  local file = { id = hex(20), name = name, size = #bytes, mime = kind or mime.of_name(name), ready = true }
+  local path = self:reserve(file.id)
+  ok, err = core.write_private(path, bytes)
+  if not ok then return nil, err end
+  if self.marker then self.written[path] = file end
+  self.bridge.store:put_file(file)
+  self:slow_down(file)
+  return file
+end
+
+local function state_of(file)
+  if file.gone then return FileState.NOT_AVAILABLE end
+  return file.ready and FileState.READY or FileState.UPLOADING
+end
+
+---What a message with a file says.
+---@param file trueconf.bridge.FileRecord
+---@return table content
+function Files:content(file)
+  return { name = file.name, size = file.size, fileId = file.id, mimeType = file.mime, readyState = state_of(file) }
+end
+
+---@param id string
+---@return table? info the payload of getFileInfo
+function Files:info(id)
+  local file = self.bridge.store:file(id)
+  if not file then return nil end
+  local ready, preview = state_of(file) == FileState.READY, file.preview
+  return {
+    [self.bridge.profile:has "5.5.4" and "fileId" or "infoHash"] = file.id,
+    name = file.name, size = file.size, mimeType = file.mime, readyState = state_of(file),
+    downloadUrl = ready and self:address(file, "") or json.null,
+    previews = preview and ready and json.array {
+      { name = preview.name, size = preview.size, mimeType = preview.mime,
+        downloadUrl = self:address(file, "/preview") },
+    } or json.null,
+  }
+end
+
+-- Progress -------------------------------------------------------------------------------
+
+function Files:tell(file, connection, progress)
+  local text = json.encode { fileId = file.id, progress = progress }
+  connection:notify {
+    method = PROGRESS, head = '{"method":"' .. PROGRESS .. '","type":1,"id":', system = false,
+    payload = function() return text end,
+  }
+end
+
+function Files:tell_all(file, progress)
+  for connection in pairs(self.subscribers[file.id] or {}) do self:tell(file, connection, progress) end
+end
+
+function Files:after(seconds, fn)
+  local timer
+  timer = core.timer(seconds, function()
+    self.timers[timer] = nil
+    fn()
+  end)
+  self.timers[timer] = true
+end
+
+-- With the fault `file_delay` a file is under way for so long, as one of another server may be; it
+-- is ready some time after the last progress.
+function Files:slow_down(file)
+  local delay = self.bridge.faults.file_delay
+  if not delay then return end
+  file.ready = false
+  for step = 1, STEPS do
+    self:after(delay * step / (STEPS + 1), function() self:tell_all(file, file.size * step // STEPS) end)
+  end
+  self:after(delay, function() file.ready = true end)
+end
+
+---Tell a connection the progress of a file from now on.
+---@param connection trueconf.bridge.Connection
+---@param id string
+---@return boolean known
+---@return fun()? follow_up to be called after the response
+function Files:subscribe(connection, id)
+  local file = self.bridge.store:file(id)
+  if not file then return false end
+  if file.ready then return true, function() self:tell(file, connection, file.size) end end
+  self.subscribers[id] = self.subscribers[id] or {}
+  self.subscribers[id][connection] = true
+  return true
+end
+
+---@param connection trueconf.bridge.Connection
+---@param id string
+---@return boolean known
+function Files:unsubscribe(connection, id)
+  local list = self.subscribers[id]
+  if list then
+    list[connection] = nil
+    if not next(list) then self.subscribers[id] = nil end
+  end
+  return self.bridge.store:file(id) ~= nil
+end
+
+---A connection is gone.
+---@param connection trueconf.bridge.Connection
+function Files:forget(connection)
+  for id, list in pairs(self.subscribers) do
+    list[connection] = nil
+    if not next(list) then self.subscribers[id] = nil end
+  end
+end
+
+-- Downloads ------------------------------------------------------------------------------
+
+-- The token of an address names its end and is signed, so that none has to be remembered.
+function Files:token(id, what, over)
+  local signed = ("file/%s%s/%d"):format(id, what, over)
+  return ("%d.%s"):format(over, core.base64url_encode(core.hmac_sha256(self.bridge.store.signing_key, signed)))
+end
+
+function Files:address(file, what)
+  local over = core.now() // 1000 + DOWNLOAD_LIFE
+  local base = self.bridge:url():gsub("^ws", "http")
+  return ("%s%s/%s%s?token=%s"):format(base, FILES_PATH, file.id, what, self:token(file.id, what, over))
+end
+
+-- The file an address leads to, and whether it is the preview that is meant.
+function Files:addressed(request)
+  local id, what = request.path:sub(#FILES_PATH + 1):match "^/(%x+)(.*)$"
+  local file = id and self.folder and self.bridge.store:file(id)
+  local over = math.tointeger((request.query.token or ""):match "^(%d+)%.")
+  if not file or not over or over <= core.now() // 1000 or state_of(file) ~= FileState.READY then return nil end
+  if not core.equal(request.query.token, self:token(id, what, over)) then return nil end
+  if what == "/preview" and file.preview then return file.preview, preview_path(self:path(id)) end
+  if what == "" then return file, self:path(id) end
+end
+
+-- First byte and length of the part that is asked for; nil: all of it; false: there is no such part.
+local function range_of(header, size)
+  local first, last = (header or ""):match "^bytes=(%d*)%-(%d*)$"
+  if not first or first == "" and last == "" then return nil end
+  first, last = math.tointeger(first), math.tointeger(last)
+  if not first then
+    if last == 0 then return false end
+    first, last = math.max(size - last, 0), size - 1
+  end
+  last = math.min(last or size - 1, size - 1)
+  if first > last then return false end
+  return first, last - first + 1
+end
+
+-- A name in a header: ASCII as it is, the rest in the way of RFC 5987.
+local function disposition(name)
+  local encoded = name:gsub("[^%w._-]", function(byte) return ("%%%02X"):format(byte:byte()) end)
+  return "attachment; filename*=UTF-8''" .. encoded
+end
+
+function Files:send(request, file, path)
+  local headers = {
+    ["Content-Type"] = file.mime, ["Content-Disposition"] = disposition(file.name), ["Accept-Ranges"] = "bytes",
+    ["X-Content-Type-Options"] = "nosniff", ["Cache-Control"] = "private",
+  }
+  local status, first, length = 200, range_of(request.headers.range, file.size)
+  if first == false then
+    headers["Content-Range"] = ("bytes */%d"):format(file.size)
+    return request:respond(416, headers, "")
+  end
+  if first then
+    status, headers["Content-Range"] = 206, ("bytes %d-%d/%d"):format(first, first + length - 1, file.size)
+  end
+  local faults = self.bridge.faults
+  local ok, err = request:respond(status, headers, {
+    path = path, offset = first or 0, length = length or file.size, rate = faults.download_rate,
+    cut_after = faults.download_cut,
+  })
+  if ok or err.name == "CLOSED" then return end
+  self.bridge.log:error("bridge: file %s cannot be read: %s", path, err)
+  respond(request, 500, { error = "internal_error" })
+end
+
+function Files:serve(request)
+  local file, path = self:addressed(request)
+  if not file then return respond(request, 404, { error = "not_found" }) end
+  self:send(request, file, path)
+end
+
+---Whether a path is one of files.
+---@param path string
+---@return boolean
+function Files.is_path(path)
+  return path == FILES_PATH or path:sub(1, #FILES_PATH + 1) == FILES_PATH .. "/"
+end
+
+---Answer an HTTP request about files.
+---@async
+---@param request trueconf.core.Request
+function Files:handle(request)
+  local status = self.bridge.faults.files_status
+  local wanted = request.path == FILES_PATH and "POST" or "GET"
+  if status then return request:respond(status, { ["Content-Type"] = "text/html" }, "<h1>" .. status .. "</h1>") end
+  if request.method ~= wanted then
+    return request:respond(405, { Allow = wanted, ["Content-Type"] = "application/json" },
+      json.encode { error = "method_not_allowed" })
+  end
+  if wanted == "POST" then self:receive(request) else self:serve(request) end
+end
+
+return { new = new, Files = Files }
