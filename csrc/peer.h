@@ -2,7 +2,7 @@
  * peer.h - what the files of the listener share: listeners and the clients connected to them.
  *   listener.c    the listening socket, accepting, closing, what lws calls
  *   upgrade.c     which requests may become WebSocket connections
- *   request.c     an HTTP request: received, handled by Lua, answered
+ *   request.c     an HTTP request: received, handled by Lua, answered; see exchange.h
  *   upload.c      its body, if that goes to disk
  *   served_file.c a file as the body of its answer
  *   connection.c  a WebSocket connection

@@ -181,9 +181,10 @@ void upload_hand_over(lua_State *L, struct upload *upload) {
 /* Check the string on top: what C can take for a path. */
 static const char *check_path(lua_State *L, const char *field) {
   size_t length;
-  const char *path = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &length) : NULL;
-  if (!path)
+  const char *path;
+  if (lua_type(L, -1) != LUA_TSTRING)
     luaL_error(L, "'%s': a path expected, got %s", field, luaL_typename(L, -1));
+  path = lua_tolstring(L, -1, &length);
   if (!length || strlen(path) != length)
     luaL_error(L, "'%s': the path is empty or contains a zero byte", field);
   return path;
@@ -214,25 +215,22 @@ static void read_form(lua_State *L, struct upload *upload) {
   }
 }
 
-static struct upload *upload_new(lua_State *L) {
-  struct upload *upload = calloc(1, sizeof *upload);
-  if (!upload)
-    luaL_error(L, "out of memory");
-  return upload;
-}
-
 void upload_read(lua_State *L, int table, struct upload **upload) {
   bool to_file = lua_getfield(L, table, "save_to") != LUA_TNIL;
-  if (to_file) {
-    const char *path = check_path(L, "save_to");
-    *upload = upload_new(L);
-    add_file(L, *upload, NULL, path);
+  bool to_parts = lua_getfield(L, table, "form") != LUA_TNIL;
+  if (to_file && to_parts)
+    luaL_error(L, "'save_to' and 'form' exclude each other");
+  if (!to_file && !to_parts)
+    return;
+  *upload = calloc(1, sizeof **upload);
+  if (!*upload) {
+    luaL_error(L, "out of memory");
+    return;
   }
-  if (lua_getfield(L, table, "form") != LUA_TNIL) {
-    if (to_file)
-      luaL_error(L, "'save_to' and 'form' exclude each other");
-    *upload = upload_new(L);
+  if (to_parts) {
     read_form(L, *upload);
+  } else {
+    lua_pop(L, 1);
+    add_file(L, *upload, NULL, check_path(L, "save_to"));
   }
-  lua_pop(L, 2);
 }

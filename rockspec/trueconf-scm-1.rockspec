@@ -41,6 +41,7 @@ build = {
       libraries = { "uv", "websockets", "curl", "ssl", "crypto", "crypt", "dl" },
       sources = {
         -- sources
+        "csrc/answer.c",
         "csrc/buffer.c",
         "csrc/calls.c",
         "csrc/clock.c",
@@ -67,6 +68,8 @@ build = {
         "csrc/random.c",
         "csrc/rawsocket.c",
         "csrc/request.c",
+        "csrc/request_body.c",
+        "csrc/request_head.c",
         "csrc/runtime.c",
         "csrc/scan.c",
         "csrc/served_file.c",

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Files through the server of the core: csrc/upload.c, served_file.c, and what request.c does with them.
+-- Files through the server of the core: csrc/upload.c, served_file.c, and what request_body.c
+-- and answer.c do with them.
 -- The multipart format itself is tested in multipart_spec.lua.
 
 local core = require "trueconf.core"

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The server of the core: csrc/listener.c, request.c, connection.c, upgrade.c, server_tls.c.
+-- The server of the core: csrc/listener.c, request.c, request_head.c, request_body.c, answer.c, connection.c,
+-- upgrade.c, server_tls.c.
 -- Odd input comes from spec/support/raw_client.py.
 
 local core = require "trueconf.core"

@@ -1,0 +1,286 @@
+/*
+ * request_body.c - the body of a request: where it ends, and where it goes.
+ * Lua sees: the listener's on_head, which decides that.
+ * Callbacks of lws copy and queue; on_head is called at the drain point.
+ * SPDX-License-Identifier: MIT
+ */
+#include "exchange.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+  LONGEST_LINGER = 64 << 20,
+  SIZE_DIGITS = 7, /* of a chunk */
+  LONGEST_LINE = 256,
+};
+
+static void run_head(struct rt *rt, lua_State *L, struct rt_job *job);
+
+/* The body is over. */
+static int finish(struct exchange *exchange) {
+  int status = exchange->upload ? upload_end(exchange->upload) : 0;
+  return status ? answer_refusing(exchange, status) : exchange_complete(exchange);
+}
+
+/* Take bytes of the body itself; returns a status to refuse the request with, or 0. */
+static int take_body(struct exchange *exchange, const char *in, size_t length) {
+  if (length > exchange->max_body - exchange->received)
+    return 413;
+  exchange->received += length;
+  if (exchange->upload)
+    return upload_take(exchange->upload, in, length);
+  return buffer_append(&exchange->body, in, length) ? 0 : 413;
+}
+
+static int digit(unsigned char c) {
+  if (c >= '0' && c <= '9')
+    return c - '0';
+  c |= 0x20;
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static int chunk_size_byte(struct chunks *chunks, unsigned char c) {
+  int value = digit(c);
+  if (value >= 0) {
+    chunks->left = chunks->left * 16 + (size_t)value;
+    return ++chunks->line > SIZE_DIGITS ? 400 : 0;
+  }
+  if (!chunks->line || !c || !strchr("; \t\r\n", c))
+    return 400;
+  chunks->at = EXTENSION;
+  chunks->line = 0;
+  return 0;
+}
+
+/* One byte outside of the data of a chunk. 0: go on, 1: the body ends here, 400: that is not one. */
+static int chunk_byte(struct chunks *chunks, unsigned char c) {
+  int value = chunks->at == SIZE ? chunk_size_byte(chunks, c) : 0;
+  if (value || chunks->at == SIZE)
+    return value;
+  if (chunks->at == DATA_END) {
+    if (c == '\n')
+      memset(chunks, 0, sizeof *chunks);
+    return c == '\n' || c == '\r' ? 0 : 400;
+  }
+  if (c == '\r')
+    return 0;
+  if (c != '\n')
+    return ++chunks->line > LONGEST_LINE ? 400 : 0;
+  if (chunks->at == TRAILER && !chunks->line)
+    return 1;
+  chunks->at = chunks->left ? DATA : TRAILER;
+  chunks->line = 0;
+  return 0;
+}
+
+static int on_chunked(struct exchange *exchange, const char *in, size_t length) {
+  struct chunks *chunks = &exchange->chunks;
+  while (length) {
+    if (chunks->at == DATA) {
+      size_t n = chunks->left < length ? chunks->left : length;
+      int status = take_body(exchange, in, n);
+      if (status)
+        return status;
+      in += n;
+      length -= n;
+      chunks->left -= n;
+      if (!chunks->left)
+        chunks->at = DATA_END;
+    } else {
+      int verdict = chunk_byte(chunks, (unsigned char)*in++);
+      if (verdict)
+        return verdict;
+      length--;
+    }
+  }
+  return 0;
+}
+
+int body_read_framing(struct exchange *exchange, struct lws *wsi, const struct http_method *method) {
+  char text[32];
+  int n = lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_CONTENT_LENGTH);
+  bool coded = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
+  if (n < 0 || (n > 0 && (coded || n > 15 || strspn(text, "0123456789") != (size_t)n)))
+    return 400;
+  if (n > 0) {
+    exchange->length = (size_t)strtoull(text, NULL, 10);
+    return 0;
+  }
+  if (method->has_body)
+    exchange->keep = false; /* lws would take what follows for the body */
+  if (!coded)
+    return 0;
+  n = lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_TRANSFER_ENCODING);
+  if (n <= 0 || strcasecmp(text, "chunked") != 0)
+    return 501;
+  if (!method->has_body)
+    return 411;
+  exchange->chunked = true;
+  return 0;
+}
+
+static int invite_body(const struct exchange *exchange) {
+  static const char answer[] = "HTTP/1.1 100 Continue\r\n\r\n";
+  unsigned char packet[LWS_PRE + sizeof answer];
+  if (!exchange->expects || exchange->ended)
+    return 0;
+  memcpy(packet + LWS_PRE, answer, sizeof answer);
+  return lws_write(exchange->peer->wsi, packet + LWS_PRE, sizeof answer - 1, LWS_WRITE_HTTP) < 0 ? -1 : 0;
+}
+
+int body_await(struct exchange *exchange) {
+  int status = 0;
+  if (exchange->length > exchange->max_body)
+    status = 413;
+  else if (exchange->upload)
+    status = upload_begin(exchange->upload, head_content_type(exchange));
+  else if (!buffer_reserve(&exchange->body, exchange->length))
+    status = 503;
+  return status ? answer_refusing(exchange, status) : invite_body(exchange);
+}
+
+/* What comes until on_head has decided is what lws has read already: one read of the socket. */
+int body_ask(struct exchange *exchange) {
+  exchange->phase = ASKING;
+  exchange->job.run = run_head;
+  lws_rx_flow_control(exchange->peer->wsi, 0);
+  rt_enqueue(peer_rt(exchange->peer), &exchange->job);
+  return 0;
+}
+
+static int on_early_body(struct exchange *exchange, const char *in, size_t length) {
+  return buffer_append(&exchange->body, in, length) ? 0 : -1;
+}
+
+int body_on_bytes(struct exchange *exchange, const char *in, size_t length) {
+  int verdict;
+  if (exchange->phase == ASKING)
+    return on_early_body(exchange, in, length);
+  if (exchange->phase != RECEIVING) {
+    exchange->discarded += length;
+    return exchange->discarded > LONGEST_LINGER ? -1 : 0;
+  }
+  peer_expect(exchange->peer, BODY_SECONDS);
+  verdict = exchange->chunked ? on_chunked(exchange, in, length) : take_body(exchange, in, length);
+  if (verdict == 1)
+    return finish(exchange);
+  return verdict ? answer_refusing(exchange, verdict) : 0;
+}
+
+/* lws says it again when more comes than the body. */
+int body_on_complete(struct exchange *exchange) {
+  if (exchange->phase == ASKING) {
+    exchange->ended = true;
+    return 0;
+  }
+  if (exchange->phase == RECEIVING)
+    return exchange->chunked ? answer_refusing(exchange, 413) : finish(exchange);
+  return exchange->phase == READY || exchange->phase == HANDLING ? -1 : 0;
+}
+
+/* ---- asking Lua what becomes of it --------------------------------------------------------------- */
+
+struct decision {
+  struct upload *upload;
+  lua_Integer max_body; /* -1: as usual */
+  bool ignore_body, made;
+};
+
+static void check_decision_names(lua_State *L, int table) {
+  static const char *const known[] = {"save_to", "form", "max_body", "ignore_body", NULL};
+  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+    int i = 0;
+    while (known[i] && strcmp(known[i], name) != 0)
+      i++;
+    if (!known[i])
+      luaL_error(L, "unknown field '%s' in the answer of on_head", name);
+  }
+}
+
+static void read_decision(lua_State *L, int table, struct decision *decision) {
+  int is_integer = 1;
+  check_decision_names(L, table);
+  if (lua_getfield(L, table, "max_body") != LUA_TNIL)
+    decision->max_body = lua_tointegerx(L, -1, &is_integer);
+  if (!is_integer || lua_type(L, -1) == LUA_TSTRING || decision->max_body < -1)
+    luaL_error(L, "'max_body': a number of bytes expected, got %s", luaL_tolstring(L, -1, NULL));
+  lua_getfield(L, table, "ignore_body");
+  decision->ignore_body = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  upload_read(L, table, &decision->upload);
+  if (decision->ignore_body && decision->upload)
+    luaL_error(L, "'ignore_body' excludes 'save_to' and 'form'");
+}
+
+/* (decision, on_head, head) */
+static int l_decide(lua_State *L) {
+  struct decision *decision = lua_touserdata(L, 1);
+  lua_call(L, 1, 1);
+  if (!lua_isnil(L, 2)) {
+    if (!lua_istable(L, 2))
+      return luaL_error(L, "on_head: a table or nil expected, got %s", luaL_typename(L, 2));
+    read_decision(L, 2, decision);
+  }
+  decision->made = true;
+  return 0;
+}
+
+/* on_http is called at once; what still comes of the body is thrown away. */
+static int ignore_body(struct exchange *exchange) {
+  exchange->keep = false;
+  exchange->linger = !exchange->ended;
+  return exchange_complete(exchange);
+}
+
+/* Do as decided with what has come and what will; returns what a callback would. */
+static int begin_body(struct exchange *exchange, const struct decision *decision,
+                      const struct buffer *early) {
+  int result;
+  if (!decision->made)
+    return answer_refusing(exchange, 500);
+  if (decision->ignore_body)
+    return ignore_body(exchange);
+  if (decision->max_body >= 0)
+    exchange->max_body = (size_t)decision->max_body;
+  result = body_await(exchange);
+  if (!result && early->length)
+    result = body_on_bytes(exchange, early->data, early->length);
+  if (!result && exchange->ended && exchange->phase == RECEIVING)
+    result = body_on_complete(exchange);
+  return result;
+}
+
+/* Push l_decide and its arguments. */
+static void push_question(lua_State *L, struct exchange *exchange, struct decision *decision) {
+  lua_pushcfunction(L, l_decide);
+  lua_pushlightuserdata(L, decision);
+  push_listener(L, exchange->peer->listener);
+  lua_getiuservalue(L, -1, ON_HEAD);
+  lua_remove(L, -2);
+  request_push_head(L, exchange);
+}
+
+/* on_head may close the listener, and with it the connection. */
+static void run_head(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct exchange *exchange = (struct exchange *)(void *)((char *)job - offsetof(struct exchange, job));
+  struct decision decision = {.max_body = -1};
+  struct buffer early = exchange->body;
+  exchange->phase = HANDLING;
+  exchange->asked = true;
+  push_question(L, exchange, &decision);
+  rt_call(rt, L, 3, "on_head");
+  exchange->upload = decision.upload;
+  if (!exchange->peer) {
+    exchange_free(exchange);
+    return;
+  }
+  memset(&exchange->body, 0, sizeof exchange->body);
+  exchange->phase = RECEIVING;
+  lws_rx_flow_control(exchange->peer->wsi, 1);
+  if (begin_body(exchange, &decision, &early) < 0)
+    peer_drop(exchange->peer);
+  buffer_free(&early);
+}
