@@ -393,6 +393,14 @@ describe("a form", function()
     end))
   end
 
+  it("refused early lets the client read why, though it sends on", helper.async(function()
+    local listener = form(function() error "called" end)
+    local text = raw(listener, [[send POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n]], "repeat 9000000 x", "read")
+    assert.equal("415", statuses(text))
+    assert.matches("Unsupported Media Type$", text)
+    listener:close()
+  end))
+
   it("is refused if a part cannot be written", helper.async(function()
     local listener = form(nil, { form = { file = at "file", preview = at "nowhere/preview" } })
     assert.equal(500, post(listener, part("file", "x") .. part("preview", "y") .. "--b--", FORM).status)
