@@ -6,8 +6,8 @@
  * SPDX-License-Identifier: MIT
  */
 #include "socket.h"
+#include "lookup.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -55,11 +55,6 @@ struct socket {
   struct rt_timer timer; /* connect timeout */
 };
 
-struct lookup { /* outlives the socket: libuv answers, perhaps after the socket was freed */
-  uv_getaddrinfo_t request;
-  struct socket *socket;
-};
-
 /* ---- trust --------------------------------------------------------------------------------------- */
 
 /* "sha256//BASE64" of the DER form of the certificate's public key, as curl spells a pin. Several are
@@ -78,11 +73,6 @@ static bool key_matches(X509 *certificate, const char *pins) {
   return strstr(pins, text) != NULL;
 }
 
-static bool is_address(const char *host) {
-  unsigned char bytes[16];
-  return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
-}
-
 /* What OpenSSL does not check by itself: the pin, and that the certificate names an IP address. */
 static bool peer_is_trusted(struct socket *socket, struct lws *wsi) {
   const struct socket_options *o = &socket->options;
@@ -96,7 +86,7 @@ static bool peer_is_trusted(struct socket *socket, struct lws *wsi) {
   if (o->tls->pin && !key_matches(certificate, o->tls->pin)) {
     reason_set(&socket->wire.reason, ERR_TLS, 0, "the public key of %s is not the pinned one", o->url->host);
     ok = false;
-  } else if (o->tls->verify && is_address(o->url->host) &&
+  } else if (o->tls->verify && lookup_is_address(o->url->host) &&
              X509_check_ip_asc(certificate, o->url->host, 0) != 1) {
     reason_set(&socket->wire.reason, ERR_TLS, 0, "the certificate does not name %s", o->url->host);
     ok = false;
@@ -111,7 +101,7 @@ static int tls_flags(const struct socket_options *o) {
   if (!o->tls->verify)
     return LCCSCF_USE_SSL | LCCSCF_ALLOW_SELFSIGNED | LCCSCF_ALLOW_INSECURE | LCCSCF_ALLOW_EXPIRED |
            LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK;
-  return LCCSCF_USE_SSL | (is_address(o->url->host) ? LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK : 0);
+  return LCCSCF_USE_SSL | (lookup_is_address(o->url->host) ? LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK : 0);
 }
 
 /* ---- callbacks of lws ---------------------------------------------------------------------------- */
@@ -350,25 +340,19 @@ static void connect_next(struct socket *socket, lua_State *L) {
   try_address(socket);
 }
 
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
-  struct lookup *lookup = request->data;
-  struct socket *socket = lookup->socket;
-  if (socket) {
-    const char *host = socket->options.url->host;
-    socket->lookup = NULL;
-    if (status)
-      reason_set(&socket->wire.reason, ERR_DNS, 0, "cannot resolve %s: %s", host, uv_strerror(status));
-    for (struct addrinfo *info = found; info && socket->address_count < MOST_ADDRESSES;
-         info = info->ai_next) {
-      const void *at = info->ai_family == AF_INET6
-                           ? (void *)&((struct sockaddr_in6 *)(void *)info->ai_addr)->sin6_addr
-                           : (void *)&((struct sockaddr_in *)(void *)info->ai_addr)->sin_addr;
-      inet_ntop(info->ai_family, at, socket->addresses[socket->address_count++], INET6_ADDRSTRLEN);
-    }
-    rt_enqueue(socket->wire.rt, &socket->job);
-  }
-  uv_freeaddrinfo(found);
-  free(lookup);
+/* The lookup has failed or could not begin. */
+static void cannot_resolve(struct socket *socket, const char *host, int status) {
+  reason_set(&socket->wire.reason, ERR_DNS, 0, "cannot resolve %s: %s", host, uv_strerror(status));
+}
+
+static void on_resolved(void *owner, int status, const struct addrinfo *found) {
+  struct socket *socket = owner;
+  socket->lookup = NULL;
+  if (status)
+    cannot_resolve(socket, socket->options.url->host, status);
+  for (; found && socket->address_count < MOST_ADDRESSES; found = found->ai_next)
+    lookup_text(found, socket->addresses[socket->address_count++]);
+  rt_enqueue(socket->wire.rt, &socket->job);
 }
 
 static void proxy_host(const char *proxy, char *host, size_t size) {
@@ -385,41 +369,29 @@ static void proxy_host(const char *proxy, char *host, size_t size) {
 /* Find the addresses of the host, or of the proxy. A literal address needs no lookup. */
 static void resolve(struct socket *socket) {
   const char *host = socket->options.url->host;
-  static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
   char buffer[256];
   int status;
   if (socket->options.proxy) {
     proxy_host(socket->options.proxy, buffer, sizeof buffer);
     host = buffer;
   }
-  if (is_address(host)) {
+  if (lookup_is_address(host)) {
     memcpy(socket->addresses[socket->address_count++], host, strlen(host) + 1); /* an address fits */
     rt_enqueue(socket->wire.rt, &socket->job);
     return;
   }
-  socket->lookup = calloc(1, sizeof *socket->lookup);
-  status = UV_ENOMEM;
-  if (socket->lookup) {
-    socket->lookup->socket = socket;
-    socket->lookup->request.data = socket->lookup;
-    status = uv_getaddrinfo(rt_loop(socket->wire.rt), &socket->lookup->request, on_resolved, host, NULL,
-                            strcmp(host, "localhost") ? &hints : NULL);
-  }
+  status = lookup_start(socket->wire.rt, &socket->lookup, host, on_resolved, socket);
   if (status) {
-    free(socket->lookup);
-    socket->lookup = NULL;
-    reason_set(&socket->wire.reason, ERR_DNS, 0, "cannot resolve %s: %s", host, uv_strerror(status));
+    cannot_resolve(socket, host, status);
     rt_enqueue(socket->wire.rt, &socket->job);
   }
 }
 
 static void abandon_attempt(struct socket *socket) {
   struct lws *wsi = socket->wsi;
-  if (socket->lookup) {
-    socket->lookup->socket = NULL;
-    uv_cancel((uv_req_t *)&socket->lookup->request);
-    socket->lookup = NULL;
-  }
+  if (socket->lookup)
+    lookup_cancel(socket->lookup);
+  socket->lookup = NULL;
   socket->wsi = NULL;
   if (!wsi)
     return;

@@ -1,0 +1,64 @@
+/*
+ * lookup.c - the addresses of a host, asked of the system on libuv's threads.
+ * Owns: the request, which outlives its owner: libuv answers, perhaps after the owner was freed.
+ * SPDX-License-Identifier: MIT
+ */
+#include "lookup.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <strings.h>
+
+struct lookup {
+  uv_getaddrinfo_t request;
+  lookup_done done; /* NULL: cancelled */
+  void *owner;
+};
+
+static void on_answer(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
+  struct lookup *lookup = request->data;
+  if (lookup->done)
+    lookup->done(lookup->owner, status || found ? status : UV_EAI_NODATA, found);
+  uv_freeaddrinfo(found);
+  free(lookup);
+}
+
+/* An address of a kind that this machine has no route for is of no use; localhost needs none. */
+static const struct addrinfo *hints_for(const char *host) {
+  static const struct addrinfo routed = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+  static const struct addrinfo any = {.ai_socktype = SOCK_STREAM};
+  return strcasecmp(host, "localhost") ? &routed : &any;
+}
+
+int lookup_start(struct rt *rt, struct lookup **lookup, const char *host, lookup_done done, void *owner) {
+  struct lookup *begun = calloc(1, sizeof *begun);
+  int status;
+  if (!begun)
+    return UV_ENOMEM;
+  begun->done = done;
+  begun->owner = owner;
+  begun->request.data = begun;
+  status = uv_getaddrinfo(rt_loop(rt), &begun->request, on_answer, host, NULL, hints_for(host));
+  if (status)
+    free(begun);
+  else
+    *lookup = begun;
+  return status;
+}
+
+void lookup_cancel(struct lookup *lookup) {
+  lookup->done = NULL;
+  uv_cancel((uv_req_t *)&lookup->request);
+}
+
+bool lookup_is_address(const char *host) {
+  unsigned char bytes[16];
+  return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
+}
+
+void lookup_text(const struct addrinfo *address, char text[INET6_ADDRSTRLEN]) {
+  const void *bytes = address->ai_family == AF_INET6
+                          ? (void *)&((struct sockaddr_in6 *)(void *)address->ai_addr)->sin6_addr
+                          : (void *)&((struct sockaddr_in *)(void *)address->ai_addr)->sin_addr;
+  inet_ntop(address->ai_family, bytes, text, INET6_ADDRSTRLEN);
+}
