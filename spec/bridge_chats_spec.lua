@@ -19,7 +19,7 @@ describe("a personal chat", function()
     assert.matches("^%x+$", chat.chatId)
     assert.equal(40, #chat.chatId)
     local expected = {
-      method = "createP2PChat", type = 1, id = 1,
+      method = "createP2PChat", type = 1, id = 2,
       payload = { chatId = chat.chatId, title = "mira@chat.acme.test", chatType = 1, unreadMessages = 0 },
     }
     assert.same({ expected }, frames)

@@ -44,7 +44,7 @@ describe("a group", function()
     local other = support.login(server, "herald")
     local response, frames = herald:request("createGroupChat", { title = "Release 17" })
     assert.same({ {
-      method = "createGroupChat", type = 1, id = 1,
+      method = "createGroupChat", type = 1, id = 2,
       payload = { chatId = response.chatId, title = "Release 17", chatType = 2, unreadMessages = 0 },
     } }, frames)
     assert.is_truthy(other.sent[1]:find('"lastMessage":null', 1, true))
@@ -183,7 +183,7 @@ describe("the Favorites chat", function()
     setup()
     local response, frames = herald:request "createFavoritesChat"
     assert.same({ {
-      method = "createFavoritesChat", type = 1, id = 1,
+      method = "createFavoritesChat", type = 1, id = 2,
       payload = { chatId = response.chatId, chatType = 5, unreadMessages = 0 },
     } }, frames)
     assert.is_truthy(mira:request("createFavoritesChat").chatId ~= response.chatId)

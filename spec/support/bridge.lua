@@ -85,14 +85,20 @@ function support.connect(bridge)
   return client
 end
 
----An authorized connection, and what came after the response to `auth`.
+---An authorized connection, and what came after the response to `auth`, without the upload
+---limits, which always do and are acked here. The last value are those.
 function support.login(bridge, login, payload)
   local client = support.connect(bridge)
   payload = payload or {}
   payload.token, payload.tokenType = bridge:mint_token(login), "JWT"
   local response, frames = client:request("auth", payload)
   assert(response.userId, "auth was refused")
-  return client, frames, response
+  local limits = frames[#frames]
+  if limits and limits.method == "getFileUploadLimits" then
+    frames[#frames] = nil
+    client:ack(limits.id)
+  end
+  return client, frames, response, limits
 end
 
 return support

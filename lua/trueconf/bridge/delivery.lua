@@ -69,6 +69,13 @@ function Delivery:publish(news, acting)
   end
 end
 
+---Send a notification to one receiver, whoever it concerns.
+---@param receiver trueconf.bridge.Receiver
+---@param news trueconf.bridge.Notification
+function Delivery:tell(receiver, news)
+  if self.profile:tells(news.method) then receiver:notify(news) end
+end
+
 ---Send several, in their order.
 ---@param list trueconf.bridge.Notification[]
 ---@param acting? trueconf.bridge.Receiver who caused them

@@ -4,28 +4,42 @@
 -- code and optionally a description.
 
 local core = require "trueconf.core"
+local json = require "trueconf.json"
 local protocol = require "trueconf.protocol"
 local envelopes = require "trueconf.bridge.envelopes"
 
 local codes, rights = protocol.codes, protocol.rights
 local EnvelopeType, Role = protocol.enums.EnvelopeType, protocol.enums.Role
 local MAX_TEXT, MAX_PAGE = protocol.limits.TEXT, protocol.limits.HISTORY_PAGE
+local ACTIVITY = protocol.limits.TYPING_REFRESH
+-- Version that brought buttons.
+local BUTTONS_SINCE = "5.5.6"
 
 ---@class trueconf.bridge.Messages
 ---@field private store trueconf.bridge.Store
 ---@field private envelopes trueconf.bridge.Envelopes
 ---@field private news trueconf.bridge.News
+---@field private buttons boolean texts may have buttons
 ---@field private options { edit_window: number }
+---@field private activities table<string, { kind: string, over: integer }> by chat id and key
 local Messages = {}
 Messages.__index = Messages
 
 ---@param store trueconf.bridge.Store
 ---@param shapes trueconf.bridge.Envelopes
 ---@param news trueconf.bridge.News
+---@param profile trueconf.bridge.Profile
 ---@param options { edit_window: number }
 ---@return trueconf.bridge.Messages
-local function new(store, shapes, news, options)
-  return setmetatable({ store = store, envelopes = shapes, news = news, options = options }, Messages)
+local function new(store, shapes, news, profile, options)
+  return setmetatable({
+    store = store,
+    envelopes = shapes,
+    news = news,
+    buttons = profile:has(BUTTONS_SINCE),
+    options = options,
+    activities = {},
+  }, Messages)
 end
 
 -- Access ---------------------------------------------------------------------------------
@@ -85,8 +99,26 @@ local function cut(text)
   return too_far and text:sub(1, too_far - 1) or text
 end
 
-local function text_content(content)
-  return { text = cut(content.text), parseMode = content.parseMode }
+-- A label is one line.
+local function tidy_button(button)
+  local tidy = {}
+  for name, value in pairs(button) do tidy[name] = value end
+  tidy.label = button.label and button.label:gsub("\r?\n", " "):gsub("\r", " ")
+  return tidy
+end
+
+local function tidy_buttons(rows)
+  local tidy = {}
+  for place, row in ipairs(rows) do
+    tidy[place] = json.array()
+    for column, button in ipairs(row) do tidy[place][column] = tidy_button(button) end
+  end
+  return tidy
+end
+
+function Messages:text_content(content)
+  local buttons = self.buttons and content.buttons and content.buttons[1] and tidy_buttons(content.buttons) or nil
+  return { text = cut(content.text), parseMode = content.parseMode, buttons = buttons }
 end
 
 -- Somebody who removed a personal chat has it again when the other side writes.
@@ -148,7 +180,9 @@ function Messages:post(account, chat_id, kind, content, reply_to)
   if not chat then return nil, code, description end
   if reply_to then
     local target, where = self:message_of(reply_to, account)
-    if not target or where ~= chat then return nil, codes.MESSAGE_NOT_FOUND end
+    if not target or where ~= chat then
+      return nil, codes.MESSAGE_NOT_FOUND, "replyMessageId: the message to answer is not in this chat"
+    end
   end
   return self:write(chat, account, kind, content, reply_to)
 end
@@ -156,13 +190,34 @@ end
 ---Write a text.
 ---@param account trueconf.bridge.Account
 ---@param chat_id string
----@param content { text: string, parseMode: string }
+---@param content { text: string, parseMode: string, buttons: table[][]? }
 ---@param reply_to? string message id
 ---@return trueconf.bridge.Message? message
 ---@return any news or code
 ---@return string? description
 function Messages:say(account, chat_id, content, reply_to)
-  return self:post(account, chat_id, EnvelopeType.PLAIN_MESSAGE, text_content(content), reply_to)
+  return self:post(account, chat_id, EnvelopeType.PLAIN_MESSAGE, self:text_content(content), reply_to)
+end
+
+local SURVEY_FIELDS = { "url", "appVersion", "path", "title", "description", "buttonText", "secret", "alt" }
+
+-- The fields of a survey; what is missing is as before.
+local function survey_content(content, before)
+  local survey = {}
+  for _, name in ipairs(SURVEY_FIELDS) do survey[name] = content[name] or before[name] end
+  return survey
+end
+
+---Post the card of a survey.
+---@param account trueconf.bridge.Account
+---@param chat_id string
+---@param content table
+---@param reply_to? string message id
+---@return trueconf.bridge.Message? message
+---@return any news or code
+---@return string? description
+function Messages:post_survey(account, chat_id, content, reply_to)
+  return self:post(account, chat_id, EnvelopeType.SURVEY, survey_content(content, {}), reply_to)
 end
 
 ---Repeat a message in another chat. The original of a forward is what is forwarded.
@@ -215,12 +270,25 @@ end
 ---Replace a text whole.
 ---@param account trueconf.bridge.Account
 ---@param message_id string
----@param content { text: string, parseMode: string }
+---@param content { text: string, parseMode: string, buttons: table[][]? }
 ---@return { message: trueconf.bridge.Message, timestamp: integer }? edit
 ---@return any news or code
 ---@return string? description
 function Messages:edit(account, message_id, content)
-  return self:replace(account, message_id, EnvelopeType.PLAIN_MESSAGE, function() return text_content(content) end)
+  local function renew() return self:text_content(content) end
+  return self:replace(account, message_id, EnvelopeType.PLAIN_MESSAGE, renew)
+end
+
+---Replace the card of a survey.
+---@param account trueconf.bridge.Account
+---@param message_id string
+---@param content table
+---@return { message: trueconf.bridge.Message, timestamp: integer }? edit
+---@return any news or code
+---@return string? description
+function Messages:edit_survey(account, message_id, content)
+  local function renew(before) return survey_content(content, before) end
+  return self:replace(account, message_id, EnvelopeType.SURVEY, renew)
 end
 
 -- Removing -------------------------------------------------------------------------------
@@ -303,6 +371,32 @@ function Messages:history(account, chat_id, count, from_id)
     list[index] = self.envelopes:envelope(chat, message, account.key, true)
   end
   return list
+end
+
+-- Activity -------------------------------------------------------------------------------
+
+---Note what an account is doing in a chat; it fades by itself.
+---@param account trueconf.bridge.Account
+---@param chat_id string
+---@param kind "typing"|"choosing_sticker"|"uploading_file"
+---@return true? ok
+---@return integer? code
+function Messages:be_active(account, chat_id, kind)
+  local chat, code = self:chat_of(chat_id, account)
+  if not chat then return nil, code end
+  self.activities[chat.id .. "/" .. account.key] = { kind = kind, over = core.now() + ACTIVITY }
+  return true
+end
+
+---What somebody is doing in a chat.
+---@param chat_id string
+---@param key string
+---@return string? kind
+function Messages:activity(chat_id, key)
+  local slot = chat_id .. "/" .. key
+  local activity = self.activities[slot]
+  if activity and core.now() < activity.over then return activity.kind end
+  self.activities[slot] = nil
 end
 
 return { new = new }

@@ -6,7 +6,8 @@ local json = require "trueconf.json"
 local protocol = require "trueconf.protocol"
 local envelopes = require "trueconf.bridge.envelopes"
 
-local ChatType, USER = protocol.enums.ChatType, protocol.enums.AuthorType.USER
+local ChatType, ParseMode = protocol.enums.ChatType, protocol.enums.ParseMode
+local USER = protocol.enums.AuthorType.USER
 
 -- A notification -------------------------------------------------------------------------
 
@@ -93,14 +94,19 @@ function News:message(chat, message)
   return news
 end
 
+-- Of an edited message only text is told; of a survey that is what stands for it elsewhere.
+local function edited_text(content)
+  if content.text then return { text = content.text, parseMode = content.parseMode } end
+  if content.alt then return { text = content.alt, parseMode = ParseMode.HTML } end
+  return { text = content.title, parseMode = ParseMode.TEXT }
+end
+
 ---@param chat trueconf.bridge.ChatRecord
 ---@param message trueconf.bridge.Message
 ---@param timestamp integer of the edit
 ---@return trueconf.bridge.Notification
 function News:edited(chat, message, timestamp)
-  local content = message.content
-  if content.text then content = { text = content.text, parseMode = content.parseMode } end
-  local payload = { chatId = chat.id, timestamp = timestamp, content = content }
+  local payload = { chatId = chat.id, timestamp = timestamp, content = edited_text(message.content) }
   return plain("editMessage", self:audience(chat, message), payload)
 end
 
@@ -181,6 +187,36 @@ end
 function News:role(chat, member, timestamp)
   return plain("changeParticipantRole", chat.members,
     { chatId = chat.id, userId = member.id, role = chat.roles[member.key], timestamp = timestamp })
+end
+
+local INLINE_KEYBOARD = protocol.enums.CommandSourceType.INLINE_KEYBOARD
+local USER_COMMAND = protocol.enums.CommandType.USER_COMMAND
+
+---A click. It does not tell whose.
+---@param chat trueconf.bridge.ChatRecord
+---@param message trueconf.bridge.Message
+---@param button table
+---@param key string of the bot that gets it
+---@param command_id? string
+---@return trueconf.bridge.Notification
+function News:command(chat, message, button, key, command_id)
+  return plain("command", { key }, {
+    commandId = command_id,
+    commandSource = {
+      type = INLINE_KEYBOARD,
+      buttonId = button.id,
+      waitReply = button.waitReply,
+      message = self.envelopes:envelope(chat, message, key),
+    },
+    commandPayload = { type = USER_COMMAND, command = button.command, customData = button.customData },
+  })
+end
+
+---What may be uploaded.
+---@param limits table as on the wire
+---@return trueconf.bridge.Notification
+function News:upload_limits(limits)
+  return plain("getFileUploadLimits", {}, limits)
 end
 
 return { new = new }

@@ -6,6 +6,7 @@ local core = require "trueconf.core"
 local log = require "trueconf.log"
 local accounts = require "trueconf.bridge.accounts"
 local chats = require "trueconf.bridge.chats"
+local commands = require "trueconf.bridge.commands"
 local connection = require "trueconf.bridge.connection"
 local delivery = require "trueconf.bridge.delivery"
 local envelopes = require "trueconf.bridge.envelopes"
@@ -18,6 +19,7 @@ local profile = require "trueconf.bridge.profile"
 local settings = require "trueconf.bridge.settings"
 local store = require "trueconf.bridge.store"
 local tokens = require "trueconf.bridge.tokens"
+local upload_limits = require "trueconf.bridge.upload_limits"
 
 local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 
@@ -34,6 +36,7 @@ local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 ---@field news trueconf.bridge.News
 ---@field messages trueconf.bridge.Messages
 ---@field chats trueconf.bridge.Chats
+---@field commands trueconf.bridge.Commands
 ---@field delivery trueconf.bridge.Delivery
 ---@field private listener trueconf.core.Listener?
 ---@field private open table<trueconf.core.Connection, trueconf.bridge.Connection>
@@ -67,8 +70,9 @@ local function new(options)
   server.profile = profile.new(options.version)
   server.envelopes = envelopes.new(memory, server.profile)
   server.news = news.new(memory, server.envelopes)
-  server.messages = messages.new(memory, server.envelopes, server.news, options)
+  server.messages = messages.new(memory, server.envelopes, server.news, server.profile, options)
   server.chats = chats.new(memory, server.accounts, server.envelopes, server.news, server.messages)
+  server.commands = commands.new(server.accounts, server.news, server.messages, options)
   server.delivery = delivery.new(memory, server.news, server.profile, options)
   put_accounts(server, options.accounts)
   return server
@@ -179,6 +183,32 @@ function Server:on_authorized(conn, receive_unread)
   if self.faults.drop_at == "ready" then return conn:drop() end
   self.delivery:attach(conn)
   if receive_unread then self.delivery:redeliver(conn) end
+  self.delivery:tell(conn, self.news:upload_limits(self:upload_limits()))
+end
+
+---@return table limits as on the wire
+function Server:upload_limits()
+  return upload_limits.on_wire(self.options.upload_limits)
+end
+
+---Change what may be uploaded, and tell all connections.
+---@param limits trueconf.bridge.UploadLimits
+function Server:set_upload_limits(limits)
+  upload_limits.check(limits, 2, "set_upload_limits")
+  self.options.upload_limits = limits
+  local told = self.news:upload_limits(self:upload_limits())
+  for _, conn in pairs(self.open) do
+    if conn.account then self.delivery:tell(conn, told) end
+  end
+end
+
+---Show a simulated person what no connection is told.
+---@param key string
+---@param method string
+---@param payload table
+function Server:tell_person(key, method, payload)
+  local person = self.people[key]
+  if person then person:note(method, payload) end
 end
 
 -- Accounts and tokens ----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
+local upload_limits = require "trueconf.bridge.upload_limits"
 local accounts = require "trueconf.bridge.accounts"
 local directory = require "trueconf.bridge.directory"
 
@@ -51,6 +52,8 @@ local MEBIBYTE = 1024 * 1024
 ---@field history_limit? integer messages kept of each chat; default 10000
 ---@field unread_limit? integer unread messages kept of each account; default 10000
 ---@field edit_window? number seconds in which a message may be edited; 0: always; default 48 hours
+---@field upload_limits? trueconf.bridge.UploadLimits told after `auth`; default: none
+---@field command_ids? boolean give clicks a `commandId`, so that they can be answered; default false, as 5.5.6 does
 ---@field log? trueconf.LogOptions errors of the Bridge itself; at level "debug" refused requests too
 
 ---What can be made to go wrong; nil: nothing of the kind.
@@ -112,6 +115,8 @@ local SCHEMA = {
   history_limit = { type = "integer", default = 10000, min = 1 },
   unread_limit = { type = "integer", default = 10000, min = 1 },
   edit_window = { type = "number", default = 2 * DAY, min = 0 },
+  upload_limits = { type = "table", default = {} },
+  command_ids = { type = "boolean", default = false },
   log = { type = "table" },
 }
 
@@ -153,6 +158,7 @@ local function read(given, level)
   local read_options = options.check(SCHEMA, given, level + 1, "bridge.start")
   if read_options.tls then options.check(TLS_SCHEMA, read_options.tls, level + 1, "bridge.start: tls") end
   check_accounts(read_options, level + 1)
+  upload_limits.check(read_options.upload_limits, level + 1, "bridge.start: upload_limits")
   if read_options.legacy_silence == nil then
     local code = protocol.code_at(protocol.codes.WRONG_PAYLOAD_FORMAT, read_options.version)
     read_options.legacy_silence = code == nil

@@ -40,6 +40,12 @@ function methods.auth(bridge, connection, payload)
   return response, function() bridge:on_authorized(connection, payload.receiveUnread == true) end
 end
 
+-- Limits ---------------------------------------------------------------------------------
+
+function methods.getFileUploadLimits(bridge)
+  return bridge:upload_limits()
+end
+
 -- All others -----------------------------------------------------------------------------
 
 for _, subject in ipairs { "messages", "chats", "participants" } do

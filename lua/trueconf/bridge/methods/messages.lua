@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Methods about messages (protocol: messages).
+-- Methods about messages (protocol: messages, surveys, chat activity).
 
 local json = require "trueconf.json"
+local protocol = require "trueconf.protocol"
 
 ---@type table<string, trueconf.bridge.Perform>
 local methods = {}
@@ -49,6 +50,33 @@ end
 function methods.clearHistory(bridge, connection, payload)
   local ok, news, description = bridge.messages:clear(connection.account, payload.chatId, payload.forAll)
   return ok and {}, news, description
+end
+
+function methods.sendSurvey(bridge, connection, payload)
+  local message, news, description =
+    bridge.messages:post_survey(connection.account, payload.chatId, payload.content, payload.replyMessageId)
+  if not message then return nil, news, description end
+  return sent(message), news
+end
+
+function methods.editSurvey(bridge, connection, payload)
+  local edit, news, description =
+    bridge.messages:edit_survey(connection.account, payload.messageId, payload.content)
+  if not edit then return nil, news, description end
+  return { messageId = payload.messageId, timestamp = edit.timestamp }, news
+end
+
+function methods.sendChatActivity(bridge, connection, payload)
+  local ok, code = bridge.messages:be_active(connection.account, payload.chatId, payload.activityType)
+  if not ok then return nil, code end
+  local wait = protocol.limits.TYPING_REFRESH
+  return { chatId = payload.chatId, activityType = payload.activityType, retryAfter = wait }
+end
+
+function methods.answerCommand(bridge, connection, payload)
+  local key, code, description = bridge.commands:answer(connection.account, payload.commandId)
+  if not key then return nil, code, description end
+  return {}, function() bridge:tell_person(key, "answerCommand", payload) end
 end
 
 return methods
