@@ -49,12 +49,13 @@ end)
 
 describe("the guide", function()
   it("has scripts that run", helper.async(function()
-    local bot, dialog, test = table.unpack(scripts "docs/guide.md")
+    local bot, dialog, test, clerk = table.unpack(scripts "docs/guide.md")
     assert.same({ "You said: hello" }, converse(bot, { "hello" }))
     assert.same(
       { "Which size?", "And the colour?", "One large red is on its way." },
       converse(dialog, { "/order", "large", "red" }))
     assert.same({ "Which size?" }, converse(dialog, { "/order" }))
+    assert.same({ "Messages so far: 1", "Deploy?" }, converse(clerk, { "/count", "/deploy" }))
     local directory <close> = system.directory()
     local child <close> = system.launch_lua(system.write(directory:file "test.lua", test))
     assert.equal(0, child:wait(LIMIT), child:log())
@@ -62,12 +63,23 @@ describe("the guide", function()
   end))
 end)
 
+-- The names under which the headings of a page can be linked to.
+local function anchors(page)
+  local found = {}
+  for heading in ("\n" .. page):gmatch "\n#+ ([^\n]+)" do
+    found[heading:lower():gsub("[^%w%s_-]", ""):gsub(" ", "-")] = true
+  end
+  return found
+end
+
 describe("the pages", function()
   it("link to files that are there", function()
     for _, path in ipairs { "README.md", "CHANGELOG.md", "docs/guide.md", "docs/reference.md", "docs/states.md" } do
       for target in system.read(path):gmatch "%]%(([^)]+)%)" do
-        local file = target:find "^https?://" and path or (path:match "^.*/" or "") .. target
-        assert.is_truthy(system.read(file), path .. " links to " .. target)
+        local name, anchor = target:match "^([^#]*)#?(.*)$"
+        local file = target:find "^https?://" and path or (path:match "^.*/" or "") .. name
+        local page = system.read(file)
+        assert.is_truthy(page and (anchor == "" or anchors(page)[anchor]), path .. " links to " .. target)
       end
     end
   end)
