@@ -2,6 +2,7 @@
 -- Lua's names.
 -- SPDX-License-Identifier: MIT
 
+local download = require "trueconf.download"
 local objects = require "trueconf.objects"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
@@ -71,13 +72,14 @@ end
 local finish = {
   command = flatten_command,
   getFileUploadLimits = function(client, event) client.limits = event end,
+  uploadFileProgress = download.on_progress,
 }
 
 ---Whether the client itself wants to know, with or without a handler.
 ---@param method string
 ---@return boolean
 function events.concerns_client(method)
-  return method == "getFileUploadLimits"
+  return method == "getFileUploadLimits" or method == "uploadFileProgress"
 end
 
 ---The event a notification makes.

@@ -132,19 +132,23 @@ local function is_listed(extension, list)
   return false
 end
 
+function Files:limits()
+  return self.bridge.options.upload_limits or {}
+end
+
 -- nil, or the name of a code and what is wrong (protocol: UploadLimits).
 function Files:complaint_about_name(name)
   if name == "" or #name > MAX_NAME or name:find "[%c/\\]" or name == "." or name == ".." then
     return "BAD_FILE_NAME", "fileName: it is not the name of a file"
   end
-  local extensions = self.bridge.options.upload_limits.extensions
+  local extensions = self:limits().extensions
   if not extensions then return nil end
   if is_listed(mime.extension(name), extensions.list) == (extensions.mode == "allow") then return nil end
   return "FILE_UPLOAD_FORBIDDEN", "fileName: its extension is not allowed"
 end
 
 function Files:complaint_about_size(size)
-  local most = self.bridge.options.upload_limits.max_size
+  local most = self:limits().max_size
   if not most or size <= most then return nil end
   return "MAX_FILE_SIZE_EXCEEDED", ("fileSize: %d bytes, %d allowed"):format(size, most)
 end

@@ -1,9 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- The HTTP side of a Bridge: the token endpoint (protocol: password grant, token errors), and what clients ask
+-- The HTTP side of a Bridge: the token endpoint (protocol: password grant, token errors), the way to the files in
+-- files.lua, and what clients ask
 -- the web server beside a real one (protocol: neighbouring HTTP calls).
 
 local json = require "trueconf.json"
 local fields = require "trueconf.bridge.fields"
+local files = require "trueconf.bridge.files"
 
 local TOKEN_PATH = "/bridge/api/client/v1/oauth/token"
 
@@ -111,6 +113,7 @@ local INFO = { ["/api/v4/server"] = server_info, ["/vsstatus"] = server_status }
 ---@param request trueconf.core.Request
 local function handle(bridge, request)
   if request.path == TOKEN_PATH then return token(bridge, request) end
+  if files.Files.is_path(request.path) then return bridge.files:handle(request) end
   local info = bridge.options.server_info and INFO[request.path]
   if not info then return respond(request, 404, { error = "not_found" }) end
   if request.method ~= "GET" then

@@ -10,6 +10,7 @@ local commands = require "trueconf.bridge.commands"
 local connection = require "trueconf.bridge.connection"
 local delivery = require "trueconf.bridge.delivery"
 local envelopes = require "trueconf.bridge.envelopes"
+local files = require "trueconf.bridge.files"
 local http = require "trueconf.bridge.http"
 local logins = require "trueconf.bridge.logins"
 local messages = require "trueconf.bridge.messages"
@@ -38,6 +39,7 @@ local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 ---@field chats trueconf.bridge.Chats
 ---@field commands trueconf.bridge.Commands
 ---@field delivery trueconf.bridge.Delivery
+---@field files trueconf.bridge.Files
 ---@field private listener trueconf.core.Listener?
 ---@field private open table<trueconf.core.Connection, trueconf.bridge.Connection>
 ---@field private people table<string, trueconf.bridge.Person>
@@ -74,6 +76,7 @@ local function new(options)
   server.chats = chats.new(memory, server.accounts, server.envelopes, server.news, server.messages)
   server.commands = commands.new(server.accounts, server.news, server.messages, options)
   server.delivery = delivery.new(memory, server.news, server.profile, options)
+  server.files = files.new(server)
   put_accounts(server, options.accounts)
   return server
 end
@@ -92,6 +95,7 @@ local function listen_options(server)
     max_unsent = options.max_unsent,
     ping_interval = options.ping_interval,
     max_missed_pongs = options.max_missed_pongs,
+    on_head = function(head) return server.files:on_head(head) end,
     on_http = function(request) http.handle(server, request) end,
     on_open = function(transport) server:on_open(transport) end,
     on_frame = function(transport, data, binary) server:on_frame(transport, data, binary) end,
@@ -103,7 +107,12 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err IO (address in use, no permission), TLS (bad certificate)
 function Server:listen()
-  local listener, err = core.listen(listen_options(self))
+  local ok, listener, err
+  if self.options.data then
+    ok, err = self.files:open()
+    if not ok then return nil, err end
+  end
+  listener, err = core.listen(listen_options(self))
   if not listener then return nil, err end
   self.listener = listener
   self.store.in_use = true
@@ -121,6 +130,7 @@ function Server:stop(abrupt)
   for _, person in pairs(self.people) do person:close() end
   listener:close(abrupt)
   self.delivery:close()
+  self.files:close()
   self.store.in_use = false
 end
 
@@ -157,7 +167,9 @@ end
 function Server:on_close(transport)
   local conn = self.open[transport]
   self.open[transport] = nil
-  if conn then conn:on_close() end
+  if not conn then return end
+  conn:on_close()
+  self.files:forget(conn)
 end
 
 ---Leave an HTTP request without an answer until the fault is over or the Bridge stops.

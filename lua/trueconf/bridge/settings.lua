@@ -64,6 +64,10 @@ local MEBIBYTE = 1024 * 1024
 ---@field silent? boolean frames are taken and nothing is sent, neither answers nor notifications
 ---@field auth_error? integer code that answers every `auth`
 ---@field delay? number seconds before a request is carried out
+---@field files_status? integer HTTP status that answers every upload and download
+---@field file_delay? number seconds until a file that is sent can be fetched, as one of another server
+---@field download_rate? integer bytes per second of a download, at most
+---@field download_cut? integer bytes after which the connection of a download is dropped
 ---@field drop_at? "token"|"open"|"auth"|"ready" drop the TCP connection: on a token request, when a socket
 ---opens, on `auth`, after the answer to `auth`
 
@@ -74,6 +78,10 @@ local FAULTS = {
   silent = "boolean",
   auth_error = "number",
   delay = "number",
+  files_status = "number",
+  file_delay = "number",
+  download_rate = "number",
+  download_cut = "number",
   drop_at = "string",
 }
 

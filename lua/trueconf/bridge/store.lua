@@ -61,6 +61,7 @@ local function new(options)
     personal = {},
     favorites = {},
     messages = {},
+    files = {},
     unread = {},
   }, Store)
 end
@@ -325,6 +326,19 @@ function Store:history(chat)
     message = message.newer
   end
   return list
+end
+
+-- Files ----------------------------------------------------------------------------------
+
+---@param file_id string
+---@return trueconf.bridge.FileRecord?
+function Store:file(file_id)
+  return self.files[file_id]
+end
+
+---@param file trueconf.bridge.FileRecord
+function Store:put_file(file)
+  self.files[file.id] = file
 end
 
 -- Unread ---------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ end
 
 -- All others -----------------------------------------------------------------------------
 
-for _, subject in ipairs { "messages", "chats", "participants" } do
+for _, subject in ipairs { "messages", "chats", "participants", "files" } do
   for name, method in pairs(require("trueconf.bridge.methods." .. subject)) do methods[name] = method end
 end
 

@@ -1,0 +1,338 @@
+-- SPDX-License-Identifier: MIT
+-- Files from a client through the Bridge and back, over real sockets: lua/trueconf/upload.lua,
+-- download.lua and files.lua.
+
+local core = require "trueconf.core"
+local helper = require "spec.support.helper"
+local system = require "spec.support.system"
+
+local CHAT = "mira@localhost"
+
+-- A Bridge with a bot that is ready and its chat with mira, for the time of one case.
+local function scene(body, options, bot_options)
+  return helper.async(function()
+    local directory <close> = system.directory()
+    local server = system.start_bridge(options)
+    local bot = system.bot(server, bot_options)
+    bot:start()
+    assert(bot:wait_ready(10))
+    local chat_id = assert(bot:create_p2p_chat(CHAT))
+    local ok, err = xpcall(body, function(err) return type(err) == "string" and debug.traceback(err) or err end, {
+      server = server, bot = bot, chat_id = chat_id, directory = directory,
+    })
+    bot:stop()
+    server:stop()
+    if not ok then error(err, 0) end
+  end)
+end
+
+local function file(at, name, bytes) return system.write(at.directory:file(name), bytes) end
+
+local function listing(path) return system.output("ls -A '%s'", path) end
+
+local function refused(name, outcome, sent, err)
+  assert.is_nil(sent)
+  assert.equal(name, err.name)
+  assert.equal(outcome, err.outcome)
+  return err
+end
+
+describe("send_file", function()
+  it("sends a file by its path, and the file comes back byte by byte", scene(function(at)
+    local bytes = core.random(300000)
+    local sent = assert(at.bot:send_file(at.chat_id, { path = file(at, "plan.pdf", bytes) }))
+    assert.same({
+      name = "plan.pdf", size = 300000, mimeType = "application/pdf", readyState = 2, fileId = sent.file_id,
+    }, at.server:history(at.chat_id)[1].record.content)
+    assert.equal(at.chat_id, sent.chat_id)
+    assert.equal(bytes, (assert(at.bot:download(sent))))
+  end))
+
+  it("sends bytes, under a name that may hold any letters", scene(function(at)
+    local sent = assert(at.bot:send_file(at.chat_id, { data = "hello", name = 'Ünï "q" 計画.txt' }))
+    local info = assert(at.bot:get_file_info(sent.file_id))
+    assert.equal('Ünï "q" 計画.txt', info.name)
+    assert.equal("text/plain", info.mime_type)
+  end))
+
+  it("sends what a reader brings, piece by piece, and leaves no temporary file", scene(function(at)
+    local made, paths = os.tmpname, {}
+    rawset(os, "tmpname", function()
+      paths[#paths + 1] = made()
+      return paths[#paths]
+    end)
+    local count = 0
+    local sent, err = at.bot:send_file(at.chat_id, { name = "long.log", reader = function()
+      core.sleep(0.001)
+      count = count + 1
+      return count <= 5 and ("line %d\n"):format(count) or nil
+    end })
+    rawset(os, "tmpname", made)
+    assert(sent, err)
+    assert.equal("line 1\nline 2\nline 3\nline 4\nline 5\n", (assert(at.bot:download(sent))))
+    assert.is_not_nil(paths[1])
+    assert.is_nil(system.read(paths[1]))
+  end))
+
+  it("gives up with its reader, and sends nothing", scene(function(at)
+    local err = refused("CANCELLED", "not_sent", at.bot:send_file(at.chat_id, { name = "a.txt", reader = function()
+      return nil, "no more paper"
+    end }))
+    assert.matches("no more paper", err.message)
+    assert.same({}, at.server:history(at.chat_id))
+  end))
+
+  it("posts a caption as a message of its own before the file", scene(function(at)
+    local sent = assert(at.bot:send_file(at.chat_id, {
+      data = "x", name = "a.txt", caption = "The **plan**", parse_mode = "markdown",
+    }))
+    local caption, attachment = table.unpack(at.server:history(at.chat_id))
+    assert.same({ text = "The **plan**", parseMode = "markdown" }, caption.record.content)
+    assert.equal(caption.id, sent.caption_message_id)
+    assert.equal(attachment.id, sent.id)
+    assert.equal(202, attachment.record.type)
+  end))
+
+  it("answers a message", scene(function(at)
+    local first = assert(at.bot:send_message(at.chat_id, "hello"))
+    assert(at.bot:send_file(at.chat_id, { data = "x", name = "a.txt", reply_to = first.id }))
+    assert.equal(first.id, at.server:history(at.chat_id)[2].reply_to)
+  end))
+
+  it("sends a preview beside a picture, and a sticker as its own", scene(function(at)
+    local picture = file(at, "cat.jpg", "all of the cat")
+    local sent = assert(at.bot:send_file(at.chat_id, {
+      path = picture, preview = { data = "small cat", name = "cat.webp" },
+    }))
+    assert.equal("small cat", (assert(at.bot:download(sent, { preview = true }))))
+    assert.equal("image/webp", at.bot:get_file_info(sent.file_id).previews[1].mime_type)
+    sent = assert(at.bot:send_file(at.chat_id, { data = "RIFF", sticker = true }))
+    local info = at.bot:get_file_info(sent.file_id)
+    assert.equal("sticker/webp", info.mime_type)
+    assert.equal("file.webp", info.name)
+    assert.equal("RIFF", (assert(at.bot:download(sent, { preview = true }))))
+  end))
+
+  it("takes what was uploaded before by its temporal id, as the schema has it", scene(function(at)
+    refused("UPLOADED_FILE_NOT_FOUND", "rejected", at.bot:send_file(at.chat_id, "tmp-none"))
+    refused("UPLOADED_FILE_NOT_FOUND", "rejected",
+      at.bot:send_file { chat_id = at.chat_id, temporal_file_id = "tmp-none", caption = "c" })
+  end))
+
+  it("takes all arguments by name", scene(function(at)
+    assert(at.bot:send_file { chat_id = at.chat_id, data = "x", name = "a.txt" })
+    assert.equal("a.txt", at.server:history(at.chat_id)[1].record.content.name)
+  end))
+
+  it("tells its progress", scene(function(at)
+    local last, total = 0, nil
+    local path = file(at, "a.bin", ("x"):rep(1 << 20))
+    assert(at.bot:send_file(at.chat_id, { path = path, on_progress = function(sent, all)
+      assert.is_true(sent >= last)
+      last, total = sent, all
+    end }))
+    assert.is_true(last >= 1 << 20)
+    assert.equal(total, last)
+  end))
+
+  it("checks the limits before anything is sent", scene(function(at)
+    local size = refused("LIMIT", "not_sent", at.bot:send_file(at.chat_id, { data = ("x"):rep(11), name = "a.pdf" }))
+    assert.equal("a.pdf is 11 bytes, 10 allowed", size.message)
+    local kind = refused("LIMIT", "not_sent", at.bot:send_file(at.chat_id, { data = "x", name = "a.EXE" }))
+    assert.equal("a.EXE: files with the extension 'exe' are not allowed", kind.message)
+    refused("LIMIT", "not_sent", at.bot:send_file(at.chat_id, { data = "x", name = "a", type = "x/unknown" }))
+    refused("LIMIT", "not_sent", at.bot:send_file(at.chat_id, { data = "", name = "a.pdf" }))
+    local long = ("x"):rep(4097)
+    refused("LIMIT", "not_sent", at.bot:send_file(at.chat_id, { data = "x", name = "a.pdf", caption = long }))
+    assert(at.bot:send_file(at.chat_id, { data = "x", name = "a.PDF" }))
+  end, { upload_limits = { max_size = 10, extensions = { mode = "allow", list = { ".Pdf" } } } }))
+
+  it("adds the extension of the type to a name without one", scene(function(at)
+    assert(at.bot:send_file(at.chat_id, { data = "x", name = "picture", type = "image/png" }))
+    assert.equal("picture.png", at.server:history(at.chat_id)[1].record.content.name)
+  end))
+
+  it("names what the server has against a file", scene(function(at)
+    at.server:set_upload_limits { max_size = 10 }
+    at.bot.limits = {}
+    refused("MAX_FILE_SIZE_EXCEEDED", "not_sent", at.bot:send_file(at.chat_id, { data = ("x"):rep(11), name = "a.b" }))
+    refused("CHAT_NOT_FOUND", "rejected", at.bot:send_file("nowhere", { data = "x", name = "a.b" }))
+    assert.same({}, at.server:history(at.chat_id))
+  end))
+
+  it("says so when the web server is in trouble, and that nothing was sent", scene(function(at)
+    at.server:fault { files_status = 502 }
+    local err = refused("HTTP", "rejected", at.bot:send_file(at.chat_id, { data = "x", name = "a.b" }))
+    assert.equal(502, err.code)
+  end))
+
+  it("raises mistakes of the script at its line", scene(function(at)
+    local function mistake(pattern, ...)
+      local ok, err = pcall(at.bot.send_file, at.bot, ...)
+      assert.is_false(ok)
+      assert.matches(pattern, err)
+    end
+    mistake("one of 'path', 'data' and 'reader' is needed", at.chat_id, {})
+    mistake("one of 'path', 'data' and 'reader' is needed", at.chat_id, { path = "a", data = "b" })
+    mistake("unknown option 'pth', did you mean 'path'", at.chat_id, { pth = "a" })
+    mistake("option 'name' is required", at.chat_id, { data = "b" })
+    mistake("preview needs one of", at.chat_id, { path = "a", preview = {} })
+    mistake("'type' must be a MIME type", at.chat_id, { path = "a", type = "text" })
+    mistake("send_file: bad argument 'chat_id'", 7, { path = "a" })
+    local _, err = pcall(function() at.bot:send_file(at.chat_id, {}) end)
+    assert.matches("^spec/files_client_spec.lua:%d+: ", err)
+  end))
+
+  it("returns what is wrong with the file", scene(function(at)
+    refused("IO", "not_sent", at.bot:send_file(at.chat_id, { path = at.directory:file "none" }))
+    refused("IO", "not_sent", at.bot:send_file(at.chat_id, { path = at.directory.path }))
+    refused("BAD_FILE_NAME", "not_sent", at.bot:send_file(at.chat_id, { data = "x", name = "a/b" }))
+    refused("BAD_FILE_NAME", "not_sent", at.bot:send_file(at.chat_id, { data = "x", name = "a\nb" }))
+    refused("BAD_FILE_NAME", "not_sent", at.bot:send_file(at.chat_id, { data = "x", name = "\xff.txt" }))
+  end))
+
+  for _, version in ipairs { "5.5.0", "5.5.2", "5.5.3", "5.5.4" } do
+    it("works with a server " .. version, scene(function(at)
+      local sent = assert(at.bot:send_file(at.chat_id, { data = "x", name = "a.txt", caption = "c" }))
+      assert.is_nil(sent.caption_message_id)
+      assert.equal("x", (assert(at.bot:download(sent))))
+      assert.equal("a.txt", at.bot:get_file_info(sent.file_id).name)
+    end, { version = version }))
+  end
+end)
+
+describe("download", function()
+  local function sent(at, bytes)
+    return assert(at.bot:send_file(at.chat_id, { data = bytes or "0123456789", name = "a.bin" }))
+  end
+
+  it("saves to a path, and tells what came", scene(function(at)
+    local message, last = sent(at), nil
+    local path = file(at, "copy", "old")
+    local result = assert(at.bot:download(message.file_id, {
+      path = path, on_progress = function(received, total) last = { received, total } end,
+    }))
+    assert.same({
+      file_id = message.file_id, name = "a.bin", size = 10, mime_type = "application/octet-stream",
+    }, result)
+    assert.equal("0123456789", system.read(path))
+    assert.same({ 10, 10 }, last)
+    assert.equal("copy", listing(at.directory.path))
+  end))
+
+  it("gives to a sink, which may stop it", scene(function(at)
+    local message, pieces = sent(at, ("x"):rep(100000)), {}
+    local result = assert(at.bot:download(message, { sink = function(piece)
+      core.sleep(0)
+      pieces[#pieces + 1] = piece
+    end }))
+    assert.equal(100000, result.size)
+    assert.equal(("x"):rep(100000), table.concat(pieces))
+    assert.is_true(#pieces > 1)
+    local result2, err = at.bot:download(message, { sink = function() return nil, "full" end })
+    assert.is_nil(result2)
+    assert.equal("CANCELLED", err.name)
+    assert.matches("full", err.message)
+  end))
+
+  it("refuses more than the caller wants", scene(function(at)
+    local message = sent(at)
+    local path = at.directory:file "copy"
+    for _, opts in ipairs { { max_bytes = 9 }, { max_bytes = 9, path = path } } do
+      local result, err = at.bot:download(message, opts)
+      assert.is_nil(result)
+      assert.equal("LIMIT", err.name)
+      assert.equal("the file is 10 bytes, 9 allowed", err.message)
+    end
+    assert.is_nil(system.read(path))
+    assert.equal("0123456789", (at.bot:download(message, { max_bytes = 10 })))
+  end))
+
+  it("waits until the server has all of it", scene(function(at)
+    at.server:fault { file_delay = 0.3 }
+    local message = sent(at)
+    assert.equal(1, at.bot:get_file_info(message.file_id).ready_state)
+    assert.equal("0123456789", (assert(at.bot:download(message))))
+  end))
+
+  it("waits no longer than it is told", scene(function(at)
+    at.server:fault { file_delay = 30 }
+    local message = sent(at)
+    local result, err = at.bot:download(message, { timeout = 0.2 })
+    assert.is_nil(result)
+    assert.equal("TIMEOUT", err.name)
+  end))
+
+  it("leaves no half of a file when the connection is cut", scene(function(at)
+    local message = sent(at, ("x"):rep(1 << 20))
+    at.server:fault { download_cut = 1000 }
+    local result, err = at.bot:download(message, { path = at.directory:file "copy" })
+    assert.is_nil(result)
+    assert.equal("DISCONNECTED", err.name)
+    assert.equal("", listing(at.directory.path))
+  end))
+
+  it("gives up a slow transfer in time", scene(function(at)
+    local message = sent(at, ("x"):rep(1 << 20))
+    at.server:fault { download_rate = 20000 }
+    local result, err = at.bot:download(message, { path = at.directory:file "copy", timeout = 0.3 })
+    assert.is_nil(result)
+    assert.equal("TIMEOUT", err.name)
+    assert.equal("", listing(at.directory.path))
+  end))
+
+  it("names the status of a server in trouble, never the address", scene(function(at)
+    local message = sent(at)
+    at.server:fault { files_status = 503 }
+    local result, err = at.bot:download(message)
+    assert.is_nil(result)
+    assert.equal("HTTP", err.name)
+    assert.equal(503, err.code)
+    assert.is_nil(tostring(err):find "token")
+  end))
+
+  it("does not know every id", scene(function(at)
+    local result, err = at.bot:download "none"
+    assert.is_nil(result)
+    assert.equal("FILE_NOT_FOUND", err.name)
+    result, err = at.bot:download(sent(at), { preview = true })
+    assert.is_nil(result)
+    assert.equal("FILE_NOT_FOUND", err.name)
+  end))
+
+  it("takes the file of a message", scene(function(at)
+    local mira, got = system.bot(at.server, { username = "mira", password = "x" }), core.waiter()
+    mira:on_message(function(msg) got:wake(msg) end)
+    mira:start()
+    assert(mira:wait_ready(10))
+    sent(at)
+    local msg = assert(got:wait(10))
+    assert.equal("0123456789", (assert(mira:download(msg))))
+    assert.equal("0123456789", (assert(mira:download(msg.document))))
+    mira:stop()
+  end))
+
+  it("takes only path and query of the address from the server", function()
+    local download = require "trueconf.download"
+    local path = "/bridge/api/client/v1/files/1f?token=t.k"
+    local function at(url, given)
+      local request, err = download.address({ url = url, version_request = {} }, given)
+      return request and request.url or err.name
+    end
+    assert.equal("http://localhost:4309" .. path, at("ws://localhost:4309", "https://inside.acme:4443" .. path))
+    assert.equal("https://chat.acme.test" .. path, at("wss://chat.acme.test", path))
+    assert.equal("https://acme.test/chat" .. path, at("wss://acme.test/chat", "http://inside" .. path))
+    assert.equal("https://acme.test/chat" .. path, at("wss://acme.test/chat", "https://acme.test/chat" .. path))
+    for _, given in ipairs { "", "files", "http://inside", "http://inside/a b", "//inside/a\n", "file:/etc/passwd" } do
+      assert.equal("PROTOCOL", at("ws://localhost:4309", given), given)
+    end
+    assert.equal("PROTOCOL", at("ws://localhost:4309", nil))
+  end)
+
+  it("raises mistakes of the script at its line", scene(function(at)
+    local _, err = pcall(function() at.bot:download({}) end)
+    assert.matches("^spec/files_client_spec.lua:%d+: download: a file, a message", err)
+    _, err = pcall(function() at.bot:download("a", { path = "b", sink = print }) end)
+    assert.matches("^spec/files_client_spec.lua:%d+: download: not both", err)
+  end))
+end)
