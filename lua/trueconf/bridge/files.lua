@@ -36,7 +36,8 @@ local STEPS = 4                         -- progress told of a file that is slow 
 ---@field private bridge trueconf.bridge.Server
 ---@field private tasks trueconf.bridge.Expiring
 ---@field private temporal trueconf.bridge.Expiring
----@field private folder string? nil: not made yet
+---@field private folder string? nil: a temporary one that is not made yet
+---@field private is_open boolean? the folder is there
 ---@field private marker string? file that keeps the name of a temporary folder ours
 ---@field private written table<string, trueconf.bridge.FileRecord|true> what is in a temporary folder
 ---@field private subscribers table<string, table<trueconf.bridge.Connection, true>> by file id
@@ -48,6 +49,7 @@ Files.__index = Files
 ---@return trueconf.bridge.Files
 local function new(bridge)
   local self = setmetatable({ bridge = bridge, written = {}, subscribers = {}, timers = {} }, Files)
+  self.folder = bridge.options.data and bridge.options.data .. "/files"
   self.tasks = expiring.new(TASK_LIFE, MOST_TASKS, function(task)
     if task.file_id then self:discard(task.file_id) end
   end)
@@ -66,17 +68,14 @@ end
 
 -- On disk --------------------------------------------------------------------------------
 
----Make the folder of the files, if there is none.
----@return true? ok
----@return trueconf.Error? err IO
+-- Make the folder of the files, if there is none.
 function Files:open()
-  if self.folder then return true end
-  local data = self.bridge.options.data
-  local marker = not data and os.tmpname() or nil
-  local folder = data and data .. "/files" or marker .. ".files"
+  if self.is_open then return true end
+  local marker = not self.folder and os.tmpname() or nil
+  local folder = self.folder or marker .. ".files"
   local ok, err = core.private_folder(folder)
   if ok then
-    self.folder, self.marker = folder, marker
+    self.folder, self.marker, self.is_open = folder, marker, true
   elseif marker then
     os.remove(marker)
   end
@@ -116,11 +115,10 @@ function Files:close()
     os.remove(preview_path(path))
     if record ~= true then record.gone = true end
   end
-  if self.marker then
-    os.remove(self.folder)
-    os.remove(self.marker)
-  end
-  self.written, self.folder, self.marker = {}, nil, nil
+  if not self.marker then return end
+  os.remove(self.folder)
+  os.remove(self.marker)
+  self.written, self.folder, self.marker, self.is_open = {}, nil, nil, false
 end
 
 -- Limits and names -----------------------------------------------------------------------

@@ -107,12 +107,7 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err IO (address in use, no permission), TLS (bad certificate)
 function Server:listen()
-  local ok, listener, err
-  if self.options.data then
-    ok, err = self.files:open()
-    if not ok then return nil, err end
-  end
-  listener, err = core.listen(listen_options(self))
+  local listener, err = core.listen(listen_options(self))
   if not listener then return nil, err end
   self.listener = listener
   self.store.in_use = true
