@@ -120,6 +120,15 @@ describe("a client at the Bridge", function()
     assert.same({ "text 7", "text 6", "text 5", "text 4", "text 3", "text 2", "text 1" }, texts)
   end))
 
+  it("posts a survey", with_bots(function(herald, _, mira, seen)
+    local chat_id = assert(herald:create_p2p_chat(mira:user_id()))
+    assert(herald:send_survey {
+      chat_id = chat_id, url = "https://chat.acme.test/webtools/survey", path = "p1", title = "Lunch",
+    })
+    local survey = seen.next "message".survey
+    assert.same({ "Lunch", "p1", "{{Survey}}" }, { survey.title, survey.path, survey.description })
+  end))
+
   it("names what the server refuses", with_bots(function(herald, _, mira)
     local answer, err = herald:send_message("gone", "x")
     assert.is_nil(answer)

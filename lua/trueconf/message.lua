@@ -97,7 +97,8 @@ local made = {
   end,
   author = function(self)
     local author = self.payload.author
-    return type(author) == "table" and author.id or ""
+    local id = type(author) == "table" and author.id
+    return type(id) == "string" and id or ""
   end,
   text = function(self)
     local marked, mode = marked_text(self.payload)
