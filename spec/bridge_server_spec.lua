@@ -190,7 +190,7 @@ describe("a Bridge on the network", function()
     end)
     os.remove(path)
     assert.equal("ping ping ping", line)
-    assert.equal(0, server:connections())
+    helper.eventually(function() return server:connections() == 0 end)
   end))
 
   it("keeps who answers its PINGs", served({ ping_interval = 0.01 }, function(server)
