@@ -21,7 +21,7 @@ end
 local EVENTS = {
   "message", "edit_message", "remove_message", "create_group_chat", "create_channel", "create_favorites_chat",
   "create_p2p_chat", "add_chat_participant", "remove_chat_participant", "change_participant_role", "remove_chat",
-  "clear_history", "edit_chat_title",
+  "clear_history", "edit_chat_title", "command",
 }
 
 -- A Bridge with two bots that record what they are told.
@@ -127,6 +127,39 @@ describe("a client at the Bridge", function()
     })
     local survey = seen.next "message".survey
     assert.same({ "Lunch", "p1", "{{Survey}}" }, { survey.title, survey.path, survey.description })
+  end))
+
+  it("offers buttons and hears of clicks", with_bots(function(herald, heard, _, _, server)
+    local kim = server:person "kim"
+    local chat_id = kim:chat_with "herald".id
+    local sent = assert(herald:send_message(chat_id, "Deploy?", { buttons = { {
+      { type = "command", id = "y", label = "Yes", command = "deploy", custom_data = "r17", style = "success" },
+      { type = "url", label = "Log", url = "https://ci.acme.test/17" },
+    } } }))
+    assert.equal("r17", assert(herald:get_message_by_id(sent.id)).content.buttons[1][1].customData)
+    assert(kim:click(sent.id, "y"))
+    local click = heard.next "command"
+    assert.same({ "deploy", "r17", "y", chat_id, sent.id, herald:user_id() }, {
+      click.command, click.custom_data, click.button_id, click.chat_id, click.message.id, click.message.author,
+    })
+    assert(click.message:edit "It is on its way.")
+    local edited = assert(herald:get_message_by_id(sent.id))
+    assert.equal("It is on its way.", edited.text)
+    assert.is_nil(edited.content.buttons)
+  end))
+
+  it("shows what it is doing", with_bots(function(herald, _, _, _, server)
+    local chat = server:person "kim":chat_with "herald"
+    do
+      local _ <close> = herald:keep_typing(chat.id, "uploading_file")
+      helper.eventually(function() return chat:activity "herald" == "uploading_file" end)
+    end
+    assert.equal("typing", assert(herald:send_chat_activity(chat.id)).activity_type)
+  end))
+
+  it("hears of upload limits when it is there, and can ask for them", with_bots(function(herald)
+    local pushed = helper.eventually(function() return herald:upload_limits() end)
+    assert.same(pushed, herald:get_file_upload_limits())
   end))
 
   it("names what the server refuses", with_bots(function(herald, _, mira)
