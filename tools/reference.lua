@@ -323,11 +323,13 @@ local function write_bridge()
   write '## Bridge\n\n`local bridge = require "trueconf.bridge"`\n'
   write_function("bridge.start", read_file(LUA .. "bridge/init.lua").start)
   write_class("Options", settings["trueconf.bridge.Options"])
-  write_methods(LUA .. "bridge/server.lua", "Server", "server", "listen hold on_authorized")
+  write_methods(LUA .. "bridge/server.lua", "Server", "server", "listen hold on_authorized tell_person upload_limits")
+  write_class("Upload limits", read_file(LUA .. "bridge/upload_limits.lua")["trueconf.bridge.UploadLimits"])
   write_class("Faults", settings["trueconf.bridge.Faults"])
   write "## People of a Bridge\n\n`server:person(login)` gives a person, `person:chat_with(login)` a chat.\n"
-  write_methods(LUA .. "bridge/people.lua", "Person", "person", "notify close mark_seen forget hand_over")
+  write_methods(LUA .. "bridge/people.lua", "Person", "person", "notify note close mark_seen forget hand_over")
   write_methods(LUA .. "bridge/people.lua", "PersonChat", "chat")
+  write_class("An event", people["trueconf.bridge.Event"])
   write_class("A message as people see it", people["trueconf.bridge.SeenMessage"])
   write_methods(LUA .. "bridge/people.lua", "SeenMessage", "message")
 end

@@ -18,7 +18,7 @@ local ALL = math.maxinteger
 ---@field id string
 ---@field chat_id string
 ---@field author string TrueConf ID
----@field type integer envelope type: 200 a text, 201 a forward, 204 a survey, below 200 of the system
+---@field type integer envelope type: 200 a text, 201 a forward, 202 a file, 204 a survey, below 200 of the system
 ---@field text string as it travelled, marked up as `parse_mode` says; of a forward the text of the original; else ""
 ---@field parse_mode ("text"|"markdown"|"html")? nil: it has no text
 ---@field content table as it is on the wire
@@ -131,6 +131,12 @@ local function user_id_of(bridge, login, level)
   return account.id
 end
 
+local function check_title(title)
+  if type(title) ~= "string" or title == "" or not utf8.len(title) then
+    error(("title must be UTF-8 and not empty, got %s"):format(type(title)), 3)
+  end
+end
+
 ---Write a message. Without `parse_mode` the text is what the person types, and it travels as the
 ---html an application makes of it; with `parse_mode` it travels as it is.
 ---@param text string
@@ -235,10 +241,12 @@ function PersonChat:set_role(login, role)
   return outcome(person, person.bridge.chats:set_role(person.account, self.id, user_id, role))
 end
 
+---Give a group or channel another title.
 ---@param title string
 ---@return true? ok
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS
 function PersonChat:rename(title)
+  check_title(title)
   local person = self.person
   local timestamp, err = outcome(person, person.bridge.chats:set_title(person.account, self.id, title))
   if not timestamp then return nil, err end
@@ -304,12 +312,6 @@ function Person:chat_with(login)
   if user_id == self.id then error("a personal chat needs somebody else", 2) end
   local chat = assert(outcome(self, self.bridge.chats:personal(self.account, user_id)))
   return hold(self, chat)
-end
-
-local function check_title(title)
-  if type(title) ~= "string" or title == "" or not utf8.len(title) then
-    error(("title must be UTF-8 and not empty, got %s"):format(type(title)), 3)
-  end
 end
 
 ---Create a group that this person owns.
