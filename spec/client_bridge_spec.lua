@@ -158,9 +158,11 @@ describe("a client at the Bridge", function()
   end))
 
   it("hears of upload limits when it is there, and can ask for them", with_bots(function(herald)
-    local pushed = helper.eventually(function() return herald:upload_limits() end)
-    assert.same(pushed, herald:get_file_upload_limits())
-  end))
+    local limits = { max_size = 100, extensions = { mode = "block", list = { "exe" } } }
+    helper.eventually(function() return herald:upload_limits() end)
+    assert.same(limits, herald:upload_limits())
+    assert.same(limits, herald:get_file_upload_limits())
+  end, { upload_limits = { max_size = 100, extensions = { mode = "block", list = { "exe" } } } }))
 
   it("names what the server refuses", with_bots(function(herald, _, mira)
     local answer, err = herald:send_message("gone", "x")

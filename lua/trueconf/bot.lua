@@ -313,7 +313,8 @@ end
 ---Handle an event: what the server tells besides messages, under its name in snake_case, such as
 ---"edit_message" or "add_chat_participant"; "message" is the same as on_message. The handler
 ---runs in a coroutine of its own and may wait; the events of a chat and its messages are handled
----in order. One handler for each event: a later one replaces it.
+---in order. An event is acknowledged when its handler has finished, whatever the option `ack`
+---says. One handler for each event: a later one replaces it.
 ---@param name string
 ---@param handler fun(event: table)
 ---@overload fun(self, name: "message", handler: fun(event: trueconf.Message))
