@@ -162,6 +162,33 @@ describe("messages", function()
     assert.equal(("a"):rep(4096), mira:take()[1].payload.content.text)
   end)
 
+  it("are cut by what is visible of them: marks do not count, targets of links do", function()
+    local function received(text)
+      send(herald, text, { content = { text = text, parseMode = "html" } })
+      return mira:take()[1].payload.content.text
+    end
+    local function linked(length) return '<a href="https://acme.test">' .. ("a"):rep(length) .. "</a>" end
+    local bold = "<b>" .. ("a"):rep(4096) .. "</b>"
+    assert.is_true(received(bold) == bold)
+    assert.is_true(received("<b>" .. ("a"):rep(4100) .. "</b>") == "<b>" .. ("a"):rep(4096))
+    assert.is_true(received(linked(4078)) == linked(4078))
+    assert.is_true(#received(linked(4079)) <= 4096)
+    assert.is_true(#received(("<b>"):rep(100000) .. ("a"):rep(5000)) < 305000)
+  end)
+
+  it("are refused when they are too long, if the Bridge is told so", function()
+    server = support.server { long_text = "refuse" }
+    herald, mira = support.login(server, "herald"), support.login(server, "mira")
+    chat_id = herald:request("createP2PChat", { userId = "mira@chat.acme.test" }).chatId
+    local sent = send(herald, ("a"):rep(4096))
+    assert.is_string(sent.messageId)
+    local response = send(herald, ("a"):rep(4097))
+    assert.equal(399, response.errorCode)
+    assert.equal("content.text is 4097 visible characters, 4096 allowed", response.errorDescription)
+    local edit = { messageId = sent.messageId, content = { text = ("a"):rep(4097), parseMode = "text" } }
+    assert.equal(399, (herald:request("editMessage", edit)).errorCode)
+  end)
+
   it("are kept up to the limit of the history", function()
     local small = support.server { history_limit = 2 }
     local bot = support.login(small, "herald")

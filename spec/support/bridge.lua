@@ -3,6 +3,7 @@
 -- it sends is collected.
 
 local json = require "trueconf.json"
+local protocol = require "trueconf.protocol"
 local server = require "trueconf.bridge.server"
 local settings = require "trueconf.bridge.settings"
 
@@ -35,10 +36,20 @@ function Client:drop()
   self.dropped = true
 end
 
+-- What a Bridge says must be as the protocol has it.
+local function must_fit(name, payload, direction, version)
+  local ok, mistake = protocol.check(name, payload, direction, version)
+  assert(ok, mistake and ("%s %s: %s"):format(direction, name, mistake.message))
+end
+
 ---The frames sent since the last call, decoded.
 function Client:take()
   local frames = {}
-  for index, text in ipairs(self.sent) do frames[index] = assert(json.decode(text)) end
+  for index, text in ipairs(self.sent) do
+    local frame = assert(json.decode(text))
+    if frame.method then must_fit(frame.method, frame.payload, "notification", self.bridge.options.version) end
+    frames[index] = frame
+  end
   self.sent = {}
   return frames
 end
@@ -59,6 +70,9 @@ function Client:request(method, payload)
   self.sent = before
   local response = table.remove(frames, 1)
   assert(response and response.type == 2 and response.id == self.last_id, "the response must come first")
+  if not response.payload.errorCode then
+    must_fit(method, response.payload, "response", self.bridge.options.version)
+  end
   return response.payload, frames
 end
 

@@ -6,6 +6,7 @@
 local core = require "trueconf.core"
 local json = require "trueconf.json"
 local protocol = require "trueconf.protocol"
+local text = require "trueconf.text"
 local envelopes = require "trueconf.bridge.envelopes"
 
 local codes, rights = protocol.codes, protocol.rights
@@ -19,8 +20,9 @@ local BUTTONS_SINCE = "5.5.6"
 ---@field private store trueconf.bridge.Store
 ---@field private envelopes trueconf.bridge.Envelopes
 ---@field private news trueconf.bridge.News
+---@field private version string
 ---@field private buttons boolean texts may have buttons
----@field private options { edit_window: number }
+---@field private options { edit_window: number, long_text: "cut"|"refuse" }
 ---@field private activities table<string, { kind: string, over: integer }> by chat id and key
 local Messages = {}
 Messages.__index = Messages
@@ -29,13 +31,14 @@ Messages.__index = Messages
 ---@param shapes trueconf.bridge.Envelopes
 ---@param news trueconf.bridge.News
 ---@param profile trueconf.bridge.Profile
----@param options { edit_window: number }
+---@param options { edit_window: number, long_text: "cut"|"refuse" }
 ---@return trueconf.bridge.Messages
 local function new(store, shapes, news, profile, options)
   return setmetatable({
     store = store,
     envelopes = shapes,
     news = news,
+    version = profile.version,
     buttons = profile:has(BUTTONS_SINCE),
     options = options,
     activities = {},
@@ -91,12 +94,27 @@ end
 
 -- Writing --------------------------------------------------------------------------------
 
--- Too long a text is cut without a word (protocol: length). This version counts code points,
--- markup included; no shorter text is ever cut.
-local function cut(text)
-  if #text <= MAX_TEXT then return text end
-  local too_far = utf8.offset(text, MAX_TEXT + 1)
-  return too_far and text:sub(1, too_far - 1) or text
+-- How many times cut() looks for room that hidden characters leave.
+local MAX_LOOKS = 16
+
+local function head_of(content, characters)
+  local too_far = utf8.offset(content, characters + 1)
+  return too_far and content:sub(1, too_far - 1) or content
+end
+
+-- Too long a text is cut without a word (protocol: length). Marks do not count, so that after as
+-- many characters as are allowed there may be room for more.
+local function cut(content, version)
+  if text.visible_length(content, nil, version) <= MAX_TEXT then return content end
+  local kept, length = "", 0
+  for _ = 1, MAX_LOOKS do
+    local room = MAX_TEXT - text.visible_length(kept, nil, version)
+    if room == 0 then break end
+    local longer = head_of(content, length + room)
+    if text.visible_length(longer, nil, version) > MAX_TEXT then break end
+    kept, length = longer, length + room
+  end
+  return kept
 end
 
 -- A label is one line.
@@ -118,7 +136,7 @@ end
 
 function Messages:text_content(content)
   local buttons = self.buttons and content.buttons and content.buttons[1] and tidy_buttons(content.buttons) or nil
-  return { text = cut(content.text), parseMode = content.parseMode, buttons = buttons }
+  return { text = cut(content.text, self.version), parseMode = content.parseMode, buttons = buttons }
 end
 
 -- Somebody who removed a personal chat has it again when the other side writes.
@@ -187,6 +205,14 @@ function Messages:post(account, chat_id, kind, content, reply_to)
   return self:write(chat, account, kind, content, reply_to)
 end
 
+-- With a switch too long a text is refused instead of cut.
+function Messages:refusal(content)
+  if self.options.long_text == "cut" then return nil end
+  local length = text.visible_length(content.text, nil, self.version)
+  if length <= MAX_TEXT then return nil end
+  return codes.WRONG_PAYLOAD_FORMAT, ("content.text is %d visible characters, %d allowed"):format(length, MAX_TEXT)
+end
+
 ---Write a text.
 ---@param account trueconf.bridge.Account
 ---@param chat_id string
@@ -196,6 +222,8 @@ end
 ---@return any news or code
 ---@return string? description
 function Messages:say(account, chat_id, content, reply_to)
+  local code, complaint = self:refusal(content)
+  if code then return nil, code, complaint end
   return self:post(account, chat_id, EnvelopeType.PLAIN_MESSAGE, self:text_content(content), reply_to)
 end
 
@@ -275,6 +303,8 @@ end
 ---@return any news or code
 ---@return string? description
 function Messages:edit(account, message_id, content)
+  local code, complaint = self:refusal(content)
+  if code then return nil, code, complaint end
   local function renew() return self:text_content(content) end
   return self:replace(account, message_id, EnvelopeType.PLAIN_MESSAGE, renew)
 end

@@ -54,6 +54,8 @@ local MEBIBYTE = 1024 * 1024
 ---@field edit_window? number seconds in which a message may be edited; 0: always; default 48 hours
 ---@field upload_limits? trueconf.bridge.UploadLimits told after `auth`; default: none
 ---@field command_ids? boolean give clicks a `commandId`, so that they can be answered; default false, as 5.5.6 does
+---@field long_text? "cut"|"refuse" what is done with more than 4096 visible characters: cut without a word, as
+---servers do, or answer 399; default "cut"
 ---@field log? trueconf.LogOptions errors of the Bridge itself; at level "debug" refused requests too
 
 ---What can be made to go wrong; nil: nothing of the kind.
@@ -125,6 +127,7 @@ local SCHEMA = {
   edit_window = { type = "number", default = 2 * DAY, min = 0 },
   upload_limits = { type = "table", default = {} },
   command_ids = { type = "boolean", default = false },
+  long_text = { type = "string", default = "cut", enum = { "cut", "refuse" } },
   log = { type = "table" },
 }
 
