@@ -228,6 +228,31 @@ describe("sendFile", function()
   end, { version = "5.5.4" }))
 end)
 
+describe("editChatAvatar", function()
+  it("gives a group a picture, and tells its members", scene(function(bridge, herald)
+    local chat_id = herald:request("createGroupChat", { title = "Ops" }).chatId
+    local id = upload(bridge, herald, "1234", "ops.png")
+    assert.equal(308, herald:request("editChatAvatar", { chatId = chat_id, temporalFileId = "none" }).errorCode)
+    local response, frames = herald:request("editChatAvatar", { chatId = chat_id, temporalFileId = id })
+    assert.same({}, response)
+    assert.equal("editChatAvatar", frames[1].method)
+    assert.equal(chat_id, frames[1].payload.chatId)
+    assert.equal(200, get(bridge, frames[1].payload.avatarUrl).status)
+    assert.equal(200, get(bridge, herald:request("getChatByID", { chatId = chat_id }).avatarUrl).status)
+    local note = herald:request("getChatHistory", { chatId = chat_id, count = 1 }).messages[1]
+    assert.equal(22, note.type)
+    assert.is_string(note.content.avatarUrl)
+    assert.equal(308, herald:request("editChatAvatar", { chatId = chat_id, temporalFileId = id }).errorCode)
+  end))
+
+  it("is for those who manage the chat, and leaves the upload good", scene(function(bridge, herald, chat_id)
+    local id = upload(bridge, herald, "1234", "ops.png")
+    assert.equal(303, herald:request("editChatAvatar", { chatId = chat_id, temporalFileId = id }).errorCode)
+    assert.equal(304, herald:request("editChatAvatar", { chatId = "none", temporalFileId = id }).errorCode)
+    assert.is_nil(send(herald, chat_id, id).errorCode)
+  end))
+end)
+
 describe("getFileInfo", function()
   it("tells all there is, previews too", scene(function(bridge, herald, chat_id)
     local preview_part = { preview = { "12", "small.webp", "image/webp" } }

@@ -149,6 +149,24 @@ function Chats:set_title(account, chat_id, title)
   return timestamp, { self.news:title(chat), note }
 end
 
+---Give a chat another picture.
+---@param account trueconf.bridge.Account
+---@param chat_id string
+---@param take fun(): trueconf.bridge.FileRecord? brings the picture once it is clear that it may be changed
+---@return true? ok
+---@return any news or code
+---@return string? description
+function Chats:set_avatar(account, chat_id, take)
+  local chat, code, description = self:managed(account, chat_id, "change_avatar")
+  if not chat then return nil, code, description end
+  local picture = take()
+  if not picture then return nil, codes.FILE_NOT_FOUND, "temporalFileId: there is no such upload" end
+  self.store:set_avatar(chat, picture.id)
+  local address = self.envelopes:avatar(chat)
+  local note = self.messages:note(chat, EnvelopeType.EDIT_CHAT_AVATAR, { avatarUrl = address })
+  return true, { self.news:avatar(chat, address), note }
+end
+
 local OWNERS = { [Role.OWNER] = true, [Role.FAVORITES_OWNER] = true }
 
 ---Remove a chat: the owner removes it for all, others leave.

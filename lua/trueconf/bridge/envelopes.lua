@@ -12,15 +12,17 @@ local WHOLE_SINCE = "5.5.6"
 
 ---@class trueconf.bridge.Envelopes
 ---@field private store trueconf.bridge.Store
+---@field private files trueconf.bridge.Files
 ---@field private whole boolean with the fields that came with 5.5.6
 local Envelopes = {}
 Envelopes.__index = Envelopes
 
 ---@param store trueconf.bridge.Store
 ---@param profile trueconf.bridge.Profile
+---@param files trueconf.bridge.Files
 ---@return trueconf.bridge.Envelopes
-local function new(store, profile)
-  return setmetatable({ store = store, whole = profile:has(WHOLE_SINCE) }, Envelopes)
+local function new(store, profile, files)
+  return setmetatable({ store = store, whole = profile:has(WHOLE_SINCE), files = files }, Envelopes)
 end
 
 local function author_of(message)
@@ -119,6 +121,14 @@ function Envelopes:title(chat, key)
   return self.store:account(other).id
 end
 
+---The address of a chat's picture, good for a while.
+---@param chat trueconf.bridge.ChatRecord
+---@return any address json.null: it has none
+function Envelopes:avatar(chat)
+  local picture = chat.avatar and self.store:file(chat.avatar)
+  return picture and self.files:address(picture, "") or json.null
+end
+
 ---A chat as ChatCreated has it.
 ---@param chat trueconf.bridge.ChatRecord
 ---@param key string who looks
@@ -140,7 +150,7 @@ end
 ---@return table
 function Envelopes:chat(chat, key)
   local payload = self:created(chat, key)
-  payload.avatarUrl = json.null
+  payload.avatarUrl = self:avatar(chat)
   return payload
 end
 

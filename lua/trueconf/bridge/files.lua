@@ -411,6 +411,10 @@ function Files:token(id, what, over)
   return ("%d.%s"):format(over, core.base64url_encode(core.hmac_sha256(self.bridge.store.signing_key, signed)))
 end
 
+---Where a file can be fetched, for an hour.
+---@param file trueconf.bridge.FileRecord
+---@param what ""|"/preview"
+---@return string
 function Files:address(file, what)
   local over = core.now() // 1000 + DOWNLOAD_LIFE
   local base = self.bridge:url():gsub("^ws", "http")

@@ -160,6 +160,13 @@ function News:title(chat)
 end
 
 ---@param chat trueconf.bridge.ChatRecord
+---@param address any of the picture
+---@return trueconf.bridge.Notification
+function News:avatar(chat, address)
+  return plain("editChatAvatar", chat.members, { chatId = chat.id, avatarUrl = address })
+end
+
+---@param chat trueconf.bridge.ChatRecord
 ---@param member trueconf.bridge.Account the newcomer
 ---@param account trueconf.bridge.Account who added it
 ---@param timestamp integer

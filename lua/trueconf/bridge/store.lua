@@ -28,6 +28,7 @@ local unread = require "trueconf.bridge.unread"
 ---@field id string
 ---@field type integer ChatType
 ---@field title string?
+---@field avatar string? id of the file with its picture
 ---@field pair string[]? keys of the two sides of a personal chat, whether they take part at the moment or not
 ---@field members string[] keys, in the order they came; replaced, never altered
 ---@field roles table<string, string> of those who take part, by key
@@ -138,6 +139,12 @@ end
 ---@param title string
 function Store:set_title(chat, title)
   chat.title = title
+end
+
+---@param chat trueconf.bridge.ChatRecord
+---@param file_id string
+function Store:set_avatar(chat, file_id)
+  chat.avatar = file_id
 end
 
 local function without(list, unwanted)

@@ -50,6 +50,13 @@ function methods.sendFile(bridge, connection, payload)
   }, news
 end
 
+function methods.editChatAvatar(bridge, connection, payload)
+  local account = connection.account
+  local function take() return bridge.files:take(account, payload.temporalFileId) end
+  local ok, news, description = bridge.chats:set_avatar(account, payload.chatId, take)
+  return ok and {}, news, description
+end
+
 local function no_file(known)
   if not known then return codes.FILE_NOT_FOUND, "fileId: there is no such file" end
 end
