@@ -13,7 +13,8 @@ local protocol = require "trueconf.protocol"
 local expiring = require "trueconf.bridge.expiring"
 
 local codes = protocol.codes
-local FileState, PROGRESS = protocol.enums.FileState, "uploadFileProgress"
+local EnvelopeType, FileState = protocol.enums.EnvelopeType, protocol.enums.FileState
+local PROGRESS = "uploadFileProgress"
 
 local FILES_PATH = "/bridge/api/client/v1/files"
 local TASK_LIFE, TEMPORAL_LIFE = 3600, 24 * 3600 -- seconds; both are not published
@@ -316,6 +317,52 @@ function Files:content(file)
   return { name = file.name, size = file.size, fileId = file.id, mimeType = file.mime, readyState = state_of(file) }
 end
 
+-- Whether an account may write what it wants to.
+function Files:check_place(account, chat_id, reply_to)
+  local messages = self.bridge.messages
+  local chat, code, description = messages:writable_chat(chat_id, account)
+  if not chat then return nil, code, description end
+  if not reply_to then return true end
+  local target, where = messages:message_of(reply_to, account)
+  if target and where == chat then return true end
+  return nil, codes.MESSAGE_NOT_FOUND
+end
+
+---Post a file in a chat. A caption is a message of its own, before that with the file.
+---@param account trueconf.bridge.Account
+---@param chat_id string
+---@param take fun(): trueconf.bridge.FileRecord? brings the file once it is clear that it may be sent
+---@param opts { caption: { text: string, parseMode: string }?, reply_to: string? }
+---@return { file: trueconf.bridge.FileRecord, message: trueconf.bridge.Message, caption: trueconf.bridge.Message? }?
+---@return any news or code
+---@return string? description
+function Files:post(account, chat_id, take, opts)
+  local ok, code, description = self:check_place(account, chat_id, opts.reply_to)
+  if not ok then return nil, code, description end
+  local file = take()
+  if not file then return nil, self:code "UPLOADED_FILE_NOT_FOUND", "temporalFileId: there is no such upload" end
+  local messages, caption, news = self.bridge.messages, nil, {}
+  if opts.caption and opts.caption.text ~= "" then
+    caption, news, description = messages:say(account, chat_id, opts.caption)
+    if not caption then return nil, news, description end
+  end
+  local message, more = messages:post(account, chat_id, EnvelopeType.ATTACHMENT, self:content(file), opts.reply_to)
+  table.move(more, 1, #more, #news + 1, news)
+  return { file = file, message = message, caption = caption }, news
+end
+
+---The bytes of a file.
+---@param id string
+---@return string? bytes nil: there is no such file, or not yet
+function Files:read(id)
+  local file = self.bridge.store:file(id)
+  local handle = file and file.ready and self.folder and io.open(self:path(id), "rb")
+  if not handle then return nil end
+  local bytes = handle:read "a"
+  handle:close()
+  return bytes
+end
+
 ---@param id string
 ---@return table? info the payload of getFileInfo
 function Files:info(id)
@@ -452,7 +499,7 @@ local function disposition(name)
   return "attachment; filename*=UTF-8''" .. encoded
 end
 
-function Files:send(request, file, path)
+function Files:give(request, file, path)
   local headers = {
     ["Content-Type"] = file.mime, ["Content-Disposition"] = disposition(file.name), ["Accept-Ranges"] = "bytes",
     ["X-Content-Type-Options"] = "nosniff", ["Cache-Control"] = "private",
@@ -478,7 +525,7 @@ end
 function Files:serve(request)
   local file, path = self:addressed(request)
   if not file then return respond(request, 404, { error = "not_found" }) end
-  self:send(request, file, path)
+  self:give(request, file, path)
 end
 
 ---Whether a path is one of files.
