@@ -328,10 +328,10 @@ local function write_bridge()
   write_class("Faults", settings["trueconf.bridge.Faults"])
   write "## People of a Bridge\n\n`server:person(login)` gives a person, `person:chat_with(login)` a chat.\n"
   write_methods(LUA .. "bridge/people.lua", "Person", "person", "notify note close mark_seen forget hand_over")
-  write_methods(LUA .. "bridge/people.lua", "PersonChat", "chat")
+  write_methods(LUA .. "bridge/person_chat.lua", "PersonChat", "chat")
   write_class("An event", people["trueconf.bridge.Event"])
-  write_class("A message as people see it", people["trueconf.bridge.SeenMessage"])
-  write_methods(LUA .. "bridge/people.lua", "SeenMessage", "message")
+  write_class("A message as people see it", read_file(LUA .. "bridge/seen_message.lua")["trueconf.bridge.SeenMessage"])
+  write_methods(LUA .. "bridge/seen_message.lua", "SeenMessage", "message")
 end
 
 write [[

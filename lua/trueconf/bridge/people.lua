@@ -5,270 +5,17 @@
 local core = require "trueconf.core"
 local json = require "trueconf.json"
 local Error = require "trueconf.error"
+local acts = require "trueconf.bridge.person_acts"
+local person_chat = require "trueconf.bridge.person_chat"
+local seen_message = require "trueconf.bridge.seen_message"
+
+local hold, see = person_chat.hold, seen_message.see
 
 -- Messages kept for wait_message(), and events for events(); the oldest is dropped when nobody
 -- reads them.
 local INBOX_LIMIT = 10000
 local EVENTS_LIMIT = 1000
 local ALL = math.maxinteger
-
--- Messages as people see them ------------------------------------------------------------
-
----@class trueconf.bridge.SeenMessage
----@field id string
----@field chat_id string
----@field author string TrueConf ID
----@field type integer envelope type: 200 a text, 201 a forward, 202 a file, 204 a survey, below 200 of the system
----@field text string as it travelled, marked up as `parse_mode` says; of a forward the text of the original; else ""
----@field parse_mode ("text"|"markdown"|"html")? nil: it has no text
----@field content table as it is on the wire
----@field buttons table[][]? rows of buttons below the text
----@field edited boolean
----@field timestamp integer UNIX milliseconds
----@field box integer place in the chat
----@field reply_to string? id of the message it answers
----@field from_me boolean? who looks is the author; nil if nobody in particular looks
----@field private bridge trueconf.bridge.Server
----@field private record trueconf.bridge.Message
-local SeenMessage = {}
-SeenMessage.__index = SeenMessage
-
--- What a message says in words: a forward carries the original inside.
-local function words_of(content)
-  if content.text or not content.content then return content end
-  return content.content
-end
-
----@param bridge trueconf.bridge.Server
----@param record trueconf.bridge.Message
----@param key? string who looks
----@return trueconf.bridge.SeenMessage
-local function see(bridge, record, key)
-  local words = words_of(record.content)
-  return setmetatable({
-    id = record.id,
-    chat_id = record.chat_id,
-    author = record.author,
-    type = record.type,
-    text = words.text or "",
-    parse_mode = words.parseMode,
-    content = record.content,
-    buttons = record.content.buttons,
-    edited = record.edited,
-    timestamp = record.timestamp,
-    box = record.box,
-    reply_to = record.reply_to,
-    from_me = key and record.author_key == key,
-    bridge = bridge,
-    record = record,
-  }, SeenMessage)
-end
-
----Whether a participant other than the author has read the message: a bot by acking it, a
----simulated person by seeing it.
----@param login string
----@return boolean
-function SeenMessage:is_read_by(login)
-  local key, record = login:lower(), self.record
-  local chat = self.bridge.store:chat(record.chat_id)
-  return chat.roles[key] ~= nil and key ~= record.author_key and not self.bridge.store:is_unread(key, record.id)
-end
-
----Wait until a participant has read the message.
----@async
----@param login string
----@param timeout? number
----@return true? ok
----@return trueconf.Error? err TIMEOUT, CLOSED
-function SeenMessage:wait_read_by(login, timeout)
-  return self.bridge.delivery:wait_read(login:lower(), self.record, timeout)
-end
-
--- A chat in a person's hands ---------------------------------------------------------------
-
----@class trueconf.bridge.PersonChat
----@field id string
----@field private person trueconf.bridge.Person
----@field private record trueconf.bridge.ChatRecord
-local PersonChat = {}
-PersonChat.__index = PersonChat
-
----@param person trueconf.bridge.Person
----@param record trueconf.bridge.ChatRecord
----@return trueconf.bridge.PersonChat
-local function hold(person, record)
-  return setmetatable({ id = record.id, person = person, record = record }, PersonChat)
-end
-
--- An act returns its result and what is told about it, or nil, a code and a description.
--- People get errors as clients do.
-local function outcome(person, result, news, description)
-  if result == nil then return nil, Error.from_code(news, nil, description) end
-  person.bridge.delivery:publish_all(news, person)
-  return result
-end
-
--- Applications compose in html, so what somebody types arrives escaped (protocol: modes).
-local ESCAPES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ["\n"] = "<br>" }
-
-local function content_of(text, opts, level)
-  if type(text) ~= "string" or text == "" or not utf8.len(text) then
-    error(("text must be UTF-8 and not empty, got %s"):format(type(text)), level + 1)
-  end
-  if opts.parse_mode then return { text = text, parseMode = opts.parse_mode } end
-  return { text = text:gsub("[&<>\n]", ESCAPES), parseMode = "html" }
-end
-
--- The id of a message, given as one or as its id.
-local function id_of(message)
-  return type(message) == "table" and message.id or message
-end
-
--- The TrueConf ID of an account that must exist.
-local function user_id_of(bridge, login, level)
-  local account = type(login) == "string" and bridge.accounts:by_login(login)
-  if not account then error(("there is no account '%s'"):format(tostring(login)), level + 1) end
-  return account.id
-end
-
-local function check_title(title)
-  if type(title) ~= "string" or title == "" or not utf8.len(title) then
-    error(("title must be UTF-8 and not empty, got %s"):format(type(title)), 3)
-  end
-end
-
----Write a message. Without `parse_mode` the text is what the person types, and it travels as the
----html an application makes of it; with `parse_mode` it travels as it is.
----@param text string
----@param opts? { parse_mode: ("text"|"markdown"|"html")?, reply_to: trueconf.bridge.SeenMessage|string|nil }
----@return trueconf.bridge.SeenMessage? message
----@return trueconf.Error? err MESSAGE_NOT_FOUND (the one to answer), NOT_ENOUGH_RIGHTS (a channel), ...
-function PersonChat:say(text, opts)
-  opts = opts or {}
-  local person, content = self.person, content_of(text, opts, 2)
-  local record, err = outcome(person,
-    person.bridge.messages:say(person.account, self.id, content, id_of(opts.reply_to)))
-  if not record then return nil, err end
-  return see(person.bridge, record, person.key)
-end
-
----Replace an own message. The text is taken as say() takes it.
----@param message trueconf.bridge.SeenMessage|string the message or its id
----@param text string
----@param opts? { parse_mode: ("text"|"markdown"|"html")? }
----@return trueconf.bridge.SeenMessage? message as it is now
----@return trueconf.Error? err NOT_ENOUGH_RIGHTS (not an own one, too old), MESSAGE_NOT_FOUND
-function PersonChat:edit(message, text, opts)
-  local person, content = self.person, content_of(text, opts or {}, 2)
-  local edit, err = outcome(person, person.bridge.messages:edit(person.account, id_of(message), content))
-  if not edit then return nil, err end
-  return see(person.bridge, edit.message, person.key)
-end
-
----Repeat a message of any chat in this one.
----@param message trueconf.bridge.SeenMessage|string the message or its id
----@return trueconf.bridge.SeenMessage? message
----@return trueconf.Error? err MESSAGE_NOT_FOUND, NOT_ENOUGH_RIGHTS
-function PersonChat:forward(message)
-  local person = self.person
-  local record, err = outcome(person,
-    person.bridge.messages:forward(person.account, self.id, id_of(message)))
-  if not record then return nil, err end
-  return see(person.bridge, record, person.key)
-end
-
----Remove a message for everybody, or only for this person.
----@param message trueconf.bridge.SeenMessage|string the message or its id
----@param opts? { only_for_me: boolean? }
----@return true? ok
----@return trueconf.Error? err NOT_ENOUGH_RIGHTS, MESSAGE_NOT_FOUND
-function PersonChat:remove(message, opts)
-  local person, for_all = self.person, not (opts and opts.only_for_me)
-  return outcome(person, person.bridge.messages:remove(person.account, id_of(message), for_all))
-end
-
----Remove all messages for everybody, or only for this person.
----@param opts? { only_for_me: boolean? }
----@return true? ok
----@return trueconf.Error? err NOT_ENOUGH_RIGHTS
-function PersonChat:clear(opts)
-  local person, for_all = self.person, not (opts and opts.only_for_me)
-  return outcome(person, person.bridge.messages:clear(person.account, self.id, for_all))
-end
-
----What this person sees of the chat.
----@return trueconf.bridge.SeenMessage[]? messages oldest first
----@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
-function PersonChat:history()
-  local person = self.person
-  local chat, code = person.bridge.messages:chat_of(self.id, person.account)
-  if not chat then return nil, Error.from_code(code) end
-  local records, seen = person.bridge.store:history_of(chat, person.key, ALL), {}
-  for place, record in ipairs(records) do seen[#records + 1 - place] = see(person.bridge, record, person.key) end
-  return seen
-end
-
----Add somebody to a group or channel.
----@param login string
----@param opts? { show_history: boolean? }
----@return true? ok
----@return trueconf.Error? err NOT_ENOUGH_RIGHTS, USER_IS_ALREADY_CHAT_PARTICIPANT
-function PersonChat:add(login, opts)
-  local person = self.person
-  local user_id = user_id_of(person.bridge, login, 2)
-  return outcome(person, person.bridge.chats:add(person.account, self.id, user_id, opts and opts.show_history))
-end
-
----Remove somebody from a group or channel.
----@param login string
----@param opts? { clear_history: boolean? }
----@return true? ok
----@return trueconf.Error? err NOT_ENOUGH_RIGHTS, USER_IS_NOT_CHAT_PARTICIPANT
-function PersonChat:expel(login, opts)
-  local person = self.person
-  local user_id = user_id_of(person.bridge, login, 2)
-  return outcome(person, person.bridge.chats:expel(person.account, self.id, user_id, opts and opts.clear_history))
-end
-
----Give somebody a role in a group or channel.
----@param login string
----@param role "admin"|"user"|"writer"
----@return true? ok
----@return trueconf.Error? err NOT_ENOUGH_RIGHTS, USER_IS_NOT_CHAT_PARTICIPANT, ROLE_NOT_FOUND
-function PersonChat:set_role(login, role)
-  local person = self.person
-  local user_id = user_id_of(person.bridge, login, 2)
-  return outcome(person, person.bridge.chats:set_role(person.account, self.id, user_id, role))
-end
-
----Give a group or channel another title.
----@param title string
----@return true? ok
----@return trueconf.Error? err NOT_ENOUGH_RIGHTS
-function PersonChat:rename(title)
-  check_title(title)
-  local person = self.person
-  local timestamp, err = outcome(person, person.bridge.chats:set_title(person.account, self.id, title))
-  if not timestamp then return nil, err end
-  return true
-end
-
----Leave the chat; an owner removes it for everybody.
----@return true? ok
----@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
-function PersonChat:leave()
-  local person = self.person
-  return outcome(person, person.bridge.chats:remove(person.account, self.id))
-end
-
----What somebody is doing in the chat at this moment.
----@param login string
----@return ("typing"|"choosing_sticker"|"uploading_file")? activity
-function PersonChat:activity(login)
-  return self.person.bridge.messages:activity(self.id, login:lower())
-end
-
--- People -----------------------------------------------------------------------------------
 
 ---@class trueconf.bridge.Person: trueconf.bridge.Receiver
 ---@field login string
@@ -308,9 +55,9 @@ end
 ---@param login string
 ---@return trueconf.bridge.PersonChat
 function Person:chat_with(login)
-  local user_id = user_id_of(self.bridge, login, 2)
+  local user_id = acts.user_id_of(self.bridge, login, 2)
   if user_id == self.id then error("a personal chat needs somebody else", 2) end
-  local chat = assert(outcome(self, self.bridge.chats:personal(self.account, user_id)))
+  local chat = assert(acts.outcome(self, self.bridge.chats:personal(self.account, user_id)))
   return hold(self, chat)
 end
 
@@ -318,16 +65,16 @@ end
 ---@param title string
 ---@return trueconf.bridge.PersonChat
 function Person:create_group(title)
-  check_title(title)
-  return hold(self, assert(outcome(self, self.bridge.chats:create_group(self.account, title))))
+  acts.check_title(title, 2)
+  return hold(self, assert(acts.outcome(self, self.bridge.chats:create_group(self.account, title))))
 end
 
 ---Create a channel that this person owns.
 ---@param title string
 ---@return trueconf.bridge.PersonChat
 function Person:create_channel(title)
-  check_title(title)
-  return hold(self, assert(outcome(self, self.bridge.chats:create_channel(self.account, title))))
+  acts.check_title(title, 2)
+  return hold(self, assert(acts.outcome(self, self.bridge.chats:create_channel(self.account, title))))
 end
 
 ---A chat that this person takes part in.
@@ -354,7 +101,7 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err ACCESS_DENIED (no such button), MESSAGE_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
 function Person:click(message, button_id)
-  return outcome(self, self.bridge.commands:click(self.account, id_of(message), button_id))
+  return acts.outcome(self, self.bridge.commands:click(self.account, acts.id_of(message), button_id))
 end
 
 ---Call fn(message) in a coroutine of its own for every message that appears in a chat of this

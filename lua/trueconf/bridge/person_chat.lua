@@ -1,0 +1,167 @@
+-- SPDX-License-Identifier: MIT
+-- A chat in the hands of a simulated person: what an application lets people do in one.
+
+local Error = require "trueconf.error"
+local acts = require "trueconf.bridge.person_acts"
+local seen_message = require "trueconf.bridge.seen_message"
+
+local see = seen_message.see
+local ALL = math.maxinteger
+
+---@class trueconf.bridge.PersonChat
+---@field id string
+---@field private person trueconf.bridge.Person
+---@field private record trueconf.bridge.ChatRecord
+local PersonChat = {}
+PersonChat.__index = PersonChat
+
+---@param person trueconf.bridge.Person
+---@param record trueconf.bridge.ChatRecord
+---@return trueconf.bridge.PersonChat
+local function hold(person, record)
+  return setmetatable({ id = record.id, person = person, record = record }, PersonChat)
+end
+
+-- Applications compose in html, so what somebody types arrives escaped (protocol: modes).
+local ESCAPES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ["\n"] = "<br>" }
+
+local function content_of(text, opts, level)
+  if type(text) ~= "string" or text == "" or not utf8.len(text) then
+    error(("text must be UTF-8 and not empty, got %s"):format(type(text)), level + 1)
+  end
+  if opts.parse_mode then return { text = text, parseMode = opts.parse_mode } end
+  return { text = text:gsub("[&<>\n]", ESCAPES), parseMode = "html" }
+end
+
+---Write a message. Without `parse_mode` the text is what the person types, and it travels as the
+---html an application makes of it; with `parse_mode` it travels as it is.
+---@param text string
+---@param opts? { parse_mode: ("text"|"markdown"|"html")?, reply_to: trueconf.bridge.SeenMessage|string|nil }
+---@return trueconf.bridge.SeenMessage? message
+---@return trueconf.Error? err MESSAGE_NOT_FOUND (the one to answer), NOT_ENOUGH_RIGHTS (a channel), ...
+function PersonChat:say(text, opts)
+  opts = opts or {}
+  local person, content = self.person, content_of(text, opts, 2)
+  local record, err = acts.outcome(person,
+    person.bridge.messages:say(person.account, self.id, content, acts.id_of(opts.reply_to)))
+  if not record then return nil, err end
+  return see(person.bridge, record, person.key)
+end
+
+---Replace an own message. The text is taken as say() takes it.
+---@param message trueconf.bridge.SeenMessage|string the message or its id
+---@param text string
+---@param opts? { parse_mode: ("text"|"markdown"|"html")? }
+---@return trueconf.bridge.SeenMessage? message as it is now
+---@return trueconf.Error? err NOT_ENOUGH_RIGHTS (not an own one, too old), MESSAGE_NOT_FOUND
+function PersonChat:edit(message, text, opts)
+  local person, content = self.person, content_of(text, opts or {}, 2)
+  local edit, err = acts.outcome(person, person.bridge.messages:edit(person.account, acts.id_of(message), content))
+  if not edit then return nil, err end
+  return see(person.bridge, edit.message, person.key)
+end
+
+---Repeat a message of any chat in this one.
+---@param message trueconf.bridge.SeenMessage|string the message or its id
+---@return trueconf.bridge.SeenMessage? message
+---@return trueconf.Error? err MESSAGE_NOT_FOUND, NOT_ENOUGH_RIGHTS
+function PersonChat:forward(message)
+  local person = self.person
+  local record, err = acts.outcome(person,
+    person.bridge.messages:forward(person.account, self.id, acts.id_of(message)))
+  if not record then return nil, err end
+  return see(person.bridge, record, person.key)
+end
+
+---Remove a message for everybody, or only for this person.
+---@param message trueconf.bridge.SeenMessage|string the message or its id
+---@param opts? { only_for_me: boolean? }
+---@return true? ok
+---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, MESSAGE_NOT_FOUND
+function PersonChat:remove(message, opts)
+  local person, for_all = self.person, not (opts and opts.only_for_me)
+  return acts.outcome(person, person.bridge.messages:remove(person.account, acts.id_of(message), for_all))
+end
+
+---Remove all messages for everybody, or only for this person.
+---@param opts? { only_for_me: boolean? }
+---@return true? ok
+---@return trueconf.Error? err NOT_ENOUGH_RIGHTS
+function PersonChat:clear(opts)
+  local person, for_all = self.person, not (opts and opts.only_for_me)
+  return acts.outcome(person, person.bridge.messages:clear(person.account, self.id, for_all))
+end
+
+---What this person sees of the chat.
+---@return trueconf.bridge.SeenMessage[]? messages oldest first
+---@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
+function PersonChat:history()
+  local person = self.person
+  local chat, code = person.bridge.messages:chat_of(self.id, person.account)
+  if not chat then return nil, Error.from_code(code) end
+  local records, seen = person.bridge.store:history_of(chat, person.key, ALL), {}
+  for place, record in ipairs(records) do seen[#records + 1 - place] = see(person.bridge, record, person.key) end
+  return seen
+end
+
+---Add somebody to a group or channel.
+---@param login string
+---@param opts? { show_history: boolean? }
+---@return true? ok
+---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, USER_IS_ALREADY_CHAT_PARTICIPANT
+function PersonChat:add(login, opts)
+  local person = self.person
+  local user_id = acts.user_id_of(person.bridge, login, 2)
+  return acts.outcome(person, person.bridge.chats:add(person.account, self.id, user_id, opts and opts.show_history))
+end
+
+---Remove somebody from a group or channel.
+---@param login string
+---@param opts? { clear_history: boolean? }
+---@return true? ok
+---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, USER_IS_NOT_CHAT_PARTICIPANT
+function PersonChat:expel(login, opts)
+  local person = self.person
+  local user_id = acts.user_id_of(person.bridge, login, 2)
+  return acts.outcome(person, person.bridge.chats:expel(person.account, self.id, user_id, opts and opts.clear_history))
+end
+
+---Give somebody a role in a group or channel.
+---@param login string
+---@param role "admin"|"user"|"writer"
+---@return true? ok
+---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, USER_IS_NOT_CHAT_PARTICIPANT, ROLE_NOT_FOUND
+function PersonChat:set_role(login, role)
+  local person = self.person
+  local user_id = acts.user_id_of(person.bridge, login, 2)
+  return acts.outcome(person, person.bridge.chats:set_role(person.account, self.id, user_id, role))
+end
+
+---Give a group or channel another title.
+---@param title string
+---@return true? ok
+---@return trueconf.Error? err NOT_ENOUGH_RIGHTS
+function PersonChat:rename(title)
+  acts.check_title(title, 2)
+  local person = self.person
+  local timestamp, err = acts.outcome(person, person.bridge.chats:set_title(person.account, self.id, title))
+  if not timestamp then return nil, err end
+  return true
+end
+
+---Leave the chat; an owner removes it for everybody.
+---@return true? ok
+---@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
+function PersonChat:leave()
+  local person = self.person
+  return acts.outcome(person, person.bridge.chats:remove(person.account, self.id))
+end
+
+---What somebody is doing in the chat at this moment.
+---@param login string
+---@return ("typing"|"choosing_sticker"|"uploading_file")? activity
+function PersonChat:activity(login)
+  return self.person.bridge.messages:activity(self.id, login:lower())
+end
+
+return { hold = hold }

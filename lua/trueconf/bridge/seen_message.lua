@@ -1,0 +1,74 @@
+-- SPDX-License-Identifier: MIT
+-- A message as people see it, with who has read it.
+
+---@class trueconf.bridge.SeenMessage
+---@field id string
+---@field chat_id string
+---@field author string TrueConf ID
+---@field type integer envelope type: 200 a text, 201 a forward, 202 a file, 204 a survey, below 200 of the system
+---@field text string as it travelled, marked up as `parse_mode` says; of a forward the text of the original; else ""
+---@field parse_mode ("text"|"markdown"|"html")? nil: it has no text
+---@field content table as it is on the wire
+---@field buttons table[][]? rows of buttons below the text
+---@field edited boolean
+---@field timestamp integer UNIX milliseconds
+---@field box integer place in the chat
+---@field reply_to string? id of the message it answers
+---@field from_me boolean? who looks is the author; nil if nobody in particular looks
+---@field private bridge trueconf.bridge.Server
+---@field private record trueconf.bridge.Message
+local SeenMessage = {}
+SeenMessage.__index = SeenMessage
+
+-- What a message says in words: a forward carries the original inside.
+local function words_of(content)
+  if content.text or not content.content then return content end
+  return content.content
+end
+
+---@param bridge trueconf.bridge.Server
+---@param record trueconf.bridge.Message
+---@param key? string who looks
+---@return trueconf.bridge.SeenMessage
+local function see(bridge, record, key)
+  local words = words_of(record.content)
+  return setmetatable({
+    id = record.id,
+    chat_id = record.chat_id,
+    author = record.author,
+    type = record.type,
+    text = words.text or "",
+    parse_mode = words.parseMode,
+    content = record.content,
+    buttons = record.content.buttons,
+    edited = record.edited,
+    timestamp = record.timestamp,
+    box = record.box,
+    reply_to = record.reply_to,
+    from_me = key and record.author_key == key,
+    bridge = bridge,
+    record = record,
+  }, SeenMessage)
+end
+
+---Whether a participant other than the author has read the message: a bot by acking it, a
+---simulated person by seeing it.
+---@param login string
+---@return boolean
+function SeenMessage:is_read_by(login)
+  local key, record = login:lower(), self.record
+  local chat = self.bridge.store:chat(record.chat_id)
+  return chat.roles[key] ~= nil and key ~= record.author_key and not self.bridge.store:is_unread(key, record.id)
+end
+
+---Wait until a participant has read the message.
+---@async
+---@param login string
+---@param timeout? number
+---@return true? ok
+---@return trueconf.Error? err TIMEOUT, CLOSED
+function SeenMessage:wait_read_by(login, timeout)
+  return self.bridge.delivery:wait_read(login:lower(), self.record, timeout)
+end
+
+return { see = see }
