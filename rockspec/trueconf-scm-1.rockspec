@@ -97,6 +97,7 @@ build = {
     ["trueconf.bridge.chats"] = "lua/trueconf/bridge/chats.lua",
     ["trueconf.bridge.commands"] = "lua/trueconf/bridge/commands.lua",
     ["trueconf.bridge.connection"] = "lua/trueconf/bridge/connection.lua",
+    ["trueconf.bridge.content"] = "lua/trueconf/bridge/content.lua",
     ["trueconf.bridge.data"] = "lua/trueconf/bridge/data.lua",
     ["trueconf.bridge.delivery"] = "lua/trueconf/bridge/delivery.lua",
     ["trueconf.bridge.directory"] = "lua/trueconf/bridge/directory.lua",

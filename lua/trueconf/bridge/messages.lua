@@ -4,24 +4,19 @@
 -- code and optionally a description.
 
 local core = require "trueconf.core"
-local json = require "trueconf.json"
 local protocol = require "trueconf.protocol"
-local text = require "trueconf.text"
+local contents = require "trueconf.bridge.content"
 local envelopes = require "trueconf.bridge.envelopes"
 
 local codes, rights = protocol.codes, protocol.rights
 local EnvelopeType, Role = protocol.enums.EnvelopeType, protocol.enums.Role
-local MAX_TEXT, MAX_PAGE = protocol.limits.TEXT, protocol.limits.HISTORY_PAGE
-local ACTIVITY = protocol.limits.TYPING_REFRESH
--- Version that brought buttons.
-local BUTTONS_SINCE = "5.5.6"
+local MAX_PAGE, ACTIVITY = protocol.limits.HISTORY_PAGE, protocol.limits.TYPING_REFRESH
 
 ---@class trueconf.bridge.Messages
 ---@field private store trueconf.bridge.Store
 ---@field private envelopes trueconf.bridge.Envelopes
 ---@field private news trueconf.bridge.News
----@field private version string
----@field private buttons boolean texts may have buttons
+---@field private profile trueconf.bridge.Profile
 ---@field private options { edit_window: number, long_text: "cut"|"refuse" }
 ---@field private activities table<string, { kind: string, over: integer }> by chat id and key
 local Messages = {}
@@ -38,8 +33,7 @@ local function new(store, shapes, news, profile, options)
     store = store,
     envelopes = shapes,
     news = news,
-    version = profile.version,
-    buttons = profile:has(BUTTONS_SINCE),
+    profile = profile,
     options = options,
     activities = {},
   }, Messages)
@@ -93,51 +87,6 @@ function Messages:message_of(message_id, account)
 end
 
 -- Writing --------------------------------------------------------------------------------
-
--- How many times cut() looks for room that hidden characters leave.
-local MAX_LOOKS = 16
-
-local function head_of(content, characters)
-  local too_far = utf8.offset(content, characters + 1)
-  return too_far and content:sub(1, too_far - 1) or content
-end
-
--- Too long a text is cut without a word (protocol: length). Marks do not count, so that after as
--- many characters as are allowed there may be room for more.
-local function cut(content, version)
-  if text.visible_length(content, nil, version) <= MAX_TEXT then return content end
-  local kept, length = "", 0
-  for _ = 1, MAX_LOOKS do
-    local room = MAX_TEXT - text.visible_length(kept, nil, version)
-    if room == 0 then break end
-    local longer = head_of(content, length + room)
-    if text.visible_length(longer, nil, version) > MAX_TEXT then break end
-    kept, length = longer, length + room
-  end
-  return kept
-end
-
--- A label is one line.
-local function tidy_button(button)
-  local tidy = {}
-  for name, value in pairs(button) do tidy[name] = value end
-  tidy.label = button.label and button.label:gsub("\r?\n", " "):gsub("\r", " ")
-  return tidy
-end
-
-local function tidy_buttons(rows)
-  local tidy = {}
-  for place, row in ipairs(rows) do
-    tidy[place] = json.array()
-    for column, button in ipairs(row) do tidy[place][column] = tidy_button(button) end
-  end
-  return tidy
-end
-
-function Messages:text_content(content)
-  local buttons = self.buttons and content.buttons and content.buttons[1] and tidy_buttons(content.buttons) or nil
-  return { text = cut(content.text, self.version), parseMode = content.parseMode, buttons = buttons }
-end
 
 -- Somebody who removed a personal chat has it again when the other side writes.
 function Messages:recall_sides(chat)
@@ -206,11 +155,8 @@ function Messages:post(account, chat_id, kind, content, reply_to)
 end
 
 -- With a switch too long a text is refused instead of cut.
-function Messages:refusal(content)
-  if self.options.long_text == "cut" then return nil end
-  local length = text.visible_length(content.text, nil, self.version)
-  if length <= MAX_TEXT then return nil end
-  return codes.WRONG_PAYLOAD_FORMAT, ("content.text is %d visible characters, %d allowed"):format(length, MAX_TEXT)
+function Messages:complaint(content)
+  return self.options.long_text == "refuse" and contents.complaint(content, self.profile) or nil
 end
 
 ---Write a text.
@@ -222,18 +168,9 @@ end
 ---@return any news or code
 ---@return string? description
 function Messages:say(account, chat_id, content, reply_to)
-  local code, complaint = self:refusal(content)
-  if code then return nil, code, complaint end
-  return self:post(account, chat_id, EnvelopeType.PLAIN_MESSAGE, self:text_content(content), reply_to)
-end
-
-local SURVEY_FIELDS = { "url", "appVersion", "path", "title", "description", "buttonText", "secret", "alt" }
-
--- The fields of a survey; what is missing is as before.
-local function survey_content(content, before)
-  local survey = {}
-  for _, name in ipairs(SURVEY_FIELDS) do survey[name] = content[name] or before[name] end
-  return survey
+  local complaint = self:complaint(content)
+  if complaint then return nil, codes.WRONG_PAYLOAD_FORMAT, complaint end
+  return self:post(account, chat_id, EnvelopeType.PLAIN_MESSAGE, contents.of_text(content, self.profile), reply_to)
 end
 
 ---Post the card of a survey.
@@ -245,7 +182,7 @@ end
 ---@return any news or code
 ---@return string? description
 function Messages:post_survey(account, chat_id, content, reply_to)
-  return self:post(account, chat_id, EnvelopeType.SURVEY, survey_content(content, {}), reply_to)
+  return self:post(account, chat_id, EnvelopeType.SURVEY, contents.of_survey(content, {}), reply_to)
 end
 
 ---Repeat a message in another chat. The original of a forward is what is forwarded.
@@ -303,9 +240,9 @@ end
 ---@return any news or code
 ---@return string? description
 function Messages:edit(account, message_id, content)
-  local code, complaint = self:refusal(content)
-  if code then return nil, code, complaint end
-  local function renew() return self:text_content(content) end
+  local complaint = self:complaint(content)
+  if complaint then return nil, codes.WRONG_PAYLOAD_FORMAT, complaint end
+  local function renew() return contents.of_text(content, self.profile) end
   return self:replace(account, message_id, EnvelopeType.PLAIN_MESSAGE, renew)
 end
 
@@ -317,7 +254,7 @@ end
 ---@return any news or code
 ---@return string? description
 function Messages:edit_survey(account, message_id, content)
-  local function renew(before) return survey_content(content, before) end
+  local function renew(before) return contents.of_survey(content, before) end
   return self:replace(account, message_id, EnvelopeType.SURVEY, renew)
 end
 
