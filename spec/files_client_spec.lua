@@ -312,6 +312,24 @@ describe("download", function()
     mira:stop()
   end))
 
+  it("takes the file of a person, whose bytes the other person sees", scene(function(at)
+    local got = core.waiter()
+    at.bot:on_message(function(msg)
+      if msg.document then got:wake(msg) end
+    end)
+    local chat = at.server:person("mira"):chat_with "herald"
+    local seen = assert(chat:send_file("plan.pdf", "0123456789", { caption = "The <plan>" }))
+    assert.equal("0123456789", seen:file())
+    assert.equal("The &lt;plan&gt;", at.server:history(at.chat_id)[1].text)
+    local msg = assert(got:wait(10))
+    assert.equal("application/pdf", msg.document.mime_type)
+    assert.equal("0123456789", (assert(at.bot:download(msg.document))))
+    local nothing, err = chat:send_file("a", "b", { reply_to = "none" })
+    assert.is_nil(nothing)
+    assert.equal("MESSAGE_NOT_FOUND", err.name)
+    assert.is_nil(chat:say("hello"):file())
+  end))
+
   it("takes only path and query of the address from the server", function()
     local download = require "trueconf.download"
     local path = "/bridge/api/client/v1/files/1f?token=t.k"

@@ -48,6 +48,28 @@ function PersonChat:say(text, opts)
   return see(person.bridge, record, person.key)
 end
 
+---Send a file.
+---@param name string
+---@param bytes string
+---@param opts? { type: string?, caption: string?, reply_to: trueconf.bridge.SeenMessage|string|nil } type: MIME type,
+---default by the extension of the name; caption: a message of its own above the file
+---@return trueconf.bridge.SeenMessage? message the one with the file
+---@return trueconf.Error? err MESSAGE_NOT_FOUND (the one to answer), NOT_ENOUGH_RIGHTS (a channel), IO, ...
+function PersonChat:send_file(name, bytes, opts)
+  opts = opts or {}
+  local person, failure = self.person, nil
+  local caption = opts.caption and content_of(opts.caption, {}, 2)
+  local function take()
+    local file, err = person.bridge.files:add(name, bytes, opts.type)
+    failure = err
+    return file
+  end
+  local sent, err = acts.outcome(person, person.bridge.files:post(person.account, self.id, take,
+    { caption = caption, reply_to = acts.id_of(opts.reply_to) }))
+  if not sent then return nil, failure or err end
+  return see(person.bridge, sent.message, person.key)
+end
+
 ---Replace an own message. The text is taken as say() takes it.
 ---@param message trueconf.bridge.SeenMessage|string the message or its id
 ---@param text string

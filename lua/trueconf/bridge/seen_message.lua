@@ -71,4 +71,11 @@ function SeenMessage:wait_read_by(login, timeout)
   return self.bridge.delivery:wait_read(login:lower(), self.record, timeout)
 end
 
+---The file of the message.
+---@return string? bytes nil: it has none, or none that is there already
+function SeenMessage:file()
+  local id = self.record.content.fileId
+  return id and self.bridge.files:read(id)
+end
+
 return { see = see }
