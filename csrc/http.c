@@ -24,16 +24,21 @@ void http_end(struct http_transfer *transfer) {
   rt_enqueue(room->rt, &room->job);
 }
 
-static void detach(struct http_transfer *transfer) {
-  rt_timer_stop(transfer->room->rt, &transfer->total);
-  rt_timer_stop(transfer->room->rt, &transfer->phase);
+void http_detach(struct http_transfer *transfer) {
   if (transfer->attached)
     curl_multi_remove_handle(transfer->room->multi, transfer->easy);
   transfer->attached = false;
 }
 
+static void stop(struct http_transfer *transfer) {
+  rt_timer_stop(transfer->room->rt, &transfer->total);
+  rt_timer_stop(transfer->room->rt, &transfer->phase);
+  http_detach(transfer);
+}
+
 static void transfer_free(struct http_transfer *transfer) {
   rt_dequeue(transfer->room->rt, &transfer->progress_job);
+  http_drop_names(transfer);
   http_drop_file(transfer);
   if (transfer->easy)
     curl_easy_cleanup(transfer->easy);
@@ -54,14 +59,14 @@ static void forget(struct http_transfer *transfer) {
 }
 
 void http_cancel(struct http_transfer *transfer) {
-  detach(transfer);
+  stop(transfer);
   forget(transfer);
   transfer_free(transfer);
 }
 
 void http_finish(struct http_transfer *transfer, struct rt *rt, lua_State *L) {
   struct reason *reason = &transfer->reason;
-  detach(transfer);
+  stop(transfer);
   if (!reason->err && transfer->result != CURLE_OK)
     http_explain(transfer);
   if (!reason->err && http_goes_to_file(transfer))
@@ -125,7 +130,7 @@ static void start_timers(struct http_transfer *transfer) {
 
 /* ---- for the rest of the core --------------------------------------------------------------- */
 
-static void attach(struct http_transfer *transfer) {
+void http_attach(struct http_transfer *transfer) {
   CURLMcode code = curl_multi_add_handle(transfer->room->multi, transfer->easy);
   if (code != CURLM_OK) {
     reason_set(&transfer->reason, ERR_NOMEM, 0, "cannot start the transfer: %s", curl_multi_strerror(code));
@@ -133,7 +138,6 @@ static void attach(struct http_transfer *transfer) {
     return;
   }
   transfer->attached = true;
-  start_timers(transfer);
 }
 
 struct http_transfer *http_start(struct rt *rt, const struct http_request *request, http_done done,
@@ -149,6 +153,7 @@ struct http_transfer *http_start(struct rt *rt, const struct http_request *reque
   transfer->total.fire = fire_total;
   transfer->phase.fire = fire_phase;
   transfer->progress_job.run = http_run_progress;
+  transfer->found_job.run = http_run_found;
   transfer->easy = curl_easy_init();
   if (!transfer->easy) {
     free(transfer);
@@ -159,10 +164,12 @@ struct http_transfer *http_start(struct rt *rt, const struct http_request *reque
   rt_ref(rt);
   rt_underway(rt, 1);
   http_set_up(transfer, request);
-  if (transfer->reason.err || transfer->result != CURLE_OK)
+  if (transfer->reason.err || transfer->result != CURLE_OK) {
     http_end(transfer);
-  else
-    attach(transfer);
+  } else {
+    start_timers(transfer);
+    http_attach(transfer);
+  }
   return transfer;
 }
 

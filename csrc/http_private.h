@@ -2,6 +2,7 @@
  * http_private.h - what the files of the HTTP transfers share: struct http_transfer, the seams between.
  *   http.c          a transfer's start, deadlines and end
  *   http_setup.c    the request as options of curl's
+ *   http_names.c    the addresses of the hosts that curl wants to reach
  *   http_form.c     a multipart form, its files going up
  *   http_receive.c  headers, body and progress coming in
  *   http_file.c     a body that goes into a file
@@ -13,6 +14,7 @@
 #define TRUECONF_HTTP_PRIVATE_H
 
 #include "http.h"
+#include "lookup.h"
 
 #include <curl/curl.h>
 
@@ -30,6 +32,12 @@ struct room { /* what is kept per runtime */
   struct rt_list active, over;
   struct rt_job job;
   int count;
+};
+
+struct http_name { /* of the server or of its proxy, as curl spells it */
+  char *host;      /* NULL: none */
+  int port;
+  bool asked; /* for its addresses */
 };
 
 struct http_transfer {
@@ -50,6 +58,15 @@ struct http_transfer {
   uint64_t moved; /* when a byte moved last */
   bool connected, attached, over;
 
+  struct http_name host, proxy; /* proxy: one that curl may use */
+  struct http_name *wanted;     /* what is looked up, or was last */
+  struct lookup *lookup;        /* NULL: none is under way */
+  struct curl_slist *addresses; /* what was found */
+  struct rt_job found_job;
+  int lookups;
+  bool refused;     /* curl wanted to resolve a name itself */
+  bool may_resolve; /* an address, once, for curl makes no difference */
+
   int status;
   struct buffer headers, body;
   size_t max_body;
@@ -67,6 +84,10 @@ struct http_transfer {
 
 /* It is over, with what `reason` or `result` say; the owner is told at the drain point. */
 void http_end(struct http_transfer *transfer);
+/* Give it to curl. */
+void http_attach(struct http_transfer *transfer);
+/* Take it from curl again. */
+void http_detach(struct http_transfer *transfer);
 /* At the drain point: tell the owner of a transfer that is over, and free it. */
 void http_finish(struct http_transfer *transfer, struct rt *rt, lua_State *L);
 
@@ -77,6 +98,18 @@ void http_set_up(struct http_transfer *transfer, const struct http_request *requ
 void http_note_code(struct http_transfer *transfer, CURLcode code);
 void http_set_long(struct http_transfer *transfer, CURLoption option, long value);
 void http_set_pointer(struct http_transfer *transfer, CURLoption option, const void *value);
+
+/* ---- http_names.c ------------------------------------------------------------------------------- */
+
+/* The names of a transfer to `url`; proxy NULL: the environment's. */
+void http_set_names(struct http_transfer *transfer, CURLU *url, bool tls, const char *proxy);
+/* At the drain point, when curl has given up: look up the name it wanted, and begin again when it is found.
+ * False: that was not why. */
+bool http_look_up(struct http_transfer *transfer);
+/* The job `found_job`. */
+void http_run_found(struct rt *rt, lua_State *L, struct rt_job *job);
+/* Before the transfer is freed. */
+void http_drop_names(struct http_transfer *transfer);
 
 /* ---- http_form.c -------------------------------------------------------------------------------- */
 

@@ -100,7 +100,8 @@ static void collect_finished(struct room *room) {
     if (transfer->over)
       continue;
     transfer->result = message->data.result;
-    http_end(transfer);
+    if (!http_look_up(transfer))
+      http_end(transfer);
   }
 }
 

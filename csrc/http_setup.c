@@ -81,6 +81,7 @@ static void set_target(struct http_transfer *transfer, const struct http_request
   } else {
     set_origin(transfer, host, port);
     set_proxy(transfer, request->proxy, host);
+    http_set_names(transfer, url, strcmp(scheme, "https") == 0, request->proxy);
     http_set_pointer(transfer, CURLOPT_URL, request->url);
   }
   curl_free(scheme);
@@ -154,7 +155,6 @@ static void set_method(struct http_transfer *transfer, const struct http_request
 
 static void set_rules(struct http_transfer *transfer) {
   http_set_long(transfer, CURLOPT_NOSIGNAL, 1);
-  http_set_long(transfer, CURLOPT_QUICK_EXIT, 1);     /* giving up must not wait for a slow resolver */
   http_set_long(transfer, CURLOPT_FOLLOWLOCATION, 0); /* a token must not be sent elsewhere */
   http_set_pointer(transfer, CURLOPT_PROTOCOLS_STR, "http,https");
   http_set_long(transfer, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);

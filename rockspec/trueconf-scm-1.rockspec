@@ -55,6 +55,7 @@ build = {
         "csrc/http_file.c",
         "csrc/http_form.c",
         "csrc/http_lua.c",
+        "csrc/http_names.c",
         "csrc/http_receive.c",
         "csrc/http_room.c",
         "csrc/http_setup.c",

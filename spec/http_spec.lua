@@ -582,6 +582,102 @@ describe("a proxy", function()
   end)
 end)
 
+-- In processes of their own, in which spec/support/names.c invents the names: many.test has three addresses, only
+-- at the last of which something listens; slow.test is found when the gate opens; there are no others.
+describe("a name", function()
+  local function assert_prints(expected, script, environment)
+    assert.equal(expected, server:among_names(script, environment))
+  end
+
+  it("is looked up in libuv's threads, never in one of curl's", function()
+    assert_prints("201\n3 threads, then 3\n201", [[
+      print(get "many.test")
+      local before, slow = threads(), start "slow.test"
+      step_until(function() return lookups():find "slow" end)
+      print(("%d threads, then %d"):format(before, threads()))
+      open_gate()
+      step_until(function() return slow.answer end)
+      print(slow.answer)
+    ]], "UV_THREADPOOL_SIZE=2")
+  end)
+
+  it("of this machine and an address need no lookup, and no thread", function()
+    assert_prints("201 201 201 1", [[
+      print(table.concat({ get "localhost", get "a.localhost", get "127.0.0.1", threads() }, " "))
+      assert(lookups() == "")
+    ]])
+  end)
+
+  it("may have several addresses, of which the first ones refuse", function()
+    assert_prints("201", "print(get 'many.test')")
+  end)
+
+  it("is found however it is written", function()
+    assert_prints("201\n201\nMANY.test many.test.", "print(get 'MANY.test') print(get 'many.test.') print(lookups())")
+  end)
+
+  it("is not looked up for a connection that was kept", function()
+    assert_prints("201\n201\nmany.test", "print(get 'many.test') print(get 'many.test') print(lookups())")
+  end)
+
+  it("that is not found is DNS, looked up once", function()
+    assert_prints("DNS: cannot resolve the name of none.test:" .. server.http .. "\nnone.test",
+      "print(get 'none.test') print(lookups())")
+  end)
+
+  it("of a proxy is looked up instead of the server's", function()
+    local proxy = "http://many.test:" .. server.proxy
+    assert_prints("200\nmany.test", ("print(get('chat.test', { proxy = %q })) print(lookups())"):format(proxy))
+    assert_prints("200\nmany.test", "print(get 'chat.test') print(lookups())",
+      "no_proxy= http_proxy=" .. proxy)
+    assert_prints("201\nmany.test", "print(get 'many.test') print(lookups())",
+      "no_proxy=many.test http_proxy=http://slow.test:1")
+  end)
+
+  it("of a proxy that is not found is DNS, and says whose", function()
+    assert_prints("DNS: cannot resolve the name of the proxy to chat.test:" .. server.http .. "\nnone.test",
+      "print(get('chat.test', { proxy = 'none.test' })) print(lookups())")
+  end)
+
+  it("behind a proxy with an address is the proxy's to find", function()
+    local proxy = "http://127.0.0.1:" .. server.proxy
+    assert_prints("200", ("print(get('chat.test', { proxy = %q })) print(lookups())"):format(proxy))
+  end)
+
+  it("that takes too long is TIMEOUT, and its answer finds nobody", function()
+    assert_prints("TIMEOUT: no connection to slow.test:" .. server.http .. " within 0.5 s\n0 transfers\n201", [[
+      print(get("slow.test", { connect_timeout = 0.5 }))
+      print(core.stats().transfers .. " transfers")
+      open_gate()
+      print(get "slow.test")
+    ]])
+  end)
+
+  it("that nobody waits for any more is given up", function()
+    assert_prints("false\n0 transfers", [[
+      local thread = coroutine.create(function() get "slow.test" end)
+      assert(coroutine.resume(thread))
+      step_until(function() return lookups() ~= "" end)
+      print((coroutine.resume(thread)))
+      print(core.stats().transfers .. " transfers")
+      open_gate()
+    ]])
+  end)
+
+  it("does not keep core.close() from settling all who wait, for its lookup or for a thread", function()
+    assert_prints("CLOSED\nCLOSED\nslow.test\n201", [[
+      local first, second = start "slow.test", start "slow.test"
+      step_until(function() return lookups() ~= "" end)
+      open_gate(0.1)
+      core.close()
+      print(first.answer:match "%u+")
+      print(second.answer:match "%u+")
+      print(lookups())
+      print(get "slow.test")
+    ]], "UV_THREADPOOL_SIZE=1")
+  end)
+end)
+
 describe("core.close", function()
   it("settles a transfer in flight with CLOSED and leaves no half file", function()
     local response, err
@@ -603,7 +699,7 @@ describe("core.close", function()
     core.close()
   end)
 
-  it("does not wait for a resolver", function()
+  it("gives up a transfer whose name is being looked up", function()
     core.spawn(function() core.http { url = "http://no-such-host.invalid/" } end)
     core.step()
     core.close()

@@ -68,6 +68,12 @@ function Fixture:list(pattern)
   return names
 end
 
+-- Run a script in a process of its own, with a shell's `prefix` before the interpreter; returns what it printed.
+function Fixture:run(prefix, script)
+  local path = self:write("script.lua", ("package.cpath = %q\n%s"):format(package.cpath, script))
+  return output("%s '%s' '%s'", prefix, arg[-1] or "lua5.4", path)
+end
+
 ---Make a request in a process of its own, with a shell's `prefix` before the interpreter, and return
 ---the status, or the error's text.
 ---@param prefix string
@@ -75,10 +81,60 @@ end
 function Fixture:in_process(prefix, request)
   local fields = {}
   for key, value in pairs(request) do fields[#fields + 1] = ("%s = %q"):format(key, value) end
-  local script = self:write("request.lua", ([[package.cpath = %q
+  return self:run(prefix, ([[
     local response, err = require "trueconf.core".http { %s }
-    print(response and response.status or err)]]):format(package.cpath, table.concat(fields, ", ")))
-  return output("%s '%s' '%s'", prefix, arg[-1] or "lua5.4", script)
+    print(response and response.status or err)]]):format(table.concat(fields, ", ")))
+end
+
+-- What scripts that run among invented names have at hand.
+local AMONG_NAMES = [[
+  local core = require "trueconf.core"
+  local directory, port = os.getenv "NAMES", "%d"
+
+  local function read(path)
+    local file <close> = assert(io.open(path))
+    return file:read "a"
+  end
+
+  -- The names that were looked up so far.
+  local function lookups() return (read(directory .. "/lookups"):gsub("\n$", ""):gsub("\n", " ")) end
+  local function threads() return tonumber(read("/proc/self/status"):match "Threads:%%s*(%%d+)") end
+
+  -- Lets the name slow.test be found, after a while if there is nothing else to wait for.
+  local function open_gate(seconds)
+    os.execute(("(sleep %%s; touch '%%s/gate') &"):format(seconds or 0, directory))
+  end
+
+  local function get(host, options)
+    local request = { url = ("http://%%s:%%s/echo"):format(host, port) }
+    for key, value in pairs(options or {}) do request[key] = value end
+    local response, err = core.http(request)
+    return response and response.status or err.name .. ": " .. err.message
+  end
+
+  -- Starts a request; `state.answer` will hold what came of it.
+  local function start(...)
+    local state = {}
+    core.spawn(function(...) state.answer = get(...) end, ...)
+    return state
+  end
+
+  local function step_until(condition) while not condition() do core.step() end end
+]]
+
+---Run a script in a process in which names.c invents the names; returns what it printed.
+---@param script string
+---@param environment? string variables for a shell
+function Fixture:among_names(script, environment)
+  local library = self:file "names.so"
+  if not io.open(library) then
+    output(ALONE .. "${CC:-cc} -std=gnu11 -shared -fPIC -o '%s' spec/support/names.c -ldl", library)
+  end
+  os.remove(self:file "gate")
+  self:write("lookups", "")
+  local prefix = ("%s NAMES='%s' LD_PRELOAD=\"${LD_PRELOAD:+$LD_PRELOAD:}%s\" %s"):format(environment or "",
+    self.directory, library, os.getenv "WRAP" or "")
+  return self:run(prefix, AMONG_NAMES:format(self.http) .. script)
 end
 
 function Fixture:stop()
