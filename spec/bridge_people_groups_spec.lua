@@ -150,6 +150,14 @@ describe("a person's message", function()
     assert.same({}, herald:take())
   end)
 
+  it("is read by nobody when its chat is gone", function()
+    local group = mira:create_group "Ops"
+    group:add "john"
+    local message = group:say "hello"
+    group:leave()
+    assert.is_false(message:is_read_by "john")
+  end)
+
   it("can be forwarded to another chat", function()
     local message = chat:say "hello"
     local copy = mira:chat_with("john"):forward(message)

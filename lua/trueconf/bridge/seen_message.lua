@@ -58,7 +58,8 @@ end
 function SeenMessage:is_read_by(login)
   local key, record = login:lower(), self.record
   local chat = self.bridge.store:chat(record.chat_id)
-  return chat.roles[key] ~= nil and key ~= record.author_key and not self.bridge.store:is_unread(key, record.id)
+  if not (chat and chat.roles[key]) then return false end
+  return key ~= record.author_key and not self.bridge.store:is_unread(key, record.id)
 end
 
 ---Wait until a participant has read the message.
