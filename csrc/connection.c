@@ -148,10 +148,17 @@ static int l_close(lua_State *L) {
 
 static int l_drop(lua_State *L) {
   struct peer *peer = check_box(L)->peer;
+  size_t length = 0;
+  const char *data = luaL_optlstring(L, 2, NULL, &length);
+  lua_Integer sent = luaL_optinteger(L, 3, (lua_Integer)length);
+  luaL_argcheck(L, sent >= 0 && (size_t)sent <= length, 3, "at most the bytes of the message expected");
   if (!peer)
     return 0;
   peer->dropped = true;
-  wire_drop(&peer->wire, ERR_CLOSED, "the connection was dropped");
+  if (data)
+    wire_drop_amid(&peer->wire, data, length, (size_t)sent, "the connection was dropped");
+  else
+    wire_drop(&peer->wire, ERR_CLOSED, "the connection was dropped");
   return 0;
 }
 

@@ -438,6 +438,14 @@ void wire_drop(struct wire *wire, enum err err, const char *why) {
   wire_kill(wsi);
 }
 
+void wire_drop_amid(struct wire *wire, const void *data, size_t length, size_t sent, const char *why) {
+  if (wire->wsi && wire_send(wire, WIRE_FIN | WIRE_TEXT, data, length)) {
+    wire->out.length -= length - sent;
+    write_out(wire); /* if it fails there is nobody to be told */
+  }
+  wire_drop(wire, ERR_CLOSED, why);
+}
+
 void wire_pause(struct wire *wire, bool pause) {
   if (wire->wsi)
     lws_rx_flow_control(wire->wsi, !pause);

@@ -108,6 +108,9 @@ size_t wire_unsent(const struct wire *wire);
 void wire_close(struct wire *wire, int code, const char *reason);
 /* End it at once without a close frame; `gone` follows. Not from inside a callback of lws. */
 void wire_drop(struct wire *wire, enum err err, const char *why);
+/* The same after `sent` of the `length` bytes of a last message, in the middle of its frame if that is less;
+ * what the system does not take at once is lost. */
+void wire_drop_amid(struct wire *wire, const void *data, size_t length, size_t sent, const char *why);
 /* Have lws end a connection at once; it tells us nothing more about it. */
 void wire_kill(struct lws *wsi);
 /* Stop or go on reading, so that the peer is held back by TCP. */

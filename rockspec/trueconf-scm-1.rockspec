@@ -104,6 +104,7 @@ build = {
     ["trueconf.bridge.directory"] = "lua/trueconf/bridge/directory.lua",
     ["trueconf.bridge.envelopes"] = "lua/trueconf/bridge/envelopes.lua",
     ["trueconf.bridge.expiring"] = "lua/trueconf/bridge/expiring.lua",
+    ["trueconf.bridge.faults"] = "lua/trueconf/bridge/faults.lua",
     ["trueconf.bridge.fields"] = "lua/trueconf/bridge/fields.lua",
     ["trueconf.bridge.files"] = "lua/trueconf/bridge/files.lua",
     ["trueconf.bridge.http"] = "lua/trueconf/bridge/http.lua",

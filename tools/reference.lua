@@ -325,7 +325,7 @@ local function write_bridge()
   write_class("Options", settings["trueconf.bridge.Options"])
   write_methods(LUA .. "bridge/server.lua", "Server", "server", "listen hold on_authorized tell_person upload_limits")
   write_class("Upload limits", read_file(LUA .. "bridge/upload_limits.lua")["trueconf.bridge.UploadLimits"])
-  write_class("Faults", settings["trueconf.bridge.Faults"])
+  write_class("Faults", read_file(LUA .. "bridge/faults.lua")["trueconf.bridge.Faults"])
   write "## People of a Bridge\n\n`server:person(login)` gives a person, `person:chat_with(login)` a chat.\n"
   write_methods(LUA .. "bridge/people.lua", "Person", "person", "notify note close mark_seen forget hand_over")
   write_methods(LUA .. "bridge/person_chat.lua", "PersonChat", "chat")

@@ -55,7 +55,8 @@ end
 -- Requests of the client -----------------------------------------------------------------
 
 function Connection:respond(id, payload)
-  self.transport:send('{"type":2,"id":' .. id .. ',"payload":' .. json.encode(payload) .. "}")
+  local frame = '{"type":2,"id":' .. id .. ',"payload":' .. json.encode(payload) .. "}"
+  self.bridge.mischief:send(self.transport, frame)
 end
 
 function Connection:refuse(id, code, description)
@@ -74,6 +75,8 @@ function Connection:perform(frame)
   local payload = frame.payload == nil and {} or frame.payload
   local complaint = self.bridge.profile:complaint(name, payload)
   if complaint then return nil, codes.WRONG_PAYLOAD_FORMAT, complaint end
+  local refusal = self.bridge.mischief:refusal(frame)
+  if refusal then return nil, refusal end
   return perform(self.bridge, self, payload)
 end
 
@@ -110,7 +113,7 @@ function Connection:answer(frame)
   if frame.method == "auth" then self:count_auth_failure() end
 end
 
--- With the fault `delay` a request stays in flight for a while.
+-- With the faults `delay` and `delay_up_to` a request stays in flight for a while.
 function Connection:answer_later(frame, seconds)
   self.delayed[frame.id] = core.timer(seconds, function()
     self.delayed[frame.id] = nil
@@ -119,11 +122,12 @@ function Connection:answer_later(frame, seconds)
 end
 
 function Connection:on_request(frame)
-  local faults = self.bridge.faults
-  if faults.silent then return end
+  local faults, mischief = self.bridge.faults, self.bridge.mischief
+  if faults.silent or mischief:ignores(frame) then return end
   if faults.drop_at == "auth" and frame.method == "auth" then return self:drop() end
   if self.delayed[frame.id] then return self:refuse(frame.id, codes.DUPLICATE_ID) end
-  if faults.delay then return self:answer_later(frame, faults.delay) end
+  local delay = mischief:delay()
+  if delay then return self:answer_later(frame, delay) end
   self:answer(frame)
 end
 
@@ -168,7 +172,7 @@ function Connection:notify(news)
   self.next_id = id < MAX_ID and id + 1 or 1
   self.unacked[id] = news.message or true
   self.unacked[id - MAX_UNACKED] = nil
-  self.transport:send(news.head .. id .. ',"payload":' .. news:payload(self.key) .. "}")
+  self.bridge.mischief:send(self.transport, news.head .. id .. ',"payload":' .. news:payload(self.key) .. "}", true)
 end
 
 -- Life -----------------------------------------------------------------------------------

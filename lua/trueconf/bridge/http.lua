@@ -112,6 +112,7 @@ local INFO = { ["/api/v4/server"] = server_info, ["/vsstatus"] = server_status }
 ---@param bridge trueconf.bridge.Server
 ---@param request trueconf.core.Request
 local function handle(bridge, request)
+  if bridge.mischief:on_http(request) then return end
   if request.path == TOKEN_PATH then return token(bridge, request) end
   if files.Files.is_path(request.path) then return bridge.files:handle(request) end
   local info = bridge.options.server_info and INFO[request.path]

@@ -10,6 +10,7 @@ local commands = require "trueconf.bridge.commands"
 local connection = require "trueconf.bridge.connection"
 local delivery = require "trueconf.bridge.delivery"
 local envelopes = require "trueconf.bridge.envelopes"
+local faults = require "trueconf.bridge.faults"
 local files = require "trueconf.bridge.files"
 local http = require "trueconf.bridge.http"
 local logins = require "trueconf.bridge.logins"
@@ -17,7 +18,6 @@ local messages = require "trueconf.bridge.messages"
 local news = require "trueconf.bridge.news"
 local people = require "trueconf.bridge.people"
 local profile = require "trueconf.bridge.profile"
-local settings = require "trueconf.bridge.settings"
 local store = require "trueconf.bridge.store"
 local tokens = require "trueconf.bridge.tokens"
 local upload_limits = require "trueconf.bridge.upload_limits"
@@ -27,6 +27,7 @@ local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 ---@class trueconf.bridge.Server
 ---@field options trueconf.bridge.Options
 ---@field faults trueconf.bridge.Faults
+---@field mischief trueconf.bridge.Mischief
 ---@field log trueconf.Log
 ---@field store trueconf.bridge.Store
 ---@field accounts trueconf.bridge.Accounts
@@ -65,6 +66,7 @@ local function new(options)
   memory.server_name = options.server_name or memory.server_name or "localhost"
   local server = setmetatable({ options = options, store = memory }, Server)
   server.faults, server.open, server.people, server.held = {}, {}, {}, {}
+  server.mischief = faults.new(server, server.faults)
   server.log = log.new(options.log)
   server.accounts = accounts.new(memory, memory.server_name, options.password_cost, options.directory)
   server.logins = logins.new(server.accounts, options)
@@ -95,7 +97,7 @@ local function listen_options(server)
     max_unsent = options.max_unsent,
     ping_interval = options.ping_interval,
     max_missed_pongs = options.max_missed_pongs,
-    on_head = function(head) return server.files:on_head(head) end,
+    on_head = function(head) return server.mischief:on_head(head) or server.files:on_head(head) end,
     on_http = function(request) http.handle(server, request) end,
     on_open = function(transport) server:on_open(transport) end,
     on_frame = function(transport, data, binary) server:on_frame(transport, data, binary) end,
@@ -126,6 +128,7 @@ function Server:stop(abrupt)
   listener:close(abrupt)
   self.delivery:close()
   self.files:close()
+  self.mischief:close()
   self.store.in_use = false
 end
 
@@ -152,16 +155,20 @@ end
 function Server:on_open(transport)
   if self.faults.drop_at == "open" then return transport:drop() end
   self.open[transport] = connection.new(self, transport)
+  self.mischief:touch(transport)
 end
 
 function Server:on_frame(transport, data, binary)
   local conn = self.open[transport]
-  if conn then conn:on_frame(data, binary) end
+  if not conn then return end
+  self.mischief:touch(transport)
+  conn:on_frame(data, binary)
 end
 
 function Server:on_close(transport)
   local conn = self.open[transport]
   self.open[transport] = nil
+  self.mischief:forget(transport)
   if not conn then return end
   conn:on_close()
   self.files:forget(conn)
@@ -319,14 +326,16 @@ function Server:drop(login)
 end
 
 ---Make something go wrong from now on; false ends a fault, no argument ends all.
----@param faults? trueconf.bridge.Faults
-function Server:fault(faults)
-  if faults then
-    settings.check_faults(faults, 2)
-    for name, value in pairs(faults) do self.faults[name] = value or nil end
+---@param values? trueconf.bridge.Faults
+function Server:fault(values)
+  if values then
+    faults.check(values, 2)
+    for name, value in pairs(values) do self.faults[name] = value or nil end
+    if values.seed ~= nil then self.mischief:start(values.seed or nil) end
   else
     for name in pairs(self.faults) do self.faults[name] = nil end
   end
+  for transport in pairs(self.open) do self.mischief:touch(transport) end
   if not self.faults.token_silent then self:let_go() end
   if self.listener then self.listener:refuse_upgrades(self.faults.refuse_upgrades) end
 end

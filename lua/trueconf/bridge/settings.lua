@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a Bridge can be told: options at its start, faults while it runs.
+-- What a Bridge can be told: options at its start.
 
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
@@ -57,38 +57,6 @@ local MEBIBYTE = 1024 * 1024
 ---@field long_text? "cut"|"refuse" what is done with more than 4096 visible characters: cut without a word, as
 ---servers do, or answer 399; default "cut"
 ---@field log? trueconf.LogOptions errors of the Bridge itself; at level "debug" refused requests too
-
----What can be made to go wrong; nil: nothing of the kind.
----@class trueconf.bridge.Faults
----@field refuse_upgrades? integer HTTP status that answers every upgrade
----@field token_status? integer HTTP status of the token endpoint, with a body of HTML
----@field token_silent? boolean the token endpoint never answers
----@field silent? boolean frames are taken and nothing is sent, neither answers nor notifications
----@field auth_error? integer code that answers every `auth`
----@field delay? number seconds before a request is carried out
----@field files_status? integer HTTP status that answers every upload and download
----@field file_delay? number seconds until a file that is sent can be fetched, as one of another server
----@field download_rate? integer bytes per second of a download, at most
----@field download_cut? integer bytes after which the connection of a download is dropped
----@field drop_at? "token"|"open"|"auth"|"ready" drop the TCP connection: on a token request, when a socket
----opens, on `auth`, after the answer to `auth`
-
-local FAULTS = {
-  refuse_upgrades = "number",
-  token_status = "number",
-  token_silent = "boolean",
-  silent = "boolean",
-  auth_error = "number",
-  delay = "number",
-  files_status = "number",
-  file_delay = "number",
-  download_rate = "number",
-  download_cut = "number",
-  drop_at = "string",
-}
-
-
-local DROP_AT = { token = true, open = true, auth = true, ready = true }
 
 local VERSIONS = {}
 for place, row in ipairs(protocol.versions.MATRIX) do VERSIONS[place] = row.version end
@@ -178,19 +146,4 @@ local function read(given, level)
   return read_options
 end
 
----Check faults; false ends one.
----@param faults trueconf.bridge.Faults
----@param level integer of the caller to blame
-local function check_faults(faults, level)
-  for name, value in pairs(faults) do
-    if not FAULTS[name] then error(("unknown fault '%s'"):format(tostring(name)), level + 1) end
-    if value ~= false and type(value) ~= FAULTS[name] then
-      error(("fault '%s' must be a %s, got %s"):format(name, FAULTS[name], type(value)), level + 1)
-    end
-    if name == "drop_at" and value and not DROP_AT[value] then
-      error(("fault 'drop_at' must be one of token, open, auth, ready, got '%s'"):format(value), level + 1)
-    end
-  end
-end
-
-return { read = read, check_faults = check_faults }
+return { read = read }

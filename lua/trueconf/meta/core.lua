@@ -445,8 +445,10 @@ function Connection:send(data) end
 ---@param code? integer default 1000
 ---@param reason? string
 function Connection:close(code, reason) end
----Drop the TCP connection without a close frame.
-function Connection:drop() end
+---Drop the TCP connection without a close frame, at once or behind a last message.
+---@param data? string the message
+---@param sent? integer bytes of it that leave, so that the connection ends in the middle of its frame; default all
+function Connection:drop(data, sent) end
 ---@return string address of the client
 function Connection:peer() end
 ---@return string? subprotocol nil if the client offered none
