@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: MIT
 -- What a Bridge remembers, kept in memory: accounts, chats, messages, who has read what, and
--- the key its tokens are signed with. It holds no rules; those are in accounts.lua, tokens.lua
--- and chats.lua, which reach their data only through the methods below. A store on disk offers
--- the same methods. No method looks at more messages than it returns.
+-- the key its tokens are signed with. It holds no rules; those are in accounts.lua, tokens.lua,
+-- chats.lua and messages.lua, which reach their data only through the methods below. A store on
+-- disk offers the same methods. No method looks at more messages than it returns or removes,
+-- besides those that the account it answers for removed for itself.
 --
 -- "key" is an account's login in lower case: logins are compared without regard to case.
 
