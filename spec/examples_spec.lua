@@ -162,6 +162,22 @@ describe("the example say", function()
   end))
 end)
 
+describe("the example archive", function()
+  it("keeps what it is sent, tells what it has, and brings it back", helper.async(function()
+    local directory <close> = system.directory()
+    while_running("examples/archive.lua " .. directory.path, function(chat, mira)
+      assert.same({ "Send me a file, or write list, or get and its name.", "There is nothing yet." },
+        answers(chat, mira, { "hello", "list" }))
+      assert(chat:send_file("../plan.pdf", "the plan"))
+      assert.equal("Kept __plan.pdf, 8 bytes.", assert(mira:wait_message(LIMIT)).text)
+      assert.equal("the plan", system.read(directory:file "__plan.pdf"))
+      assert.same({ "__plan.pdf", "There is no plan.pdf." }, answers(chat, mira, { "list", "get plan.pdf" }))
+      chat:say "get __plan.pdf"
+      assert.equal("the plan", assert(mira:wait_message(LIMIT)):file())
+    end)
+  end))
+end)
+
 -- Run fn(script) for several examples at once, since they spend their time waiting.
 local function each(names, fn)
   local calls = {}
@@ -189,7 +205,7 @@ describe("an example", function()
   end))
 
   it("says that the server is not there, waits for it, and stops when told to", helper.async(function()
-    each({ "hello", "echo", "order" }, function(script)
+    each({ "hello", "echo", "order", "archive" }, function(script)
       local child <close> = launch(script, "ws://127.0.0.1:" .. system.free_port())
       helper.eventually(function() return child:log():find("REFUSED", 1, true) end, LIMIT)
       assert.is_nil(child:status())
@@ -198,7 +214,7 @@ describe("an example", function()
   end))
 
   it("is told its own line when a setting is missing", helper.async(function()
-    each({ "hello", "echo", "order", "say" }, function(script)
+    each({ "hello", "echo", "order", "archive", "say" }, function(script)
       local child <close> = launch(script .. " herald hello", "ws://127.0.0.1:1", "")
       assert.equal(1, child:wait(LIMIT))
       assert.is_truthy(child:log():find(script .. ":%d+: no username: set the option"), child:log())

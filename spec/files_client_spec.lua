@@ -354,3 +354,28 @@ describe("download", function()
     assert.matches("^spec/files_client_spec.lua:%d+: download: not both", err)
   end))
 end)
+
+describe("the page about files", function()
+  -- Its scripts are written for a folder of their own.
+  local function in_folder(script, directory)
+    return script:gsub('(path = ")', "%1" .. directory.path .. "/"):gsub('(preview = ")', "%1" .. directory.path .. "/")
+  end
+
+  it("has scripts that run, and print what it says", scene(function(at)
+    for _, name in ipairs { "plan.pdf", "cat.jpg", "cat-small.jpg", "wink.webp" } do file(at, name, name) end
+    local got = core.waiter()
+    at.bot:on_message(function(msg) got:wake(msg) end)
+    assert(at.server:person("mira"):chat_with("herald"):send_file("../up.txt", "0123456789"))
+    local printed = {}
+    local environment = setmetatable({
+      bot = at.bot, chat_id = at.chat_id, msg = assert(got:wait(10)),
+      print = function(value) printed[#printed + 1] = tostring(value) end,
+    }, { __index = _G })
+    for script in system.read("docs/files.md"):gmatch "\n```lua\n(.-)\n```" do
+      assert(load(in_folder(script, at.directory), "=docs/files.md", "t", environment))()
+    end
+    assert.same({ at.server:history(at.chat_id)[3].record.content.fileId, "10", "10", "the bytes" }, printed)
+    assert.equal("0123456789", system.read(at.directory:file "inbox-_up.txt"))
+    assert.equal("wink.webp", at.server:history(at.chat_id)[8].record.content.name)
+  end))
+end)

@@ -261,6 +261,16 @@ local function write_sent()
   write_methods(path, "Sent", "sent")
 end
 
+local function write_files()
+  local upload, files = read_file(LUA .. "upload.lua"), read_file(LUA .. "files.lua")
+  write "## Files\n\nMethods of bots and clients. Examples: [files](files.md).\n"
+  write_methods(LUA .. "files.lua", "Client", "client")
+  write_class("Options of `send_file`", upload["trueconf.SendFileOptions"])
+  write_class("A preview", upload["trueconf.PreviewSource"])
+  write_class("Options of `download`", read_file(LUA .. "download.lua")["trueconf.DownloadOptions"])
+  write_class("What `download` returns with `path` or `sink`", files["trueconf.Downloaded"])
+end
+
 local function write_bots()
   local bot, messages = read_file(LUA .. "bot.lua"), read_file(LUA .. "message.lua")
   local clients = read_file(LUA .. "client.lua")
@@ -279,6 +289,7 @@ local function write_bots()
   write_class("Options of `call`", clients["trueconf.CallOptions"])
   write_schema_methods(clients)
   write_sent()
+  write_files()
   write "## Message\n\nWhat a handler of `on_message` gets.\n"
   write_class("Fields", messages["trueconf.Message"])
   write_methods(LUA .. "message.lua", "Message", "msg")

@@ -8,6 +8,7 @@ local upload = require "trueconf.upload"
 
 local SEND = protocol.methods.sendFile
 
+---@class trueconf.Client
 local Client = {}
 
 -- By hand: what was uploaded before is sent, by the arguments of the schema.
