@@ -150,8 +150,10 @@ static bool take_uint32(struct slice value, uint32_t *number) {
       return false;
     n = n * 10 + (uint64_t)(value.at[i] - '0');
   }
+  if (n > UINT32_MAX)
+    return false;
   *number = (uint32_t)n;
-  return n <= UINT32_MAX;
+  return true;
 }
 
 /* The inside of a string; of anything else, absent. */

@@ -278,7 +278,7 @@ static void on_message(struct socket *socket, lua_State *L, const char *data, si
   (void)binary; /* a frame is JSON, however it is marked */
   if (session->traced)
     session_trace(session, "in", data, length);
-  if (!scan_frame(data, length, &frame) || !frame.has_id)
+  if (!scan_frame(data, length, &frame) || !frame.has_id || !frame.has_type)
     frame.type = 0; /* reserved, never sent */
   if (frame.type == 2)
     on_response(session, L, &frame);

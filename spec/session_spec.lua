@@ -701,6 +701,8 @@ describe("a session", function()
       ["with a negative id"] = '{"type":1,"id":-1,"method":"m","payload":{}}',
       ["with an id that is too large"] = '{"type":1,"id":4294967296,"method":"m","payload":{}}',
       ["with an id that is a string"] = '{"type":1,"id":"1","method":"m","payload":{}}',
+      ["with a type that is too large"] = '{"type":4294967297,"id":1,"method":"m","payload":{}}',
+      ["with a second type that is none"] = '{"type":1,"id":1,"method":"m","payload":{},"type":"1"}',
       ["of type 0"] = '{"type":0,"id":1,"method":"m","payload":{}}',
       ["of type 3"] = '{"type":3,"id":1,"method":"m","payload":{}}',
       ["that asks without a method"] = '{"type":1,"id":1,"payload":{}}',
