@@ -99,6 +99,7 @@ build = {
     ["trueconf.bridge.commands"] = "lua/trueconf/bridge/commands.lua",
     ["trueconf.bridge.connection"] = "lua/trueconf/bridge/connection.lua",
     ["trueconf.bridge.content"] = "lua/trueconf/bridge/content.lua",
+    ["trueconf.bridge.control"] = "lua/trueconf/bridge/control.lua",
     ["trueconf.bridge.data"] = "lua/trueconf/bridge/data.lua",
     ["trueconf.bridge.delivery"] = "lua/trueconf/bridge/delivery.lua",
     ["trueconf.bridge.directory"] = "lua/trueconf/bridge/directory.lua",

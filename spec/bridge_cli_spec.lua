@@ -1,8 +1,11 @@
 -- SPDX-License-Identifier: MIT
 -- The trueconf command, run as a process of its own.
 
+local core = require "trueconf.core"
+local json = require "trueconf.json"
 local bridge = require "trueconf.bridge"
 local flags = require "trueconf.cli.flags"
+local helper = require "spec.support.helper"
 local system = require "spec.support.system"
 
 local COMMAND = (os.getenv "LUA" or "lua5.4") .. " bin/trueconf "
@@ -70,6 +73,12 @@ describe("trueconf", function()
       ["bridge --account herald"] = "%-%-account: expected LOGIN:PASSWORD",
       ["bridge --account a@b:secret"] = "%-%-account: the login must be text without",
       ["bridge --account a:1 --account a:2"] = "%-%-account: account 'a' was given before",
+      ["bridge --fault flood=1"] = "%-%-fault: unknown fault 'flood'",
+      ["bridge --fault drop=often"] = "%-%-fault: fault 'drop' must be a probability up to 1 .*, got 'often'",
+      ["bridge --fault silence.getNothing=1"] = "%-%-fault: fault 'silence' must be",
+      ["bridge --seed x"] = "%-%-seed must be a whole number",
+      ["bridge --control-key /no/such/file"] = "%-%-control%-key: cannot read /no/such/file: No such file",
+      ["bridge --control-key LICENSE"] = "%-%-control%-key: LICENSE: expected a key of 16 to 128 visible",
       ["bridge --accounts /no/such/file"] = "cannot read /no/such/file: No such file",
     } do
       local output, code = run(arguments)
@@ -120,6 +129,35 @@ describe("trueconf bridge", function()
       end)
     end
   end)
+end)
+
+describe("trueconf bridge under control", function()
+  -- The state of a Bridge that a process of its own runs, and what that printed.
+  local function state_of(arguments, key)
+    local child <close> = system.launch_lua("bin/trueconf bridge --port 0 --account herald:4711 " .. arguments)
+    local url = helper.eventually(function() return child:log():match "listening on ws(://[%d.:]+)\n" end)
+    key = key or child:log():match "control key: (%S+)\n"
+    local answer = assert(core.http {
+      url = "http" .. url .. "/control/state", headers = { Authorization = "Bearer " .. key },
+    })
+    assert.equal(0, child:kill "TERM")
+    assert.equal(200, answer.status, answer.body)
+    return assert(json.decode(answer.body)), child:log()
+  end
+
+  it("makes a key and tells it once, and begins with its faults", helper.async(function()
+    local state, log = state_of "--control --fault drop=0.01 --fault delay=0.2 --fault silence.getChats=1 --seed 7"
+    assert.same({ drop = 0.01, delay = 0.2, silence = { getChats = 1 }, seed = 7 }, state.faults)
+    assert.equal(1, select(2, log:gsub("control key", "")))
+  end))
+
+  it("takes a key from a file, and does not print it", helper.async(function()
+    with_file("0123456789abcdef\nmore\n", function(path)
+      local _, log = state_of("--control-key " .. path, "0123456789abcdef")
+      assert.is_nil(log:find("0123456789abcdef", 1, true))
+      assert.is_nil(log:find("control key", 1, true))
+    end)
+  end))
 end)
 
 describe("trueconf bridge user", function()

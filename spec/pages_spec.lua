@@ -74,7 +74,9 @@ end
 
 describe("the pages", function()
   it("link to files that are there", function()
-    for _, path in ipairs { "README.md", "CHANGELOG.md", "docs/guide.md", "docs/reference.md", "docs/states.md" } do
+    for _, path in ipairs {
+      "README.md", "CHANGELOG.md", "docs/guide.md", "docs/control.md", "docs/reference.md", "docs/states.md",
+    } do
       for target in system.read(path):gmatch "%]%(([^)]+)%)" do
         local name, anchor = target:match "^([^#]*)#?(.*)$"
         local file = target:find "^https?://" and path or (path:match "^.*/" or "") .. name

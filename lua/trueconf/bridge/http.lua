@@ -4,6 +4,7 @@
 -- the web server beside a real one (protocol: neighbouring HTTP calls).
 
 local json = require "trueconf.json"
+local control = require "trueconf.bridge.control"
 local fields = require "trueconf.bridge.fields"
 local files = require "trueconf.bridge.files"
 
@@ -112,6 +113,7 @@ local INFO = { ["/api/v4/server"] = server_info, ["/vsstatus"] = server_status }
 ---@param bridge trueconf.bridge.Server
 ---@param request trueconf.core.Request
 local function handle(bridge, request)
+  if bridge.control and control.is_path(request.path) then return bridge.control:handle(request) end
   if bridge.mischief:on_http(request) then return end
   if request.path == TOKEN_PATH then return token(bridge, request) end
   if files.Files.is_path(request.path) then return bridge.files:handle(request) end

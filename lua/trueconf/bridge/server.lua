@@ -8,6 +8,7 @@ local accounts = require "trueconf.bridge.accounts"
 local chats = require "trueconf.bridge.chats"
 local commands = require "trueconf.bridge.commands"
 local connection = require "trueconf.bridge.connection"
+local control = require "trueconf.bridge.control"
 local delivery = require "trueconf.bridge.delivery"
 local envelopes = require "trueconf.bridge.envelopes"
 local faults = require "trueconf.bridge.faults"
@@ -28,6 +29,7 @@ local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 ---@field options trueconf.bridge.Options
 ---@field faults trueconf.bridge.Faults
 ---@field mischief trueconf.bridge.Mischief
+---@field control trueconf.bridge.Control?
 ---@field log trueconf.Log
 ---@field store trueconf.bridge.Store
 ---@field accounts trueconf.bridge.Accounts
@@ -79,6 +81,7 @@ local function new(options)
   server.chats = chats.new(memory, server.accounts, server.envelopes, server.news, server.messages)
   server.commands = commands.new(server.accounts, server.news, server.messages, options)
   server.delivery = delivery.new(memory, server.news, server.profile, options)
+  server.control = options.control and control.new(server, options.control.key)
   put_accounts(server, options.accounts)
   return server
 end
@@ -124,6 +127,7 @@ function Server:stop(abrupt)
   if not listener then return end
   self.listener = nil
   self:let_go()
+  if self.control then self.control:close() end
   for _, person in pairs(self.people) do person:close() end
   listener:close(abrupt)
   self.delivery:close()
@@ -136,6 +140,11 @@ end
 ---@return trueconf.bridge.Store
 function Server:state()
   return self.store
+end
+
+---@return string? key of the control endpoint
+function Server:control_key()
+  return self.control and self.control.key
 end
 
 ---@return integer

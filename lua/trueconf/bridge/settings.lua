@@ -56,6 +56,8 @@ local MEBIBYTE = 1024 * 1024
 ---@field command_ids? boolean give clicks a `commandId`, so that they can be answered; default false, as 5.5.6 does
 ---@field long_text? "cut"|"refuse" what is done with more than 4096 visible characters: cut without a word, as
 ---servers do, or answer 399; default "cut"
+---@field control? { key: string|true } answer the control endpoint under /control/, to who is on this machine and has
+---the key of 16 to 128 visible characters; true: one is made, control_key() tells it
 ---@field log? trueconf.LogOptions errors of the Bridge itself; at level "debug" refused requests too
 
 local VERSIONS = {}
@@ -96,6 +98,7 @@ local SCHEMA = {
   upload_limits = { type = "table", default = {} },
   command_ids = { type = "boolean", default = false },
   long_text = { type = "string", default = "cut", enum = { "cut", "refuse" } },
+  control = { type = "table" },
   log = { type = "table" },
 }
 
@@ -111,6 +114,13 @@ local TLS_SCHEMA = {
   cert_file = { type = "string", required = true },
   key_file = { type = "string", required = true },
 }
+
+local function is_key(key)
+  return key == true or type(key) == "string" and key:find "^[!-~]+$" ~= nil and #key >= 16 and #key <= 128,
+    "must be true or 16 to 128 visible characters without spaces"
+end
+
+local CONTROL_SCHEMA = { key = { type = "string|boolean", required = true, check = is_key } }
 
 -- A directory is moved from the accounts to where accounts.lua looks for it.
 local function check_accounts(read_options, level)
@@ -136,6 +146,9 @@ end
 local function read(given, level)
   local read_options = options.check(SCHEMA, given, level + 1, "bridge.start")
   if read_options.tls then options.check(TLS_SCHEMA, read_options.tls, level + 1, "bridge.start: tls") end
+  if read_options.control then
+    options.check(CONTROL_SCHEMA, read_options.control, level + 1, "bridge.start: control")
+  end
   check_accounts(read_options, level + 1)
   upload_limits.check(read_options.upload_limits, level + 1, "bridge.start: upload_limits")
   if read_options.legacy_silence == nil then

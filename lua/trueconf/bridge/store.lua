@@ -76,6 +76,14 @@ function Store:account(key)
   return self.accounts[key]
 end
 
+---@return trueconf.bridge.Account[] all of them, by key
+function Store:account_list()
+  local list = {}
+  for _, account in pairs(self.accounts) do list[#list + 1] = account end
+  table.sort(list, function(a, b) return a.key < b.key end)
+  return list
+end
+
 ---@param account trueconf.bridge.Account
 function Store:put_account(account)
   self.accounts[account.key] = account

@@ -4,6 +4,7 @@
 local core = require "trueconf.core"
 local accounts = require "trueconf.bridge.accounts"
 local bridge = require "trueconf.bridge"
+local faults = require "trueconf.bridge.faults"
 local flags = require "trueconf.cli.flags"
 
 local USAGE = [[
@@ -22,6 +23,12 @@ Run a local chat server that speaks the API of TrueConf Bridge, until SIGINT or 
   --data DIR                 folder for what must outlive the server, so far the key that tokens
                              are signed with and the accounts of `trueconf bridge user`;
                              made when it is missing
+  --fault NAME=VALUE         make something go wrong on purpose; may be repeated: drop=0.01,
+                             delay=0.2, silent, silence.getChats=1, ... docs/reference.md lists them
+  --seed NUMBER              of what is left to chance: the same one repeats a run
+  --control                  answer the control endpoint under /control/, to programs on this
+                             machine that have its key, which is printed to the standard error
+  --control-key FILE         the same with the key in the first line of a file
   --help                     print this text
 
 `user` keeps accounts in the folder, with hashes of their passwords. A password is asked for
@@ -38,6 +45,10 @@ local FLAGS = {
   accounts = { value = true, many = true },
   account = { value = true, many = true },
   data = { value = true },
+  fault = { value = true, many = true },
+  seed = { value = true, integer = true },
+  control = {},
+  ["control-key"] = { value = true },
   help = {},
 }
 
@@ -124,14 +135,44 @@ local function reason(options, err)
   return ("cannot listen on %s, port %d: %s"):format(options.host, options.port, err.message)
 end
 
-local function serve(options)
+local function read_faults(given)
+  local found, complaint = faults.parse(given.fault or {})
+  if not found then return nil, "--fault: " .. complaint end
+  found.seed = given.seed or found.seed
+  return found
+end
+
+-- The key of the control endpoint: that of a file, true for one to be made, or nil and a complaint.
+local function read_key(given)
+  local path = given["control-key"]
+  if not path then return given.control end
+  local file, err = io.open(path)
+  if not file then return nil, "--control-key: cannot read " .. err end
+  local key = file:read "l" or ""
+  file:close()
+  if #key < 16 or #key > 128 or not key:find "^[!-~]+$" then
+    return nil, "--control-key: " .. path .. ": expected a key of 16 to 128 visible characters in the first line"
+  end
+  return key
+end
+
+-- Only a key that was made is printed.
+local function announce(server)
+  if server.options.control and server.options.control.key == true then
+    io.stderr:write("control key: ", server:control_key(), "\n")
+  end
+  io.stdout:setvbuf "line"
+  print("listening on " .. server:url())
+end
+
+local function serve(options, mishaps)
   if options.port > 65535 then return fail(2, "--port must be at most 65535") end
   local server, err = bridge.start(options)
   if not server then return fail(1, reason(options, err)) end
+  server:fault(mishaps)
   stop_on_signals(server)
   if not next(server.options.accounts) then fail(0, "there are no accounts; add some with --accounts or --account") end
-  io.stdout:setvbuf "line"
-  print("listening on " .. server:url())
+  announce(server)
   core.run()
   print "stopped"
   return 0
@@ -147,16 +188,21 @@ local function main(args)
     io.stdout:write(USAGE)
     return 0
   end
-  local found
+  local found, mishaps, key
   found, complaint = read_accounts(given)
   if not found then return fail(2, complaint) end
-  return serve {
+  mishaps, complaint = read_faults(given)
+  if not mishaps then return fail(2, complaint) end
+  key, complaint = read_key(given)
+  if complaint then return fail(2, complaint) end
+  return serve({
     host = given.host or "127.0.0.1",
     port = given.port or 4309,
     server_name = given["server-name"],
     data = given.data,
     accounts = found,
-  }
+    control = key and { key = key },
+  }, mishaps)
 end
 
 return { main = main, read_accounts = read_accounts }
