@@ -21,7 +21,7 @@ mira:on_message(function(message)
   for _, row in ipairs(message.buttons or {}) do
     for _, button in ipairs(row) do
       if button.type == protocol.enums.ButtonType.COMMAND then
-        assert(mira:click(message, button.id or button.label))
+        mira:click(message, button.id or button.label)
       end
     end
   end
