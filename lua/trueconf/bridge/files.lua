@@ -20,7 +20,7 @@ local FILES_PATH = "/bridge/api/client/v1/files"
 local TASK_LIFE, TEMPORAL_LIFE = 3600, 24 * 3600 -- seconds; both are not published
 local MOST_TASKS, MOST_TEMPORAL = 10000, 10000
 local DOWNLOAD_LIFE = 3600              -- seconds that an address is good for
-local FORM_ROOM = 4 << 20               -- bytes of an upload besides the file: its preview and the form itself
+local FORM_ROOM = 4 << 20               -- bytes of an upload besides file and preview, at least
 local MAX_NAME = 255                    -- bytes
 local STEPS = 4                         -- progress told of a file that is slow on purpose
 
@@ -183,10 +183,15 @@ function Files:task_of(head)
   return self.tasks:get(head.headers["upload-task-id"] or "")
 end
 
+-- Bytes that an upload may have. Some clients send the file itself as its preview.
+local function room_of(task)
+  return 2 * task.size + FORM_ROOM
+end
+
 -- Whether a body may be what a task was made for.
 local function fits(task, head)
   local length, kind = head.content_length, head.headers["content-type"] or ""
-  if length and (length < task.size or length > task.size + FORM_ROOM) then return false end
+  if length and (length < task.size or length > room_of(task)) then return false end
   return kind:lower():find "^multipart/form%-data" ~= nil
 end
 
@@ -201,7 +206,7 @@ function Files:on_head(head)
   end
   task.receiving, task.file_id = true, hex(20)
   local path = self:reserve(task.file_id)
-  return { form = { file = path, preview = preview_path(path) }, max_body = task.size + FORM_ROOM }
+  return { form = { file = path, preview = preview_path(path) }, max_body = room_of(task) }
 end
 
 local function respond(request, status, body)
