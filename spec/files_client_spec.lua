@@ -330,6 +330,17 @@ describe("download", function()
     assert.is_nil(chat:say("hello"):file())
   end))
 
+  it("shows no secret of an address to on_trace", function()
+    local frames = {}
+    scene(function(at)
+      local message = sent(at)
+      local query = assert(at.bot:get_file_info(message.file_id)).download_url:match "%?(.*)$"
+      local text = table.concat(frames, "\n")
+      assert.is_nil(text:find(query, 1, true))
+      assert.is_truthy(text:find(message.file_id .. "?***", 1, true))
+    end, nil, { on_trace = function(_, frame) frames[#frames + 1] = frame end })()
+  end)
+
   it("takes only path and query of the address from the server", function()
     local download = require "trueconf.download"
     local path = "/bridge/api/client/v1/files/1f?token=t.k"

@@ -83,11 +83,22 @@ local FOR_SESSION = {
 local Client = {}
 Client.__index = Client
 
+-- The core masks the token of `auth`; the addresses of files hold secrets too (protocol: download).
+local function without_secrets(on_trace)
+  return on_trace and function(direction, frame)
+    for _, name in ipairs { "downloadUrl", "avatarUrl" } do
+      frame = frame:gsub('("' .. name .. '"%s*:%s*"[^"?]*%?)[^"]*', "%1***")
+    end
+    on_trace(direction, frame)
+  end
+end
+
 -- What the core needs, from checked options and resolved settings.
 local function session_options(given, settings)
   local endpoints = url.endpoints(assert(url.parse(settings.url)))
   local session = { url = endpoints.socket, token_url = endpoints.token }
   for _, name in ipairs(FOR_SESSION) do session[name] = given[name] end
+  session.on_trace = without_secrets(given.on_trace)
   session.tls = given.tls or {}
   session.tls.ca_file = session.tls.ca_file or settings.ca_file
   session.username, session.password = settings.username, settings.password
