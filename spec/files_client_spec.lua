@@ -166,6 +166,35 @@ describe("send_file", function()
     assert.equal(502, err.code)
   end))
 
+  it("begins again when the server has forgotten the upload task", scene(function(at)
+    at.server.files.begin = function(files)
+      files.begin = nil                 -- the next time as always
+      return "e2c9d7b0-6a41-4f0b-8f55-0b1c3d2e4f60"
+    end
+    assert(at.bot:send_file(at.chat_id, { data = "x", name = "a.b" }))
+  end))
+
+  it("does not know of a message whose answer was lost, and says so", scene(function(at)
+    at.server.files.post = function()
+      at.server:drop()
+      return nil, 300
+    end
+    refused("DISCONNECTED", "unknown", at.bot:send_file(at.chat_id, { data = "x", name = "a.b" }))
+  end))
+
+  it("asks for the limits, once, where none were told", scene(function(at)
+    local asked = 0
+    local limits = at.server.upload_limits
+    at.server.upload_limits = function(self)
+      asked = asked + 1
+      return limits(self)
+    end
+    at.bot.limits = nil
+    refused("LIMIT", "not_sent", at.bot:send_file(at.chat_id, { data = "xx", name = "a.b" }))
+    assert(at.bot:send_file(at.chat_id, { data = "x", name = "a.b" }))
+    assert.equal(1, asked)
+  end, { upload_limits = { max_size = 1 } }))
+
   it("raises mistakes of the script at its line", scene(function(at)
     local function mistake(pattern, ...)
       local ok, err = pcall(at.bot.send_file, at.bot, ...)
