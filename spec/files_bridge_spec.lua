@@ -425,6 +425,21 @@ describe("the files of a Bridge", function()
   end))
 end)
 
+describe("a Bridge without a data folder", function()
+  it("makes no folder before the first upload, and says when it cannot", scene(function(bridge, herald)
+    local task = begin(herald, 4).uploadTaskId
+    assert.is_nil(bridge.files.folder)
+    local make = core.private_folder
+    core.private_folder = function() return nil, core.error("IO", "no room") end
+    local answer = post(bridge, task, { file = "1234" })
+    core.private_folder = make
+    assert.equal(400, answer.status)
+    assert.equal(401, answer.answer.error)
+    assert.is_nil(bridge.files.folder)
+    assert.equal(200, post(bridge, begin(herald, 4).uploadTaskId, { file = "1234" }).status)
+  end, { log = { level = "off" } }))
+end)
+
 describe("a client that is not ours", function()
   it("uploads and fetches by curl", helper.async(function()
     local directory <close> = system.directory()

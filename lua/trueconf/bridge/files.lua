@@ -154,6 +154,12 @@ end
 
 -- Uploads --------------------------------------------------------------------------------
 
+function Files:can_write()
+  local ok, err = self:open()
+  if not ok then self.bridge.log:error("bridge: files cannot be kept: %s", err) end
+  return ok
+end
+
 ---Give leave to upload one file.
 ---@param account trueconf.bridge.Account
 ---@param size integer
@@ -165,11 +171,8 @@ function Files:begin(account, size, name)
   local wrong, description = self:complaint_about_size(size)
   if not wrong and name then wrong, description = self:complaint_about_name(name) end
   if wrong then return nil, self:code(wrong), description end
-  local ok, err = self:open()
-  if not ok then
-    self.bridge.log:error("bridge: files cannot be kept: %s", err)
-    return nil, codes.INTERNAL_ERROR
-  end
+  -- A temporary folder is made when there is something to put into it.
+  if self.folder and not self:can_write() then return nil, codes.INTERNAL_ERROR end
   local task = { id = core.uuid(), key = account.key, size = size, name = name }
   self.tasks:put(task.id, task)
   return task.id
@@ -204,6 +207,8 @@ function Files:on_head(head)
   if self.bridge.faults.files_status or not task or task.receiving or not fits(task, head) then
     return { ignore_body = true }
   end
+  task.homeless = not self:can_write()
+  if task.homeless then return { ignore_body = true } end
   task.receiving, task.file_id = true, hex(20)
   local path = self:reserve(task.file_id)
   return { form = { file = path, preview = preview_path(path) }, max_body = room_of(task) }
@@ -270,6 +275,7 @@ function Files:receive(request)
   for _, part in pairs(request.parts or {}) do os.remove(part.path) end -- it took longer than a task lives
   if task and not task.receiving then
     self.tasks:take(task.id)
+    if task.homeless then return self:refuse(request, "NOT_ENOUGH_SPACE", "Files cannot be kept") end
     return self:refuse(request, "INVALID_FILE", "The body is not a form with the file that was announced")
   end
   local shown = utf8_or(request.headers["upload-task-id"], ""):sub(1, 64):gsub("[^%w-]", "?")
