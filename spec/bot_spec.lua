@@ -106,8 +106,8 @@ describe("a bot", function()
       assert.equal("integer", math.type(sent.timestamp))
       local chat = server:person("mira"):chat_with "herald"
       chat:say "a word"
-      helper.eventually(function() return handled == 1 end)
-      assert.equal(0, #server:unread "herald")
+      helper.eventually(function() return #server:unread "herald" == 0 end)
+      assert.equal(1, handled)
       bot:stop()
       server:stop()
     end))
