@@ -757,6 +757,7 @@ describe("a session", function()
       local session = ready({ token = "sesame", on_trace = function(direction, frame)
         seen[#seen + 1] = direction .. " " .. frame
       end }, { "accept", "auth", { "text", '{"type":1,"id":3,"method":"n","payload":{}}' }, "echo" })
+      helper.eventually(function() return seen[4] end) -- the server's request has come and has its ack
       session:request("m", '{"a":1}')
       session:stop()
       assert.same({
