@@ -54,20 +54,18 @@ bool buffer_number(struct buffer *buffer, uint32_t number) {
 }
 
 bool buffer_printf(struct buffer *buffer, const char *format, ...) {
-  va_list args, again;
+  va_list args;
   int length;
-  bool ok = false;
   va_start(args, format);
-  va_copy(again, args);
   length = vsnprintf(NULL, 0, format, args);
-  if (length >= 0 && buffer_reserve(buffer, (size_t)length + 1)) {
-    vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, again);
-    buffer->length += (size_t)length;
-    ok = true;
-  }
-  va_end(again);
   va_end(args);
-  return ok;
+  if (length < 0 || !buffer_reserve(buffer, (size_t)length + 1))
+    return false;
+  va_start(args, format);
+  vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, args);
+  va_end(args);
+  buffer->length += (size_t)length;
+  return true;
 }
 
 void buffer_consume(struct buffer *buffer, size_t length) {
