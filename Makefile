@@ -110,7 +110,7 @@ lint: ## check style and find suspicious code
 	luacheck -q --no-color --no-cache $(LUA_DIRS) $(wildcard bin/trueconf)
 	@for script in $(SHELL_SCRIPTS); do bash -n $$script || exit; done
 	clang-format --dry-run -Werror $(C_FILES)
-	@printf '%s\n' $(SOURCES) | xargs -P 2 -n 2 sh -c \
+	@printf '%s\n' $(SOURCES) | xargs -P 2 -n 1 sh -c \
 	  'echo "clang-tidy $$*"; clang-tidy --quiet "$$@" -- -std=gnu11 $(PKG_CFLAGS) 2>/dev/null' lint
 	$(LUA) tools/rockspec.lua
 	@luarocks --lua-version $(LUA_VERSION) lint rockspec/trueconf-scm-1.rockspec
