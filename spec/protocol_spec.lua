@@ -717,7 +717,7 @@ describe("rights", function()
   local CELLS = {
     read = "yyyyyy", write = "yyyyyy", add_participant = "yynnnn", remove_participant = "yynnnn", edit_own = "yyyyyy",
     remove_own = "yyyyyy", remove_others_for_self = "yyyyyn", remove_others_for_all = "yynyyn",
-    clear_for_self = "yyyyyy", clear_for_all = "yynyyy", rename = "yynnnn", change_avatar = "yynnnn",
+    clear_for_self = "yyyyyy", clear_for_all = "yynyyn", rename = "yynnnn", change_avatar = "yynnnn",
     change_role = "yynnnn",
   }
 

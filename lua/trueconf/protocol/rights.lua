@@ -13,7 +13,7 @@ local function set(words)
 end
 
 local EVERYBODY = set "owner admin user conf_owner conf_moderator favorites_owner writer"
-local MODERATORS = set "owner admin conf_owner conf_moderator favorites_owner"
+local MODERATORS = set "owner admin conf_owner conf_moderator"
 local MANAGERS = set "owner admin"
 
 ---@alias trueconf.protocol.Action
@@ -30,7 +30,7 @@ rights.TABLE = {
   edit_own = EVERYBODY,
   remove_own = EVERYBODY,
   remove_others_for_self = set "owner admin user conf_owner conf_moderator writer",
-  remove_others_for_all = set "owner admin conf_owner conf_moderator",
+  remove_others_for_all = MODERATORS,
   clear_for_self = EVERYBODY,
   clear_for_all = MODERATORS,
   rename = MANAGERS,
