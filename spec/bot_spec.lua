@@ -23,14 +23,23 @@ local function new_bot(server, given)
   return trueconf.bot(given)
 end
 
+local function up(bot)
+  bot:start()
+  assert(bot:wait_ready(5))
+end
+
+local function down(bot, server)
+  bot:stop()
+  server:stop()
+end
+
 -- A Bridge, a bot that is ready, a person's chat with it; all ended afterwards.
 local function with_bot(given, body)
   return helper.async(function()
     local server = start_bridge(given.bridge)
     local bot = new_bot(server, given.options)
     if given.on_message then bot:on_message(function(msg) given.on_message(msg, bot) end) end
-    bot:start()
-    assert(bot:wait_ready(5))
+    up(bot)
     local mira = server:person "mira"
     local ok, err = xpcall(body, debug.traceback, server, bot, mira:chat_with "herald", mira)
     bot:stop(1)
@@ -75,8 +84,7 @@ describe("a bot", function()
       local bot = new_bot(server)
       local seen = core.waiter()
       bot:on_message(function(msg) seen:wake(msg) end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       local sent = server:person("mira"):chat_with("herald"):say "look"
       local msg = seen:wait(5)
       assert.equal(sent.id, msg.id)
@@ -87,8 +95,7 @@ describe("a bot", function()
       assert.same({ id = msg.chat_id, title = msg.envelope.chat.chatTitle, type = 1, kind = "p2p" }, msg.chat)
       assert.is_false(msg.is_edited)
       assert.matches("^trueconf.Message %(" .. sent.id:gsub("%-", "%%-") .. " from mira@", tostring(msg))
-      bot:stop()
-      server:stop()
+      down(bot, server)
     end))
 
     it("does not handle its own messages, but reads them", helper.async(function()
@@ -96,8 +103,7 @@ describe("a bot", function()
       local bot = new_bot(server)
       local handled = 0
       bot:on_message(function() handled = handled + 1 end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       server:person "mira"
       local chat_id = assert(bot:create_p2p_chat("mira@localhost"))
       local sent = assert(bot:send_message(chat_id, "to myself too"))
@@ -108,8 +114,7 @@ describe("a bot", function()
       chat:say "a word"
       helper.eventually(function() return #server:unread "herald" == 0 end)
       assert.equal(1, handled)
-      bot:stop()
-      server:stop()
+      down(bot, server)
     end))
   end)
 
@@ -119,16 +124,14 @@ describe("a bot", function()
       local bot = new_bot(server)
       local started, go_on = core.waiter(), core.waiter()
       bot:on_message(function() started:wake(); go_on:wait(5) end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       local sent = server:person("mira"):chat_with("herald"):say "slow"
       started:wait(5)
       core.sleep(0.05)
       assert.is_false(sent:is_read_by "herald")
       go_on:wake()
       assert(sent:wait_read_by("herald", 5))
-      bot:stop()
-      server:stop()
+      down(bot, server)
     end))
 
     it("before its handler runs, if told so", with_bot({
@@ -144,8 +147,7 @@ describe("a bot", function()
       local bot = new_bot(server, { ack = "manual" })
       local kept
       bot:on_message(function(msg) kept = msg end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       local sent = server:person("mira"):chat_with("herald"):say "keep"
       helper.eventually(function() return kept end)
       core.sleep(0.05)
@@ -153,8 +155,7 @@ describe("a bot", function()
       assert.is_true(kept:ack())
       assert.is_false(kept:ack())
       assert(sent:wait_read_by("herald", 5))
-      bot:stop()
-      server:stop()
+      down(bot, server)
     end))
 
     it("early, by msg:ack() in the handler", with_bot({
@@ -172,8 +173,7 @@ describe("a bot", function()
         if msg.text == "bad" then error { code = 7 } end
         echo(msg)
       end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       local mira = server:person "mira"
       local chat = mira:chat_with "herald"
       local bad = chat:say "bad"
@@ -183,8 +183,7 @@ describe("a bot", function()
       assert.same({ code = 7 }, errors[1][1])
       assert.matches("bot_spec", errors[1][2])
       assert.equal("bad", errors[1][3])
-      bot:stop()
-      server:stop()
+      down(bot, server)
     end))
   end)
 
@@ -200,8 +199,7 @@ describe("a bot", function()
         order[#order + 1] = tonumber(msg.text)
         at_work = at_work - 1
       end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       local chat = server:person("mira"):chat_with "herald"
       local expected = {}
       for i = 1, 30 do
@@ -211,8 +209,7 @@ describe("a bot", function()
       helper.eventually(function() return #order == 30 end)
       assert.same(expected, order)
       assert.equal(1, most)
-      bot:stop()
-      server:stop()
+      down(bot, server)
     end))
 
     it("handles chats beside each other", helper.async(function()
@@ -224,12 +221,10 @@ describe("a bot", function()
         if at_work == 5 then all:wake(true) end
         all:wait(5)
       end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       for i = 1, 5 do server:person("p" .. i):chat_with("herald"):say "at once" end
       assert.is_true(all:wait(5))
-      bot:stop()
-      server:stop()
+      down(bot, server)
     end))
 
     it("handles all at once with order = \"none\"", helper.async(function()
@@ -241,13 +236,11 @@ describe("a bot", function()
         if at_work == 5 then all:wake(true) end
         all:wait(5)
       end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       local chat = server:person("mira"):chat_with "herald"
       for _ = 1, 5 do chat:say "at once" end
       assert.is_true(all:wait(5))
-      bot:stop()
-      server:stop()
+      down(bot, server)
     end))
   end)
 
@@ -310,8 +303,7 @@ describe("a bot", function()
         if msg.text ~= "ask" then return echo(msg) end
         outcome:wake(msg:ask("well?", 0.05))
       end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       local mira = server:person "mira"
       local chat = mira:chat_with "herald"
       chat:say "ask"
@@ -321,8 +313,7 @@ describe("a bot", function()
       assert.equal("TIMEOUT", err.name)
       chat:say "late"
       assert.equal("You said: late", assert(mira:wait_message(5)).text)
-      bot:stop()
-      server:stop()
+      down(bot, server)
     end))
 
     it("gets CLOSED when the bot stops", helper.async(function()
@@ -330,8 +321,7 @@ describe("a bot", function()
       local bot = new_bot(server)
       local outcome = core.waiter()
       bot:on_message(function(msg) outcome:wake(msg:ask "well?") end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       local mira = server:person "mira"
       mira:chat_with("herald"):say "ask"
       assert(mira:wait_message(5))
@@ -356,8 +346,7 @@ describe("a bot", function()
         assert(msg:answer "done")
         finished = true
       end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       local mira = server:person "mira"
       local chat = mira:chat_with "herald"
       chat:say "work"
@@ -381,8 +370,7 @@ describe("a bot", function()
         started:wake()
         release:wait(5)
       end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       local chat = server:person("mira"):chat_with "herald"
       chat:say "first"
       local second = chat:say "second"
@@ -395,8 +383,7 @@ describe("a bot", function()
       bot:start()
       assert(second:wait_read_by("herald", 5))
       assert.same({ "first", "second" }, seen)
-      bot:stop()
-      server:stop()
+      down(bot, server)
     end))
 
     it("does not wait for longer than told", helper.async(function()
@@ -404,8 +391,7 @@ describe("a bot", function()
       local bot = new_bot(server)
       local started, release = core.waiter(), core.waiter()
       bot:on_message(function() started:wake(); release:wait(5) end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       server:person("mira"):chat_with("herald"):say "work"
       started:wait(5)
       bot:stop(0.05)
@@ -419,8 +405,7 @@ describe("a bot", function()
       local server = start_bridge()
       local bot = new_bot(server)
       bot:on_message(function() bot:stop() end)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       server:person("mira"):chat_with("herald"):say "/stop"
       local ok, err = bot:run()
       assert.is_true(ok, tostring(err))
@@ -435,8 +420,7 @@ describe("a bot", function()
       local mira = server:person "mira"
       local chat = mira:chat_with "herald"
       for round = 1, 3 do
-        bot:start()
-        assert(bot:wait_ready(5))
+        up(bot)
         chat:say("round " .. round)
         assert.equal("You said: round " .. round, assert(mira:wait_message(5)).text)
         bot:stop()
@@ -478,8 +462,7 @@ describe("a bot", function()
     core.sleep(0.05)
     assert.equal("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20", table.concat(seen, " "))
     assert.equal(0, #server:unread "herald")
-    bot:stop()
-    server:stop()
+    down(bot, server)
   end))
 
   it("does not handle a message again that comes again", helper.async(function()
@@ -487,8 +470,7 @@ describe("a bot", function()
     local bot = new_bot(server)
     local handled, started, release = 0, core.waiter(), core.waiter()
     bot:on_message(function() handled = handled + 1; started:wake(); release:wait(5) end)
-    bot:start()
-    assert(bot:wait_ready(5))
+    up(bot)
     local sent = server:person("mira"):chat_with("herald"):say "once"
     started:wait(5)
     bot.session:drop()
@@ -498,8 +480,7 @@ describe("a bot", function()
     release:wake()
     assert(sent:wait_read_by("herald", 5))
     assert.equal(1, handled)
-    bot:stop()
-    server:stop()
+    down(bot, server)
   end))
 
   describe("calls", function()
@@ -524,12 +505,10 @@ describe("a bot", function()
     it("from a plain script, without a coroutine", function()
       local server = start_bridge()
       local bot = new_bot(server)
-      bot:start()
-      assert(bot:wait_ready(5))
+      up(bot)
       assert.equal("herald@localhost", bot:user_id())
       assert.is_string(bot:get_user_display_name "herald@localhost")
-      bot:stop()
-      server:stop()
+      down(bot, server)
       core.close()
       assert.equal(0, core.stats().handles)
     end)
