@@ -110,6 +110,7 @@ build = {
     ["trueconf.bridge.files"] = "lua/trueconf/bridge/files.lua",
     ["trueconf.bridge.http"] = "lua/trueconf/bridge/http.lua",
     ["trueconf.bridge"] = "lua/trueconf/bridge/init.lua",
+    ["trueconf.bridge.list"] = "lua/trueconf/bridge/list.lua",
     ["trueconf.bridge.logins"] = "lua/trueconf/bridge/logins.lua",
     ["trueconf.bridge.messages"] = "lua/trueconf/bridge/messages.lua",
     ["trueconf.bridge.methods.chats"] = "lua/trueconf/bridge/methods/chats.lua",

@@ -3,6 +3,7 @@
 -- person, that person. A notification goes to every receiver of every account it concerns.
 
 local core = require "trueconf.core"
+local without = require("trueconf.bridge.list").without
 
 ---@class trueconf.bridge.Receiver
 ---@field key string of the account
@@ -32,15 +33,6 @@ local function new(store, news, profile, options)
     receivers = {},
     readers = {},
   }, Delivery)
-end
-
--- A list is replaced, never altered: it may be gone through at this moment.
-local function without(list, unwanted)
-  local kept = {}
-  for _, item in ipairs(list) do
-    if item ~= unwanted then kept[#kept + 1] = item end
-  end
-  return kept
 end
 
 ---@param receiver trueconf.bridge.Receiver

@@ -9,6 +9,7 @@
 
 local core = require "trueconf.core"
 local unread = require "trueconf.bridge.unread"
+local without = require("trueconf.bridge.list").without
 
 ---@class trueconf.bridge.Message
 ---@field id string UUID
@@ -154,14 +155,6 @@ end
 ---@param file_id string
 function Store:set_avatar(chat, file_id)
   chat.avatar = file_id
-end
-
-local function without(list, unwanted)
-  local kept = {}
-  for _, item in ipairs(list) do
-    if item ~= unwanted then kept[#kept + 1] = item end
-  end
-  return kept
 end
 
 ---Let somebody take part in a chat.
