@@ -4,15 +4,17 @@
 local core = require "trueconf.core"
 local json = require "trueconf.json"
 local bridge = require "trueconf.bridge"
-local flags = require "trueconf.cli.flags"
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"
+local accounts = require "trueconf.cli.bridge.accounts"
+local flags = require "trueconf.cli.bridge.flags"
+local settings = require "trueconf.bridge.settings"
 
 local COMMAND = (os.getenv "LUA" or "lua5.4") .. " bin/trueconf "
 
 -- Output of both kinds and exit code of a command that ends by itself.
-local function run(arguments)
-  local pipe = assert(io.popen(COMMAND .. arguments .. " 2>&1 </dev/null"))
+local function run(arguments, environment)
+  local pipe = assert(io.popen((environment or "") .. " " .. COMMAND .. arguments .. " 2>&1 </dev/null"))
   local output = pipe:read "a"
   local _, _, code = pipe:close()
   return output, code
@@ -48,37 +50,58 @@ end
 describe("trueconf", function()
   it("explains itself", function()
     local output, code = run "help"
-    assert.matches("Usage: trueconf COMMAND", output)
+    assert.matches("^Usage: trueconf .*\n   bridge +Run a local chat server", output)
     assert.equal(0, code)
     assert.equal(output, (run "--help"))
+    assert.equal((run "help bridge"), (run "bridge --help"))
   end)
 
   it("prints its version", function()
     local output, code = run "version"
     assert.matches("^trueconf %d+%.%d+%.%d+\n$", output)
     assert.equal(0, code)
+    assert.equal(output, (run "--version"))
+  end)
+
+  it("says what it lacks", function()
+    local found, code = run("version", "LUA_PATH='lua/?.lua;lua/?/init.lua'")
+    assert.matches("^trueconf: the command line needs argparse: install lua%-argparse", found)
+    assert.equal(1, code)
   end)
 
   it("ends with 2 when it is used wrongly", function()
     for arguments, message in pairs {
       [""] = "^Usage: trueconf",
       ["serve"] = "^trueconf: unknown command 'serve'",
-      ["bridge --prt 1"] = "unknown flag '%-%-prt', did you mean '%-%-port'%?",
-      ["bridge now"] = "unexpected argument 'now'",
-      ["bridge --port"] = "%-%-port needs a value",
-      ["bridge --port x"] = "%-%-port must be a whole number",
-      ["bridge --port 70000"] = "%-%-port must be at most 65535",
-      ["bridge --port 0 --port 1"] = "%-%-port was given twice",
-      ["bridge --help=yes"] = "%-%-help takes no value",
+      ["bridg"] = "^trueconf: unknown command 'bridg', did you mean 'bridge'%?; see trueconf %-%-help\n$",
+      ["bridge --prt 1"] = "unknown option '%-%-prt', did you mean '%-%-port'%?; see trueconf bridge %-%-help\n$",
+      ["bridge now"] = "unknown command 'now'",
+      ["bridge --port"] = "'%-%-port' requires an argument",
+      ["bridge --port x"] = "'%-%-port' must be a whole number, got 'x'",
+      ["bridge --port 70000"] = "%-%-port must be at most 65535, got 70000",
+      ["bridge --port 0 --port 1"] = "'%-%-port' must be used at most 1 time",
+      ["bridge --help=yes"] = "'%-%-help' does not take arguments",
+      ["bridge --version 5.4"] = "%-%-version must be one of '5.5.0', ",
+      ["bridge --token-status 300"] = "%-%-token%-status must be one of 200, 201",
+      ["bridge --edit-window soon"] = "'%-%-edit%-window' must be a number of seconds, got 'soon'",
+      ["bridge --upload-max-size 10MB"] = "'%-%-upload%-max%-size' must be a number of bytes, such as .*, got '10MB'",
+      ["bridge --upload-max-size 0"] = "%-%-upload%-max%-size must be at least 1, got 0",
+      ["bridge --upload-allow a --upload-block b"] = "'%-%-upload%-block' can not be used together",
+      ["bridge --log loud"] = "'%-%-log' must be one of debug, info, warn, error, off, got 'loud'",
+      ["bridge --tls-cert x"] = "%-%-tls%-key is required",
+      ["bridge --ldap-start-tls"] = "%-%-ldap%-url is required",
+      ["bridge --ldap-url ldap://[::1] --ldap-bind-dn uid"] = "%-%-ldap%-bind%-dn must have %%s once",
+      ["bridge --ldap-url ldap://a.test --ldap-bind-dn uid=%s"] = "passwords would go unencrypted",
+      ["bridge --ldap-url ldap://[::1] --ldap-bind-dn uid=%s --account a:secret"] = "'a' cannot have a password",
       ["bridge --account herald"] = "%-%-account: expected LOGIN:PASSWORD",
       ["bridge --account a@b:secret"] = "%-%-account: the login must be text without",
       ["bridge --account a:1 --account a:2"] = "%-%-account: account 'a' was given before",
       ["bridge --fault flood=1"] = "%-%-fault: unknown fault 'flood'",
       ["bridge --fault drop=often"] = "%-%-fault: fault 'drop' must be a probability up to 1 .*, got 'often'",
       ["bridge --fault silence.getNothing=1"] = "%-%-fault: fault 'silence' must be",
-      ["bridge --seed x"] = "%-%-seed must be a whole number",
-      ["bridge --control-key /no/such/file"] = "%-%-control%-key: cannot read /no/such/file: No such file",
-      ["bridge --control-key LICENSE"] = "%-%-control%-key: LICENSE: expected a key of 16 to 128 visible",
+      ["bridge --seed x"] = "%-%-seed' must be a whole number",
+      ["bridge --control-key-file /no/such/file"] = "%-%-control%-key%-file: cannot write /no/such/file: No such file",
+      ["bridge --control-key-file LICENSE"] = "%-%-control%-key%-file: will not use LICENSE: others may read it",
       ["bridge --accounts /no/such/file"] = "cannot read /no/such/file: No such file",
     } do
       local output, code = run(arguments)
@@ -153,10 +176,33 @@ describe("trueconf bridge under control", function()
 
   it("takes a key from a file, and does not print it", helper.async(function()
     with_file("0123456789abcdef\nmore\n", function(path)
-      local _, log = state_of("--control-key " .. path, "0123456789abcdef")
+      assert(os.execute("chmod 600 " .. path))
+      local _, log = state_of("--control-key-file " .. path, "0123456789abcdef")
       assert.is_nil(log:find("0123456789abcdef", 1, true))
       assert.is_nil(log:find("control key", 1, true))
     end)
+  end))
+
+  it("refuses a key that can be guessed", function()
+    with_file("short\n", function(path)
+      assert(os.execute("chmod 600 " .. path))
+      local output, code = run("bridge --control-key-file " .. path)
+      assert.matches("expected a key of 16 to 128 visible characters in the first line\n$", output)
+      assert.equal(2, code)
+    end)
+  end)
+
+  it("keeps a key it has made where it was told to", helper.async(function()
+    local directory <close> = system.directory()
+    local path = directory:file "key"
+    local child <close> = system.launch_lua("bin/trueconf bridge --port 0 --account a:1 --control-key-file " .. path)
+    helper.eventually(function() return child:log():match "listening on" end)
+    local key = system.read(path):match "^(%S+)\n$"
+    assert.equal(32, #key)
+    assert.equal("600", system.output("stat -c %%a '%s'", path))
+    assert.is_nil(child:log():find(key, 1, true))
+    assert.equal(0, child:kill "TERM")
+    state_of("--control-key-file " .. path, key)
   end))
 end)
 
@@ -203,12 +249,13 @@ describe("trueconf bridge user", function()
   it("says what is wrong", function()
     for arguments, expected in pairs {
       ["add a@b"] = { "login must be text without", 2 }, ["add mira"] = { "the password is empty", 1 },
-      ["remove mira"] = { "there is no account 'mira'", 1 }, ["add"] = { "expected add LOGIN", 2 },
-      ["rename mira"] = { "expected add LOGIN", 2 }, [""] = { "expected add LOGIN", 2 },
-      ["list --dta x"] = { "did you mean '%-%-data'", 2 }, ["add mira now"] = { "unexpected argument 'now'", 2 },
+      ["remove mira"] = { "there is no account 'mira'", 1 }, ["add"] = { "missing argument 'login'", 2 },
+      ["rename mira"] = { "unknown command 'rename'", 2 }, [""] = { "a command is required", 2 },
+      ["list --dta x"] = { "did you mean '%-%-data'", 2 }, ["add mira now"] = { "too many arguments", 2 },
+      ["list --port 1"] = { "%-%-port has no meaning here", 2 },
     } do
       local output, code = user(arguments)
-      assert.matches("trueconf bridge user: .*" .. expected[1], output)
+      assert.matches("trueconf bridge user.*: .*" .. expected[1], output)
       assert.equal(expected[2], code, arguments)
       assert.is_nil(output:find("traceback", 1, true))
     end
@@ -246,15 +293,56 @@ print(out.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 end)
 
 describe("accounts of the command line", function()
-  local read_accounts = require("trueconf.cli.bridge").read_accounts
-
   it("come from files and flags, with any sign in the password", function()
     with_file("# bots\n\n  herald = 47=11 \nmira=x:y\n", function(path)
-      local given = assert(flags.parse({ "--accounts=" .. path, "--account", "john:a:b" }, {
-        accounts = { value = true, many = true },
-        account = { value = true, many = true },
-      }))
-      assert.same({ herald = "47=11", mira = "x:y", john = "a:b" }, read_accounts(given))
+      assert.same({ herald = "47=11", mira = "x:y", john = "a:b" }, accounts.read({ path }, { "john:a:b" }))
     end)
+  end)
+end)
+
+describe("flags of trueconf bridge", function()
+  -- What a command line makes of the options.
+  local function given(arguments)
+    local parser = require "argparse"("bridge")
+    flags.add(parser)
+    local list = {}
+    for word in arguments:gmatch "%S+" do list[#list + 1] = word end
+    local values = parser:parse(list)
+    return flags.options(values), flags.directory(values), values
+  end
+
+  it("are there for every option of a Bridge", function()
+    local known = {}
+    for _, group in ipairs(flags.GROUPS) do
+      for _, flag in ipairs(group) do known[flag.name:gsub("-", "_"):gsub("^no_", "")] = true end
+    end
+    -- These are more than one flag, or are for programs alone.
+    local others = { tls = "tls_cert", upload_limits = "upload_max_size", state = "data" }
+    for name in pairs(settings.SCHEMA) do assert.is_true(known[others[name] or name], name) end
+  end)
+
+  it("become options", function()
+    local options, directory = given("--version 5.5.2 --long-text refuse --edit-window 1.5 --echo others --log debug "
+      .. "--token-status 200 --bad-password-status 401 --ping-interval 2 --ack-timeout 3 --history-limit 4 "
+      .. "--unread-limit 5 --no-password-login --no-legacy-silence --strict --max-frame 64K --upload-max-size 10M "
+      .. "--upload-block exe --upload-block com --tls-cert c --tls-key k --port 0")
+    assert.same({
+      host = "127.0.0.1", port = 0, version = "5.5.2", long_text = "refuse", edit_window = 1.5, echo = "others",
+      token_status = 200, bad_password_status = 401, ping_interval = 2, ack_timeout = 3, history_limit = 4,
+      unread_limit = 5, password_login = false, legacy_silence = false, strict = true, max_frame = 65536,
+      upload_limits = { max_size = 10 << 20, extensions = { mode = "block", list = { "exe", "com" } } },
+      tls = { cert_file = "c", key_file = "k" }, log = { level = "debug" },
+    }, options)
+    assert.is_nil(directory)
+    options, directory = given("--ldap-url ldaps://ldap.acme.test --ldap-bind-dn uid=%s,dc=acme --ldap-ca-file ca "
+      .. "--ldap-timeout 2 --ldap-display-name cn --legacy-silence")
+    assert.same({
+      url = "ldaps://ldap.acme.test", bind_dn = "uid=%s,dc=acme", ca_file = "ca", timeout = 2, display_name = "cn",
+    }, directory)
+    assert.same({ host = "127.0.0.1", port = 4309, legacy_silence = true }, options)
+  end)
+
+  it("leave what is not given to the defaults of the Bridge", function()
+    assert.same({ host = "127.0.0.1", port = 4309 }, (given ""))
   end)
 end)

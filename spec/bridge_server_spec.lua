@@ -346,6 +346,23 @@ describe("a Bridge out of order", function()
     assert.equal("CLOSED", close_of(mira).name)
   end))
 
+  it("closes connections that do not ack in time, if it is told to", served({ ack_timeout = 0.3 }, function(server)
+    local herald = login(server, "herald")            -- the upload limits want an ack
+    local mira = login(server, "mira")
+    assert(mira:send '{"type":2,"id":1}')
+    local err = close_of(herald)
+    assert.same({ "CLOSED", 1008 }, { err.name, err.code })
+    local said = server:person("john"):chat_with("mira"):say "hello"
+    local frame
+    repeat
+      frame = receive(mira)
+      assert(mira:send(json.encode { type = 2, id = frame.id }))
+    until frame.method == "sendMessage"
+    assert.is_true(said:wait_read_by("mira", LIMIT))
+    assert.same({ "TIMEOUT" }, { select(2, mira:receive(0.6)).name })
+    mira:close()
+  end))
+
   it("expires tokens", served(nil, function(server)
     local token = server:mint_token "herald"
     server:expire_tokens()

@@ -28,6 +28,7 @@ local CLOSE = { UNSUPPORTED_DATA = 1003, INVALID_TEXT = 1007, POLICY = 1008 }
 ---@field private next_id integer
 ---@field private unacked table<integer, trueconf.bridge.Message|true>
 ---@field private delayed table<integer, trueconf.core.Timer> answers held back, by request id
+---@field private awaited table<integer, trueconf.core.Timer> acks that must come in time, by id
 ---@field private auth_failures integer
 local Connection = {}
 Connection.__index = Connection
@@ -48,6 +49,7 @@ local function new(bridge, transport)
     next_id = 1,
     unacked = {},
     delayed = {},
+    awaited = {},
     auth_failures = 0,
   }, Connection)
 end
@@ -133,7 +135,19 @@ end
 
 -- Acks -----------------------------------------------------------------------------------
 
+-- With the option `ack_timeout` a client that does not ack is not kept.
+function Connection:await_ack(id)
+  local timeout = self.bridge.options.ack_timeout
+  if timeout == 0 then return end
+  self.awaited[id] = core.timer(timeout, function()
+    self.awaited[id] = nil
+    self:close(CLOSE.POLICY, "no ack in time")
+  end)
+end
+
 function Connection:on_response(id)
+  if self.awaited[id] then self.awaited[id]:cancel() end
+  self.awaited[id] = nil
   local message = self.unacked[id]
   self.unacked[id] = nil
   if message and message ~= true then self.bridge.delivery:mark_read(self.key, message) end
@@ -172,6 +186,7 @@ function Connection:notify(news)
   self.next_id = id < MAX_ID and id + 1 or 1
   self.unacked[id] = news.message or true
   self.unacked[id - MAX_UNACKED] = nil
+  self:await_ack(id)
   self.bridge.mischief:send(self.transport, news.head .. id .. ',"payload":' .. news:payload(self.key) .. "}", true)
 end
 
@@ -196,9 +211,11 @@ end
 
 ---Let go of everything; the transport is closed.
 function Connection:on_close()
-  for id, timer in pairs(self.delayed) do
-    self.delayed[id] = nil
-    timer:cancel()
+  for _, timers in ipairs { self.delayed, self.awaited } do
+    for id, timer in pairs(timers) do
+      timers[id] = nil
+      timer:cancel()
+    end
   end
   if self.account then self.bridge.delivery:detach(self) end
 end

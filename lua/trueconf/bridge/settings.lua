@@ -39,6 +39,8 @@ local MEBIBYTE = 1024 * 1024
 ---@field max_unsent? integer bytes; default 16 MiB
 ---@field ping_interval? number seconds; 0: none; default 5
 ---@field max_missed_pongs? integer default 3
+---@field ack_timeout? number seconds after which a connection that does not ack a notification is closed with 1008;
+---0: never, which is the default: what servers do is not published
 ---@field token_lifetime? number seconds; default 30 days
 ---@field expires_in? integer what the token response says; default 31536000, as servers do
 ---@field token_status? 200|201 HTTP status of the token response; default 201
@@ -82,6 +84,7 @@ local SCHEMA = {
   max_unsent = { type = "integer", default = 16 * MEBIBYTE, min = 1 },
   ping_interval = { type = "number", default = 5, min = 0 },
   max_missed_pongs = { type = "integer", default = 3, min = 1 },
+  ack_timeout = { type = "number", default = 0, min = 0 },
   token_lifetime = { type = "number", default = 30 * DAY },
   expires_in = { type = "integer", default = 365 * DAY },
   token_status = { type = "integer", default = 201, enum = { 200, 201 } },
@@ -159,4 +162,4 @@ local function read(given, level)
   return read_options
 end
 
-return { read = read }
+return { read = read, SCHEMA = SCHEMA }

@@ -1,50 +1,88 @@
 -- SPDX-License-Identifier: MIT
--- The trueconf command: finds the command that was named and hands it the other arguments.
+-- The trueconf command. Each of its commands is a file beside this one, which returns a `trueconf.cli.Command`; it is
+-- loaded when it is used, so that help and version work in a broken installation too.
 -- Exit codes: 0 done, 1 failed, 2 used wrongly.
 
-local USAGE = [[
-Usage: trueconf COMMAND [OPTION...]
+---@class trueconf.cli.Command
+---@field describe fun(command: table) adds options to a command of argparse
+---@field run fun(given: table<string, any>): integer does the work, with what was given; returns the exit code
 
-Commands:
-  bridge    run a local chat server that speaks the API of TrueConf Bridge
-  version   print the version
-  help      print this text; trueconf COMMAND --help explains a command
-]]
+-- The commands in the order of the help, with what they do in a few words.
+local COMMANDS = {
+  { "bridge", "Run a local chat server that speaks the API of TrueConf Bridge." },
+  { "version", "Print the version." },
+}
 
--- A command is loaded when it is used: `help` and `version` must work in a broken installation.
-local commands = {}
+-- Raised by the parser, for main() alone.
+local Misuse = {}
 
-function commands.bridge(args)
-  return require("trueconf.cli.bridge").main(args)
+---@param name string
+---@return trueconf.cli.Command
+local function load_command(name)
+  return require("trueconf.cli." .. name)
 end
 
-function commands.version()
-  print("trueconf " .. require("trueconf.core")._VERSION)
-  return 0
+-- argparse writes its hint on a line of its own; here each mistake is one line.
+local function one_line(message)
+  return (message:gsub("%.?\nDid you mean", ", did you mean"))
 end
 
-function commands.help()
-  io.stdout:write(USAGE)
-  return 0
+-- The words that lead to the command a parser is for: "trueconf bridge user".
+local function words_of(parser)
+  return parser:get_usage():match "^Usage: (%l[%l ]*%l)"
 end
 
-local ALIASES = { ["--help"] = "help", ["-h"] = "help", ["--version"] = "version" }
+local function new_parser(argparse)
+  local parser = argparse("trueconf", "Chat bots on TrueConf Server, and a server to try them with.")
+  parser:require_command(false):command_target("command"):help_max_width(100):help_description_margin(32)
+  parser:epilog "trueconf COMMAND --help explains a command."
+  parser:flag("--version", "Print the version."):target "print_version"
+  parser:add_help_command()
+  function parser.error(current, message)
+    error(setmetatable({ words = words_of(current), message = one_line(message) }, Misuse), 0)
+  end
+  return parser
+end
+
+-- Only the command that is used, or asked about, is loaded.
+local function add_commands(parser, args)
+  local wanted = args[1] == "help" and args[2] or args[1]
+  for _, entry in ipairs(COMMANDS) do
+    local name, summary = table.unpack(entry)
+    local command = parser:command(name, summary):summary(summary)
+    if name == wanted then load_command(name).describe(command) end
+  end
+end
+
+local function complain(text)
+  io.stderr:write(text, "\n")
+  return 2
+end
+
+-- What was given, or nil and the exit code.
+local function parse(parser, args)
+  local ok, given = pcall(parser.parse, parser, args)
+  if ok then return given end
+  if getmetatable(given) ~= Misuse then error(given, 0) end
+  return nil, complain(("%s: %s; see %s --help"):format(given.words, given.message, given.words))
+end
 
 ---Run the command named by the first argument.
 ---@param args string[]
 ---@return integer exit_code
 local function main(args)
-  local name = args[1]
-  if not name then
-    io.stderr:write(USAGE)
-    return 2
+  local found, argparse = pcall(require, "argparse")
+  if not found then
+    complain "trueconf: the command line needs argparse: install lua-argparse (Debian) or argparse (LuaRocks)"
+    return 1
   end
-  local command = commands[ALIASES[name] or name]
-  if not command then
-    io.stderr:write(("trueconf: unknown command '%s'; trueconf help lists them\n"):format(name))
-    return 2
-  end
-  return command(table.move(args, 2, #args, 1, {}))
+  local parser = new_parser(argparse)
+  add_commands(parser, args)
+  local given, code = parse(parser, args)
+  if not given then return code end
+  if given.print_version then return load_command("version").run(given) end
+  if not given.command then return complain(parser:get_help()) end
+  return load_command(given.command).run(given)
 end
 
 return { main = main }

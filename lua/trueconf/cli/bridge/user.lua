@@ -4,9 +4,6 @@
 local core = require "trueconf.core"
 local accounts = require "trueconf.bridge.accounts"
 local data = require "trueconf.bridge.data"
-local flags = require "trueconf.cli.flags"
-
-local FLAGS = { data = { value = true } }
 
 local function fail(code, message)
   io.stderr:write("trueconf bridge user: ", message, "\n")
@@ -40,6 +37,9 @@ local function kept_login(hashes, login)
   end
 end
 
+local USES = {
+  add = "Add an account, or give it another password.", remove = "Remove an account.", list = "List them.",
+}
 local commands = {}
 
 function commands.add(folder, hashes, login)
@@ -78,20 +78,33 @@ local function run(command, folder, login)
   return command(folder, hashes, login)
 end
 
----@param args string[] behind `user`
----@return integer exit_code
-local function main(args)
-  local command, count = commands[args[1]], args[1] == "list" and 1 or 2
-  local login = count == 2 and args[2] or nil
-  if not command or count == 2 and (not login or login:find "^%-") then
-    return fail(2, "expected add LOGIN, remove LOGIN or list; see trueconf bridge --help")
+local HELP = "Keep accounts in the data folder of a server, --data DIR, with hashes of their passwords. A password is "
+  .. "asked for at a terminal, else read as the first line of the input. A server reads the accounts when it starts."
+
+-- Of the flags of the server only that of the folder has a meaning here.
+local MEANT = { command = true, bridge = true, user = true, user_command = true, login = true, data = true }
+
+local function meaningless(given)
+  for name in pairs(given) do
+    if not MEANT[name] and not commands[name] then return name end
   end
-  local given, complaint = flags.parse(table.move(args, count + 1, #args, 1, {}), FLAGS)
-  if not given then return fail(2, complaint) end
-  if not given.data then return fail(2, "--data DIR is missing: the folder that keeps the accounts") end
-  local result, err = run(command, given.data, login)
-  if result == nil then return fail(1, err.message) end
-  return result == true and 0 or result
 end
 
-return { main = main }
+---@type trueconf.cli.Command
+return {
+  describe = function(command)
+    command:description(HELP):command_target "user_command"
+    for _, name in ipairs { "add", "remove" } do
+      command:command(name, USES[name]):argument("login", "Login of the account.")
+    end
+    command:command("list", USES.list)
+  end,
+  run = function(given)
+    local other = meaningless(given)
+    if other then return fail(2, ("--%s has no meaning here"):format((other:gsub("_", "-")))) end
+    if not given.data then return fail(2, "--data DIR is missing: the folder that keeps the accounts") end
+    local result, err = run(commands[given.user_command], given.data, given.login)
+    if result == nil then return fail(1, err.message) end
+    return result == true and 0 or result
+  end,
+}

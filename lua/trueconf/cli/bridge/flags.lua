@@ -1,0 +1,245 @@
+-- SPDX-License-Identifier: MIT
+-- The flags of `trueconf bridge`. One with an underscore in place of each hyphen is the option of bridge.start() with
+-- this name; what it may be is checked there. A flag that begins with no- makes its option false, one without a value
+-- makes it true.
+
+local UNITS = { [""] = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30 }
+
+local function whole(text)
+  local value = text:find "^-?%d+$" and math.tointeger(tonumber(text))
+  if value then return value end
+  return nil, "a whole number"
+end
+
+local function seconds(text)
+  local value = tonumber(text)
+  if value then return value end
+  return nil, "a number of seconds"
+end
+
+local function bytes(text)
+  local digits, unit = text:match "^(%d+)([KMG]?)$"
+  local value = digits and math.tointeger(tonumber(digits))
+  if value and value <= math.maxinteger >> 30 then return value * UNITS[unit] end
+  return nil, "a number of bytes, such as 2000, 64K or 10M"
+end
+
+local LEVELS = { debug = true, info = true, warn = true, error = true, off = true }
+
+local function log_level(text)
+  if LEVELS[text] then return text end
+  return nil, "one of debug, info, warn, error, off"
+end
+
+---@class trueconf.cli.BridgeFlag
+---@field name string without "--"
+---@field value string|false|nil what the help calls its value
+---@field meaning string
+---@field convert? fun(text: string): any?, string? the value of a text, or nil and what was expected
+---@field many? boolean may be given again
+
+local function flag(name, value, meaning, convert)
+  return { name = name, value = value, meaning = meaning, convert = convert }
+end
+
+local function many(name, value, meaning)
+  return { name = name, value = value, meaning = meaning, many = true }
+end
+
+---@type { title: string, [integer]: trueconf.cli.BridgeFlag }[]
+local GROUPS = {
+  { title = "Server",
+    flag("host", "HOST", "Address to listen on (127.0.0.1)."),
+    flag("port", "PORT", "Port to listen on, 0 for any free one (4309).", whole),
+    flag("server-name", "NAME", "What follows the '@' of a TrueConf ID (localhost)."),
+    flag("data", "DIR", "Folder for what must outlive the server; made when it is missing."),
+    flag("tls-cert", "FILE", "PEM file of a certificate: wss and https in place of ws and http."),
+    flag("tls-key", "FILE", "PEM file of its key."),
+    flag("log", "LEVEL", "What the server tells of itself: debug, info, warn, error or off (info).", log_level),
+  },
+  { title = "Accounts",
+    many("accounts", "FILE", "Accounts, one to a line: login = password. May be repeated."),
+    many("account", "LOGIN:PASSWORD", "One account. May be repeated. Other users of this machine can see it "
+      .. "in the list of processes: prefer --accounts."),
+    flag("login-failures", "COUNT", "Failed logins of an account in the window until 429, 0: any number (10).", whole),
+    flag("address-failures", "COUNT", "The same for one address (100).", whole),
+    flag("login-window", "SECONDS", "Length of the window (60).", seconds),
+    flag("password-cost", "STEP", "Of hashing passwords, 1 to 11 (5).", whole),
+  },
+  { title = "Accounts in an LDAP directory",
+    flag("ldap-url", "URL", "ldap://, ldaps:// or ldapi:// address of the directory that checks passwords."),
+    flag("ldap-bind-dn", "DN", "DN of a user, with %s for the login: uid=%s,ou=people,dc=acme,dc=test."),
+    flag("ldap-start-tls", false, "Turn a connection to ldap:// into TLS first."),
+    flag("ldap-ca-file", "FILE", "PEM file used in place of the system's trust."),
+    flag("ldap-timeout", "SECONDS", "For one login (5).", seconds),
+    flag("ldap-display-name", "NAME", "Attribute that holds the display name."),
+    flag("ldap-allow-plaintext", false, "Send passwords unencrypted to another machine."),
+  },
+  { title = "What is played",
+    flag("version", "VERSION", "Version of the server: 5.5.0, 5.5.2, 5.5.3, 5.5.4 or 5.5.6 (5.5.6)."),
+    flag("token-status", "STATUS", "HTTP status of a token, 200 or 201 (201).", whole),
+    flag("bad-password-status", "STATUS", "HTTP status of a wrong password, 400 or 401 (400).", whole),
+    flag("token-lifetime", "SECONDS", "Of access tokens (30 days).", seconds),
+    flag("expires-in", "SECONDS", "What the answer with a token says of that (31536000).", whole),
+    flag("no-password-login", false, "Answer every login 403, as a server without it."),
+    flag("no-server-info", false, "No /api/v4/server and /vsstatus."),
+    flag("echo", "WHOM", "Who is told of an act: all, or others than its own connection (all)."),
+    flag("command-ids", false, "Give clicks a commandId, so that they can be answered."),
+    flag("legacy-silence", false, "No answer where error 399 is due, as before 5.5.6."),
+    flag("no-legacy-silence", false, "Error 399 in every version."),
+    flag("strict", false, "Close connections on odd input."),
+    flag("long-text", "WAY", "What is done with texts that are too long: cut, or refuse (cut)."),
+    flag("edit-window", "SECONDS", "In which a message may be edited, 0: always (48 hours).", seconds),
+    flag("ping-interval", "SECONDS", "Between PINGs, 0: none (5).", seconds),
+    flag("max-missed-pongs", "COUNT", "After which a connection is dropped (3).", whole),
+    flag("ack-timeout", "SECONDS", "After which a connection that does not ack is closed, 0: never (0).", seconds),
+  },
+  { title = "Limits",
+    flag("upload-max-size", "BYTES", "Of a file.", bytes),
+    many("upload-allow", "EXTENSION", "Allow files with this extension only. May be repeated."),
+    many("upload-block", "EXTENSION", "Refuse files with this extension. May be repeated."),
+    flag("history-limit", "COUNT", "Messages kept of each chat (10000).", whole),
+    flag("unread-limit", "COUNT", "Unread messages kept of each account (10000).", whole),
+    flag("redelivery-limit", "COUNT", "Unread messages delivered to a new connection (1000).", whole),
+    flag("max-connections", "COUNT", "WebSocket connections (128).", whole),
+    flag("max-frame", "BYTES", "Of a frame that comes (1M).", bytes),
+    flag("max-body", "BYTES", "Of an HTTP request that is no file (1M).", bytes),
+    flag("max-unsent", "BYTES", "That wait for a client that does not read (16M).", bytes),
+  },
+  { title = "Control",
+    many("fault", "NAME=VALUE", "Make something go wrong on purpose: drop=0.01, delay=0.2, silent, "
+      .. "silence.getChats=1, ... docs/reference.md lists them. May be repeated."),
+    flag("seed", "NUMBER", "Of what is left to chance: the same one repeats a run.", whole),
+    flag("control", false, "Answer the control endpoint under /control/, to programs on this machine that have its "
+      .. "key, which is printed to the standard error."),
+    flag("control-key-file", "FILE", "The same with the key in the first line of a file that others cannot read; it is "
+      .. "made, with a new key, when it is missing."),
+  },
+}
+
+local flags = { GROUPS = GROUPS }
+
+-- The name of what a flag sets, and what it sets without a value.
+local function target_of(described)
+  local name = described.name:gsub("-", "_")
+  local positive = name:match "^no_(.*)$"
+  return positive or name, positive == nil
+end
+
+local function converter(described)
+  return function(text)
+    local value, expected = described.convert(text)
+    if value ~= nil then return value end
+    return nil, ("option '--%s' must be %s, got '%s'"):format(described.name, expected, text:sub(1, 64))
+  end
+end
+
+local function add(command, described)
+  local target, value = target_of(described)
+  local option = command:option("--" .. described.name, described.meaning):target(target)
+  if not described.value then
+    return option:args(0):action(function(result) result[target] = value end)
+  end
+  option:argname(described.value)
+  if described.convert then option:convert(converter(described)) end
+  if described.many then return option:count("*"):init(nil) end
+  return option:overwrite(false)
+end
+
+-- Flags that exclude each other.
+local EITHER = { { "upload-allow", "upload-block" }, { "legacy-silence", "no-legacy-silence" } }
+
+---Add all of them, in their groups.
+---@param command table of argparse
+function flags.add(command)
+  local by_name = {}
+  for _, group in ipairs(GROUPS) do
+    local options = {}
+    for place, described in ipairs(group) do
+      options[place] = add(command, described)
+      by_name[described.name] = options[place]
+    end
+    command:group(group.title, table.unpack(options))
+  end
+  for _, pair in ipairs(EITHER) do command:mutex(by_name[pair[1]], by_name[pair[2]]) end
+end
+
+-- From flags to options -----------------------------------------------------------------------
+
+-- Flags that stand for something else than the option of their name.
+local OTHERS = { accounts = true, account = true, fault = true, seed = true, control = true, log = true }
+local PREFIXES = { "^ldap_", "^tls_", "^upload_", "^control_" }
+
+local function is_plain(name)
+  if OTHERS[name] then return false end
+  for _, prefix in ipairs(PREFIXES) do
+    if name:find(prefix) then return false end
+  end
+  return true
+end
+
+-- Given flags whose names begin with a prefix, without it; nil: none.
+local function part(given, prefix)
+  local found = {}
+  for name, value in pairs(given) do
+    local rest = type(name) == "string" and name:match("^" .. prefix .. "_(.*)$")
+    if rest then found[rest] = value end
+  end
+  return next(found) and found or nil
+end
+
+local function upload_limits(given)
+  local wanted = part(given, "upload")
+  if not wanted then return nil end
+  local mode = wanted.allow and "allow" or wanted.block and "block"
+  return { max_size = wanted.max_size, extensions = mode and { mode = mode, list = wanted[mode] } }
+end
+
+local function tls(given)
+  local wanted = part(given, "tls")
+  return wanted and { cert_file = wanted.cert, key_file = wanted.key }
+end
+
+---The options of bridge.start(), except for those that are read from files.
+---@param given table<string, any> what argparse gives
+---@return trueconf.bridge.Options
+function flags.options(given)
+  local options = {}
+  for _, group in ipairs(GROUPS) do
+    for _, described in ipairs(group) do
+      local name = target_of(described)
+      if is_plain(name) then options[name] = given[name] end
+    end
+  end
+  options.host, options.port = options.host or "127.0.0.1", options.port or 4309
+  options.upload_limits, options.tls = upload_limits(given), tls(given)
+  options.log = given.log and { level = given.log }
+  return options
+end
+
+---The directory that checks passwords, if one is.
+---@param given table<string, any>
+---@return trueconf.bridge.DirectoryOptions?
+function flags.directory(given)
+  return part(given, "ldap")
+end
+
+-- How the options of a part are called here.
+local SPELLED = {
+  ["accounts: ldap"] = "--ldap-%s", ["bridge.start: upload_limits"] = "--upload-%s",
+  ["bridge.start: tls"] = "--tls-%s", ["bridge.start"] = "--%s",
+}
+local RENAMED = { cert_file = "cert", key_file = "key" }
+
+---A complaint about options, in the words of the flags.
+---@param complaint string
+---@return string
+function flags.reworded(complaint)
+  local text = complaint:gsub("^[^ ]+:%d+: ", "")
+  local where, name, rest = text:match "^(.-): option '([%w_]+)' (.*)$"
+  local spelled = SPELLED[where]
+  if not spelled then return (text:gsub("^bridge.start: ", "")) end
+  return spelled:format(((RENAMED[name] or name):gsub("_", "-"))) .. " " .. rest
+end
+
+return flags

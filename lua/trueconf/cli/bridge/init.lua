@@ -1,0 +1,146 @@
+-- SPDX-License-Identifier: MIT
+-- trueconf bridge: runs a Bridge until SIGINT or SIGTERM.
+
+local core = require "trueconf.core"
+local bridge = require "trueconf.bridge"
+local faults = require "trueconf.bridge.faults"
+local settings = require "trueconf.bridge.settings"
+local accounts = require "trueconf.cli.bridge.accounts"
+local flags = require "trueconf.cli.bridge.flags"
+local user = require "trueconf.cli.bridge.user"
+
+local USAGE = [[
+Usage: trueconf bridge [OPTION...]
+       trueconf bridge user add|remove LOGIN --data DIR
+       trueconf bridge user list --data DIR]]
+local EXAMPLES = [[
+Examples:
+  trueconf bridge --account herald:4711 --account mira:x
+  trueconf bridge --version 5.5.2 --accounts team --fault drop=0.01 --seed 7
+  trueconf bridge --ldap-url ldaps://ldap.acme.test --ldap-bind-dn uid=%s,ou=people,dc=acme,dc=test
+  trueconf bridge user add mira --data /var/lib/bridge]]
+
+local function fail(code, message)
+  io.stderr:write("trueconf bridge: ", message, "\n")
+  return code
+end
+
+-- Options -----------------------------------------------------------------------------------
+
+local function read_faults(given)
+  local found, complaint = faults.parse(given.fault or {})
+  if not found then return nil, "--fault: " .. complaint end
+  found.seed = given.seed or found.seed
+  return found
+end
+
+-- The first line of a file that others cannot read; the file is made when there is none.
+local function read_key_file(path)
+  local text, err = core.read_private(path)
+  if not text and not err then
+    text = core.base64url_encode(core.random(24))
+    local written
+    written, err = core.write_private(path, text .. "\n", true)
+    if written == false then text, err = core.read_private(path) end
+  end
+  if err then return nil, "--control-key-file: " .. err.message end
+  local key = text:match "^[^\n]*"
+  if #key >= 16 and #key <= 128 and key:find "^[!-~]+$" then return key end
+  return nil, "--control-key-file: " .. path .. ": expected a key of 16 to 128 visible characters in the first line"
+end
+
+-- The key of the control endpoint, true for one to be made, nil for no endpoint; or nil and a complaint.
+local function read_key(given)
+  if given.control_key_file then return read_key_file(given.control_key_file) end
+  return given.control
+end
+
+-- A directory takes the place of the passwords (settings.lua reads it from the accounts).
+local function read_accounts(given)
+  local found, complaint = accounts.read(given.accounts or {}, given.account or {})
+  if not found then return nil, complaint end
+  local directory = flags.directory(given)
+  if directory and found.ldap then return nil, "an account 'ldap' cannot be given beside a directory" end
+  if directory and not directory.url then return nil, "--ldap-url is required" end
+  found.ldap = directory or found.ldap
+  return found
+end
+
+---What bridge.start() needs.
+---@param given table<string, any> values of the flags
+---@return trueconf.bridge.Options? options
+---@return string? complaint
+local function read_options(given)
+  local found, wrong_account = read_accounts(given)
+  if not found then return nil, wrong_account end
+  local key, wrong_key = read_key(given)
+  if wrong_key then return nil, wrong_key end
+  local options = flags.options(given)
+  options.accounts, options.control = found, key and { key = key } or nil
+  local ok, wrong = pcall(settings.read, options, 1)
+  if not ok then return nil, flags.reworded(tostring(wrong)) end
+  return options
+end
+
+-- Running -----------------------------------------------------------------------------------
+
+-- The first signal stops the server, the second one the program.
+local function stop_on_signals(server)
+  local signals, stopping = {}, false
+  local function on_signal()
+    if stopping then return core.stop() end
+    stopping = true
+    server:stop()
+    for _, signal in ipairs(signals) do signal:close() end
+  end
+  for _, name in ipairs { "SIGINT", "SIGTERM" } do signals[#signals + 1] = core.signal(name, on_signal) end
+end
+
+-- Errors of the data folder name their file.
+local function reason(options, err)
+  if err.name == "TLS" or options.data and err.message:find(options.data, 1, true) then return err.message end
+  return ("cannot listen on %s, port %d: %s"):format(options.host, options.port, err.message)
+end
+
+-- Only a key that was made, and is kept nowhere, is printed.
+local function announce(server)
+  if server.options.control and server.options.control.key == true then
+    io.stderr:write("control key: ", server:control_key(), "\n")
+  end
+  io.stdout:setvbuf "line"
+  print("listening on " .. server:url())
+end
+
+local function serve(options, mishaps)
+  local server, err = bridge.start(options)
+  if not server then return fail(1, reason(options, err)) end
+  server:fault(mishaps)
+  stop_on_signals(server)
+  local checked = server.options
+  if not next(checked.accounts) and not checked.directory then
+    fail(0, "there are no accounts; add some with --accounts or --account")
+  end
+  announce(server)
+  core.run()
+  print "stopped"
+  return 0
+end
+
+---@type trueconf.cli.Command
+return {
+  describe = function(command)
+    command:description "Run a local chat server that speaks the API of TrueConf Bridge, until SIGINT or SIGTERM."
+    command:usage(USAGE):epilog(EXAMPLES):require_command(false)
+    flags.add(command)
+    user.describe(command:command("user"):summary "Keep accounts in the data folder of a server.")
+  end,
+  run = function(given)
+    if given.user then return user.run(given) end
+    local options, mishaps, complaint
+    options, complaint = read_options(given)
+    if not options then return fail(2, complaint) end
+    mishaps, complaint = read_faults(given)
+    if not mishaps then return fail(2, complaint) end
+    return serve(options, mishaps)
+  end,
+}
