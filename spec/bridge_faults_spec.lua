@@ -69,6 +69,22 @@ local function http(server, path, more)
   return core.http(asked)
 end
 
+describe("refused upgrades", function()
+  it("get the status that was wished, or 503, until the fault is over", served(function(server)
+    local key = { Upgrade = "websocket", Connection = "Upgrade", ["Sec-WebSocket-Version"] = "13",
+      ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ==" }
+    for _, case in ipairs { { 502, 502 }, { true, 503 } } do
+      server:fault { refuse_upgrades = case[1] }
+      assert.equal(case[2], assert(http(server, "/websocket/chat_bot/", { headers = key })).status)
+    end
+    assert.error_matches(function() server:fault { refuse_upgrades = 200 } end, "to 599, or true, got number 200")
+    assert.same({ refuse_upgrades = 502, silent = true }, faults.parse { "refuse_upgrades=502", "silent" })
+    assert.same({ refuse_upgrades = true }, faults.parse { "refuse_upgrades" })
+    server:fault()
+    login(server):close()
+  end))
+end)
+
 describe("dropped frames", function()
   -- Two answers are asked for, the second one is struck; returns what came of them, raw.
   local function dropped_at(server, place)

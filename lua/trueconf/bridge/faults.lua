@@ -12,7 +12,7 @@ local codes = protocol.codes
 ---methods but `auth`, or a table of rates by method.
 ---@class trueconf.bridge.Faults
 ---@field seed? integer of what is left to chance; with the same one the same happens again. Giving it starts anew
----@field refuse_upgrades? integer HTTP status that answers every upgrade
+---@field refuse_upgrades? integer|true HTTP status that answers every upgrade; true: 503
 ---@field token_status? integer HTTP status of the token endpoint, with a body of HTML
 ---@field token_error? number rate of token requests that are answered 503
 ---@field token_silent? boolean the token endpoint never answers
@@ -80,11 +80,14 @@ local STATUS = {
   expected = "an HTTP status from 400 to 599",
   fits = function(value) return math.type(value) == "integer" and value >= 400 and value <= 599 end,
 }
+local REFUSAL = { expected = STATUS.expected .. ", or true", fits = function(value)
+  return value == true or STATUS.fits(value)
+end }
 local RATE = { expected = "a probability up to 1 or a whole number", fits = is_rate }
 local RATES = { expected = RATE.expected .. ", or a table of such by method", fits = is_rates }
 
 local RULES = {
-  seed = INTEGER, refuse_upgrades = STATUS, token_status = STATUS, token_error = RATE, token_silent = BOOLEAN,
+  seed = INTEGER, refuse_upgrades = REFUSAL, token_status = STATUS, token_error = RATE, token_silent = BOOLEAN,
   silent = BOOLEAN, silence = RATES, auth_error = INTEGER, expire = RATE, request_error = RATES,
   request_error_code = INTEGER, delay = SECONDS, delay_up_to = SECONDS, news_delay = SECONDS, drop = RATE,
   drop_place = one_of("before", "middle", "after"), duplicate = RATE, reorder = RATE, idle_drop = SECONDS,

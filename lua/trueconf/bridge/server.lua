@@ -23,6 +23,7 @@ local store = require "trueconf.bridge.store"
 local tokens = require "trueconf.bridge.tokens"
 local upload_limits = require "trueconf.bridge.upload_limits"
 
+local UNAVAILABLE = 503
 local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 
 ---@class trueconf.bridge.Server
@@ -346,7 +347,8 @@ function Server:fault(values)
   end
   for transport in pairs(self.open) do self.mischief:touch(transport) end
   if not self.faults.token_silent then self:let_go() end
-  if self.listener then self.listener:refuse_upgrades(self.faults.refuse_upgrades) end
+  local refused = self.faults.refuse_upgrades
+  if self.listener then self.listener:refuse_upgrades(refused == true and UNAVAILABLE or refused) end
 end
 
 return { new = new }
