@@ -14,8 +14,8 @@ local protocol = require "trueconf.protocol"
 local METHODS = [[
 auth 5.5.0 | token tokenType receiveUnread? receiveSystemMessageEnvelopes? | userId connectionId? | 201 202 203 204
 sendMessage 5.5.0 | chatId replyMessageId? content | chatId messageId timestamp | 303 304 305 306
-editMessage 5.5.0 | messageId content | messageId timestamp | 303 306
-forwardMessage 5.5.0 | chatId messageId | chatId messageId timestamp | 303 304 305 306
+editMessage 5.5.0 | messageId content | messageId timestamp | 303 306 307
+forwardMessage 5.5.0 | chatId messageId | chatId messageId timestamp | 303 304 305 306 307
 removeMessage 5.5.0 | messageId forAll | | 303 306
 getMessageById 5.5.0 read | messageId | \
   messageId chatId? chat? timestamp type author box content isEdited? replyMessageId? replyMessage? | 305 306
@@ -45,7 +45,7 @@ getFileUploadLimits 5.5.3 read | | maxSize? extensions? |
 subscribeFileProgress 5.5.0 | fileId | result | 308 404
 unsubscribeFileProgress 5.5.0 | fileId | result | 308 404
 sendSurvey 5.5.0 | chatId replyMessageId? content | chatId messageId timestamp | 303 304 305 306
-editSurvey 5.5.0 | messageId content | messageId timestamp | 303 306
+editSurvey 5.5.0 | messageId content | messageId timestamp | 303 306 307
 sendChatActivity 5.5.6 | chatId activityType | chatId activityType retryAfter | 304 305
 answerCommand 5.5.6 | commandId answerType message | |
 ]]

@@ -36,6 +36,15 @@ function Client:drop()
   self.dropped = true
 end
 
+-- An error must be one that the schema lists for the method.
+local function must_be_listed(method, code, version)
+  if not protocol.methods[method] then return end
+  for _, name in ipairs(protocol.errors_of(method, version)) do
+    if protocol.codes[name] == code then return end
+  end
+  error(("%s: the schema does not list its error %d"):format(method, code), 0)
+end
+
 -- What a Bridge says must be as the protocol has it.
 local function must_fit(name, payload, direction, version)
   local ok, mistake = protocol.check(name, payload, direction, version)
@@ -70,9 +79,8 @@ function Client:request(method, payload)
   self.sent = before
   local response = table.remove(frames, 1)
   assert(response and response.type == 2 and response.id == self.last_id, "the response must come first")
-  if not response.payload.errorCode then
-    must_fit(method, response.payload, "response", self.bridge.options.version)
-  end
+  local code, version = response.payload.errorCode, self.bridge.options.version
+  if code then must_be_listed(method, code, version) else must_fit(method, response.payload, "response", version) end
   return response.payload, frames
 end
 

@@ -489,7 +489,7 @@ local Client = {}
 ---@param text string with its marks; 1 to 4096 visible characters
 ---@param more? trueconf.EditMessageArguments further arguments by name
 ---@return trueconf.Edited? result
----@return trueconf.Error? err NOT_ENOUGH_RIGHTS, MESSAGE_NOT_FOUND
+---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, MESSAGE_NOT_FOUND, UNKNOWN_MESSAGE
 ---@overload fun(self: trueconf.Client, arguments: trueconf.EditMessageArguments): trueconf.Edited?, trueconf.Error?
 function Client:edit_message(message_id, text, more) end
 
@@ -505,7 +505,7 @@ function Client:edit_message(message_id, text, more) end
 ---@param message_id string the message to forward
 ---@param more? trueconf.ForwardMessageArguments further arguments by name
 ---@return trueconf.Sent? result
----@return trueconf.Error? err NOT_ENOUGH_RIGHTS, CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT, MESSAGE_NOT_FOUND
+---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT, MESSAGE_NOT_FOUND, UNKNOWN_MESSAGE
 ---@overload fun(self: trueconf.Client, arguments: trueconf.ForwardMessageArguments): trueconf.Sent?, trueconf.Error?
 function Client:forward_message(chat_id, message_id, more) end
 
@@ -923,7 +923,7 @@ function Client:send_survey(chat_id, more) end
 ---@param message_id string the message
 ---@param more? trueconf.EditSurveyArguments further arguments by name
 ---@return trueconf.Edited? result
----@return trueconf.Error? err NOT_ENOUGH_RIGHTS, MESSAGE_NOT_FOUND
+---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, MESSAGE_NOT_FOUND, UNKNOWN_MESSAGE
 ---@overload fun(self: trueconf.Client, arguments: trueconf.EditSurveyArguments): trueconf.Edited?, trueconf.Error?
 function Client:edit_survey(message_id, more) end
 

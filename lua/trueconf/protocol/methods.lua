@@ -1,6 +1,7 @@
 -- Methods a client may call (protocol: client methods). The notation of fields is told in
 -- field.lua. Errors are those of the method itself; `ANY_METHOD` adds what every one may meet.
--- Where the protocol names none for a method with a chat or a message, those of its id are added.
+-- Where the protocol names none for a method with a chat or a message, those of its id are added,
+-- and UNKNOWN_MESSAGE where a message may be of a kind that will not do.
 -- SPDX-License-Identifier: MIT
 
 local field = require "trueconf.protocol.field"
@@ -40,7 +41,7 @@ end
 
 local RIGHTS, CHAT, MEMBER, MESSAGE = "NOT_ENOUGH_RIGHTS", "CHAT_NOT_FOUND", "USER_IS_NOT_CHAT_PARTICIPANT",
   "MESSAGE_NOT_FOUND"
-local FILE, UPLOAD = "FILE_NOT_FOUND", "FILE_UPLOAD_FAILED"
+local FILE, UPLOAD, OTHER_KIND = "FILE_NOT_FOUND", "FILE_UPLOAD_FAILED", "UNKNOWN_MESSAGE"
 
 local CHAT_ID = { "chatId", "string", "the chat" }
 local MESSAGE_ID = { "messageId", "string", "the message" }
@@ -79,14 +80,14 @@ method("editMessage", {
   doc = "Replace an own text, or the caption of an own file; buttons not given again are removed.", section = "6.1",
   request = { MESSAGE_ID, TEXT },
   response = "Edited", params = { "message_id", "text" },
-  errors = { RIGHTS, MESSAGE },
+  errors = { RIGHTS, MESSAGE, OTHER_KIND },
 })
 
 method("forwardMessage", {
   doc = "Forward a message to a chat.", section = "6.1",
   request = { CHAT_ID, { "messageId", "string", "the message to forward" } },
   response = "Sent", params = { "chat_id", "message_id" },
-  errors = { RIGHTS, CHAT, MEMBER, MESSAGE },
+  errors = { RIGHTS, CHAT, MEMBER, MESSAGE, OTHER_KIND },
 })
 
 method("removeMessage", {
@@ -304,7 +305,7 @@ method("editSurvey", {
   doc = "Replace an own survey card.", section = "12",
   request = { MESSAGE_ID, { "content", "SurveyEdit", "what replaces it", inline = true } },
   response = "Edited", params = { "message_id" },
-  errors = { RIGHTS, MESSAGE },
+  errors = { RIGHTS, MESSAGE, OTHER_KIND },
 })
 
 method("sendChatActivity", {

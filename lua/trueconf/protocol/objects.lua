@@ -134,6 +134,7 @@ object("CommandMessage", "The message whose button was clicked; its buttons are 
   { "content", "Content", "what it says" },
   { "isEdited", "boolean?", "whether it was changed since", absent = false },
   { "replyMessageId", "string|null?", "the message it answers" },
+  { "replyMessage", "AnsweredMessage|null?", "the message it answers, one level deep" },
 }, { since = "5.5.6" })
 
 -- Contents --------------------------------------------------------------------------------
