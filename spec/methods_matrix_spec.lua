@@ -1,0 +1,308 @@
+-- SPDX-License-Identifier: MIT
+-- Every method of the schema, end to end between our client and the Bridge, in each version: it succeeds, it is done,
+-- and what goes over the wire is what that version has; each of its errors comes with the right code and name; and
+-- methods that the version does not have are refused by both sides. What is known of the methods here is in
+-- support/scene.lua: a method or an error of the schema that has nothing there fails.
+
+local core = require "trueconf.core"
+local Error = require "trueconf.error"
+local helper = require "spec.support.helper"
+local json = require "trueconf.json"
+local protocol = require "trueconf.protocol"
+local scene = require "spec.support.scene"
+
+local PATIENCE = 10                     -- seconds for an answer
+local LIMIT = 100                       -- seconds for one walk; usually it takes one
+
+-- Never seen, whatever is asked for, and why.
+local UNSEEN = {
+  ["LocationContent"] = "people send places from their apps; no method and no person of the Bridge does",
+  ["VoiceContent"] = "as with places",
+  ["editMessage.messageId"] = "no server is known to send it",
+  ["ChatCreated.lastMessage"] = "whoever is told of a new chat has seen no message of it yet",
+}
+
+-- Made by methods of 5.5.3, or by people in their apps.
+local UNSEEN_BEFORE = { "5.5.3", AvatarContent = true, ClearedContent = true, TitleContent = true, Chat = "avatarUrl" }
+
+-- One walk --------------------------------------------------------------------------------------
+
+local Walk = {}
+Walk.__index = Walk
+
+local function complain(list, text, ...)
+  list[#list + 1] = text:format(...)
+end
+
+-- Run what may fail, and note what went wrong.
+local function try(list, what, body)
+  local ok, err = xpcall(body, function(err) return type(err) == "string" and debug.traceback(err) or tostring(err) end)
+  if not ok then complain(list, "%s: %s", what, err) end
+end
+
+-- By the method of the client if there is one; the answer as the wire has it.
+local function invoke(client, method, payload)
+  local call = client[protocol.methods[method].lua_name]
+  if call then return call(client, scene.arguments(payload)) end
+  return client:call(method, payload)
+end
+
+function Walk:knows(method)
+  return protocol.since(self.version, protocol.methods[method].since)
+end
+
+-- The last response of a method, to be looked at: what the client makes of it is not what the wire says.
+local function listening(seen)
+  local last = {}
+  local response = seen.response
+  function seen:response(method, payload)
+    last[method] = payload
+    return response(self, method, payload)
+  end
+  return last
+end
+
+function Walk:succeed(method)
+  local works = scene.WORKS[method]
+  local payload = works[1](self.scene)
+  self.last[method] = nil
+  assert(invoke(self.scene.clients.herald, method, payload))
+  works[2](self.scene, assert(self.last[method], "no response was seen"), payload)
+end
+
+local function expect_error(name, answer, err)
+  local code = protocol.codes[name]
+  if answer ~= nil or err == nil then error(name .. " was due, but it succeeded", 0) end
+  if err.name ~= name or err.code ~= code or err.outcome ~= "rejected" then
+    error(("%s (%d) was due, got %s (%s), outcome %s"):format(name, code, err, err.code, err.outcome), 0)
+  end
+end
+
+function Walk:fail(method, name)
+  local how, maker = scene.way_to(method, name, self.version)
+  assert(how, "support/scene.lua does not say how this comes about")
+  local server = self.scene.server
+  if how == "request" then
+    local payload, login = self.scene:spoiled(method, maker)
+    assert(payload, "support/scene.lua does not say how this comes about")
+    -- Not by the client's own method: it would not send all of these.
+    return expect_error(name, self.scene.clients[login]:call(method, payload))
+  end
+  local payload = scene.WORKS[method][1](self.scene)
+  server:fault { request_error = { [method] = 1 }, request_error_code = protocol.codes[name] }
+  local answer, err = invoke(self.scene.clients.herald, method, payload)
+  server:fault()
+  expect_error(name, answer, err)
+end
+
+-- A method that came later: the client does not send it, whether it was told the version or asked for it, and the
+-- Bridge has no route there.
+function Walk:refuse(method)
+  local clients, payload, before = self.scene.clients, self.newest[method], self.scene.sent
+  for _, client in ipairs { clients.herald, clients.mira } do
+    local answer, err = invoke(client, method, payload)
+    assert(answer == nil and err.name == "UNSUPPORTED" and err.outcome == "not_sent", tostring(err))
+    local text = ("%s needs server %s, this one is %s"):format(method, protocol.methods[method].since, self.version)
+    assert(err.message:sub(1, #text) == text, err.message)
+  end
+  assert(self.scene.sent == before, "it was sent")
+  expect_error("ROUTE_NOT_FOUND", clients.herald:call(method, payload))
+end
+
+function Walk:method(method)
+  local wrong = {}
+  self.wrong[method] = wrong
+  if not scene.WORKS[method] then return complain(wrong, "support/scene.lua does not know it") end
+  if not self:knows(method) then return try(wrong, "refused", function() self:refuse(method) end) end
+  try(wrong, "success", function() self:succeed(method) end)
+  if method == "auth" then return end   -- below, by raw frames: a client acts on what it hears of its login
+  for _, name in ipairs(protocol.errors_of(method, self.version)) do
+    if not scene.OF_FRAMES[name] then try(wrong, name, function() self:fail(method, name) end) end
+  end
+end
+
+-- Raw frames --------------------------------------------------------------------------------------
+
+local function connect(server)
+  return assert(core.socket { url = server:url() .. "/websocket/chat_bot/", ping_interval = 0 })
+end
+
+local function send(socket, id, method, payload)
+  assert(socket:send(json.encode { type = 1, id = id, method = method, payload = payload }))
+end
+
+-- Answers until that to `last_id`, by id; each a list of errorCode or 0.
+local function answers(socket, last_id)
+  local found = {}
+  repeat
+    local frame = assert(json.decode(assert(socket:receive(PATIENCE))))
+    if frame.type == 2 then
+      found[frame.id] = found[frame.id] or {}
+      table.insert(found[frame.id], frame.payload.errorCode or 0)
+    end
+  until frame.type == 2 and frame.id == last_id
+  return found
+end
+
+local LAST_ID = 9999
+
+-- Send a request of each method, and then one more to see that nothing is answered twice.
+local function each_method(walk, socket, body, last)
+  local ids = {}
+  for place, method in ipairs(protocol.method_order) do
+    ids[method] = place
+    body(method, place)
+  end
+  send(socket, LAST_ID, table.unpack(last))
+  local found = answers(socket, LAST_ID)
+  return function(method, ...)
+    local codes = found[ids[method]] or {}
+    if table.concat(codes, " ") ~= table.concat({ ... }, " ") then
+      complain(walk.wrong[method], "%s: %s was due, got %s", last.what, table.concat({ ... }, " "),
+        table.concat(codes, " "))
+    end
+  end
+end
+
+-- 200 to everything but `auth`, whatever the payload.
+function Walk:before_auth()
+  local socket = connect(self.scene.server)
+  local expect = each_method(self, socket, function(method, id)
+    if method ~= "auth" then send(socket, id, method, {}) end
+  end, { "getChats", {}, what = "before auth" })
+  for _, method in ipairs(protocol.method_order) do
+    if method ~= "auth" then expect(method, 200) end
+  end
+  socket:close()
+end
+
+-- 2 to an id that is in flight, and then the answer to the first of the two.
+function Walk:duplicates()
+  local server = self.scene.server
+  local socket = connect(server)
+  send(socket, LAST_ID, "auth", scene.WORKS.auth[1](self.scene))
+  assert(answers(socket, LAST_ID)[LAST_ID][1] == 0)
+  server:fault { delay = 0.02 }
+  local expect = each_method(self, socket, function(method, id)
+    send(socket, id, method, { userId = "mira@chat.acme.test", tokenType = "x", token = "x" })
+    send(socket, id, method, {})
+  end, { "getUserDisplayName", { userId = "mira@chat.acme.test" }, what = "an id in flight" })
+  server:fault()
+  local silent = not self.scene:has "5.5.6"
+  local fits = { auth = 204, getUserDisplayName = 0, createP2PChat = 0, createFavoritesChat = 0,
+    getFileUploadLimits = 0 }
+  for _, method in ipairs(protocol.method_order) do
+    local first = fits[method] or not silent and 399 or nil
+    if not self:knows(method) then first = 104 end
+    expect(method, 2, first)
+  end
+  socket:close()
+end
+
+-- Each error of `auth`, on one connection that then is authorized nevertheless.
+function Walk:logins()
+  local server, wrong = self.scene.server, self.wrong.auth
+  server:add_account("gone", "x")
+  local ways = {
+    INVALID_CREDENTIALS = { token = "none" },
+    USER_DISABLED = { token = server:mint_token "gone" },
+    CREDENTIALS_EXPIRED = { token = server:mint_token("herald", { expires_in = -60 }) },
+    UNSUPPORTED_CREDENTIALS = { tokenType = "SAML" },
+    INTERNAL_ERROR = { fault = 300 }, OPERATION_TIMEOUT = { fault = 301 },
+    WRONG_PAYLOAD_FORMAT = { tokenType = 7 },
+  }
+  server:disable "gone"
+  local socket = connect(server)
+  for id, name in ipairs(protocol.errors_of("auth", self.version)) do
+    local way = ways[name]
+    if way then
+      server:fault { auth_error = way.fault or false }
+      send(socket, id, "auth", {
+        token = way.token or server:mint_token "herald", tokenType = way.tokenType or "JWT" })
+      local code = answers(socket, id)[id][1]
+      server:fault()
+      if code ~= protocol.codes[name] then complain(wrong, "%s was due, got %s", name, code) end
+      if Error.from_code(code).name ~= name then complain(wrong, "%d is not called %s", code, name) end
+    elseif not scene.OF_FRAMES[name] and name ~= "ACCESS_DENIED" then
+      complain(wrong, "%s: no case brings it about", name)
+    end
+  end
+  send(socket, 100, "auth", scene.WORKS.auth[1](self.scene))
+  if answers(socket, 100)[100][1] ~= 0 then complain(wrong, "the connection was of no use afterwards") end
+  send(socket, 101, "auth", { token = server:mint_token "mira", tokenType = "JWT" })
+  if answers(socket, 101)[101][1] ~= 302 then complain(wrong, "another account was let in") end
+  socket:close()
+end
+
+-- What is noted in a chat after such a method: older servers do not tell it, but have it in the history.
+function Walk:read_notes()
+  for _, method in ipairs { "removeChatParticipant", "editChatTitle", "editChatAvatar", "clearHistory" } do
+    if self:knows(method) then
+      local payload = scene.WORKS[method][1](self.scene)
+      self.scene:call("herald", method, payload)
+      self.scene:call("mira", "getChatHistory", { chatId = payload.chatId, count = 3 })
+      self.scene:call("mira", "getChats", { count = 50, page = 1 })
+    end
+  end
+end
+
+local function walk(version, newest)
+  local self = setmetatable({ version = version, wrong = {}, newest = newest, scene = scene.start(version) }, Walk)
+  self.last = listening(self.scene.seen)
+  for _, method in ipairs(protocol.method_order) do self:method(method) end
+  self:before_auth()
+  self:duplicates()
+  self:logins()
+  self:read_notes()
+  self.missing = self.scene.seen:missing()
+  local stats = self.scene.clients.herald.session:stats()
+  self.oddities = { stats.duplicate, stats.garbage, stats.unexpected, stats.stale }
+  self.scene:stop()
+  return self
+end
+
+-- Payloads of the newest version, for methods that older ones do not have.
+local function newest_payloads()
+  local it, payloads = scene.start(protocol.versions.NEWEST), {}
+  for method, works in pairs(scene.WORKS) do payloads[method] = works[1](it) end
+  it:stop()
+  return payloads
+end
+
+local function is_unseen(name, version)
+  local object, field = name:match "^([^.]*)%.?(.*)$"
+  local later = UNSEEN_BEFORE[object]
+  if later and not protocol.since(version, UNSEEN_BEFORE[1]) then return later == true or later == field end
+  return UNSEEN[name] or UNSEEN[object]
+end
+
+for _, row in ipairs(protocol.versions.MATRIX) do
+  describe("a server of version " .. row.version, function()
+    local walked
+
+    setup(helper.async(function() walked = walk(row.version, newest_payloads()) end, LIMIT))
+
+    for _, method in ipairs(protocol.method_order) do
+      local known = protocol.since(row.version, protocol.methods[method].since)
+      it(known and "does " .. method .. ", and says what is wrong" or "does not know " .. method, function()
+        assert.same({}, walked.wrong[method])
+      end)
+    end
+
+    it("sends what its version has and nothing else", function()
+      assert.same({}, walked.scene.seen.complaints)
+    end)
+
+    it("sends everything its version has", function()
+      local missing = {}
+      for _, name in ipairs(walked.missing) do
+        if not is_unseen(name, row.version) then missing[#missing + 1] = name end
+      end
+      assert.same({}, missing)
+    end)
+
+    it("answers each request once", function()
+      assert.same({ 0, 0, 0, 0 }, walked.oddities)
+    end)
+  end)
+end
