@@ -187,6 +187,10 @@ bool http_saved(const struct http_transfer *transfer) {
   return transfer->saved;
 }
 
+bool http_kept(const struct http_transfer *transfer) {
+  return transfer->saved || (transfer->resumes && transfer->placed);
+}
+
 int http_count(struct rt *rt) {
   struct room *room = rt_room(rt, ROOM_HTTP);
   return room ? room->count : 0;

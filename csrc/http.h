@@ -42,12 +42,13 @@ struct http_request {
   const struct http_part *parts;
   size_t part_count;
   const char *save_to;           /* a body that comes with status 2xx goes into this file, not into memory */
+  bool resume;                   /* into that file itself, behind what it holds; it stays on failure */
   const struct tls_options *tls; /* NULL: verify against the system's trust */
   const char *proxy;             /* NULL: from the environment, none for loopback */
   double connect_timeout;        /* until the request can be sent; default 10 */
   double idle_timeout;           /* no byte moved for so long; default 30 */
   double timeout;                /* the whole transfer */
-  size_t max_body;               /* of a body in memory; default 8 MiB */
+  size_t max_body;               /* of a body; default 8 MiB in memory, none in a file */
   /* Called at the drain point when bytes have moved, at most once per turn; may be NULL. */
   void (*progress)(struct rt *rt, lua_State *L, void *owner, const struct http_progress *progress);
 };
@@ -69,6 +70,8 @@ const char *http_headers(const struct http_transfer *transfer, size_t *length);
 void http_take_body(struct http_transfer *transfer, struct buffer *out);
 /* Inside `done` only: the body went into the file save_to. */
 bool http_saved(const struct http_transfer *transfer);
+/* Inside `done` only: the same, or with `resume` the beginning of a body that broke off. */
+bool http_kept(const struct http_transfer *transfer);
 
 /* Transfers under way. */
 int http_count(struct rt *rt);

@@ -104,3 +104,8 @@ void http_explain(struct http_transfer *transfer) {
 void http_fail_io(struct http_transfer *transfer, const char *what, const char *path, int number) {
   reason_set(&transfer->reason, ERR_IO, 0, "cannot %s %s: %s", what, path, strerror(number));
 }
+
+void http_fail_length(struct http_transfer *transfer, size_t limit) {
+  reason_set(&transfer->reason, ERR_LIMIT, 0, "the answer of %s is longer than %zu bytes", transfer->origin,
+             limit);
+}

@@ -28,7 +28,7 @@ struct call {
   struct request_box *box;        /* kept alive as the user value of the call */
   struct http_transfer *transfer; /* NULL: over */
   int status;
-  bool saved;
+  bool saved, kept;
   struct buffer headers, body;
   struct reason reason;
 };
@@ -234,6 +234,16 @@ static void read_strings(lua_State *L, struct http_request *request) {
     luaL_error(L, "option 'save_to': it is empty");
 }
 
+static void read_resume(lua_State *L, struct http_request *request) {
+  int type = raw_field(L, 1, "resume");
+  if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+    luaL_error(L, "option 'resume': boolean expected, got %s", luaL_typename(L, -1));
+  request->resume = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  if (request->resume && !request->save_to)
+    luaL_error(L, "option 'resume': only together with 'save_to'");
+}
+
 /* Keep on_progress with the box (at 2), where run_progress finds it. */
 static void read_progress(lua_State *L, struct request_box *box) {
   int type = raw_field(L, 1, "on_progress");
@@ -252,14 +262,15 @@ static void read_progress(lua_State *L, struct request_box *box) {
 }
 
 static void read_request(lua_State *L, struct request_box *box) {
-  static const char *const known[] = {
-      "method",          "url",          "headers", "body",     "form", "save_to", "on_progress",
-      "connect_timeout", "idle_timeout", "timeout", "max_body", "tls",  "proxy",   NULL};
+  static const char *const known[] = {"method",   "url",         "headers",         "body",         "form",
+                                      "save_to",  "on_progress", "connect_timeout", "idle_timeout", "timeout",
+                                      "max_body", "tls",         "proxy",           "resume",       NULL};
   struct http_request *request = &box->request;
   lua_pushvalue(L, 1);
   check_keys(L, known, "option");
   lua_pop(L, 1);
   read_strings(L, request);
+  read_resume(L, request);
   request->connect_timeout = seconds_option(L, "connect_timeout");
   request->idle_timeout = seconds_option(L, "idle_timeout");
   request->timeout = seconds_option(L, "timeout");
@@ -292,14 +303,13 @@ static void call_done(void *owner, int status, const char *body, size_t length, 
   const char *headers = http_headers(call->transfer, &length);
   (void)body;
   call->status = status;
-  if (reason) {
+  call->saved = http_saved(call->transfer);
+  call->kept = http_kept(call->transfer);
+  if (reason)
     call->reason = *reason;
-  } else if (!buffer_append(&call->headers, headers, length)) {
+  if ((!reason || call->kept) && !buffer_append(&call->headers, headers, length))
     reason_set(&call->reason, ERR_NOMEM, 0, "no memory for the headers");
-  } else {
-    http_take_body(call->transfer, &call->body);
-    call->saved = http_saved(call->transfer);
-  }
+  http_take_body(call->transfer, &call->body);
   call->transfer = NULL;
   op_settle(&call->op);
 }
@@ -335,10 +345,19 @@ static void push_headers(lua_State *L, const struct buffer *headers) {
   }
 }
 
+/* With the headers of an answer whose beginning is in the file: they tell how to go on with it. */
+static int push_failure(lua_State *L, const struct call *call) {
+  fail_reason(L, &call->reason);
+  if (!call->kept)
+    return 2;
+  push_headers(L, &call->headers);
+  return 3;
+}
+
 static int call_push(lua_State *L, struct op *op) {
   struct call *call = (struct call *)op;
   if (call->reason.err)
-    return fail_reason(L, &call->reason);
+    return push_failure(L, call);
   lua_createtable(L, 0, 3);
   lua_pushinteger(L, call->status);
   lua_setfield(L, -2, "status");

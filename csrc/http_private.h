@@ -69,9 +69,13 @@ struct http_transfer {
 
   int status;
   struct buffer headers, body;
-  size_t max_body;
-  char *save_to, *temporary; /* the file's name, and its name until it is complete */
-  int fd;                    /* of the temporary file; -1: none */
+  size_t max_body;           /* of a body in memory */
+  size_t max_file;           /* of a file; 0: no limit */
+  char *save_to, *temporary; /* the file's name, and its name until it is complete; NULL: the same */
+  int fd;                    /* of the file being written; -1: none */
+  uint64_t file_size;        /* bytes in it */
+  bool resumes, placed;      /* placed: it is known where in the file the body goes */
+  int64_t kept;              /* bytes of it that the body goes on behind */
   bool saved;
 
   char *origin;         /* host:port, for messages */
@@ -118,13 +122,16 @@ void http_set_form(struct http_transfer *transfer, const struct http_request *re
 /* ---- http_receive.c ----------------------------------------------------------------------------- */
 
 void http_set_callbacks(struct http_transfer *transfer);
+/* The value of a header of the answer, its name in lower case; NULL: it has none. */
+const char *http_header(const struct http_transfer *transfer, const char *name);
 /* The job `progress_job`. */
 void http_run_progress(struct rt *rt, lua_State *L, struct rt_job *job);
 
 /* ---- http_file.c -------------------------------------------------------------------------------- */
 
-/* Make a temporary file beside `path`. False: no memory, or `reason` is set. */
-bool http_open_file(struct http_transfer *transfer, const char *path);
+/* Make a temporary file beside `path`, or open that file to go on with it. False: no memory, or `reason` is
+ * set. */
+bool http_open_file(struct http_transfer *transfer, const char *path, bool resume);
 /* Does the body of this answer go there? */
 bool http_goes_to_file(const struct http_transfer *transfer);
 bool http_write_file(struct http_transfer *transfer, const char *data, size_t length);
@@ -137,6 +144,8 @@ void http_drop_file(struct http_transfer *transfer);
 
 /* Fill `reason` from `result`. */
 void http_explain(struct http_transfer *transfer);
+/* The body is longer than it may be. */
+void http_fail_length(struct http_transfer *transfer, size_t limit);
 void http_fail_io(struct http_transfer *transfer, const char *what, const char *path, int number);
 
 /* ---- http_room.c -------------------------------------------------------------------------------- */

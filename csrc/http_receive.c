@@ -75,6 +75,17 @@ static bool keep_header(struct http_transfer *transfer, const char *line, size_t
          append_text(&transfer->headers, value, value_length, as_it_is);
 }
 
+const char *http_header(const struct http_transfer *transfer, const char *name) {
+  const char *at = transfer->headers.data, *end = at ? at + transfer->headers.length : NULL;
+  while (at < end) {
+    const char *value = at + strlen(at) + 1;
+    if (strcmp(at, name) == 0)
+      return value;
+    at = value + strlen(value) + 1;
+  }
+  return NULL;
+}
+
 static size_t on_header(char *line, size_t size, size_t count, void *arg) {
   struct http_transfer *transfer = arg;
   size_t length = size * count;
@@ -90,8 +101,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg) {
 
 static bool keep_body(struct http_transfer *transfer, const char *data, size_t length) {
   if (length > transfer->max_body - transfer->body.length) {
-    reason_set(&transfer->reason, ERR_LIMIT, 0, "the answer of %s is longer than %zu bytes", transfer->origin,
-               transfer->max_body);
+    http_fail_length(transfer, transfer->max_body);
     return false;
   }
   if (buffer_append(&transfer->body, data, length))
@@ -114,10 +124,12 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg) {
 static int on_progress(void *arg, curl_off_t to_receive, curl_off_t received, curl_off_t to_send,
                        curl_off_t sent) {
   struct http_transfer *transfer = arg;
-  struct http_progress counts = {sent, to_send, received, to_receive};
+  /* Of a file that is resumed, all of it. */
+  int64_t kept = transfer->kept, all = to_receive > 0 ? kept + to_receive : to_receive;
+  struct http_progress counts = {sent, to_send, kept + received, all};
   if (transfer->over)
     return 1;
-  if (sent != transfer->counts.sent || received != transfer->counts.received) {
+  if (sent != transfer->counts.sent || counts.received != transfer->counts.received) {
     note_movement(transfer);
     if (transfer->progress)
       rt_enqueue(transfer->room->rt, &transfer->progress_job);

@@ -111,6 +111,15 @@ static void add_header(struct http_transfer *transfer, const char *line) {
     http_note_code(transfer, CURLE_OUT_OF_MEMORY);
 }
 
+/* Ask only for what the file has not got yet. */
+static void add_range(struct http_transfer *transfer) {
+  char line[64];
+  if (!transfer->resumes || !transfer->file_size)
+    return;
+  snprintf(line, sizeof line, "Range: bytes=%llu-", (unsigned long long)transfer->file_size);
+  add_header(transfer, line);
+}
+
 static bool has_header(const struct http_request *request, const char *name) {
   size_t length = strlen(name);
   for (const char *const *line = request->headers; line && *line; line++)
@@ -124,6 +133,7 @@ static bool has_header(const struct http_request *request, const char *name) {
 static void set_headers(struct http_transfer *transfer, const struct http_request *request) {
   for (const char *const *line = request->headers; line && *line; line++)
     add_header(transfer, *line);
+  add_range(transfer);
   if (!has_header(request, "Expect"))
     add_header(transfer, "Expect:");
   if (!request->part_count && !has_header(request, "Content-Type"))
@@ -168,7 +178,16 @@ static void copy_limits(struct http_transfer *transfer, const struct http_reques
   transfer->idle_timeout = request->idle_timeout > 0 ? request->idle_timeout : DEFAULT_IDLE_TIMEOUT;
   transfer->timeout = request->timeout;
   transfer->max_body = request->max_body ? request->max_body : DEFAULT_MAX_BODY;
+  transfer->max_file = request->max_body;
   transfer->progress = request->progress;
+}
+
+static void set_file(struct http_transfer *transfer, const struct http_request *request) {
+  if (!request->save_to || transfer->result || transfer->reason.err)
+    return;
+  http_set_long(transfer, CURLOPT_BUFFERSIZE, FILE_BUFFER);
+  if (!http_open_file(transfer, request->save_to, request->resume))
+    http_note_code(transfer, CURLE_OUT_OF_MEMORY);
 }
 
 void http_set_up(struct http_transfer *transfer, const struct http_request *request) {
@@ -177,11 +196,7 @@ void http_set_up(struct http_transfer *transfer, const struct http_request *requ
   set_rules(transfer);
   set_target(transfer, request);
   set_tls(transfer, request->tls);
+  set_file(transfer, request);
   set_headers(transfer, request);
   set_method(transfer, request);
-  if (request->save_to && !transfer->result && !transfer->reason.err) {
-    http_set_long(transfer, CURLOPT_BUFFERSIZE, FILE_BUFFER);
-    if (!http_open_file(transfer, request->save_to))
-      http_note_code(transfer, CURLE_OUT_OF_MEMORY);
-  }
 }

@@ -226,7 +226,7 @@ describe("a download", function()
 
   it("goes into a file and not into memory", helper.async(function()
     local path = server:file "down"
-    local response = assert(get("/bytes/100000", { save_to = path, max_body = 10 }))
+    local response = assert(get("/bytes/100000", { save_to = path }))
     assert.equal(200, response.status)
     assert.is_nil(response.body)
     assert.equal(100000, #read(path))
@@ -258,6 +258,15 @@ describe("a download", function()
     assert.equal(0, parts_left())
   end))
 
+  it("is bounded by max_body, if that is given", helper.async(function()
+    local path = server:file "bounded"
+    assert(get("/bytes/1000", { save_to = path, max_body = 1000 }))
+    os.remove(path)
+    assert_fails("LIMIT", "longer than 999 bytes", get("/bytes/1000", { save_to = path, max_body = 999 }))
+    assert.is_nil(io.open(path))
+    assert.equal(0, parts_left())
+  end))
+
   it("fails with IO where no file can be", helper.async(function()
     assert_fails("IO", "cannot create /nowhere/file", get("/bytes/1", { save_to = "/nowhere/file" }))
   end))
@@ -279,6 +288,77 @@ describe("a download", function()
     assert.is_nil(io.open(path))
     assert.equal(0, parts_left())
   end)
+end)
+
+describe("a download that is resumed", function()
+  local SIZE = 100000
+  local ADDRESS = "/parts/" .. SIZE
+
+  local function resume(name, query, options)
+    options = options or {}
+    options.save_to, options.resume = server:file(name), true
+    return get(ADDRESS .. (query or ""), options)
+  end
+
+  local function whole() return ("0123456789abcdef"):rep(SIZE // 16) end
+
+  it("keeps what has come of it, and asks for the rest only", helper.async(function()
+    local response, err, headers = resume("resumed", "?cut=30000&tag=one")
+    assert_fails("DISCONNECTED", "", response, err)
+    assert.equal('"one"', headers.etag)
+    assert.equal(whole():sub(1, 30000), read(server:file "resumed"))
+    local last
+    response = assert(resume("resumed", "?tag=one", {
+      headers = { ["If-Range"] = headers.etag }, on_progress = function(_, _, ...) last = { ... } end,
+    }))
+    assert.equal(206, response.status)
+    assert.equal("30000-", response.headers["x-range"])
+    assert.equal(whole(), read(server:file "resumed"))
+    assert.same({ SIZE, SIZE }, last)
+  end))
+
+  it("begins anew where the server gives all of it", helper.async(function()
+    for _, case in ipairs { { "?tag=two", '"one"' }, { "?whole" } } do
+      server:write("anew", ("x"):rep(SIZE + 5))
+      local response = assert(resume("anew", case[1], case[2] and { headers = { ["If-Range"] = case[2] } }))
+      assert.equal(200, response.status)
+      assert.equal(whole(), read(server:file "anew"))
+    end
+  end))
+
+  it("takes no other part than the one it needs", helper.async(function()
+    for _, range in ipairs {
+      "bytes 29999-99999/100000", "bytes */100000", "lines 30000-99999/100000", "bytes 30000", "",
+    } do
+      server:write("other", whole():sub(1, 30000))
+      local response, err, headers = resume("other", "?says=" .. range:gsub(" ", "+"))
+      assert_fails("PROTOCOL", "another part of the file", response, err)
+      assert.is_nil(headers)
+      assert.equal(30000, #read(server:file "other"))
+    end
+  end))
+
+  it("leaves the file alone when there is no such part, or no file", helper.async(function()
+    server:write("whole", whole())
+    assert.equal(416, assert(resume "whole").status)
+    assert.equal(404, assert(resume("whole", "?status=404")).status)
+    assert.equal(whole(), read(server:file "whole"))
+  end))
+
+  it("begins with a file that is empty, or not there, without a range", helper.async(function()
+    server:write("empty", "")
+    for _, name in ipairs { "empty", "new" } do
+      local response = assert(resume(name))
+      assert.equal(200, response.status)
+      assert.equal("", response.headers["x-range"])
+      assert.equal(whole(), read(server:file(name)))
+    end
+  end))
+
+  it("is bounded by max_body as a whole", helper.async(function()
+    server:write("bounded", whole():sub(1, 30000))
+    assert_fails("LIMIT", "longer than 99999 bytes", resume("bounded", nil, { max_body = SIZE - 1 }))
+  end))
 end)
 
 describe("large files", function()
@@ -750,6 +830,8 @@ describe("misuse", function()
     { "a type with CR and LF", { url = "", form = { { name = "a", data = "", type = "a\r\nb" } } },
       "form part 'type': it contains a control character" },
     { "an empty save_to", { url = "", save_to = "" }, "option 'save_to': it is empty" },
+    { "resume of a wrong type", { url = "", resume = 1 }, "option 'resume': boolean expected, got number" },
+    { "resume without a file", { url = "", resume = true }, "option 'resume': only together with 'save_to'" },
     { "on_progress of a wrong type", { url = "", on_progress = 1 },
       "option 'on_progress': function expected, got number" },
     { "a timeout of a wrong type", { url = "", timeout = "1" }, "option 'timeout': number expected, got string" },

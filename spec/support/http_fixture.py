@@ -19,6 +19,7 @@ import struct
 import sys
 import threading
 import time
+import urllib.parse
 
 BLOCK = b"0123456789abcdef" * 4096
 
@@ -120,6 +121,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         while left:
             left -= self.wfile.write(BLOCK[:left])
+
+    def at_parts(self, argument):
+        """A file with ranges. ?tag=ETAG, ?cut=BYTES to hang up behind, ?whole: no ranges, ?status=STATUS,
+        ?says=Content-Range"""
+        given = dict(urllib.parse.parse_qsl(self.path.partition("?")[2], keep_blank_values=True))
+        size, tag = int(argument), f'"{given["tag"]}"' if "tag" in given else None
+        if "status" in given:
+            return self.answer(int(given["status"]), b"status page")
+        asked = self.headers.get("Range", "bytes=").removeprefix("bytes=")
+        first, status = int(asked.partition("-")[0] or 0), 206 if asked else 200
+        if "whole" in given or self.headers.get("If-Range", tag) != tag:
+            first, status = 0, 200
+        if first >= size:
+            return self.answer(416, b"no such part", Content_Range=f"bytes */{size}")
+        data = (BLOCK * (size // len(BLOCK) + 1))[first:size]
+        self.send_response(status)
+        self.send_header("X-Range", asked)
+        self.send_header("Content-Length", str(len(data)))
+        if tag:
+            self.send_header("ETag", tag)
+        if status == 206:
+            self.send_header("Content-Range", given.get("says", f"bytes {first}-{size - 1}/{size}"))
+        self.end_headers()
+        self.wfile.write(data[:int(given.get("cut", size))])
+        self.close_connection = "cut" in given
 
     def at_chunked(self, argument):
         self.send_response(200)

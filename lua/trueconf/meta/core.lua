@@ -276,12 +276,16 @@ function core.is_utf8(text) end
 ---@field headers? table<string,string>
 ---@field body? string
 ---@field form? trueconf.core.Part[]
----@field save_to? string stream the answer's body into this file
----@field on_progress? fun(sent: integer, to_send: integer, received: integer, to_receive: integer)
+---@field save_to? string stream the answer's body into this file, which takes its place there when it is complete
+---@field resume? boolean write into the file save_to itself, and let it stay when the transfer fails; what it holds is
+---not fetched again, if the server gives parts (RFC 9110, Range). A 206 must begin there, else PROTOCOL; with 200 the
+---file begins anew; with another status, 416 too, it is left alone. A header If-Range is the caller's to give
+---@field on_progress? fun(sent: integer, to_send: integer, received: integer, to_receive: integer) must not
+---wait; with `resume` of all of the file
 ---@field connect_timeout? number default 10
 ---@field idle_timeout? number no byte moved for so long; default 30
 ---@field timeout? number the whole transfer; default none
----@field max_body? integer of a body kept in memory; default 8 MiB
+---@field max_body? integer bytes of the body; default 8 MiB in memory, none in a file
 ---@field tls? trueconf.core.TlsOptions
 ---@field proxy? string
 
@@ -290,6 +294,7 @@ function core.is_utf8(text) end
 ---@return { status: integer, headers: table<string,string>, body: string? }? response header names in lower case
 ---@return trueconf.Error? err DNS, REFUSED, UNREACHABLE, TIMEOUT, TLS, DISCONNECTED, PROTOCOL, LIMIT, CLOSED, IO; HTTP
 ---when a proxy refuses
+---@return table<string,string>? headers with `resume`: of an answer that broke off, its beginning is in the file
 function core.http(request) end
 
 -- Raw WebSocket client (socket.c), used by tools and specs ------------------------------
