@@ -360,18 +360,34 @@ describe("a download", function()
       ["bytes=2-4"] = { 2, 3, "bytes 2-4/10" }, ["bytes=7-"] = { 7, 3, "bytes 7-9/10" },
       ["bytes=-3"] = { 7, 3, "bytes 7-9/10" }, ["bytes=5-99"] = { 5, 5, "bytes 5-9/10" },
       ["bytes=-99"] = { 0, 10, "bytes 0-9/10" },
+      ["bytes=5-99999999999999999999"] = { 5, 5, "bytes 5-9/10" },
     } do
       local answer = get(bridge, address, { range = range })
       assert.equal(206, answer.status, range)
       assert.same(expected, { answer.answer.offset, answer.answer.length, answer.answer_headers["Content-Range"] })
     end
-    for _, range in ipairs { "bytes=10-", "bytes=5-4", "bytes=-0" } do
+    for _, range in ipairs { "bytes=10-", "bytes=5-4", "bytes=-0", "bytes=99999999999999999999-" } do
       local answer = get(bridge, address, { range = range })
       assert.equal(416, answer.status, range)
       assert.equal("bytes */10", answer.answer_headers["Content-Range"])
     end
     for _, range in ipairs { "bytes=1-2,4-5", "lines=1-2", "bytes=-", "bytes=a-b" } do
       assert.equal(200, get(bridge, address, { range = range }).status, range)
+    end
+  end))
+
+  it("may be of a part under the condition that the file is still the same", scene(function(bridge, herald, chat_id)
+    local address = sent(bridge, herald, chat_id).downloadUrl
+    local headers = get(bridge, address).answer_headers
+    assert.equal("bytes", headers["Accept-Ranges"])
+    assert.matches('^"%x+"$', headers.ETag)
+    local other = get(bridge, sent(bridge, herald, chat_id).downloadUrl).answer_headers.ETag
+    assert.is_not_equal(headers.ETag, other)
+    assert.equal(206, get(bridge, address, { range = "bytes=2-", ["if-range"] = headers.ETag }).status)
+    for _, condition in ipairs { other, "W/" .. headers.ETag, "Thu, 01 Jan 1970 00:00:00 GMT" } do
+      local answer = get(bridge, address, { range = "bytes=2-", ["if-range"] = condition })
+      assert.equal(200, answer.status, condition)
+      assert.same({ 0, 10 }, { answer.answer.offset, answer.answer.length })
     end
   end))
 

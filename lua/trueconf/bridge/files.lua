@@ -490,18 +490,33 @@ function Files:addressed(request)
   if what == "" then return file, self:path(id) end
 end
 
+-- A number in a range; past all files if it is past all integers.
+local function position(digits)
+  return math.tointeger(tonumber(digits)) or math.maxinteger
+end
+
 -- First byte and length of the part that is asked for; nil: all of it; false: there is no such part.
 local function range_of(header, size)
   local first, last = (header or ""):match "^bytes=(%d*)%-(%d*)$"
   if not first or first == "" and last == "" then return nil end
-  first, last = math.tointeger(first), math.tointeger(last)
-  if not first then
-    if last == 0 then return false end
-    first, last = math.max(size - last, 0), size - 1
+  if first == "" then
+    first, last = math.max(size - position(last), 0), size - 1
+  else
+    first, last = position(first), math.min(last == "" and size - 1 or position(last), size - 1)
   end
-  last = math.min(last or size - 1, size - 1)
   if first > last then return false end
   return first, last - first + 1
+end
+
+-- A file never changes under its address, so its id will do (RFC 9110, ETag and If-Range).
+local function tag_of(path)
+  return ('"%s"'):format(path:match "[^/]*$")
+end
+
+local function wanted_range(headers, size, tag)
+  local condition = headers["if-range"]
+  if condition and condition ~= tag then return nil end
+  return range_of(headers.range, size)
 end
 
 -- A name in a header: ASCII as it is, the rest in the way of RFC 5987.
@@ -511,11 +526,12 @@ local function disposition(name)
 end
 
 function Files:give(request, file, path)
+  local tag = tag_of(path)
   local headers = {
     ["Content-Type"] = file.mime, ["Content-Disposition"] = disposition(file.name), ["Accept-Ranges"] = "bytes",
-    ["X-Content-Type-Options"] = "nosniff", ["Cache-Control"] = "private",
+    ETag = tag, ["X-Content-Type-Options"] = "nosniff", ["Cache-Control"] = "private",
   }
-  local status, first, length = 200, range_of(request.headers.range, file.size)
+  local status, first, length = 200, wanted_range(request.headers, file.size, tag)
   if first == false then
     headers["Content-Range"] = ("bytes */%d"):format(file.size)
     return request:respond(416, headers, "")
