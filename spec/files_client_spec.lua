@@ -292,13 +292,113 @@ describe("download", function()
     assert.equal("TIMEOUT", err.name)
   end))
 
-  it("leaves no half of a file when the connection is cut", scene(function(at)
-    local message = sent(at, ("x"):rep(1 << 20))
+  -- The requests for files that the Bridge answers from now on, by their ranges. `before` is called with each
+  -- and its number first, and may change or answer it; then it returns true.
+  local function watch(at, before)
+    local ranges, give = {}, at.server.files.give
+    at.server.files.give = function(files, request, ...)
+      ranges[#ranges + 1] = request.headers.range or "all"
+      if not (before and before(request, #ranges)) then return give(files, request, ...) end
+    end
+    return ranges
+  end
+
+  -- Run fn while nothing sleeps; returns how long it would have slept.
+  local function without_sleep(fn)
+    local sleep, pauses = core.sleep, {}
+    core.sleep = function(seconds) pauses[#pauses + 1] = seconds end
+    fn()
+    core.sleep = sleep
+    return pauses
+  end
+
+  it("goes on where the connection was cut, in a file, a sink and a string", scene(function(at)
+    local bytes = core.random(500000)
+    local message, ranges, path = sent(at, bytes), watch(at), at.directory:file "copy"
+    at.server:fault { download_cut = 200000 }
+    local pieces, seen = {}, {}
+    assert(at.bot:download(message, { path = path, on_progress = function(received, total)
+      assert.is_true(received >= (seen[#seen] or 0))
+      seen[#seen + 1] = received
+      assert.equal(500000, total)
+    end }))
+    assert.same({ "all", "bytes=200000-", "bytes=400000-" }, ranges)
+    assert.equal(500000, seen[#seen])
+    assert.is_true(bytes == system.read(path))
+    assert(at.bot:download(message, { sink = function(piece) pieces[#pieces + 1] = piece end }))
+    assert.is_true(bytes == table.concat(pieces))
+    assert.is_true(bytes == at.bot:download(message))
+    assert.equal(9, #ranges)
+    assert.equal("copy", listing(at.directory.path))
+  end))
+
+  -- The connection of the first try is cut, and the second one meets `trouble`.
+  local function cut_once(at, trouble)
+    at.server:fault { download_cut = 200000 }
+    return watch(at, function(request, number)
+      if number ~= 2 then return false end
+      at.server:fault { download_cut = false }
+      return trouble(request)
+    end)
+  end
+
+  for trouble, case in pairs {
+    ["from a server that gives no parts"] = {
+      function(request) request.headers.range = nil end, { "all", "bytes=200000-" },
+    },
+    ["when the file has changed meanwhile"] = {
+      function(request) request.headers["if-range"] = '"another"' end, { "all", "bytes=200000-" },
+    },
+    ["when the file has become shorter"] = {
+      function(request) request.headers.range = "bytes=500000-" end, { "all", "bytes=200000-", "all" },
+    },
+    ["when the web server is in trouble for a while"] = {
+      function(request) return request:respond(502, {}, "down") end, { "all", "bytes=200000-", "bytes=200000-" },
+    },
+  } do
+    it("is complete after a cut " .. trouble, scene(function(at)
+      local bytes = core.random(500000)
+      local message, ranges = sent(at, bytes), cut_once(at, case[1])
+      assert.is_true(bytes == at.bot:download(message))
+      assert.same(case[2], ranges)
+    end))
+  end
+
+  it("gets a fresh address for the rest when the old one is refused", scene(function(at)
+    local bytes = core.random(500000)
+    local message, ranges, addressed = sent(at, bytes), watch(at), at.server.files.addressed
+    at.server:fault { download_cut = 200000 }
+    local refused_tokens = {}
+    at.server.files.addressed = function(files, request)
+      local token = request.query.token
+      if refused_tokens[token] then return nil end
+      core.sleep(1 - core.now() % 1000 / 1000) -- tokens tell apart seconds
+      refused_tokens[token] = true
+      return addressed(files, request)
+    end
+    assert.is_true(bytes == at.bot:download(message))
+    assert.same({ "all", "bytes=200000-", "bytes=400000-" }, ranges)
+  end))
+
+  it("gives up after some tries that bring little, and leaves no half of a file", scene(function(at)
+    local message, ranges = sent(at, ("x"):rep(1 << 20)), watch(at)
     at.server:fault { download_cut = 1000 }
-    local result, err = at.bot:download(message, { path = at.directory:file "copy" })
-    assert.is_nil(result)
-    assert.equal("DISCONNECTED", err.name)
+    local pauses = without_sleep(function()
+      local result, err = at.bot:download(message, { path = at.directory:file "copy" })
+      assert.is_nil(result)
+      assert.equal("DISCONNECTED", err.name)
+    end)
+    assert.same({ 0, 0.25, 0.5, 1, 2 }, pauses)
+    assert.equal("bytes=5000-", ranges[#ranges])
     assert.equal("", listing(at.directory.path))
+  end))
+
+  it("goes on as often as it takes while the tries bring much", scene(function(at)
+    local message, ranges = sent(at, ("x"):rep(10 << 20)), watch(at)
+    at.server:fault { download_cut = 1 << 20 }
+    local pauses = without_sleep(function() assert.equal(10 << 20, #assert(at.bot:download(message))) end)
+    assert.equal(10, #ranges)
+    assert.same({ 0, 0, 0, 0, 0, 0, 0, 0, 0 }, pauses)
   end))
 
   it("gives up a slow transfer in time", scene(function(at)

@@ -16,6 +16,8 @@ local DEFAULT_CAP = 16 << 20            -- bytes of a file that is returned as a
 local PATIENCE = 300                    -- seconds to wait for a file that is still on its way to the server
 local FIRST_POLL, LAST_POLL = 0.5, 5    -- seconds; READY comes some time after the last progress
 local PIECE = 1 << 16                   -- bytes given to a sink at a time
+local PAUSES = { 0, 0.25, 0.5, 1, 2 }   -- seconds before the tries that go on with what has come
+local GOOD_PIECE = 1 << 20              -- bytes; a try that brings so many is none of those
 
 local download = {}
 
@@ -129,74 +131,144 @@ local function too_large(size, cap)
   return fault("LIMIT", ("the file is %d bytes, %d allowed"):format(size, cap))
 end
 
-local function get(client, what, given, path, left)
-  local request, err = download.address(client, what.download_url)
-  if not request then return nil, err end
-  local report = given.on_progress
-  request.save_to, request.timeout = path, left
-  request.max_body = not path and given.max_bytes or nil
-  request.on_progress = report and function(_, _, received, total)
-    if received > 0 then report(received, total > 0 and total or what.size or received) end
-  end
-  return core.http(request)
+-- By which the server knows whether the file is still the same (RFC 9110, If-Range).
+local function validator_of(headers)
+  local tag = headers.etag
+  if tag and not tag:find "^W/" then return tag end
+  return headers["last-modified"]
 end
 
--- Addresses grow old; a fresh one is got for the second try.
-local GROWN_OLD = { [401] = true, [403] = true, [404] = true, [410] = true }
+---What a download is made of: tries, each of which goes on where the one before ended.
+---@class trueconf.Fetch
+---@field client trueconf.Client
+---@field given trueconf.DownloadOptions
+---@field clock fun(): number?
+---@field info trueconf.FileInfo
+---@field what table the file itself, or its preview
+---@field file { path: string } what has come
+---@field validator string? of what has come
+---@field failures integer tries in a row that have brought little
+---@field refreshed boolean the address is a new one, and nothing has come from it yet
+local Fetch = {}
+Fetch.__index = Fetch
 
-local function fetch(client, info, given, path, clock)
-  for attempt = 1, 2 do
-    local left = clock()
-    if left and left <= 0 then return nil, fault("TIMEOUT", "the file was not fetched in time") end
-    local what, answer, err
-    what, err = wanted(info, given)
-    if not what then return nil, err end
-    answer, err = get(client, what, given, path, left)
-    if not answer then return nil, err end
-    if answer.status // 100 == 2 then return answer, what end
-    if attempt == 2 or not GROWN_OLD[answer.status] then
-      local message = ("the file was answered with status %d"):format(answer.status)
-      return nil, fault("HTTP", message, { code = answer.status })
-    end
-    info, err = ready_info(client, info.file_id, clock)
-    if not info then return nil, err end
+function Fetch:size()
+  local file <close> = io.open(self.file.path, "rb")
+  return file and file:seek "end" or 0
+end
+
+function Fetch:request(left)
+  local request, err = download.address(self.client, self.what.download_url)
+  if not request then return nil, err end
+  local report, most = self.given.on_progress, self.given.max_bytes
+  request.save_to, request.resume, request.timeout = self.file.path, true, left
+  request.max_body = most and math.max(most, 1)
+  if self.validator and self:size() > 0 then request.headers = { ["If-Range"] = self.validator } end
+  request.on_progress = report and function(_, _, received, total)
+    if received > 0 then report(received, total > 0 and total or self.what.size or received) end
   end
+  return request
 end
 
 -- A connection that ends early is no error where the server states no length.
-local function check_size(what, size)
-  if not what.size or what.size == size then return true end
-  return nil, fault("DISCONNECTED", ("%d of %d bytes came"):format(size, what.size))
+function Fetch:check_size()
+  local size, expected = self:size(), self.what.size
+  if not expected or expected == size then return true end
+  local name = size < expected and "DISCONNECTED" or "PROTOCOL"
+  return nil, fault(name, ("%d of %d bytes came"):format(size, expected))
 end
 
-local function size_of(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:seek "end"
+-- Get what is missing.
+function Fetch:try(left)
+  local request, err = self:request(left)
+  if not request then return nil, err end
+  local answer, failure, begun = core.http(request)
+  local is_file = answer and answer.status // 100 == 2
+  local headers = is_file and answer.headers or begun
+  if headers then self.validator = validator_of(headers) end
+  if is_file then return self:check_size() end
+  if not answer then return nil, failure end
+  local message = ("the file was answered with status %d"):format(answer.status)
+  return nil, fault("HTTP", message, { code = answer.status })
+end
+
+-- Addresses grow old, and a fresh one is got.
+local GROWN_OLD = { [401] = true, [403] = true, [404] = true, [410] = true }
+local NO_SUCH_RANGE = 416
+
+-- What has come is no part of the file any more.
+function Fetch:begin_anew()
+  local file = io.open(self.file.path, "wb")
+  if file then file:close() end
+end
+
+-- The same address once more, a little later.
+function Fetch:pause()
+  self.failures = self.failures + 1
+  local seconds, left = PAUSES[self.failures], self.clock()
+  if not seconds then return false end
+  core.sleep(math.min(seconds, left and math.max(left, 0) or seconds))
+  return true
+end
+
+-- After a failed try: whether another one makes sense.
+function Fetch:recover(err, had)
+  local size = self:size()
+  if size > had then self.refreshed = false end
+  if size - had >= GOOD_PIECE then self.failures = 0 end
+  if GROWN_OLD[err.code] and not self.refreshed then
+    self.refreshed = true
+    self.info, err = ready_info(self.client, self.info.file_id, self.clock)
+    return self.info, err
+  end
+  if err.code == NO_SUCH_RANGE then self:begin_anew() end
+  local passes = err.retryable or err.name == "HTTP" and (err.code == NO_SUCH_RANGE or err.code >= 500)
+  if passes and math.max(size, had) > 0 and self:pause() then return true end
+  return nil, err
+end
+
+-- All of it, in however many tries.
+function Fetch:run()
+  local ok, err
+  repeat
+    local left, had = self.clock(), self:size()
+    if left and left <= 0 then return nil, fault("TIMEOUT", "the file was not fetched in time") end
+    self.what, err = wanted(self.info, self.given)
+    if not self.what then return nil, err end
+    ok, err = self:try(left)
+    if not ok then
+      local again, why = self:recover(err, had)
+      if not again then return nil, why end
+    end
+  until ok
+  return true
 end
 
 -- What is told of a file that was fetched; its addresses are spent.
-local function summary(info, what, size)
-  return { file_id = info.file_id, name = what.name or info.name, size = size, mime_type = what.mime_type }
+function Fetch:summary()
+  local info, what = self.info, self.what
+  return { file_id = info.file_id, name = what.name or info.name, size = self:size(), mime_type = what.mime_type }
+end
+
+-- Fetch into a file of our own.
+local function to_file(client, info, given, file, clock)
+  local fetch = setmetatable({
+    client = client, given = given, clock = clock, info = info, file = file, failures = 0, refreshed = false,
+  }, Fetch)
+  local ok, err = fetch:run()
+  if not ok then return nil, err end
+  local result = fetch:summary()
+  if given.max_bytes and result.size > given.max_bytes then return nil, too_large(result.size, given.max_bytes) end
+  return result
 end
 
 local function to_string(client, info, given, clock)
   given.max_bytes = given.max_bytes or DEFAULT_CAP
-  local answer, what = fetch(client, info, given, nil, clock)
-  if not answer then return nil, what end
-  local ok, err = check_size(what, #answer.body)
-  if not ok then return nil, err end
-  return answer.body
-end
-
--- Fetch into a file of our own, and see whether it is whole.
-local function to_file(client, info, given, path, clock)
-  local answer, what = fetch(client, info, given, path, clock)
-  if not answer then return nil, what end
-  local size = size_of(path)
-  local ok, err = check_size(what, size)
-  if ok and given.max_bytes and size > given.max_bytes then ok, err = nil, too_large(size, given.max_bytes) end
-  if not ok then return nil, err end
-  return summary(info, what, size)
+  local temporary <close> = upload.temporary()
+  local result, err = to_file(client, info, given, temporary, clock)
+  if not result then return nil, err end
+  local file <close> = assert(io.open(temporary.path, "rb"))
+  return file:read "a"
 end
 
 local function hex(bytes)
@@ -204,15 +276,12 @@ local function hex(bytes)
 end
 
 local function to_path(client, info, given, clock)
-  local partial = ("%s.%s.part"):format(given.path, hex(core.random(6)))
-  local result, err = to_file(client, info, given, partial, clock)
-  if result then
-    local ok, why = os.rename(partial, given.path)
-    if ok then return result end
-    err = fault("IO", ("cannot write %s"):format(why))
-  end
-  os.remove(partial)
-  return nil, err
+  local part <close> = upload.temporary(("%s.%s.part"):format(given.path, hex(core.random(6))))
+  local result, err = to_file(client, info, given, part, clock)
+  if not result then return nil, err end
+  local ok, why = os.rename(part.path, given.path)
+  if ok then return result end
+  return nil, fault("IO", ("cannot write %s"):format(why))
 end
 
 local function pour(path, sink)
@@ -229,7 +298,7 @@ end
 
 local function to_sink(client, info, given, clock)
   local temporary <close> = upload.temporary()
-  local result, err = to_file(client, info, given, temporary.path, clock)
+  local result, err = to_file(client, info, given, temporary, clock)
   if not result then return nil, err end
   local ok
   ok, err = pour(temporary.path, given.sink)

@@ -60,7 +60,7 @@ end
 ---@field mime_type string?
 
 ---Fetch a file (protocol: download). Waits until the server has all of it. With `path` or `sink` it
----never is in memory as a whole.
+---never is in memory as a whole. A connection that is cut is no failure: the rest is got on another one.
 ---@async
 ---@param file string|trueconf.File|trueconf.Message|trueconf.Sent a file, a message with one, or a file id
 ---@param opts? trueconf.DownloadOptions

@@ -100,9 +100,10 @@ end
 
 local NOTHING = setmetatable({}, Temporary)
 
+---@param path? string default: a new one
 ---@return { path: string } temporary with __close
-function upload.temporary()
-  return setmetatable({ path = os.tmpname() }, Temporary)
+function upload.temporary(path)
+  return setmetatable({ path = path or os.tmpname() }, Temporary)
 end
 
 local function copy_pieces(reader, file, level)
