@@ -109,6 +109,13 @@ const char *err_name(enum err err) {
   return local_errors[err].name;
 }
 
+enum err err_of_name(const char *name) {
+  enum err err = ERR_COUNT - 1;
+  while (err > ERR_NONE && strcmp(local_errors[err].name, name))
+    err--;
+  return err;
+}
+
 static const struct server_error *find_code(int code) {
   for (int i = 0; i < SERVER_ERRORS; i++)
     if (server_errors[i].code == code)

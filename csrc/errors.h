@@ -38,6 +38,8 @@ enum outcome { OUTCOME_NONE, OUTCOME_NOT_SENT, OUTCOME_UNKNOWN, OUTCOME_REJECTED
 enum err_class { CLASS_RETRY, CLASS_AUTH, CLASS_FATAL, CLASS_REQUEST, CLASS_DONE };
 
 const char *err_name(enum err err);
+/* The error of a stable name; ERR_NONE: none of this side's. */
+enum err err_of_name(const char *name);
 
 /* A reason that outlives the callback it arose in. */
 struct reason {

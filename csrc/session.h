@@ -32,7 +32,7 @@ enum event {
   EVENT_START,          /* the user starts the session */
   EVENT_TOKEN_OK,       /* a token was obtained */
   EVENT_TOKEN_DENIED,   /* 400 invalid_grant, 401, 403: the credentials are refused */
-  EVENT_TOKEN_REJECTED, /* another 400: the request itself is wrong */
+  EVENT_TOKEN_REJECTED, /* another 400, CONFIG: the request itself is wrong */
   EVENT_TOKEN_ERROR,    /* 404, 5xx, DNS, refused, timeout: worth another try */
   EVENT_OPENED,         /* the WebSocket handshake is over */
   EVENT_LOST,           /* the connection could not be made, or is gone */

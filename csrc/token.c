@@ -322,17 +322,33 @@ static int64_t source_expiry(lua_State *L, int index, struct session *session, c
   return token_expiry(nothing, token, rt_now(session->rt));
 }
 
+/* What an error object says, if it is one with a name of ours. */
+static bool read_error(lua_State *L, int index, struct reason *reason) {
+  enum err err = ERR_NONE;
+  if (!lua_istable(L, index))
+    return false;
+  if (lua_getfield(L, index, "name") == LUA_TSTRING)
+    err = err_of_name(lua_tostring(L, -1));
+  if (err == ERR_NONE || lua_getfield(L, index, "message") != LUA_TSTRING)
+    return false;
+  lua_getfield(L, index, "code");
+  reason_set(reason, err, (int)lua_tointeger(L, -1), "%.190s", lua_tostring(L, -2));
+  return true;
+}
+
 /* The function brought no token: an error object tells whether asking again makes sense. */
 static void source_failed(lua_State *L, int index, struct session *session) {
   struct reason reason;
-  bool denied = false;
-  if (lua_istable(L, index) && lua_getfield(L, index, "name") == LUA_TSTRING)
-    denied = !strcmp(lua_tostring(L, -1), err_name(ERR_AUTH_FAILED));
-  reason_set(&reason, denied ? ERR_AUTH_FAILED : ERR_CANCELLED, 0,
-             "the token function brought no token: %.120s",
-             lua_isnoneornil(L, index) ? "it returned nil" : luaL_tolstring(L, index, NULL));
+  enum event event = EVENT_TOKEN_ERROR;
+  if (!read_error(L, index, &reason))
+    reason_set(&reason, ERR_CANCELLED, 0, "the token function brought no token: %.120s",
+               lua_isnoneornil(L, index) ? "it returned nil" : luaL_tolstring(L, index, NULL));
+  else if (reason.err == ERR_AUTH_FAILED)
+    event = EVENT_TOKEN_DENIED;
+  else if (reason.err == ERR_CONFIG)
+    event = EVENT_TOKEN_REJECTED;
   session_reason(session, &reason);
-  session_event(session, denied ? EVENT_TOKEN_DENIED : EVENT_TOKEN_ERROR);
+  session_event(session, event);
 }
 
 /* Stack: session, function, run, then what the function returned or raised. */

@@ -468,7 +468,12 @@ describe("the token", function()
     it("is asked for again when the function returns nil and an error", async(function()
       local err = comes_after(function() return nil, "the vault is sealed" end)
       assert.matches("the vault is sealed", err.message)
-      assert.matches("HTTP", comes_after(function() return nil, core.error("HTTP", "x") end).message)
+      err = comes_after(function() return nil, core.error("HTTP", "the vault is down", { code = 503 }) end)
+      assert.same({ "HTTP", 503, "the vault is down", true }, { err.name, err.code, err.message, err.retryable })
+      for name, message in pairs { CHAT_NOT_FOUND = "x", NONE = "x", HTTP = false } do
+        local odd = { name = name, message = message }
+        assert.equal("CANCELLED", comes_after(function() return nil, odd end).name)
+      end
     end))
 
     it("is asked for again when the function returns nothing, or no string", async(function()
@@ -509,6 +514,16 @@ describe("the token", function()
       assert.equal(3, runs())
       assert.equal("AUTH_FAILED", err.name)
       assert.matches("no such application", err.message)
+    end))
+
+    it("is not asked for again after CONFIG", async(function()
+      local session, record, runs = with_source(function()
+        return nil, core.error("CONFIG", "no key for the vault")
+      end)
+      local _, err = session:wait_ready(5)
+      assert.equal("token failed", faulty.path(record))
+      assert.equal(1, runs())
+      assert.same({ "CONFIG", "no key for the vault" }, { err.name, err.message })
     end))
 
     it("is asked for again when the server says it has expired", async(function()

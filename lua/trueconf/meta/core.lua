@@ -471,7 +471,8 @@ function Connection:unsent() end
 ---@field username? string
 ---@field password? string
 ---@field token? string a ready token; then no password is needed
----@field token_source? fun(): string?, any a function that waits; returns token and optional expiry (UNIX ms), or nil and an error
+---@field token_source? fun(): string?, any a function that waits; returns token and optional expiry (UNIX ms), or nil and
+---an error: by AUTH_FAILED it counts as refused, by CONFIG the session fails at once, by any other it asks again
 ---@field token_file? string keep the token here, mode 0600
 ---@field receive_unread? boolean default true
 ---@field receive_system? boolean default false: receiveSystemMessageEnvelopes
