@@ -471,10 +471,10 @@ describe("download", function()
   end)
 
   it("takes only path and query of the address from the server", function()
-    local download = require "trueconf.download"
+    local download, url = require "trueconf.download", require "trueconf.url"
     local path = "/bridge/api/client/v1/files/1f?token=t.k"
-    local function at(url, given)
-      local request, err = download.address({ url = url, version_request = {} }, given)
+    local function at(address, given)
+      local request, err = download.address({ web = { endpoints = url.endpoints(url.parse(address)) } }, given)
       return request and request.url or err.name
     end
     assert.equal("http://localhost:4309" .. path, at("ws://localhost:4309", "https://inside.acme:4443" .. path))

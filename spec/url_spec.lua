@@ -91,21 +91,33 @@ describe("url.parse", function()
 end)
 
 describe("url.endpoints", function()
-  it("derives the three addresses from any scheme", function()
+  -- The addresses of all endpoints, at a server and its web port.
+  local function addresses(socket, at, web)
+    return {
+      socket = socket .. "/websocket/chat_bot/",
+      token = at .. "/bridge/api/client/v1/oauth/token",
+      files = at .. "/bridge/api/client/v1/files",
+      server = web .. "/api/v4/server",
+      oauth_token = web .. "/api/v4/oauth2/token",
+      oauth_code = web .. "/bridge/api/client/v1/auth/web_rest_api_token",
+      oauth_exchange = web .. "/bridge/api/client/v1/auth/token",
+    }
+  end
+
+  it("derives the addresses from any scheme", function()
     for _, scheme in ipairs { "ws", "http" } do
-      assert.same({
-        socket = "ws://localhost:4309/websocket/chat_bot/",
-        token = "http://localhost:4309/bridge/api/client/v1/oauth/token",
-        files = "http://localhost:4309/bridge/api/client/v1/files",
-      }, url.endpoints(parsed(scheme .. "://localhost")))
+      assert.same(addresses("ws://localhost:4309", "http://localhost:4309", "http://localhost:4309"),
+        url.endpoints(parsed(scheme .. "://localhost")))
     end
     for _, scheme in ipairs { "wss", "https" } do
-      assert.same({
-        socket = "wss://h:8444/p/websocket/chat_bot/",
-        token = "https://h:8444/p/bridge/api/client/v1/oauth/token",
-        files = "https://h:8444/p/bridge/api/client/v1/files",
-      }, url.endpoints(parsed(scheme .. "://h:8444/p/")))
+      assert.same(addresses("wss://h:8444/p", "https://h:8444/p", "https://h:8444/p"),
+        url.endpoints(parsed(scheme .. "://h:8444/p/")))
     end
+  end)
+
+  it("takes a web port of its own for what is not Bridge's", function()
+    assert.same(addresses("ws://localhost:4309", "http://localhost:4309", "https://h/p"),
+      url.endpoints(parsed "ws://localhost", parsed "https://h/p"))
   end)
 
   it("writes IPv6 addresses in brackets and leaves out only the port 443 of TLS", function()

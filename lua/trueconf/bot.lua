@@ -421,7 +421,7 @@ function Bot:stop(deadline)
   self.stopping = true
   wake_askers(self)
   wait_for_handlers(self, deadline or self.stop_timeout)
-  self.session:stop()
+  client.Client.stop(self)
 end
 
 -- The first signal stops in good order, the second at once.

@@ -9,6 +9,7 @@ local files = require "trueconf.files"
 local json = require "trueconf.json"
 local log = require "trueconf.log"
 local methods = require "trueconf.methods"
+local oauth = require "trueconf.oauth"
 local options = require "trueconf.options"
 local pages = require "trueconf.pages"
 local protocol = require "trueconf.protocol"
@@ -27,6 +28,9 @@ local LONGEST_TEXT = protocol.limits.TEXT
 ---@field username? string
 ---@field password? string
 ---@field token? string|fun():string?,any a ready token, or a function that waits and returns one
+---@field oauth_client_id? string get the token by the OAuth2 exchange, with this id of an application that the
+---administrator has made; for servers that let nobody in by the password alone, from 5.5.3
+---@field web_url? string address of the server's web port, if it is not that of `url`; OAuth and the version are there
 ---@field token_file? string keep the token here between runs, mode 0600
 ---@field ca_file? string PEM file of the authority that signed the server's certificate
 ---@field tls? trueconf.core.TlsOptions
@@ -41,6 +45,8 @@ local SCHEMA = {
   username = { type = "string" },
   password = { type = "string" },
   token = { type = "string|function" },
+  oauth_client_id = { type = "string", check = function(id) return id ~= "", "must not be empty" end },
+  web_url = { type = "string", check = url.parse },
   token_file = { type = "string" },
   ca_file = { type = "string" },
   tls = { type = "table" },
@@ -75,10 +81,18 @@ local FOR_SESSION = {
   "backoff_jitter", "max_denials", "window", "queue", "max_frame", "max_unsent", "on_trace",
 }
 
+---What HTTP requests are made with.
+---@class trueconf.Web
+---@field endpoints table<string, string> addresses, as url.endpoints() gives them
+---@field tls trueconf.core.TlsOptions
+---@field proxy string?
+
 ---@class trueconf.Client
 ---@field session trueconf.core.Session
+---@field web trueconf.Web
 ---@field log trueconf.Log
 ---@field private version string|false|nil of the server; false: it does not say; nil: not asked yet
+---@field private exchange trueconf.oauth.Exchange? where the token comes from, if by OAuth
 ---@field private limits trueconf.UploadLimits? as last heard
 local Client = {}
 Client.__index = Client
@@ -93,21 +107,41 @@ local function without_secrets(on_trace)
   end
 end
 
+local function web_of(given, settings)
+  local tls = given.tls or {}
+  tls.ca_file = tls.ca_file or settings.ca_file
+  local web_url = settings.web_url and assert(url.parse(settings.web_url))
+  return { endpoints = url.endpoints(assert(url.parse(settings.url)), web_url), tls = tls, proxy = given.proxy }
+end
+
 -- What the core needs, from checked options and resolved settings.
-local function session_options(given, settings)
-  local endpoints = url.endpoints(assert(url.parse(settings.url)))
-  local session = { url = endpoints.socket, token_url = endpoints.token }
+local function session_options(given, settings, web, exchange)
+  local session = { url = web.endpoints.socket, token_url = web.endpoints.token, tls = web.tls }
   for _, name in ipairs(FOR_SESSION) do session[name] = given[name] end
   session.on_trace = without_secrets(given.on_trace)
-  session.tls = given.tls or {}
-  session.tls.ca_file = session.tls.ca_file or settings.ca_file
-  session.username, session.password = settings.username, settings.password
-  if type(settings.token) == "function" then
+  session.username = settings.username
+  if exchange then
+    session.token_source = function() return exchange:run() end
+  elseif type(settings.token) == "function" then
     session.token_source = settings.token
   else
-    session.token = settings.token
+    session.token, session.password = settings.token, settings.password
   end
   return session
+end
+
+-- The exchange that brings the token, if it is to come by OAuth.
+local function make_exchange(given, settings, web, level)
+  if settings.token or not settings.oauth_client_id then return nil end
+  local address = assert(url.parse(web.endpoints.oauth_token))
+  if not address.tls and not address.loopback and not given.allow_plaintext then
+    error(("the password would go to %s unencrypted; use https, or set 'allow_plaintext'"):format(address.host),
+      level + 1)
+  end
+  return oauth.new {
+    web = web, client_id = settings.oauth_client_id, username = settings.username, password = settings.password,
+    connect_timeout = given.connect_timeout, timeout = given.token_timeout,
+  }
 end
 
 local function check_credentials(settings, level)
@@ -150,11 +184,9 @@ local function new(given, callbacks, level)
   if not settings then error(tostring(sources), level) end
   check_credentials(settings, level)
   local self = setmetatable({ log = make_log(given.log), url = settings.url }, Client)
-  local session = session_options(given, settings)
-  self.version = given.server_version
-  self.version_request = {
-    url = server_version.address(session.token_url), tls = session.tls, proxy = session.proxy,
-  }
+  self.web, self.version = web_of(given, settings), given.server_version
+  self.exchange = make_exchange(given, settings, self.web, level)
+  local session = session_options(given, settings, self.web, self.exchange)
   for name, callback in pairs(callbacks or {}) do session[name] = callback end
   self.oddity_logger = function(kind, count, text) log_oddity(self, kind, count, text) end
   session.on_oddity = self.oddity_logger
@@ -171,6 +203,7 @@ end
 ---@async
 function Client:stop()
   self.session:stop()
+  if self.exchange then self.exchange:cancel() end
 end
 
 ---@return trueconf.State
@@ -224,7 +257,7 @@ end
 local function ask_version(self)
   local waiting = {}
   self.version_waiting = waiting
-  local version, why = server_version.ask(self.version_request)
+  local version, why = server_version.ask(self.web)
   if not version then self.log:debug("%s: the version of the server is not known: %s", self.url, why) end
   self.version, self.version_waiting = version or false, nil
   for _, waiter in ipairs(waiting) do waiter:wake(version) end

@@ -18,17 +18,21 @@ local VARIABLES = {
   username = "TRUECONF_USERNAME",
   password = "TRUECONF_PASSWORD",
   token = "TRUECONF_TOKEN",
+  oauth_client_id = "TRUECONF_OAUTH_CLIENT_ID",
+  web_url = "TRUECONF_WEB_URL",
   ca_file = "TRUECONF_CA_FILE",
 }
 
--- Two ways to prove who one is: the one that is found first rules out the other.
-local RIVAL = { token = "password", password = "token" }
+-- Two ways to prove who one is, a ready token or a password: the one that is found first rules out the other.
+local RIVALS = { token = { "password", "oauth_client_id" }, password = { "token" }, oauth_client_id = { "token" } }
 
 ---@class trueconf.Settings
 ---@field url string
 ---@field username? string
 ---@field password? string
 ---@field token? any as it was given
+---@field oauth_client_id? string
+---@field web_url? string
 ---@field ca_file? string
 
 local function failed(message, ...)
@@ -140,7 +144,9 @@ end
 -- Take from a layer what no layer above it has set or ruled out.
 local function take(layer, settings, sources)
   local ruled_out = {}
-  for key, rival in pairs(RIVAL) do ruled_out[key] = settings[rival] ~= nil end
+  for key, rivals in pairs(RIVALS) do
+    for _, rival in ipairs(rivals) do ruled_out[key] = ruled_out[key] or settings[rival] ~= nil end
+  end
   for key in pairs(VARIABLES) do
     local value = layer.values[key]
     if value ~= nil and settings[key] == nil and not ruled_out[key] then
@@ -162,8 +168,10 @@ local function resolve(given, env, files)
   if not file then return nil, places end
   local settings, sources = {}, {}
   for _, layer in ipairs(layers(given or {}, env, file, places)) do take(layer, settings, sources) end
-  local _, expected = url.parse(settings.url)
-  if expected then return failed("%s: the url %s", sources.url, expected) end
+  for _, key in ipairs { "url", "web_url" } do
+    local _, expected = url.parse(settings[key] or LOCAL_BRIDGE)
+    if expected then return failed("%s: the %s %s", sources[key], key, expected) end
+  end
   return settings, sources
 end
 

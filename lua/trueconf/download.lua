@@ -8,10 +8,10 @@ local Error = require "trueconf.error"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 local upload = require "trueconf.upload"
+local url = require "trueconf.url"
 
 local FileState = protocol.enums.FileState
 local INFO = protocol.methods.getFileInfo.name
-local FILES_PATH = "/bridge/api/client/v1/files"
 local DEFAULT_CAP = 16 << 20            -- bytes of a file that is returned as a string
 local PATIENCE = 300                    -- seconds to wait for a file that is still on its way to the server
 local FIRST_POLL, LAST_POLL = 0.5, 5    -- seconds; READY comes some time after the last progress
@@ -110,8 +110,8 @@ end
 function download.address(client, given)
   local path = type(given) == "string" and (given:match "^%a[%w+.-]*://[^/?#]*(/[^#%s]*)$" or given:match "^/[^#%s]*$")
   if not path then return nil, fault("PROTOCOL", "the server gives no address for the file") end
-  local web = upload.web(client)
-  local base = web.files:sub(1, -#FILES_PATH - 1)
+  local web = client.web
+  local base = web.endpoints.files:sub(1, -#url.PATHS.files - 1)
   local prefix = base:match "^%a+://[^/]*(.*)$"
   if prefix ~= "" and path:sub(1, #prefix + 1) == prefix .. "/" then path = path:sub(#prefix + 1) end
   return { url = base .. path, tls = web.tls, proxy = web.proxy }

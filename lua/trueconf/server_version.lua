@@ -10,8 +10,6 @@ local server_version = {}
 
 local PATIENCE = 5                      -- seconds; a call waits for this once
 local MAX_BODY = 65536                  -- bytes
-local TOKEN_PATH = "/bridge/api/client/v1/oauth/token"
-local PATH = "/api/v4/server"           -- protocol 3.5
 
 -- Four numbers at most, whatever stands behind them: "5.5.6.10213-beta" is 5.5.6.10213.
 local function numbers(text)
@@ -25,20 +23,14 @@ local function read(body)
   return version and version:gsub("%.+$", "") or nil
 end
 
----@param token_url string address of the server's token endpoint
----@return string
-function server_version.address(token_url)
-  return token_url:sub(1, -#TOKEN_PATH - 1) .. PATH
-end
-
----Ask a server for its version.
+---Ask a server for its version (protocol: neighbouring HTTP calls).
 ---@async
----@param request { url: string, tls: trueconf.core.TlsOptions?, proxy: string? }
+---@param web trueconf.Web
 ---@return string? version nil: it does not say
 ---@return string? why
-function server_version.ask(request)
+function server_version.ask(web)
   local response, err = core.http {
-    url = request.url, tls = request.tls, proxy = request.proxy,
+    url = web.endpoints.server, tls = web.tls, proxy = web.proxy,
     connect_timeout = PATIENCE, timeout = PATIENCE, max_body = MAX_BODY,
   }
   if not response then return nil, tostring(err) end

@@ -11,7 +11,6 @@ local methods = require "trueconf.methods"
 local mime = require "trueconf.mime"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
-local url = require "trueconf.url"
 
 local UPLOAD, SEND = protocol.methods.uploadFile, protocol.methods.sendFile
 local MAX_ANSWER = 65536                -- bytes of the answer to an upload
@@ -276,14 +275,6 @@ end
 
 -- The three steps -------------------------------------------------------------------------
 
----What HTTP requests of a client are made with.
----@param client trueconf.Client
----@return { files: string, tls: trueconf.core.TlsOptions?, proxy: string? }
-function upload.web(client)
-  local request = client.version_request
-  return { files = url.endpoints(assert(url.parse(client.url))).files, tls = request.tls, proxy = request.proxy }
-end
-
 -- Nothing has been written in the chat yet, whatever became of the bytes.
 local function not_sent(err, name)
   return Error.new(err.name, ("the upload of %s failed: %s"):format(name, err.message),
@@ -311,10 +302,10 @@ local function temporal_id(answer)
 end
 
 local function post(client, file, task, given, left)
-  local web = upload.web(client)
+  local web = client.web
   local report = given.on_progress
   local answer, err = core.http {
-    url = web.files, tls = web.tls, proxy = web.proxy, headers = { ["Upload-Task-Id"] = task },
+    url = web.endpoints.files, tls = web.tls, proxy = web.proxy, headers = { ["Upload-Task-Id"] = task },
     form = { file.part, file.preview }, timeout = left, max_body = MAX_ANSWER,
     on_progress = report and function(sent, total)
       if total > 0 then report(sent, total) end

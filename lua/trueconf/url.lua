@@ -11,8 +11,18 @@ local TLS_OF = { ws = false, http = false, wss = true, https = true }
 -- protocol: Endpoints; TLS and proxy
 local PLAIN_PORT, TLS_PORT = 4309, 443
 local SOCKET_PATH = "/websocket/chat_bot/"
-local TOKEN_PATH = "/bridge/api/client/v1/oauth/token"
-local FILES_PATH = "/bridge/api/client/v1/files"
+
+---Paths of what is asked over HTTP. The first two are Bridge's own, the others are there at the web port
+---(protocol: Endpoints; OAuth2 application exchange).
+url.PATHS = {
+  token = "/bridge/api/client/v1/oauth/token",
+  files = "/bridge/api/client/v1/files",
+  server = "/api/v4/server",
+  oauth_token = "/api/v4/oauth2/token",
+  oauth_code = "/bridge/api/client/v1/auth/web_rest_api_token",
+  oauth_exchange = "/bridge/api/client/v1/auth/token",
+}
+local OF_BRIDGE = { token = true, files = true }
 
 ---@class trueconf.Url
 ---@field tls boolean
@@ -60,8 +70,10 @@ local function parse_prefix(path)
     return nil, "must have a path of the characters that are allowed in addresses"
   end
   local prefix = path:gsub("/+$", "")
-  for _, known in ipairs { SOCKET_PATH:sub(1, -2), TOKEN_PATH, FILES_PATH } do
-    if prefix:sub(-#known) == known then return prefix:sub(1, -#known - 1) end
+  local known = { SOCKET_PATH:sub(1, -2) }
+  for _, endpoint in pairs(url.PATHS) do known[#known + 1] = endpoint end
+  for _, endpoint in ipairs(known) do
+    if prefix:sub(-#endpoint) == endpoint then return prefix:sub(1, -#endpoint - 1) end
   end
   return prefix
 end
@@ -86,19 +98,22 @@ function url.parse(text)
   return { tls = tls, host = host, port = port, prefix = prefix, loopback = is_loopback(host) }
 end
 
----The addresses of a server's endpoints (protocol: Endpoints).
----@param parsed trueconf.Url
----@return { socket: string, token: string, files: string }
-function url.endpoints(parsed)
+local function base(scheme, parsed)
   local host = parsed.host:find(":", 1, true) and "[" .. parsed.host .. "]" or parsed.host
   local port = parsed.tls and parsed.port == TLS_PORT and "" or ":" .. parsed.port
-  local secure = parsed.tls and "s" or ""
-  local rest = "://" .. host .. port .. parsed.prefix
-  return {
-    socket = "ws" .. secure .. rest .. SOCKET_PATH,
-    token = "http" .. secure .. rest .. TOKEN_PATH,
-    files = "http" .. secure .. rest .. FILES_PATH,
-  }
+  return scheme .. (parsed.tls and "s" or "") .. "://" .. host .. port .. parsed.prefix
+end
+
+---The addresses of a server's endpoints (protocol: Endpoints).
+---@param parsed trueconf.Url
+---@param web? trueconf.Url where the web port is another one
+---@return table<string, string> endpoints socket, and those of url.PATHS
+function url.endpoints(parsed, web)
+  local endpoints = { socket = base("ws", parsed) .. SOCKET_PATH }
+  for name, path in pairs(url.PATHS) do
+    endpoints[name] = base("http", not OF_BRIDGE[name] and web or parsed) .. path
+  end
+  return endpoints
 end
 
 return url
