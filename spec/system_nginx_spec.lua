@@ -106,7 +106,9 @@ describe("a bot behind nginx", function()
     local socket, err = core.socket { url = w.proxy:url "wss" .. "/websocket/other/", tls = tls }
     assert.is_nil(socket)
     assert.equal(404, err.code)
-    assert.equal(404, assert(core.http { url = w.proxy:url "https" .. "/api/v4/server", tls = tls }).status)
+    for path, status in pairs { ["/api/v4/server"] = 200, ["/api/v3/server"] = 404, ["/vsstatus"] = 404 } do
+      assert.equal(status, assert(core.http { url = w.proxy:url "https" .. path, tls = tls }).status, path)
+    end
   end))
 
   it("comes back when nginx is restarted, and misses nothing", helper.async(function()

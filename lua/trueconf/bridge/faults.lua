@@ -4,12 +4,13 @@
 
 local core = require "trueconf.core"
 local protocol = require "trueconf.protocol"
+local url = require "trueconf.url"
 
 local codes = protocol.codes
 
 ---What can be made to go wrong; nil: nothing of the kind. A rate says how often: up to 1 it is a
 ---probability, a whole number above 1 means every so many times. Rates of methods are one rate for all
----methods but `auth`, or a table of rates by method.
+---methods but `auth`, or a table of rates by method. Token requests are those of the OAuth2 exchange as well.
 ---@class trueconf.bridge.Faults
 ---@field seed? integer of what is left to chance; with the same one the same happens again. Giving it starts anew
 ---@field refuse_upgrades? integer|true HTTP status that answers every upgrade; true: 503
@@ -41,8 +42,11 @@ local codes = protocol.codes
 
 local HOLD = 0.1                        -- seconds a notification waits for one to follow it
 local UNAVAILABLE = 503
-local TOKEN_PATH = "/bridge/api/client/v1/oauth/token"
-local FILES_PATH = "/bridge/api/client/v1/files"
+local PATHS = url.PATHS
+local FILES_PATH = PATHS.files
+local TOKEN_PATHS = {
+  [PATHS.token] = true, [PATHS.oauth_token] = true, [PATHS.oauth_code] = true, [PATHS.oauth_exchange] = true,
+}
 
 -- Checking ---------------------------------------------------------------------------------
 
@@ -381,7 +385,7 @@ end
 ---@return boolean handled
 function Mischief:on_http(request)
   local fate
-  if request.path == TOKEN_PATH then
+  if TOKEN_PATHS[request.path] then
     fate = self:strikes "token_error" and respond_unavailable
   elseif request.path == FILES_PATH then
     local task = request.headers["upload-task-id"] or ""

@@ -17,6 +17,7 @@ local http = require "trueconf.bridge.http"
 local logins = require "trueconf.bridge.logins"
 local messages = require "trueconf.bridge.messages"
 local news = require "trueconf.bridge.news"
+local oauth = require "trueconf.bridge.oauth"
 local people = require "trueconf.bridge.people"
 local profile = require "trueconf.bridge.profile"
 local store = require "trueconf.bridge.store"
@@ -36,6 +37,7 @@ local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 ---@field accounts trueconf.bridge.Accounts
 ---@field logins trueconf.bridge.Logins
 ---@field tokens trueconf.bridge.Tokens
+---@field oauth trueconf.bridge.OAuth
 ---@field profile trueconf.bridge.Profile
 ---@field envelopes trueconf.bridge.Envelopes
 ---@field news trueconf.bridge.News
@@ -75,6 +77,7 @@ local function new(options)
   server.logins = logins.new(server.accounts, options)
   server.tokens = tokens.new(memory, options.token_lifetime)
   server.profile = profile.new(options.version)
+  server.oauth = oauth.new(server)
   server.files = files.new(server)
   server.envelopes = envelopes.new(memory, server.profile, server.files)
   server.news = news.new(memory, server.envelopes)

@@ -16,6 +16,9 @@ local MEBIBYTE = 1024 * 1024
 ---@field display_name? string default the login
 ---@field disabled? boolean
 
+---@class (exact) trueconf.bridge.OAuthApplication
+---@field scopes? string[] such as "version:read", which is enough; without any the exchange is refused
+
 ---@class trueconf.bridge.Options
 ---@field host? string default "127.0.0.1"
 ---@field port? integer default 0: any free one
@@ -45,7 +48,9 @@ local MEBIBYTE = 1024 * 1024
 ---@field expires_in? integer what the token response says; default 31536000, as servers do
 ---@field token_status? 200|201 HTTP status of the token response; default 201
 ---@field bad_password_status? 400|401 HTTP status of `invalid_grant`; default 400
----@field password_login? boolean default true; false: 403 `auth_method_disabled`
+---@field password_login? boolean default true; false: 403 `auth_method_disabled`, which leaves the OAuth2 exchange
+---@field oauth_applications? table<string, trueconf.bridge.OAuthApplication> by client id, for the OAuth2 exchange of
+---servers from 5.5.3 on; default: none
 ---@field echo? "all"|"others" whether the acting connection gets the notification of its own action; default "all"
 ---@field strict? boolean close the connection on odd input; default false
 ---@field version? "5.5.0"|"5.5.2"|"5.5.3"|"5.5.4"|"5.5.6" the server that is played; default "5.5.6"
@@ -90,6 +95,7 @@ local SCHEMA = {
   token_status = { type = "integer", default = 201, enum = { 200, 201 } },
   bad_password_status = { type = "integer", default = 400, enum = { 400, 401 } },
   password_login = { type = "boolean", default = true },
+  oauth_applications = { type = "table", default = {} },
   echo = { type = "string", default = "all", enum = { "all", "others" } },
   strict = { type = "boolean", default = false },
   version = { type = "string", default = protocol.versions.NEWEST, enum = VERSIONS },
@@ -125,6 +131,23 @@ end
 
 local CONTROL_SCHEMA = { key = { type = "string|boolean", required = true, check = is_key } }
 
+local APPLICATION_SCHEMA = { scopes = { type = "table" } }
+
+local function check_applications(applications, level)
+  for client_id, application in pairs(applications) do
+    if type(client_id) ~= "string" or client_id == "" then
+      error("oauth_applications: client ids must be strings, and not empty", level + 1)
+    end
+    local what = ("bridge.start: oauth_applications: '%s'"):format(client_id)
+    local scopes = options.check(APPLICATION_SCHEMA, application, level + 1, what).scopes or {}
+    for index, scope in pairs(scopes) do
+      if type(index) ~= "number" or type(scope) ~= "string" then
+        error(what .. ": scopes must be a list of strings", level + 1)
+      end
+    end
+  end
+end
+
 -- A directory is moved from the accounts to where accounts.lua looks for it.
 local function check_accounts(read_options, level)
   local described = read_options.accounts or {}
@@ -153,6 +176,7 @@ local function read(given, level)
     options.check(CONTROL_SCHEMA, read_options.control, level + 1, "bridge.start: control")
   end
   check_accounts(read_options, level + 1)
+  check_applications(read_options.oauth_applications, level + 1)
   upload_limits.check(read_options.upload_limits, level + 1, "bridge.start: upload_limits")
   if read_options.legacy_silence == nil then
     local code = protocol.code_at(protocol.codes.WRONG_PAYLOAD_FORMAT, read_options.version)
