@@ -527,7 +527,7 @@ describe("a bot", function()
       assert.error_matches(function() bot:send_message(4, "x") end,
         "bad argument 'chat_id': a string expected, got a number")
       assert.error_matches(function() bot:send_message("c", nil) end,
-        "bad argument 'text': a string expected, got a nil")
+        "missing argument 'text': a string expected")
       assert.error_matches(function() bot:send_message("c", "x", { parse_mode = "rtf" }) end,
         "'parse_mode' must be one of")
       local sent, err = bot:send_message("c", "\xff")

@@ -151,7 +151,9 @@ describe("the methods of a client", function()
       raises("send_message: bad argument 'buttons%[1%]%[1%]%.label': .* expected",
         client, "send_message", CHAT, "x", { buttons = { { { type = "command", command = "go", label = 1 } } } })
       raises("send_message: missing argument 'chat_id': a string expected$", client, "send_message", { text = "x" })
-      raises("bad argument 'text': a string expected, got a nil$", client, "send_message", CHAT)
+      raises("send_message: missing argument 'text': a string expected$", client, "send_message", CHAT)
+      raises("send_message: bad argument 'reply_.*': a string expected, got a number$",
+        client, "send_message", CHAT, "x", nil, 7)
     end)
   end)
 

@@ -303,13 +303,9 @@ local SEND_SCHEMA = {
   timeout = { type = "number", min = 0.001 },
 }
 
-local function bad_argument(name, expected, value)
-  error(("bad argument '%s': %s expected, got a %s"):format(name, expected, type(value)), 3)
-end
-
 local SEND = protocol.methods.sendMessage
 
--- By the schema: with buttons, or all in one table.
+-- By the schema: with buttons, all in one table, or with what it complains of.
 local function send_by_schema(self, args)
   local sent, err = methods.invoke(self, SEND, 4, args)
   return sent, err
@@ -345,8 +341,10 @@ function Client:send_message(chat_id, text, opts, reply_to)
     local sent, err = send_by_schema(self, chat_id)
     return sent, err
   end
-  if type(chat_id) ~= "string" then bad_argument("chat_id", "a string", chat_id) end
-  if type(text) ~= "string" then bad_argument("text", "a string", text) end
+  if type(chat_id) ~= "string" or type(text) ~= "string" or reply_to and type(reply_to) ~= "string" then
+    local sent, err = send_by_schema(self, { chat_id = chat_id, text = text, reply_to = reply_to })
+    return sent, err
+  end
   local parse_mode, timeout = "text", nil
   if opts then
     opts = options.check(SEND_SCHEMA, opts, 2, "send_message")
