@@ -144,11 +144,12 @@ bench: ## measure the bot against a client in plain C
 	@$(SUBMAKE) all
 	@$(ON_TREE) $(SUBMAKE) bench-run
 
-doc: all ## write what comes from the code (docs/states.md, reference.md, protocol.md; annotations of the API)
+doc: all ## write what comes from the code (states, reference, protocol and conversations in docs/; annotations)
 	@$(ON_TREE) $(LUA) tools/doc.lua
 	@$(ON_TREE) $(LUA) tools/reference.lua
 	@$(ON_TREE) $(LUA) tools/protocol.lua
 	@$(ON_TREE) $(LUA) tools/annotations.lua
+	@$(ON_TREE) $(LUA) tools/conversations.lua
 
 # luarocks make builds in the tree itself: trueconf/ and csrc/*.o are its traces.
 clean: ## remove everything that was built
