@@ -39,7 +39,7 @@ void rt_underway(struct rt *rt, int change) {
 }
 
 bool rt_alive(const struct rt *rt) {
-  return rt->refs > 0 || rt->jobs || rt->flushes || rt->virtual.advancing;
+  return rt->refs > 0 || rt->jobs || rt->flushes || rt->before_flush || rt->virtual.advancing;
 }
 
 void *rt_room(struct rt *rt, enum rt_room room) {
@@ -61,6 +61,8 @@ static int l_drain(lua_State *L) {
     job->run(rt, L, job);
     lua_settop(L, 1);
   }
+  if (rt->before_flush)
+    rt_run_before_flush(rt, L);
   return 0;
 }
 
@@ -79,7 +81,7 @@ static void drain(struct rt *rt, lua_State *L) {
 static void rt_turn(struct rt *rt) {
   if (!rt->runner)
     return; /* the loop is being emptied on the way out */
-  if (rt->jobs)
+  if (rt->jobs || rt->before_flush)
     drain(rt, rt->runner);
   rt_run_flushes(rt);
   if (rt->virtual.advancing)
@@ -200,7 +202,7 @@ static int l_close(lua_State *L) {
   rt->closing = true;
   rt_give_up_ops(rt);
   rt->runner = L;
-  for (turns += rt->job_count / JOBS_PER_TURN; rt->jobs && turns; turns--)
+  for (turns += rt->job_count / JOBS_PER_TURN; (rt->jobs || rt->before_flush) && turns; turns--)
     rt_turn(rt);
   loop_close(L, rt);
   rt_unanchor_all(L);

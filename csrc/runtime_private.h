@@ -41,6 +41,7 @@ struct rt {
   struct rt_job *jobs, **jobs_tail;
   size_t job_count;
   struct rt_flush *flushes, **flushes_tail;
+  bool before_flush; /* functions of Lua are to run before the flushes of this turn */
 
   struct rt_timer **heap; /* its first place is 1 */
   size_t timers, heap_capacity;
@@ -106,6 +107,8 @@ void rt_begin(struct rt *rt, lua_State *L, int nargs);
 
 /* Nobody can wait any more: stop the work of every op and settle it with CLOSED. */
 void rt_give_up_ops(struct rt *rt);
+/* At the end of a drain: call what core.before_flush was given. */
+void rt_run_before_flush(struct rt *rt, lua_State *L);
 /* Free the job of a coroutine that never began. */
 void rt_drop_start(struct rt_job *job);
 

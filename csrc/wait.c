@@ -1,6 +1,6 @@
 /*
  * wait.c - coroutines, waiting calls, and the reporting of errors nobody caught.
- * Lua sees: spawn, on_error.
+ * Lua sees: spawn, on_error, before_flush.
  * Coroutines are resumed in one place only, resume(), reached only from the drain point; so handlers never
  * run inside libuv, lws, curl or each other.
  * Owns: the table of anchors in the registry, which keeps from the collector what the loop still needs.
@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char ANCHORS_KEY, ON_ERROR_KEY;    /* only their addresses matter */
-enum { OWNER = 1, THREAD, OP_VALUES = THREAD }; /* user values of an op */
+static const char ANCHORS_KEY, ON_ERROR_KEY, BEFORE_FLUSH_KEY; /* only their addresses matter */
+enum { OWNER = 1, THREAD, OP_VALUES = THREAD };                /* user values of an op */
 
 /* ---- anchors ------------------------------------------------------------------------------------ */
 
@@ -281,6 +281,38 @@ static int l_spawn(lua_State *L) {
   return 1;
 }
 
+/* ---- before the flushes ------------------------------------------------------------------------- */
+
+static int l_before_flush(lua_State *L) {
+  struct rt *rt = rt_get(L);
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &BEFORE_FLUSH_KEY) == LUA_TNIL) {
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &BEFORE_FLUSH_KEY);
+  }
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  rt->before_flush = true;
+  rt_wake(rt);
+  return 0;
+}
+
+/* What they register meanwhile is for the next turn. */
+void rt_run_before_flush(struct rt *rt, lua_State *L) {
+  lua_Integer count;
+  rt->before_flush = false;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &BEFORE_FLUSH_KEY);
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &BEFORE_FLUSH_KEY);
+  count = (lua_Integer)lua_rawlen(L, -1);
+  for (lua_Integer i = 1; i <= count; i++) {
+    lua_rawgeti(L, -1, i);
+    rt_call(rt, L, 0, "a function of before_flush");
+  }
+  lua_pop(L, 1);
+}
+
 /* ---- waiting calls ------------------------------------------------------------------------------ */
 
 static void run_op(struct rt *rt, lua_State *L, struct rt_job *job) {
@@ -431,7 +463,8 @@ void rt_give_up_ops(struct rt *rt) {
 }
 
 void wait_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"spawn", l_spawn}, {"on_error", l_on_error}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"spawn", l_spawn}, {"on_error", l_on_error}, {"before_flush", l_before_flush}, {NULL, NULL}};
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &ANCHORS_KEY) == LUA_TNIL) {
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &ANCHORS_KEY);

@@ -76,6 +76,50 @@ describe("core.run", function()
   end)
 end)
 
+describe("core.before_flush", function()
+  after_each(core.close)
+
+  it("calls once, after everything that is ready in this turn", async(function()
+    local order = {}
+    local function note(what) order[#order + 1] = what end
+    core.before_flush(function() note "last" end)
+    core.spawn(function()
+      note "first"
+      core.spawn(note, "second")
+      core.before_flush(function() note "very last" end)
+    end)
+    core.sleep(0)
+    core.sleep(0)
+    assert.same({ "first", "second", "last", "very last" }, order)
+  end))
+
+  it("takes what is registered meanwhile for the next turn, and lets none of them stop the others", async(function()
+    local count, failures = 0, {}
+    core.on_error(function(err) failures[#failures + 1] = err end)
+    local function again()
+      count = count + 1
+      if count < 3 then core.before_flush(again) end
+    end
+    core.before_flush(function() error("broken", 0) end)
+    core.before_flush(again)
+    for _ = 1, 4 do core.sleep(0) end
+    core.on_error(nil)
+    assert.equal(3, count)
+    assert.same({ "broken" }, failures)
+  end))
+
+  it("keeps the loop running until it has been called", function()
+    local called
+    core.before_flush(function() called = true end)
+    core.run()
+    assert.is_true(called)
+  end)
+
+  it("takes a function alone", function()
+    assert.error_matches(function() core.before_flush(1) end, "function expected")
+  end)
+end)
+
 describe("core.spawn", function()
   after_each(core.close)
 

@@ -46,6 +46,11 @@ function core.timeout() end
 ---@return thread
 function core.spawn(fn, ...) end
 
+---Call fn() once, when this turn of the loop has resumed all that was ready and before anything that was written
+---meanwhile leaves: what is to be safe on disk before others hear of it is made safe here. It must not wait.
+---@param fn fun()
+function core.before_flush(fn) end
+
 ---@async
 ---@param seconds number
 function core.sleep(seconds) end
