@@ -223,9 +223,9 @@ describe("trueconf bridge user", function()
   end
 
   local function logins(password)
+    local found, list = {}, user "list"
     local server = assert(bridge.start { data = folder, log = { level = "off" } })
-    local found = {}
-    for login in user("list"):gmatch "[^\n]+" do
+    for login in list:gmatch "[^\n]+" do
       found[login] = server.accounts:authenticate(login, password) ~= nil
     end
     server:stop()
@@ -237,13 +237,36 @@ describe("trueconf bridge user", function()
     assert.same({ "", 0 }, { user("add herald", "4711") })
     assert.same({ "herald\nmira\n", 0 }, { user "list" })
     assert.same({ herald = false, mira = true }, logins "secret one")
-    local text = system.read(folder .. "/accounts")
-    assert.matches("^herald %$y%$%S+\nmira %$y%$%S+\n$", text)
-    assert.equal("600", system.output("stat -c %%a '%s/accounts'", folder))
+    local bytes = system.read(folder .. "/bridge.db")
+    assert.matches("%$y%$", bytes)
+    assert.is_nil(bytes:find("secret", 1, true))
     assert.same({ "", 0 }, { user("add MIRA", "another") })
     assert.same({ herald = false, mira = true }, logins "another")
     assert.same({ "", 0 }, { user "remove Herald" })
     assert.same({ "mira\n", 0 }, { user "list" })
+  end)
+
+  it("disables who cannot go without leaving gaps in chats", function()
+    user("add mira", "secret")
+    local server = assert(bridge.start { data = folder, log = { level = "off" } })
+    server:person("john"):chat_with("mira"):say "hello"
+    server:stop()
+    assert.same({ "mira takes part in chats: the account is disabled and its password forgotten\n", 0 },
+      { user "remove mira" })
+    assert.same({ "john\nmira (disabled)\n", 0 }, { user "list" })
+    user("add mira", "again")
+    server = assert(bridge.start { data = folder, log = { level = "off" } })
+    assert.equal("hello", server:person("mira"):wait_message(1).text)
+    assert.is_truthy(server.accounts:authenticate("mira", "again"))
+    server:stop()
+  end)
+
+  it("leaves a folder alone that a Bridge works with", function()
+    local server = assert(bridge.start { data = folder, log = { level = "off" } })
+    local output, code = user("add mira", "secret")
+    server:stop()
+    assert.matches("bridge.db: another process has it open", output)
+    assert.equal(1, code)
   end)
 
   it("says what is wrong", function()

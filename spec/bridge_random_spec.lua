@@ -1,10 +1,12 @@
 -- SPDX-License-Identifier: MIT
 -- Many requests at random, right and wrong, repeatable by their seed: nothing fails inside, what
 -- comes back is as the protocol has it (support/bridge.lua looks at each frame), nobody is told of
--- chats of others, and what is counted agrees with what is listed.
+-- chats of others, what is counted agrees with what is listed, and a data folder holds all of it.
 
 local core = require "trueconf.core"
+local snapshot = require "spec.support.snapshot"
 local support = require "spec.support.bridge"
+local system = require "spec.support.system"
 
 local LOGINS = { "herald", "mira", "john" }
 local MOST_CHATS = 5
@@ -194,26 +196,44 @@ local function check_account(login)
   assert.equal(#server:unread(login), unread)
 end
 
+-- What is on disk is what is in memory; the Bridge goes on with what was read.
+local function check_disk()
+  local before = snapshot(server.store)
+  server.store:commit()
+  server.store:load()
+  assert.same(before, snapshot(server.store))
+end
+
+local function run(seed, folder)
+  math.randomseed(seed)
+  core.virtual_time(true, 1788000000000, seed)
+  server = support.server {
+    accounts = { herald = "1", mira = "2", john = "3" }, history_limit = 40, unread_limit = 60, data = folder,
+  }
+  clients, chats, messages = {}, {}, {}
+  for _, login in ipairs(LOGINS) do
+    clients[login] = support.login(server, login, { receiveSystemMessageEnvelopes = login ~= "john" })
+  end
+  local carried_out = 0
+  for round = 1, 500 do
+    if step() then carried_out = carried_out + 1 end
+    if round % 100 == 0 then
+      for _, login in ipairs(LOGINS) do check_account(login) end
+      if folder then check_disk() end
+    end
+  end
+  assert.is_true(carried_out > 200 and carried_out < 450, carried_out)
+  server.store:close()
+end
+
 describe("requests at random", function()
   after_each(function() core.virtual_time(false) end)
 
   for seed = 1, 6 do
-    it("do no harm, seed " .. seed, function()
-      math.randomseed(seed)
-      core.virtual_time(true, 1788000000000, seed)
-      server = support.server { accounts = { herald = "1", mira = "2", john = "3" }, history_limit = 40 }
-      clients, chats, messages = {}, {}, {}
-      for _, login in ipairs(LOGINS) do
-        clients[login] = support.login(server, login, { receiveSystemMessageEnvelopes = login ~= "john" })
-      end
-      local carried_out = 0
-      for round = 1, 500 do
-        if step() then carried_out = carried_out + 1 end
-        if round % 100 == 0 then
-          for _, login in ipairs(LOGINS) do check_account(login) end
-        end
-      end
-      assert.is_true(carried_out > 200 and carried_out < 450, carried_out)
+    it("do no harm, seed " .. seed, function() run(seed) end)
+    it("do no harm and are kept on disk, seed " .. seed, function()
+      local directory <close> = system.directory()
+      run(seed, directory:file "data")
     end)
   end
 end)

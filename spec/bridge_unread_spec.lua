@@ -8,20 +8,20 @@ local function ids(list)
   return table.concat(found, " ")
 end
 
-local function filled(limit, ...)
-  local set = unread.new(limit)
+local function filled(...)
+  local set = unread.new()
   for _, id in ipairs { ... } do set:add { id = id, chat_id = "chat" } end
   return set
 end
 
 describe("the unread messages of an account", function()
   it("are listed in the order they came", function()
-    assert.equal("a b c", ids(filled(10, "a", "b", "c"):list()))
+    assert.equal("a b c", ids(filled("a", "b", "c"):list()))
   end)
 
   it("lose the first, a middle and the last one", function()
     for id, left in pairs { a = "b c", b = "a c", c = "a b" } do
-      local set = filled(10, "a", "b", "c")
+      local set = filled("a", "b", "c")
       assert.is_true(set:remove(id))
       assert.is_false(set:has(id))
       assert.equal(left, ids(set:list()))
@@ -30,7 +30,7 @@ describe("the unread messages of an account", function()
   end)
 
   it("can be emptied and filled again", function()
-    local set = filled(10, "a")
+    local set = filled("a")
     set:remove "a"
     assert.equal("", ids(set:list()))
     set:add { id = "b", chat_id = "chat" }
@@ -38,24 +38,26 @@ describe("the unread messages of an account", function()
   end)
 
   it("know what was never in", function()
-    assert.is_false(filled(10, "a"):remove "b")
-    assert.is_false(filled(10, "a"):has "b")
+    assert.is_false(filled("a"):remove "b")
+    assert.is_false(filled("a"):has "b")
   end)
 
   it("hold a message once", function()
-    local set = filled(10, "a", "b", "a")
+    local set = filled("a", "b", "a")
     assert.equal("a b", ids(set:list()))
     assert.equal(2, set.count)
   end)
 
   it("give the newest ones, oldest of them first", function()
-    assert.equal("b c", ids(filled(10, "a", "b", "c"):list(2)))
-    assert.equal("", ids(filled(10, "a"):list(0)))
+    assert.equal("b c", ids(filled("a", "b", "c"):list(2)))
+    assert.equal("", ids(filled("a"):list(0)))
   end)
 
-  it("forget the oldest above the limit", function()
-    local set = filled(2, "a", "b", "c")
-    assert.equal("b c", ids(set:list()))
-    assert.equal(2, set.count)
+  it("tell the oldest", function()
+    local set = filled("a", "b", "c")
+    assert.equal("a", set:first().id)
+    set:remove "a"
+    assert.equal("b", set:first().id)
+    assert.is_nil(unread.new():first())
   end)
 end)

@@ -417,27 +417,61 @@ describe("the files of a Bridge", function()
     assert.equal(0, info(herald, sent.fileId).readyState)
   end))
 
-  it("stay in a data folder, but for those nobody has sent", helper.async(function()
+  it("go when nothing speaks of them any more", helper.async(function()
     local directory <close> = system.directory()
-    core.private_folder(directory:file "data")
+    local bridge = support.server { data = directory:file "data" }
+    bridge.url = function() return "ws://127.0.0.1:4309" end
+    local herald = support.login(bridge, "herald")
+    local chat_id = herald:request("createGroupChat", { title = "Plans" }).chatId
+    local other_id = herald:request("createFavoritesChat", {}).chatId
+    local function files() return system.output("ls '%s/data/files'", directory.path) end
+    local sent = send_bytes(bridge, herald, chat_id, "1234")
+    local forward = herald:request("forwardMessage", { chatId = other_id, messageId = sent.messageId })
+    herald:request("removeMessage", { messageId = sent.messageId, forAll = true })
+    bridge.store:commit()
+    assert.equal(sent.fileId, files())
+    herald:request("removeMessage", { messageId = forward.messageId, forAll = true })
+    assert.equal(sent.fileId, files())         -- it goes when that is written down
+    bridge.store:commit()
+    assert.equal("", files())
+    assert.equal(308, info(herald, sent.fileId).errorCode)
+    for _, bytes in ipairs { "first picture", "second picture" } do
+      local temporal = upload(bridge, herald, bytes, "face.png")
+      assert.is_nil(herald:request("editChatAvatar", { chatId = chat_id, temporalFileId = temporal }).errorCode)
+    end
+    bridge.store:commit()
+    assert.matches("^%x+$", files())
+    herald:request("removeChat", { chatId = chat_id })
+    bridge.store:commit()
+    assert.equal("", files())
+    bridge.store:close()
+  end))
+
+  it("stay in a data folder, also those nobody has sent yet", helper.async(function()
+    local directory <close> = system.directory()
     local bridge = support.server { data = directory:file "data" }
     bridge.url = function() return "ws://127.0.0.1:4309" end
     local herald = support.login(bridge, "herald")
     local chat_id = herald:request("createP2PChat", { userId = "mira@chat.acme.test" }).chatId
     local sent = send_bytes(bridge, herald, chat_id, "1234")
-    upload(bridge, herald, "5678", "unsent.pdf")
+    local unsent = upload(bridge, herald, "5678", "unsent.pdf")
     bridge.files:close()
-    assert.equal(sent.fileId, system.output("ls '%s/data/files'", directory.path))
-    local again = support.server { data = directory:file "data", state = bridge:state(), accounts = {} }
+    bridge.store:close()
+    local again = support.server { data = directory:file "data", accounts = {} }
     again.url = bridge.url
     herald = support.login(again, "herald")
     assert.equal("1234", system.read(get(again, info(herald, sent.fileId).downloadUrl).answer.path))
+    local later = herald:request("sendFile", { chatId = chat_id, content = { temporalFileId = unsent } })
+    assert.equal("5678", system.read(get(again, info(herald, later.fileId).downloadUrl).answer.path))
+    again.store:close()
   end))
 
   it("cannot be kept where nothing can be written", helper.async(function()
     local directory <close> = system.directory()
-    local bridge = support.server { data = system.write(directory:file "data", ""), log = { level = "off" } }
+    local bridge = support.server { data = directory:file "data", log = { level = "off" } }
+    system.write(directory:file "data/files", "")
     assert.equal(300, begin(support.login(bridge, "herald"), 4).errorCode)
+    bridge.store:close()
   end))
 end)
 

@@ -2,6 +2,7 @@
 -- A Bridge without sockets for specs of its rules: frames are handed to it as tables, and what
 -- it sends is collected.
 
+local data = require "trueconf.bridge.data"
 local json = require "trueconf.json"
 local protocol = require "trueconf.protocol"
 local server = require "trueconf.bridge.server"
@@ -19,7 +20,9 @@ function support.server(options)
   options.server_name = options.server_name or not options.state and "chat.acme.test" or nil
   options.password_cost = options.password_cost or 1
   options.accounts = options.accounts or { herald = "4711", mira = "x" }
-  return server.new(settings.read(options, 2))
+  local checked = settings.read(options, 2)
+  if checked.data then checked.state = assert(data.open(checked.data, checked)) end
+  return server.new(checked)
 end
 
 -- The three methods of trueconf.core.Connection a Bridge uses.

@@ -25,7 +25,7 @@ local Accounts = {}
 Accounts.__index = Accounts
 
 ---@param store trueconf.bridge.Store
----@param server_name string
+---@param server_name string?
 ---@param password_cost? integer 1 to 11
 ---@param directory? trueconf.bridge.Directory
 ---@return trueconf.bridge.Accounts
@@ -87,7 +87,7 @@ function Accounts:put(login, spec)
   local account = self.store:account(key) or {
     key = key,
     login = login,
-    id = login .. "@" .. self.server_name,
+    id = login .. "@" .. (self.server_name or ""),
     display_name = login,
     disabled = false,
     expired_through = 0,

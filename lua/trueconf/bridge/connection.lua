@@ -79,6 +79,9 @@ function Connection:perform(frame)
   if complaint then return nil, codes.WRONG_PAYLOAD_FORMAT, complaint end
   local refusal = self.bridge.mischief:refusal(frame)
   if refusal then return nil, refusal end
+  if not (method.read or method.before_auth) and self.bridge.store:complaint() then
+    return nil, codes.INTERNAL_ERROR, "the server cannot write its data"
+  end
   return perform(self.bridge, self, payload)
 end
 

@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- The data folder of a Bridge, which only its owner may read: the key that tokens are signed with, and the
--- accounts that `trueconf bridge user` keeps, one to a line: login, a space, hash of the password.
+-- The data folder of a Bridge, which only its owner may read: the key that tokens are signed with, the store, and
+-- in `files` the files.
 
 local core = require "trueconf.core"
+local disk_store = require "trueconf.bridge.disk_store"
 
-local KEY_FILE, ACCOUNTS_FILE = "signing.key", "accounts"
+local KEY_FILE = "signing.key"
 local KEY_BYTES = 32
 
 local data = {}
@@ -31,49 +32,21 @@ function data.signing_key(folder)
   return key
 end
 
----The accounts of the folder.
+---Open the store of a data folder; both are made when there is none.
 ---@param folder string
----@return table<string, string>? hashes by login
----@return trueconf.Error? err IO
-function data.read_accounts(folder)
-  local path = folder .. "/" .. ACCOUNTS_FILE
-  local text, err = core.read_private(path)
-  if err then return nil, err end
-  local hashes, number = {}, 0
-  for line in (text or ""):gmatch "[^\n]+" do
-    number = number + 1
-    local login, hash = line:match "^(%S+) (%$y%$%S+)$"
-    if not login then return nil, damaged(path, ("line %d: expected login and hash"):format(number)) end
-    hashes[login] = hash
-  end
-  return hashes
-end
-
----Keep these accounts in the folder, in place of those before.
----@param folder string
----@param hashes table<string, string>
----@return true? ok
----@return trueconf.Error? err IO
-function data.write_accounts(folder, hashes)
-  local lines = {}
-  for login, hash in pairs(hashes) do lines[#lines + 1] = login .. " " .. hash .. "\n" end
-  table.sort(lines)
-  return core.write_private(folder .. "/" .. ACCOUNTS_FILE, table.concat(lines))
-end
-
----Open a data folder; it is made when there is none.
----@param folder string
----@return { signing_key: string, accounts: table<string, string> }?
----@return trueconf.Error? err IO
-function data.open(folder)
-  local ok, key, hashes, err
-  ok, err = core.private_folder(folder)
+---@param options { history_limit: integer, unread_limit: integer }
+---@return trueconf.bridge.Store?
+---@return trueconf.Error? err IO: not ours alone, damaged, in use, ...; UNSUPPORTED: lua-dbi is missing
+function data.open(folder, options)
+  local ok, err = core.private_folder(folder)
   if not ok then return nil, err end
+  local key, store
   key, err = data.signing_key(folder)
   if not key then return nil, err end
-  hashes, err = data.read_accounts(folder)
-  if not hashes then return nil, err end
-  return { signing_key = key, accounts = hashes }
+  store, err = disk_store.open(folder, options)
+  if not store then return nil, err end
+  store.signing_key = key
+  return store
 end
 
 return data

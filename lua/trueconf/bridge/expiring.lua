@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Things that are kept for a while, all for the same time, and at most so many of them.
+-- Things that are kept for a while, all for the same time, and at most so many of them; on a shelf of the
+-- store they outlive the Bridge.
 
 local core = require "trueconf.core"
 
@@ -7,15 +8,17 @@ local core = require "trueconf.core"
 ---@field private lifetime integer milliseconds
 ---@field private most integer
 ---@field private on_drop fun(value: any)
+---@field private shelf trueconf.bridge.Shelf?
 local Expiring = {}
 Expiring.__index = Expiring
 
 ---@param lifetime number seconds
 ---@param most integer of several the oldest one leaves
 ---@param on_drop? fun(value: any) called for what nobody has taken in time
+---@param shelf? trueconf.bridge.Shelf what is on it is there again
 ---@return trueconf.bridge.Expiring
-local function new(lifetime, most, on_drop)
-  return setmetatable({
+local function new(lifetime, most, on_drop, shelf)
+  local self = setmetatable({
     lifetime = math.floor(lifetime * 1000),
     most = most,
     on_drop = on_drop or function() end,
@@ -23,7 +26,21 @@ local function new(lifetime, most, on_drop)
     queue = {},
     first = 1,
     last = 0,
+    shelf = shelf,
   }, Expiring)
+  for _, item in ipairs(shelf and shelf:list() or {}) do self:enqueue(item.id, item.value, item.over) end
+  return self
+end
+
+function Expiring:enqueue(id, value, over)
+  local slot = { id = id, value = value, over = over }
+  self.last = self.last + 1
+  self.queue[self.last], self.slots[id] = slot, slot
+end
+
+function Expiring:remove(id)
+  self.slots[id] = nil
+  if self.shelf then self.shelf:remove(id) end
 end
 
 function Expiring:drop_first()
@@ -31,7 +48,7 @@ function Expiring:drop_first()
   self.queue[self.first] = nil
   self.first = self.first + 1
   if self.slots[slot.id] ~= slot then return end
-  self.slots[slot.id] = nil
+  self:remove(slot.id)
   self.on_drop(slot.value)
 end
 
@@ -46,9 +63,9 @@ end
 function Expiring:put(id, value)
   self:sweep()
   if self.last - self.first + 1 >= self.most then self:drop_first() end
-  local slot = { id = id, value = value, over = core.now() + self.lifetime }
-  self.last = self.last + 1
-  self.queue[self.last], self.slots[id] = slot, slot
+  local over = core.now() + self.lifetime
+  self:enqueue(id, value, over)
+  if self.shelf then self.shelf:put(id, value, over) end
 end
 
 ---@param id string
@@ -64,8 +81,14 @@ end
 ---@return any value
 function Expiring:take(id)
   local value = self:get(id)
-  self.slots[id] = nil
+  if value ~= nil then self:remove(id) end
   return value
+end
+
+---Call fn(value) for everything that is kept.
+---@param fn fun(value: any)
+function Expiring:each(fn)
+  for _, slot in pairs(self.slots) do fn(slot.value) end
 end
 
 ---Let go of everything.

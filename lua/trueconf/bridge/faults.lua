@@ -246,7 +246,7 @@ end
 ---@param frame table
 ---@return boolean
 function Mischief:ignores(frame)
-  if frame.method == "auth" and self:strikes "expire" then self.bridge.tokens:expire() end
+  if frame.method == "auth" and self:strikes "expire" then self.bridge.store:expire_tokens() end
   return self:strikes("silence", frame.method)
 end
 

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- Files of a Bridge (protocol: files). Bytes go to disk as they come and come from disk as they go,
 -- under names made of ids: no name a client gives ever becomes a path. With a data folder they are
--- in its folder `files`, without one in a temporary folder that goes when the Bridge stops.
+-- in its folder `files`, without one in a temporary folder that goes when the Bridge stops. A file of
+-- which no message and no chat speaks any more is removed.
 --
 -- An upload is a task first, then a file that nobody has sent yet under a temporal id, then the
 -- file of a message. Who knows the id of a file may ask for it: ids cannot be guessed.
@@ -51,10 +52,13 @@ Files.__index = Files
 local function new(bridge)
   local self = setmetatable({ bridge = bridge, written = {}, subscribers = {}, timers = {} }, Files)
   self.folder = bridge.options.data and bridge.options.data .. "/files"
-  self.tasks = expiring.new(TASK_LIFE, MOST_TASKS, function(task)
-    if task.file_id then self:discard(task.file_id) end
-  end)
-  self.temporal = expiring.new(TEMPORAL_LIFE, MOST_TEMPORAL, function(upload) self:discard(upload.file.id) end)
+  local store = bridge.store
+  self.tasks = expiring.new(TASK_LIFE, MOST_TASKS, function(task) self:discard(task.file_id) end, store:shelf "tasks")
+  self.temporal = expiring.new(TEMPORAL_LIFE, MOST_TEMPORAL, function(upload) self:discard(upload.file.id) end,
+    store:shelf "temporal")
+  -- What was coming in when an earlier Bridge ended is of no use.
+  self.tasks:each(function(task) self:discard(task.file_id) end)
+  store.on_orphan = function(file) self:discard(file.id) end
   return self
 end
 
@@ -99,6 +103,7 @@ function Files:reserve(id)
 end
 
 function Files:discard(id)
+  if not self.folder then return end
   local path = self:path(id)
   os.remove(path)
   os.remove(preview_path(path))
@@ -109,14 +114,14 @@ end
 function Files:close()
   for timer in pairs(self.timers) do timer:cancel() end
   self.timers, self.subscribers = {}, {}
+  if not self.marker then return end
   self.tasks:clear()
-  if self.folder then self.temporal:clear() end
+  self.temporal:clear()
   for path, record in pairs(self.written) do
     os.remove(path)
     os.remove(preview_path(path))
     if record ~= true then record.gone = true end
   end
-  if not self.marker then return end
   os.remove(self.folder)
   os.remove(self.marker)
   self.written, self.folder, self.marker, self.is_open = {}, nil, nil, false
@@ -173,7 +178,7 @@ function Files:begin(account, size, name)
   if wrong then return nil, self:code(wrong), description end
   -- A temporary folder is made when there is something to put into it.
   if self.folder and not self:can_write() then return nil, codes.INTERNAL_ERROR end
-  local task = { id = core.uuid(), key = account.key, size = size, name = name }
+  local task = { id = core.uuid(), key = account.key, size = size, name = name, file_id = hex(20) }
   self.tasks:put(task.id, task)
   return task.id
 end
@@ -209,7 +214,7 @@ function Files:on_head(head)
   end
   task.homeless = not self:can_write()
   if task.homeless then return { ignore_body = true } end
-  task.receiving, task.file_id = true, hex(20)
+  task.receiving = true
   local path = self:reserve(task.file_id)
   return { form = { file = path, preview = preview_path(path) }, max_body = room_of(task) }
 end

@@ -8,36 +8,38 @@
 --   local chat = server:person("mira"):chat_with "herald"
 --   chat:say "hello"
 
+local core = require "trueconf.core"
 local data = require "trueconf.bridge.data"
 local server = require "trueconf.bridge.server"
 local settings = require "trueconf.bridge.settings"
 
--- The accounts of a data folder, unless they are described anew.
-local function add_accounts(described, hashes)
-  local given = {}
-  for login in pairs(described) do given[login:lower()] = true end
-  for login, hash in pairs(hashes) do
-    if not given[login:lower()] then described[login] = { password_hash = hash } end
-  end
+-- A data folder is that of one server.
+local function check_server(store, server_name, folder)
+  if not server_name or not store.server_name or server_name == store.server_name then return true end
+  store:close()
+  return nil, core.error("CONFIG", ("data: %s belongs to server '%s', not '%s'"):format(folder, store.server_name,
+    server_name))
 end
 
 ---Start a Bridge.
 ---@param options? trueconf.bridge.Options
 ---@return trueconf.bridge.Server? server
----@return trueconf.Error? err IO (address in use, no permission, a data folder that will not do), TLS (bad certificate)
+---@return trueconf.Error? err IO (address in use, no permission, a data folder that will not do), TLS (bad
+---certificate), CONFIG (a data folder of another server), UNSUPPORTED (a data folder needs lua-dbi)
 local function start(options)
   local checked = settings.read(options, 2)
-  local folder, bridge, ok, err
+  local ok, err
   if checked.data then
-    folder, err = data.open(checked.data)
-    if not folder then return nil, err end
-    if not checked.directory then add_accounts(checked.accounts, folder.accounts) end
+    checked.state, err = data.open(checked.data, checked)
+    if not checked.state then return nil, err end
+    ok, err = check_server(checked.state, checked.server_name, checked.data)
+    if not ok then return nil, err end
   end
-  bridge = server.new(checked)
-  if folder then bridge.store.signing_key = folder.signing_key end
+  local bridge = server.new(checked)
   ok, err = bridge:listen()
-  if not ok then return nil, err end
-  return bridge
+  if ok then return bridge end
+  bridge.store:close()
+  return nil, err
 end
 
 return { start = start }

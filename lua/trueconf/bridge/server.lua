@@ -68,8 +68,9 @@ end
 ---@return trueconf.bridge.Server
 local function new(options)
   local memory = options.state or store.new(options)
-  memory.server_name = options.server_name or memory.server_name or "localhost"
+  memory:set_server_name(options.server_name or memory.server_name or "localhost")
   local server = setmetatable({ options = options, store = memory }, Server)
+  memory.on_failure = function(err) server:on_store_failure(err) end
   server.faults, server.open, server.people, server.held = {}, {}, {}, {}
   server.mischief = faults.new(server, server.faults)
   server.log = log.new(options.log)
@@ -137,7 +138,14 @@ function Server:stop(abrupt)
   self.delivery:close()
   self.files:close()
   self.mischief:close()
+  self.store:close()
   self.store.in_use = false
+end
+
+-- What was done in this turn was undone: nobody must hear that it was done.
+function Server:on_store_failure(err)
+  self.log:error("bridge: what was just done is undone, the data cannot be written: %s", err.message)
+  self:drop()
 end
 
 ---Everything the Bridge remembers, for `state` of the next one; it must be stopped by then.
@@ -258,13 +266,14 @@ end
 ---Disable an account: no more tokens, `auth` answers 202. Open connections stay.
 ---@param login string
 function Server:disable(login)
-  account_of(self, login, 2).disabled = true
+  account_of(self, login, 2)
+  self.accounts:put(login, { disabled = true })
 end
 
 ---Make all tokens minted so far expired: `auth` answers 203.
 ---@param login? string only those of this account
 function Server:expire_tokens(login)
-  self.tokens:expire(login and account_of(self, login, 2) or nil)
+  self.store:expire_tokens(login and account_of(self, login, 2) or nil)
 end
 
 ---A ready token.

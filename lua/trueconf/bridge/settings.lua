@@ -25,8 +25,9 @@ local MEBIBYTE = 1024 * 1024
 ---@field server_name? string what follows the '@' of a TrueConf ID; default "localhost"
 ---@field accounts? table<string, string|trueconf.bridge.AccountSpec> by login; `ldap` with a
 ---trueconf.bridge.DirectoryOptions means that a directory checks the passwords
----@field data? string folder for what must outlive the Bridge, so far the key that tokens are signed with; also read
----from it: the accounts of `trueconf bridge user`. Made when it is missing
+---@field data? string folder for everything that is to outlive the Bridge: accounts (also those of `trueconf bridge
+---user`), chats, messages, files, the key that tokens are signed with. Made when it is missing; needs lua-dbi. Without
+---it all is in memory
 ---@field password_cost? integer 1 to 11, of hashing passwords by yescrypt, doubling with each step; default 5
 ---@field login_failures? integer failed logins of one account in `login_window` after which more are answered
 ---429; 0: any number; default 10
@@ -111,8 +112,9 @@ local SCHEMA = {
   log = { type = "table" },
 }
 
-local function check_state(state, server_name, level)
+local function check_state(state, server_name, folder, level)
   if not state then return end
+  if folder then error("state: it cannot be given beside `data`", level + 1) end
   if state.in_use then error("state: the Bridge it belongs to is still running", level + 1) end
   if server_name and server_name ~= state.server_name then
     error(("state: it belongs to server '%s', not '%s'"):format(state.server_name, server_name), level + 1)
@@ -182,7 +184,7 @@ local function read(given, level)
     local code = protocol.code_at(protocol.codes.WRONG_PAYLOAD_FORMAT, read_options.version)
     read_options.legacy_silence = code == nil
   end
-  check_state(read_options.state, read_options.server_name, level + 1)
+  check_state(read_options.state, read_options.server_name, read_options.data, level + 1)
   return read_options
 end
 

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
 -- What a Bridge remembers, kept in memory: accounts, chats, messages, who has read what, and
 -- the key its tokens are signed with. It holds no rules; those are in accounts.lua, tokens.lua,
--- chats.lua and messages.lua, which reach their data only through the methods below. A store on
--- disk offers the same methods. No method looks at more messages than it returns or removes,
--- besides those that the account it answers for removed for itself.
+-- chats.lua and messages.lua, which reach their data only through the methods below. disk_store.lua
+-- is a store that also writes down what they change. No method looks at more messages than it
+-- returns or removes, besides those that the account it answers for removed for itself.
 --
 -- "key" is an account's login in lower case: logins are compared without regard to case.
 
@@ -45,13 +45,15 @@ local without = require("trueconf.bridge.list").without
 ---@field server_name string? set by the first Bridge that uses the store
 ---@field expired_through integer tokens with a serial up to this one are expired, of all accounts
 ---@field in_use boolean
+---@field on_orphan fun(file: trueconf.bridge.FileRecord)? nothing speaks of a file any more
+---@field package file_uses table<string, integer> by file id: messages and pictures of chats that speak of it
 local Store = {}
 Store.__index = Store
 
 ---@param options { history_limit: integer, unread_limit: integer }
 ---@return trueconf.bridge.Store
 local function new(options)
-  return setmetatable({
+  local self = setmetatable({
     signing_key = core.random(32),
     expired_through = 0,
     in_use = false,
@@ -59,15 +61,39 @@ local function new(options)
     history_limit = options.history_limit,
     unread_limit = options.unread_limit,
     accounts = {},
-    chats = {},
-    chats_of_key = {},
-    personal = {},
-    favorites = {},
-    messages = {},
-    files = {},
-    unread = {},
   }, Store)
+  self:empty()
+  return self
 end
+
+-- Forget everything but the accounts.
+function Store:empty()
+  self.chats, self.chats_of_key, self.personal, self.favorites = {}, {}, {}, {}
+  self.messages, self.unread = {}, {}
+  self.files, self.file_uses = {}, {}
+end
+
+---@param name string
+function Store:set_server_name(name)
+  self.server_name = name
+  self:name_accounts()
+end
+
+-- Accounts may be older than the name of their server.
+function Store:name_accounts()
+  if not self.server_name then return end
+  for _, account in pairs(self.accounts) do account.id = account.login .. "@" .. self.server_name end
+end
+
+---Why nothing can be kept at the moment; a store in memory always can.
+---@return string? complaint
+function Store:complaint() return nil end
+
+---Make what was changed so far last.
+function Store:commit() end
+
+---Let go of what a store on disk holds.
+function Store:close() end
 
 -- Accounts and tokens --------------------------------------------------------------------
 
@@ -88,6 +114,22 @@ end
 ---@param account trueconf.bridge.Account
 function Store:put_account(account)
   self.accounts[account.key] = account
+end
+
+---@param key string of an account that takes part in no chat
+function Store:remove_account(key)
+  self.accounts[key] = nil
+end
+
+---Let all tokens with a serial up to the last one count as expired.
+---@param account? trueconf.bridge.Account only those of this account
+function Store:expire_tokens(account)
+  if not account then
+    self.expired_through = self.serial
+    return
+  end
+  account.expired_through = self.serial
+  self:put_account(account)
 end
 
 ---@return integer serial never given before
@@ -154,6 +196,8 @@ end
 ---@param chat trueconf.bridge.ChatRecord
 ---@param file_id string
 function Store:set_avatar(chat, file_id)
+  self:hold_file(file_id)
+  if chat.avatar then self:release_file(chat.avatar) end
   chat.avatar = file_id
 end
 
@@ -210,6 +254,11 @@ function Store:chats_of(key, first, count)
   return slice(self.chats_of_key[key] or {}, first, count)
 end
 
+---Where things that are kept for a while outlive the Bridge; a store in memory has no such place.
+---@param kind string
+---@return trueconf.bridge.Shelf?
+function Store:shelf(kind) return nil end -- luacheck: no unused args
+
 ---Remove a chat with everything in it.
 ---@param chat trueconf.bridge.ChatRecord
 function Store:remove_chat(chat)
@@ -218,13 +267,27 @@ function Store:remove_chat(chat)
     if self.favorites[key] == chat then self.favorites[key] = nil end
   end
   self:clear(chat)
+  if chat.avatar then self:release_file(chat.avatar) end
   self.chats[chat.id] = nil
   if chat.pair then self.personal[pair_of(chat.pair[1], chat.pair[2])] = nil end
 end
 
 -- Messages -------------------------------------------------------------------------------
 
+-- The id of the file that a message speaks of; a forward carries the original inside.
+local function file_of(message)
+  local content = message.content
+  return content.fileId or type(content.content) == "table" and content.content.fileId or nil
+end
+
 -- The messages of a chat are a doubly linked list: any of them can go at the same cost.
+local function link(chat, message)
+  message.older = chat.newest
+  if chat.newest then chat.newest.newer = message else chat.oldest = message end
+  chat.newest = message
+  chat.count = chat.count + 1
+end
+
 local function unlink(chat, message)
   local older, newer = message.older, message.newer
   if older then older.newer = newer else chat.oldest = newer end
@@ -233,20 +296,34 @@ local function unlink(chat, message)
   chat.count = chat.count - 1
 end
 
+-- Put a message behind the newest of its chat, with the box it has.
+function Store:link(chat, message)
+  link(chat, message)
+  self.messages[message.id] = message
+  local file_id = file_of(message)
+  if file_id then self:hold_file(file_id) end
+end
+
+---A message is not kept any longer.
+---@param message trueconf.bridge.Message
+function Store:forget_message(message)
+  self.messages[message.id] = nil
+  local file_id = file_of(message)
+  if file_id then self:release_file(file_id) end
+end
+
 ---Append a message to its chat and give it its box; the oldest one leaves when the history is full.
 ---@param chat trueconf.bridge.ChatRecord
 ---@param message trueconf.bridge.Message
 function Store:append(chat, message)
   chat.last = chat.last + 1
-  message.box, message.older = chat.last, chat.newest
-  if chat.newest then chat.newest.newer = message else chat.oldest = message end
-  chat.newest = message
-  chat.count = chat.count + 1
-  self.messages[message.id] = message
-  if chat.count <= self.history_limit then return end
-  local oldest = chat.oldest
-  unlink(chat, oldest)
-  self.messages[oldest.id] = nil
+  message.box = chat.last
+  self:link(chat, message)
+  while chat.count > self.history_limit do
+    local oldest = chat.oldest
+    unlink(chat, oldest)
+    self:forget_message(oldest)
+  end
 end
 
 ---@param message_id string
@@ -266,9 +343,9 @@ end
 ---@param chat trueconf.bridge.ChatRecord
 ---@param message trueconf.bridge.Message
 function Store:remove(chat, message)
-  unlink(chat, message)
-  self.messages[message.id] = nil
   for _, key in ipairs(chat.members) do self:remove_unread(key, message.id) end
+  unlink(chat, message)
+  self:forget_message(message)
 end
 
 ---Remove a message for one member alone.
@@ -283,13 +360,13 @@ end
 ---Remove all messages for everybody.
 ---@param chat trueconf.bridge.ChatRecord
 function Store:clear(chat)
+  for _, key in ipairs(chat.members) do self:forget_unread(key, chat.id) end
   local message = chat.oldest
   while message do
-    self.messages[message.id] = nil
+    self:forget_message(message)
     message = message.newer
   end
   chat.oldest, chat.newest, chat.count = nil, nil, 0
-  for _, key in ipairs(chat.members) do self:forget_unread(key, chat.id) end
 end
 
 ---Remove all messages for one account alone, also if it comes back later.
@@ -350,17 +427,45 @@ function Store:put_file(file)
   self.files[file.id] = file
 end
 
+---Something speaks of a file from now on.
+---@param file_id string
+function Store:hold_file(file_id)
+  self.file_uses[file_id] = (self.file_uses[file_id] or 0) + 1
+end
+
+---Something speaks of a file no longer; with the last one the file goes.
+---@param file_id string
+function Store:release_file(file_id)
+  local uses = self.file_uses[file_id] - 1
+  self.file_uses[file_id] = uses > 0 and uses or nil
+  if uses > 0 then return end
+  local file = self.files[file_id]
+  self:remove_file(file_id)
+  if file then self:orphan(file) end
+end
+
+function Store:orphan(file)
+  if self.on_orphan then self.on_orphan(file) end
+end
+
+---@param file_id string
+function Store:remove_file(file_id)
+  self.files[file_id] = nil
+end
+
 -- Unread ---------------------------------------------------------------------------------
 
+---Note a message as not read yet; above the limit the oldest one is forgotten.
 ---@param key string
 ---@param message trueconf.bridge.Message
 function Store:add_unread(key, message)
   local set = self.unread[key]
   if not set then
-    set = unread.new(self.unread_limit)
+    set = unread.new()
     self.unread[key] = set
   end
   set:add(message)
+  while set.count > self.unread_limit do self:remove_unread(key, set:first().id) end
 end
 
 ---@param key string
@@ -403,4 +508,4 @@ function Store:unread_list(key, limit)
   return set and set:list(limit) or {}
 end
 
-return { new = new }
+return { new = new, Store = Store }

@@ -61,10 +61,4 @@ function Tokens:verify(token, accounts)
   return account
 end
 
----Make all tokens minted so far count as expired.
----@param account? trueconf.bridge.Account only those of this account
-function Tokens:expire(account)
-  (account or self.store).expired_through = self.store:last_serial()
-end
-
 return { new = new }

@@ -7,16 +7,14 @@ Unread.__index = Unread
 
 ---@class trueconf.bridge.Unread
 ---@field count integer
----@field private limit integer
 ---@field private elements table<string, table> by message id
 ---@field private chats table<string, { count: integer, ids: table<string, true> }> by chat id
 ---@field private oldest table?
 ---@field private newest table?
 
----@param limit integer above it the oldest message is forgotten
 ---@return trueconf.bridge.Unread
-local function new(limit)
-  return setmetatable({ count = 0, limit = limit, elements = {}, chats = {} }, Unread)
+local function new()
+  return setmetatable({ count = 0, elements = {}, chats = {} }, Unread)
 end
 
 function Unread:note(message)
@@ -43,7 +41,11 @@ function Unread:add(message)
   self.elements[message.id] = element
   self.count = self.count + 1
   self:note(message)
-  if self.count > self.limit then self:remove(self.oldest.message.id) end
+end
+
+---@return trueconf.bridge.Message? oldest
+function Unread:first()
+  return self.oldest and self.oldest.message
 end
 
 ---@param message_id string

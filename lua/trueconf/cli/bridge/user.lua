@@ -4,6 +4,7 @@
 local core = require "trueconf.core"
 local accounts = require "trueconf.bridge.accounts"
 local data = require "trueconf.bridge.data"
+local settings = require "trueconf.bridge.settings"
 
 local function fail(code, message)
   io.stderr:write("trueconf bridge user: ", message, "\n")
@@ -30,56 +31,56 @@ local function read_password(login)
   return is_terminal and ask_terminal(login) or not is_terminal and io.read "l" or ""
 end
 
--- The login that the folder has for this one, in any case.
-local function kept_login(hashes, login)
-  for kept in pairs(hashes) do
-    if kept:lower() == login:lower() then return kept end
-  end
-end
-
 local USES = {
   add = "Add an account, or give it another password.", remove = "Remove an account.", list = "List them.",
 }
+
 local commands = {}
 
-function commands.add(folder, hashes, login)
+function commands.add(store, login)
   local complaint = accounts.complaint(login, {})
   if complaint then return fail(2, complaint) end
   local password = read_password(login)
   if password == "" then return fail(1, "the password is empty; nothing was changed") end
   local hash, err = core.crypt_hash(password)
   if not hash then return fail(1, err.message) end
-  hashes[kept_login(hashes, login) or login] = hash
-  return data.write_accounts(folder, hashes)
+  accounts.new(store, store.server_name):put(login, { password_hash = hash, disabled = false })
+  return true
 end
 
-function commands.remove(folder, hashes, login)
-  local kept = kept_login(hashes, login)
-  if not kept then return fail(1, ("there is no account '%s'"):format(login)) end
-  hashes[kept] = nil
-  return data.write_accounts(folder, hashes)
+function commands.remove(store, login)
+  local account = store:account(login:lower())
+  if not account then return fail(1, ("there is no account '%s'"):format(login)) end
+  -- Others still see who wrote in the chats they share.
+  if store:chats_of(account.key, 1, 1)[1] then
+    account.password_hash, account.disabled = nil, true
+    store:put_account(account)
+    print(("%s takes part in chats: the account is disabled and its password forgotten"):format(account.login))
+  else
+    store:remove_account(account.key)
+  end
+  return true
 end
 
-function commands.list(_, hashes)
-  local logins = {}
-  for login in pairs(hashes) do logins[#logins + 1] = login end
-  table.sort(logins)
-  for _, login in ipairs(logins) do print(login) end
+function commands.list(store)
+  for _, account in ipairs(store:account_list()) do
+    print(account.login .. (account.disabled and " (disabled)" or ""))
+  end
   return true
 end
 
 -- A command's exit code, or true, or nil and an error.
 local function run(command, folder, login)
-  local ok, err = core.private_folder(folder)
-  if not ok then return nil, err end
-  local hashes
-  hashes, err = data.read_accounts(folder)
-  if not hashes then return nil, err end
-  return command(folder, hashes, login)
+  local store, err = data.open(folder, settings.read({}, 2))
+  if not store then return nil, err end
+  local result = command(store, login)
+  store.on_failure = function(failure) result, err = nil, failure end
+  store:close()
+  return result, err
 end
 
 local HELP = "Keep accounts in the data folder of a server, --data DIR, with hashes of their passwords. A password is "
-  .. "asked for at a terminal, else read as the first line of the input. A server reads the accounts when it starts."
+  .. "asked for at a terminal, else read as the first line of the input. No server may work with the folder meanwhile."
 
 -- Of the flags of the server only that of the folder has a meaning here.
 local MEANT = { command = true, bridge = true, user = true, user_command = true, login = true, data = true }
