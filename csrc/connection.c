@@ -1,6 +1,6 @@
 /*
  * connection.c - one WebSocket connection of a listener.
- * Lua sees: Connection (send, close, drop, peer, protocol, unsent), the same userdata in each of
+ * Lua sees: Connection (send, close, drop, peer, protocol, head, unsent), the same userdata in each of
  * on_open, on_frame and on_close.
  * Owns: the wire inside the peer. The userdata is anchored in the listener's until `gone`, then emptied.
  * SPDX-License-Identifier: MIT
@@ -41,13 +41,17 @@ static void make_box(lua_State *L, struct peer *peer) {
   struct connection_box *box;
   push_listener(L, peer->listener);
   lua_getiuservalue(L, -1, CONNECTIONS);
-  box = lua_newuserdatauv(L, sizeof *box, 0);
+  box = lua_newuserdatauv(L, sizeof *box, 1);
   memset(box, 0, sizeof *box);
   luaL_setmetatable(L, CONNECTION_T);
+  if (peer->upgrade) {
+    request_push_kept_head(L, peer);
+    lua_setiuservalue(L, -2, 1);
+  }
   lua_rawsetp(L, -2, peer);
   memcpy(box->address, peer->address, sizeof box->address);
   if (peer->offered)
-    memcpy(box->subprotocol, peer->listener->subprotocol, sizeof box->subprotocol);
+    memcpy(box->subprotocol, peer->subprotocol, strlen(peer->subprotocol) + 1);
   box->peer = peer;
   peer->box = box;
   lua_pop(L, 2);
@@ -93,7 +97,10 @@ void connection_established(struct peer *peer, struct lws *wsi) {
   peer->is_socket = true;
   peer->wsi = NULL;
   listener->others--;
-  listener->sockets++;
+  if (peer->apart)
+    listener->apart++;
+  else
+    listener->sockets++;
   peer->opened.run = run_opened;
   wire_init(&peer->wire, listener->server->rt, false, &ops, &listener->limits);
   wire_open(&peer->wire, wsi);
@@ -175,6 +182,12 @@ static int l_protocol(lua_State *L) {
   return 1;
 }
 
+static int l_head(lua_State *L) {
+  check_box(L);
+  lua_getiuservalue(L, 1, 1);
+  return 1;
+}
+
 static int l_unsent(lua_State *L) {
   const struct peer *peer = check_box(L)->peer;
   lua_pushinteger(L, peer ? (lua_Integer)wire_unsent(&peer->wire) : 0);
@@ -188,9 +201,9 @@ static int l_tostring(lua_State *L) {
 }
 
 void connection_open(lua_State *L) {
-  static const luaL_Reg methods[] = {{"send", l_send}, {"close", l_close},       {"drop", l_drop},
-                                     {"peer", l_peer}, {"protocol", l_protocol}, {"unsent", l_unsent},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"send", l_send},         {"close", l_close}, {"drop", l_drop},     {"peer", l_peer},
+      {"protocol", l_protocol}, {"head", l_head},   {"unsent", l_unsent}, {NULL, NULL}};
   luaL_newmetatable(L, CONNECTION_T);
   luaL_newlib(L, methods);
   lua_setfield(L, -2, "__index");

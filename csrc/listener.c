@@ -55,11 +55,12 @@ void peer_free(struct peer *peer) {
     lws_set_opaque_user_data(peer->wsi, NULL); /* lws may speak of it once more */
   request_forget(peer);
   rt_list_remove(&peer->link);
-  if (peer->is_socket) {
-    listener->sockets--;
-  } else {
+  if (!peer->is_socket)
     listener->others--;
-  }
+  else if (peer->apart)
+    listener->apart--;
+  else
+    listener->sockets--;
   free(peer);
   if (listener->paused && !listener->closing)
     go_on_accepting(listener);
@@ -552,6 +553,32 @@ static void read_handlers(lua_State *L, int box) {
   lua_setiuservalue(L, box, CONNECTIONS);
 }
 
+static bool is_token(const char *text) {
+  size_t length = strlen(text);
+  return length && length < sizeof((struct listener *)NULL)->subprotocol && !strpbrk(text, " \t,;\r\n");
+}
+
+/* Add the path on top, a string or a table with a subprotocol of its own, and pop it. */
+static void add_path(lua_State *L, luaL_Buffer *paths) {
+  int top = lua_gettop(L);
+  const char *path, *own = "";
+  if (lua_istable(L, top)) {
+    lua_getfield(L, top, "subprotocol");
+    own = lua_type(L, -1) == LUA_TSTRING && is_token(lua_tostring(L, -1)) ? lua_tostring(L, -1) : NULL;
+    lua_getfield(L, top, "path");
+  }
+  path = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+  if (path[0] != '/')
+    luaL_error(L, "option 'websocket_paths': paths that begin with '/' expected");
+  if (!own)
+    luaL_error(
+        L, "option 'websocket_paths': the subprotocol of a path must be one HTTP token of at most 63 bytes");
+  lua_pushfstring(L, "%s%c%s%c", path, 0, own, 0);
+  lua_replace(L, top);
+  lua_settop(L, top);
+  luaL_addvalue(paths);
+}
+
 /* Push the paths joined as struct listener keeps them. */
 static void push_paths(lua_State *L) {
   luaL_Buffer paths;
@@ -562,12 +589,8 @@ static void push_paths(lua_State *L) {
     bad_option(L, "websocket_paths", "list of strings");
   list = lua_gettop(L);
   luaL_buffinit(L, &paths);
-  for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
-    if (lua_type(L, -1) != LUA_TSTRING || lua_tostring(L, -1)[0] != '/')
-      luaL_error(L, "option 'websocket_paths': paths that begin with '/' expected");
-    luaL_addvalue(&paths);
-    luaL_addchar(&paths, 0);
-  }
+  for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++)
+    add_path(L, &paths);
   lua_pop(L, 1);
   luaL_addchar(&paths, 0);
   luaL_pushresult(&paths);
@@ -611,7 +634,7 @@ static void read_options(lua_State *L, struct listen_options *options) {
   options->host = string_option(L, 1, "host", "127.0.0.1");
   options->port = (int)integer_option(L, "port", 0, 65535, 0);
   options->subprotocol = string_option(L, 1, "subprotocol", "json.v1");
-  if (strlen(options->subprotocol) > 63 || strpbrk(options->subprotocol, " \t,;\r\n"))
+  if (!is_token(options->subprotocol))
     luaL_error(L, "option 'subprotocol': one HTTP token of at most 63 bytes expected");
   options->max_connections = (long)integer_option(L, "max_connections", 0, 1 << 20, 128);
   options->max_body = (size_t)integer_option(L, "max_body", 0, 1 << 30, 1 << 20);

@@ -46,7 +46,7 @@ struct listener {
   struct server *server;
   struct listener **box; /* the pointer inside Lua's userdata, which is anchored until the end */
   struct rt_list peers, closers;
-  long sockets, others; /* peers by kind: WebSocket, HTTP */
+  long sockets, apart, others; /* peers by kind: WebSocket, those of paths apart, HTTP */
 
   int fd, port;
   uv_poll_t poll;
@@ -56,7 +56,8 @@ struct listener {
   struct rt_job finished;
 
   SSL_CTX *tls; /* NULL: none */
-  char *paths;  /* that may be upgraded, each with its zero, an empty one at the end */
+  char *
+      paths; /* that may be upgraded, each with its zero and its own subprotocol with a zero; at the end "" */
   char subprotocol[64];
   int refuse_status; /* 0: upgrades are welcome */
   bool asks;         /* on_head decides what becomes of a body */
@@ -73,11 +74,14 @@ struct peer {
   int fd;
   char address[46];
   bool is_socket;
-  bool offered; /* the client named our subprotocol */
-  bool dropped; /* by Lua: no frame is handed over any more */
+  bool apart;              /* its path has a subprotocol of its own */
+  const char *subprotocol; /* of its path, once it is to be upgraded */
+  bool offered;            /* the client named our subprotocol */
+  bool dropped;            /* by Lua: no frame is handed over any more */
 
   uint64_t due; /* real time at which its patience ends, nanoseconds of uv_hrtime; 0: it has no deadline */
   struct exchange *exchange; /* the request being received, handled or answered; NULL: idle */
+  struct exchange *upgrade;  /* the one that opened a connection apart, until Lua has its head */
 
   struct wire wire;
   struct rt_job opened;
@@ -111,6 +115,10 @@ int request_on(struct peer *peer, enum lws_callback_reasons why, const void *in,
 void request_forget(struct peer *peer);
 /* Is a request being handled or answered, which is worth waiting for? */
 bool request_pending(const struct peer *peer);
+/* Keep the head of an upgrade in peer->upgrade; false: no memory. */
+bool request_keep_head(struct peer *peer);
+/* Push that head as a table, and forget it. */
+void request_push_kept_head(lua_State *L, struct peer *peer);
 void request_open(lua_State *L);
 
 /* upload.c */

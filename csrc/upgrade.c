@@ -11,7 +11,11 @@
 #include <string.h>
 #include <strings.h>
 
-enum { SUBPROTOCOLS = 127 /* bytes of that header lws looks at */, KEY_LENGTH = 24 /* base64 of 16 bytes */ };
+enum {
+  SUBPROTOCOLS = 127, /* bytes of that header lws looks at */
+  KEY_LENGTH = 24,    /* base64 of 16 bytes */
+  MOST_APART = 64,    /* connections of paths apart */
+};
 
 /* Is `wanted` one of the words of a comma-separated list? */
 static bool has_word(const char *list, const char *wanted, bool any_case) {
@@ -31,14 +35,18 @@ static bool header_has(struct lws *wsi, enum lws_token_indexes header, const cha
   return lws_hdr_copy(wsi, text, sizeof text, header) > 0 && has_word(text, wanted, true);
 }
 
-static bool is_path(const struct listener *listener, struct lws *wsi) {
+/* The subprotocol of the path alone, "" if it has none; NULL: it is not to be upgraded. */
+static const char *find_path(const struct listener *listener, struct lws *wsi) {
   char path[512];
   if (lws_hdr_copy(wsi, path, sizeof path, WSI_TOKEN_GET_URI) <= 0)
-    return false;
-  for (const char *at = listener->paths; *at; at += strlen(at) + 1)
+    return NULL;
+  for (const char *at = listener->paths; *at;) {
+    const char *own = at + strlen(at) + 1;
     if (!strcmp(at, path))
-      return true;
-  return false;
+      return own;
+    at = own + strlen(own) + 1;
+  }
+  return NULL;
 }
 
 /* RFC 6455, 4.2.1: what an opening handshake must have. */
@@ -51,19 +59,27 @@ static bool well_formed(struct lws *wsi) {
 static int check_subprotocol(struct peer *peer, struct lws *wsi) {
   char list[SUBPROTOCOLS + 1];
   int length = lws_hdr_copy(wsi, list, sizeof list, WSI_TOKEN_PROTOCOL);
-  peer->offered = length > 0 && has_word(list, peer->listener->subprotocol, false);
+  peer->offered = length > 0 && has_word(list, peer->subprotocol, false);
   return length == 0 || peer->offered ? 0 : 400;
+}
+
+static bool is_full(const struct listener *listener, bool apart) {
+  return apart ? listener->apart >= MOST_APART : listener->sockets >= listener->max_connections;
 }
 
 static int check(struct peer *peer, struct lws *wsi) {
   const struct listener *listener = peer->listener;
+  const char *own = NULL;
   if (!lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI))
     return 400;
-  if (!is_path(listener, wsi))
+  own = find_path(listener, wsi);
+  if (!own)
     return 404;
-  if (listener->refuse_status)
+  peer->apart = *own != 0;
+  peer->subprotocol = peer->apart ? own : listener->subprotocol;
+  if (listener->refuse_status && !peer->apart)
     return listener->refuse_status;
-  if (listener->closing || listener->sockets >= listener->max_connections)
+  if (listener->closing || is_full(listener, peer->apart))
     return 503;
   if (!header_has(wsi, WSI_TOKEN_VERSION, "13"))
     return 426;
@@ -94,9 +110,10 @@ int upgrade_decide(struct peer *peer, char *upgrade) {
   if (strcasecmp(upgrade, "websocket") != 0)
     return -1;
   status = check(peer, peer->wsi);
+  if (!status && peer->apart && !request_keep_head(peer))
+    status = 503;
   if (status)
     return write_refusal(peer->wsi, status, status == 426 ? "Sec-WebSocket-Version: 13\r\n" : "");
-  memcpy(peer->listener->server->subprotocol, peer->listener->subprotocol,
-         sizeof peer->listener->subprotocol);
+  memcpy(peer->listener->server->subprotocol, peer->subprotocol, strlen(peer->subprotocol) + 1);
   return 0;
 }

@@ -437,6 +437,40 @@ describe("an upgrade", function()
     listener:close()
   end))
 
+  it("of a path apart has a subprotocol, places and a head of its own", helper.async(function()
+    local heads = {}
+    local listener = listen {
+      websocket_paths = { "/ws", { path = "/aside", subprotocol = "aside" } }, max_connections = 1,
+      on_open = function(connection) heads[#heads + 1] = connection:head() or false end,
+      on_frame = echo,
+    }
+    local aside = { url = url(listener, "/aside", "ws") .. "?a=b", subprotocol = "aside" }
+    listener:refuse_upgrades(502)
+    assert.equal(400, status_of(listener, { url = aside.url }))
+    assert.equal(502, status_of(listener))
+    local one, two = assert(connect(listener, aside)), assert(connect(listener, aside))
+    assert.equal(0, listener:count())
+    assert.equal("aside", one:protocol())
+    assert(two:send "hello")
+    assert.equal("hello", two:receive(5))
+    assert.same({ "GET", "/aside", "b", "aside" },
+      { heads[1].method, heads[1].path, heads[1].query.a, heads[1].headers["sec-websocket-protocol"] })
+    assert.matches("^127%.", heads[2].peer)
+    listener:refuse_upgrades()
+    assert.equal(400, status_of(listener, { subprotocol = "aside" }))
+    local plain = assert(connect(listener))
+    assert(plain:send "hello")
+    assert.equal("hello", plain:receive(5))
+    assert.is_false(heads[3])
+    assert.equal(503, status_of(listener))
+    for _ = 3, 64 do assert(connect(listener, aside)) end
+    assert.equal(503, status_of(listener, aside))
+    assert.equal(1, listener:count())
+    one:drop()
+    helper.eventually(function() return status_of(listener, aside) == 101 end)
+    listener:close(true)
+  end))
+
   local malformed = {
     ["another version"] = { "426", (handshake():gsub("13", "8", 1)) },
     ["no key"] = { "400", (handshake():gsub("Sec%-WebSocket%-Key: [^\\]*\\r\\n", "")) },
@@ -825,7 +859,8 @@ describe("listening", function()
     local wrong = {
       port = { 70000, "x", 1.5 }, host = { 5, "" }, max_connections = { -1, {} }, max_frame = { 0 }, max_body = { -1 },
       ping_interval = { -1, "1" }, max_missed_pongs = { 0 }, on_http = { 1 }, on_frame = { {} }, tls = { 1, {} },
-      websocket_paths = { "/", { "x" }, { 1 } }, subprotocol = { "", "a b", ("x"):rep(64) },
+      websocket_paths = { "/", { "x" }, { 1 }, { {} }, { { path = "/" } }, { { path = "/", subprotocol = "a b" } },
+        { { subprotocol = "a" } } }, subprotocol = { "", "a b", ("x"):rep(64) },
     }
     for name, values in pairs(wrong) do
       for _, value in ipairs(values) do
