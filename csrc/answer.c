@@ -115,6 +115,7 @@ bool answer_plainly(struct exchange *exchange, int status) {
 }
 
 int answer_refusing(struct exchange *exchange, int status) {
+  body_end_pause(exchange);
   upload_free(exchange->upload); /* half a file is gone before the client hears of it */
   exchange->upload = NULL;
   exchange->keep = false;

@@ -42,9 +42,11 @@ struct exchange {
   bool expects;                      /* 100 Continue */
   bool ended;                        /* the body was complete before on_head was asked */
   size_t length, received, max_body; /* of the body */
+  size_t cut_after;                  /* bytes of it after which the connection ends; SIZE_MAX: never */
+  double rate, owed;                 /* bytes of it to read in a second, 0: any; seconds to wait for that */
   struct upload *upload;             /* NULL: the body stays in memory */
   struct served_file *file;          /* NULL: the answer's body is in `out` */
-  struct rt_timer pause;             /* of a limited file */
+  struct rt_timer pause;             /* of a limited file, of a body that is read slowly */
   struct chunks chunks;
   struct buffer fields; /* kind, name, zero, value, zero; ... */
   struct buffer body;   /* while ASKING, as it comes on the wire */
@@ -86,6 +88,8 @@ int body_await(struct exchange *exchange);
 int body_ask(struct exchange *exchange);
 int body_on_bytes(struct exchange *exchange, const char *in, size_t length);
 int body_on_complete(struct exchange *exchange);
+/* What is to become of the exchange does not wait for the pause between two pieces of the body. */
+void body_end_pause(struct exchange *exchange);
 
 /* answer.c */
 /* Compose the answer in `out`: status line; then the caller's headers; then the end of the head and the body,

@@ -32,8 +32,14 @@ void exchange_free(struct exchange *exchange) {
   free(exchange);
 }
 
+static void forget_upgrade(struct peer *peer) {
+  exchange_free(peer->upgrade);
+  peer->upgrade = NULL;
+}
+
 void request_forget(struct peer *peer) {
   struct exchange *exchange = peer->exchange;
+  forget_upgrade(peer);
   peer->exchange = NULL;
   if (!exchange)
     return;
@@ -56,6 +62,7 @@ static void run_request(struct rt *rt, lua_State *L, struct rt_job *job);
 /* lws must neither read on nor time out until the request is answered. */
 int exchange_complete(struct exchange *exchange) {
   struct peer *peer = exchange->peer;
+  body_end_pause(exchange);
   exchange->phase = READY;
   exchange->job.run = run_request;
   peer_expect(peer, 0);
@@ -72,6 +79,7 @@ static struct exchange *exchange_new(struct peer *peer, const struct http_method
   exchange->peer = peer;
   exchange->phase = RECEIVING;
   exchange->max_body = peer->listener->max_body;
+  exchange->cut_after = SIZE_MAX;
   exchange->head = method->token == WSI_TOKEN_HEAD_URI;
   exchange->expects = head_expects_invitation(peer->wsi);
   return exchange;
@@ -138,6 +146,18 @@ void request_push_head(lua_State *L, const struct exchange *exchange) {
     return;
   lua_pushinteger(L, (lua_Integer)exchange->length);
   lua_setfield(L, -2, "content_length");
+}
+
+bool request_keep_head(struct peer *peer) {
+  const struct http_method *method = head_method(peer->wsi);
+  forget_upgrade(peer);
+  peer->upgrade = method ? exchange_new(peer, method) : NULL;
+  return peer->upgrade && head_read(peer->upgrade, peer->wsi, method);
+}
+
+void request_push_kept_head(lua_State *L, struct peer *peer) {
+  request_push_head(L, peer->upgrade);
+  forget_upgrade(peer);
 }
 
 /* Push the table behind the fields of a Request. */

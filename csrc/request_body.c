@@ -154,6 +154,60 @@ static int on_early_body(struct exchange *exchange, const char *in, size_t lengt
   return buffer_append(&exchange->body, in, length) ? 0 : -1;
 }
 
+/* ---- reading slowly ------------------------------------------------------------------------------ */
+
+static struct exchange *exchange_of(struct rt_job *job) {
+  return (struct exchange *)(void *)((char *)job - offsetof(struct exchange, job));
+}
+
+static void run_read_on(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct peer *peer = exchange_of(job)->peer;
+  (void)rt;
+  (void)L;
+  peer_expect(peer, BODY_SECONDS);
+  lws_rx_flow_control(peer->wsi, 1);
+}
+
+static void on_pause_over(struct rt_timer *timer) {
+  struct exchange *exchange = (struct exchange *)(void *)((char *)timer - offsetof(struct exchange, pause));
+  exchange->job.run = run_read_on;
+  rt_enqueue(peer_rt(exchange->peer), &exchange->job);
+}
+
+/* After the callback of the piece, in which lws has begun a timeout of its own. */
+static void run_pause(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct exchange *exchange = exchange_of(job);
+  double seconds = exchange->owed;
+  (void)L;
+  exchange->owed = 0;
+  lws_set_timeout(exchange->peer->wsi, NO_PENDING_TIMEOUT, 0);
+  exchange->pause.fire = on_pause_over;
+  rt_timer_start(rt, &exchange->pause, seconds);
+}
+
+/* Nothing is read for as long as these bytes would have taken; the client has to wait too. */
+static void slow_down(struct exchange *exchange, size_t length) {
+  struct rt *rt = peer_rt(exchange->peer);
+  exchange->owed += (double)length / exchange->rate;
+  peer_expect(exchange->peer, 0);
+  lws_rx_flow_control(exchange->peer->wsi, 0);
+  rt_timer_stop(rt, &exchange->pause);
+  rt_dequeue(rt, &exchange->job);
+  exchange->job.run = run_pause;
+  rt_enqueue(rt, &exchange->job);
+}
+
+void body_end_pause(struct exchange *exchange) {
+  struct rt *rt = peer_rt(exchange->peer);
+  if (exchange->rate <= 0 || exchange->phase != RECEIVING)
+    return;
+  rt_timer_stop(rt, &exchange->pause);
+  rt_dequeue(rt, &exchange->job);
+  lws_rx_flow_control(exchange->peer->wsi, 1);
+}
+
+/* ---- receiving ----------------------------------------------------------------------------------- */
+
 int body_on_bytes(struct exchange *exchange, const char *in, size_t length) {
   int verdict;
   if (exchange->phase == ASKING)
@@ -162,11 +216,17 @@ int body_on_bytes(struct exchange *exchange, const char *in, size_t length) {
     exchange->discarded += length;
     return exchange->discarded > LONGEST_LINGER ? -1 : 0;
   }
+  if (length >= exchange->cut_after - exchange->received)
+    return -1;
   peer_expect(exchange->peer, BODY_SECONDS);
   verdict = exchange->chunked ? on_chunked(exchange, in, length) : take_body(exchange, in, length);
   if (verdict == 1)
     return finish(exchange);
-  return verdict ? answer_refusing(exchange, verdict) : 0;
+  if (verdict)
+    return answer_refusing(exchange, verdict);
+  if (exchange->rate > 0)
+    slow_down(exchange, length);
+  return 0;
 }
 
 /* lws says it again when more comes than the body. */
@@ -184,12 +244,14 @@ int body_on_complete(struct exchange *exchange) {
 
 struct decision {
   struct upload *upload;
-  lua_Integer max_body; /* -1: as usual */
+  lua_Integer max_body, cut_after; /* -1: as usual, never */
+  lua_Integer rate;                /* 0: any */
   bool ignore_body, made;
 };
 
 static void check_decision_names(lua_State *L, int table) {
-  static const char *const known[] = {"save_to", "form", "max_body", "ignore_body", NULL};
+  static const char *const known[] = {"save_to", "form",      "max_body", "ignore_body",
+                                      "rate",    "cut_after", NULL};
   for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
     const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
     int i = 0;
@@ -200,16 +262,27 @@ static void check_decision_names(lua_State *L, int table) {
   }
 }
 
-static void read_decision(lua_State *L, int table, struct decision *decision) {
+static lua_Integer bytes_field(lua_State *L, int table, const char *name, lua_Integer least,
+                               lua_Integer otherwise) {
   int is_integer = 1;
+  lua_Integer bytes = otherwise;
+  if (lua_getfield(L, table, name) != LUA_TNIL) {
+    bytes = lua_tointegerx(L, -1, &is_integer);
+    if (!is_integer || lua_type(L, -1) == LUA_TSTRING || bytes < least)
+      luaL_error(L, "'%s': a number of bytes expected, got %s", name, luaL_tolstring(L, -1, NULL));
+  }
+  lua_pop(L, 1);
+  return bytes;
+}
+
+static void read_decision(lua_State *L, int table, struct decision *decision) {
   check_decision_names(L, table);
-  if (lua_getfield(L, table, "max_body") != LUA_TNIL)
-    decision->max_body = lua_tointegerx(L, -1, &is_integer);
-  if (!is_integer || lua_type(L, -1) == LUA_TSTRING || decision->max_body < -1)
-    luaL_error(L, "'max_body': a number of bytes expected, got %s", luaL_tolstring(L, -1, NULL));
+  decision->max_body = bytes_field(L, table, "max_body", 0, -1);
+  decision->rate = bytes_field(L, table, "rate", 1, 0);
+  decision->cut_after = bytes_field(L, table, "cut_after", 0, -1);
   lua_getfield(L, table, "ignore_body");
   decision->ignore_body = lua_toboolean(L, -1);
-  lua_pop(L, 2);
+  lua_pop(L, 1);
   upload_read(L, table, &decision->upload);
   if (decision->ignore_body && decision->upload)
     luaL_error(L, "'ignore_body' excludes 'save_to' and 'form'");
@@ -245,6 +318,9 @@ static int begin_body(struct exchange *exchange, const struct decision *decision
     return ignore_body(exchange);
   if (decision->max_body >= 0)
     exchange->max_body = (size_t)decision->max_body;
+  if (decision->cut_after >= 0)
+    exchange->cut_after = (size_t)decision->cut_after;
+  exchange->rate = (double)decision->rate;
   result = body_await(exchange);
   if (!result && early->length)
     result = body_on_bytes(exchange, early->data, early->length);
@@ -265,8 +341,8 @@ static void push_question(lua_State *L, struct exchange *exchange, struct decisi
 
 /* on_head may close the listener, and with it the connection. */
 static void run_head(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct exchange *exchange = (struct exchange *)(void *)((char *)job - offsetof(struct exchange, job));
-  struct decision decision = {.max_body = -1};
+  struct exchange *exchange = exchange_of(job);
+  struct decision decision = {.max_body = -1, .cut_after = -1};
   struct buffer early = exchange->body;
   exchange->phase = HANDLING;
   exchange->asked = true;

@@ -85,6 +85,18 @@ describe("refused upgrades", function()
   end))
 end)
 
+-- A function that sends a file whose upload was begun.
+local function upload(server, socket, id, bytes)
+  bytes = bytes or "hello"
+  local begun = request(socket, id, "uploadFile", { fileSize = #bytes, fileName = "a.txt" }).payload
+  return function()
+    return http(server, FILES_PATH, {
+      headers = { ["Upload-Task-Id"] = begun.uploadTaskId },
+      form = { { name = "file", filename = "a.txt", type = "text/plain", data = bytes } },
+    })
+  end
+end
+
 describe("dropped frames", function()
   -- Two answers are asked for, the second one is struck; returns what came of them, raw.
   local function dropped_at(server, place)
@@ -342,16 +354,6 @@ describe("HTTP requests", function()
     assert.same({ 400, 503, 400, 503 }, statuses)
   end))
 
-  local function upload(server, socket, id)
-    local begun = request(socket, id, "uploadFile", { fileSize = 5, fileName = "a.txt" }).payload
-    return function()
-      return http(server, FILES_PATH, {
-        headers = { ["Upload-Task-Id"] = begun.uploadTaskId },
-        form = { { name = "file", filename = "a.txt", type = "text/plain", data = "hello" } },
-      })
-    end
-  end
-
   it("with files are answered 503, and go through when they are tried again", served(function(server)
     local socket = login(server)
     local try = upload(server, socket, 2)
@@ -374,6 +376,45 @@ describe("HTTP requests", function()
     server:fault()
     assert.equal(200, assert(try()).status)
     socket:close()
+  end))
+end)
+
+describe("uploads", function()
+  it("can be slow, and cut off in the middle", served(function(server)
+    local socket = login(server)
+    local try = upload(server, socket, 2, ("x"):rep(200000))
+    server:fault { upload_rate = 1000000, upload_cut_after = 100000 }
+    local began = core.monotonic()
+    local answer, err = try()
+    assert.is_nil(answer)
+    assert.equal("DISCONNECTED", err.name)
+    assert.is_true(core.monotonic() - began > 0.05)
+    server:fault { upload_cut_after = false }
+    try = upload(server, socket, 3, ("x"):rep(200000))
+    began = core.monotonic()
+    assert.equal(200, assert(try()).status)
+    assert.is_true(core.monotonic() - began > 0.15)
+    socket:close()
+  end))
+end)
+
+describe("faults of every name", function()
+  local SAMPLES = {
+    seed = "7", refuse_upgrades = "502", token_status = "500", token_error = "0.5", token_silent = "true",
+    silent = "true", silence = "2", auth_error = "203", expire = "0.1", request_error = "3", request_error_code = "300",
+    delay = "0.1", delay_up_to = "0.2", news_delay = "0.3", drop = "0.01", drop_place = "middle", duplicate = "2",
+    reorder = "3", idle_drop = "5", files_status = "503", files_error = "1", upload_cut = "1", upload_cut_after = "9",
+    upload_rate = "8", file_delay = "0.5", download_rate = "7", download_cut = "6", drop_at = "auth",
+  }
+
+  it("can be given to a command, set and ended", served(function(server)
+    for name in pairs(faults.RULES) do
+      local given = assert(faults.parse { name .. "=" .. assert(SAMPLES[name], name) })
+      server:fault(given)
+      assert.equal(SAMPLES[name], tostring(server.faults[name]))
+      server:fault { [name] = false }
+      assert.same({}, server.faults)
+    end
   end))
 end)
 

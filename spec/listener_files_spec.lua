@@ -164,6 +164,48 @@ describe("on_head", function()
     listener:close()
   end))
 
+  it("may have the body read slowly, so that the client waits", helper.async(function()
+    local data = ("0123456789abcdef"):rep(25000)
+    for _, headers in ipairs { {}, { ["Transfer-Encoding"] = "chunked" } } do
+      local came
+      local listener = receiver({ rate = 1000000, max_body = #data }, function(request) came = request.body end)
+      local began = core.monotonic()
+      assert.equal("taken", post(listener, data, headers).body)
+      assert.is_true(core.monotonic() - began > 0.3)
+      assert.is_true(came == data)
+      listener:close()
+    end
+  end))
+
+  it("may have the body cut, of which the client has not sent much more", helper.async(function()
+    local sent, called = 0, false
+    local listener = receiver({ save_to = remove "body", rate = 16 * MIB, cut_after = 4 * MIB, max_body = 64 * MIB },
+      function() called = true end)
+    local began = core.monotonic()
+    local response, err = fetch(listener, {
+      method = "POST", body = ("x"):rep(64 * MIB), on_progress = function(bytes) sent = math.max(sent, bytes) end,
+    })
+    assert.is_nil(response)
+    assert.equal("DISCONNECTED", err.name)
+    assert.is_true(core.monotonic() - began > 0.2)
+    assert.is_true(sent > 0 and sent < 40 * MIB, tostring(sent))
+    assert.is_false(called)
+    assert.is_nil(read(at "body"))
+    listener:close()
+  end))
+
+  it("ends its pause with the client or the listener", helper.async(function()
+    for _, abrupt in ipairs { true, false } do
+      local listener = receiver { rate = 1000, max_body = MIB }
+      local waiter = core.waiter()
+      core.spawn(function() waiter:wake(select(2, fetch(listener, { method = "POST", body = ("x"):rep(MIB) })) or 1) end)
+      local text = raw(listener, [[send POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n]], "repeat 100000 x")
+      assert.equal("", text)
+      listener:close(abrupt)
+      assert.matches("^%u+$", waiter:wait(20).name)
+    end
+  end))
+
   it("must not fail, wait, or answer nonsense", helper.async(function()
     local answer
     local listener = assert(core.listen { on_head = function() return answer() end,
@@ -188,6 +230,8 @@ describe("on_head", function()
       ["'form': names of parts expected, got a key of type number"] = { form = { "x" } },
       ["'max_body': a number of bytes expected, got -5"] = { save_to = "x", max_body = -5 },
       ["'max_body': a number of bytes expected, got 5"] = { max_body = "5" },
+      ["'rate': a number of bytes expected, got 0"] = { rate = 0 },
+      ["'cut_after': a number of bytes expected, got -1"] = { cut_after = -1 },
       ["'ignore_body' excludes"] = { save_to = "x", ignore_body = true },
     }
     for text, decision in pairs(wrong) do assert_reported(text, function() return decision end) end

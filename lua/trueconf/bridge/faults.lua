@@ -33,7 +33,9 @@ local codes = protocol.codes
 ---@field idle_drop? number seconds without a frame after which the TCP connection is dropped
 ---@field files_status? integer HTTP status that answers every upload and download
 ---@field files_error? number rate of uploads and downloads that are answered 503
----@field upload_cut? number rate of uploads whose connection is dropped
+---@field upload_cut? number rate of uploads whose connection is dropped at their begin
+---@field upload_cut_after? integer bytes of an upload, its form included, after which its connection is dropped
+---@field upload_rate? integer bytes per second of an upload, at most; the client has to wait
 ---@field file_delay? number seconds until a file that is sent can be fetched, as one of another server
 ---@field download_rate? integer bytes per second of a download, at most
 ---@field download_cut? integer bytes after which the connection of a download is dropped
@@ -80,6 +82,9 @@ local SECONDS = {
 local BYTES = {
   expected = "a number of bytes", fits = function(value) return math.type(value) == "integer" and value >= 0 end,
 }
+local SPEED = {
+  expected = "a number of bytes above 0", fits = function(value) return math.type(value) == "integer" and value > 0 end,
+}
 local STATUS = {
   expected = "an HTTP status from 400 to 599",
   fits = function(value) return math.type(value) == "integer" and value >= 400 and value <= 599 end,
@@ -95,8 +100,8 @@ local RULES = {
   silent = BOOLEAN, silence = RATES, auth_error = INTEGER, expire = RATE, request_error = RATES,
   request_error_code = INTEGER, delay = SECONDS, delay_up_to = SECONDS, news_delay = SECONDS, drop = RATE,
   drop_place = one_of("before", "middle", "after"), duplicate = RATE, reorder = RATE, idle_drop = SECONDS,
-  files_status = STATUS, files_error = RATE, upload_cut = RATE, file_delay = SECONDS, download_rate = BYTES,
-  download_cut = BYTES, drop_at = one_of("token", "open", "auth", "ready"),
+  files_status = STATUS, files_error = RATE, upload_cut = RATE, upload_cut_after = BYTES, upload_rate = SPEED,
+  file_delay = SECONDS, download_rate = SPEED, download_cut = BYTES, drop_at = one_of("token", "open", "auth", "ready"),
 }
 
 -- A value as it may be shown: short ones as they are, of others the type.
@@ -380,6 +385,15 @@ function Mischief:on_head(head)
   return self.uploads[task] and { ignore_body = true }
 end
 
+---What becomes of the body of an upload that is taken.
+---@param decision trueconf.core.BodyDecision?
+---@return trueconf.core.BodyDecision?
+function Mischief:hamper(decision)
+  if not decision or not decision.form then return decision end
+  decision.rate, decision.cut_after = self.values.upload_rate, self.values.upload_cut_after
+  return decision
+end
+
 ---Answer an HTTP request in the place of the Bridge, if a fault wants it.
 ---@param request trueconf.core.Request
 ---@return boolean handled
@@ -397,4 +411,4 @@ function Mischief:on_http(request)
   return fate and true or false
 end
 
-return { new = new, check = check, complaint = complaint, parse = parse }
+return { new = new, check = check, complaint = complaint, parse = parse, RULES = RULES }

@@ -105,7 +105,9 @@ local function listen_options(server)
     max_unsent = options.max_unsent,
     ping_interval = options.ping_interval,
     max_missed_pongs = options.max_missed_pongs,
-    on_head = function(head) return server.mischief:on_head(head) or server.files:on_head(head) end,
+    on_head = function(head)
+      return server.mischief:on_head(head) or server.mischief:hamper(server.files:on_head(head))
+    end,
     on_http = function(request) http.handle(server, request) end,
     on_open = function(transport) server:on_open(transport) end,
     on_frame = function(transport, data, binary) server:on_frame(transport, data, binary) end,

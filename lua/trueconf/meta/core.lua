@@ -354,7 +354,9 @@ function Socket:protocol() end
 ---@field host? string default "127.0.0.1"
 ---@field port? integer default 0: any free one
 ---@field tls? { cert_file: string, key_file: string }
----@field websocket_paths? string[] paths that may be upgraded; others get 404
+---@field websocket_paths? (string|{ path: string, subprotocol: string })[] paths that may be upgraded; others get
+---404. One with a subprotocol of its own is apart: refuse_upgrades and max_connections are not for it, count() leaves
+---its connections out, at most 64 of them are open, and each of them has its head()
 ---@field subprotocol? string chosen when offered; default "json.v1"
 ---@field max_connections? integer WebSocket connections; above it 503 on upgrade; default 128
 ---@field max_frame? integer bytes of an assembled message, close 1009 above it; default 1 MiB
@@ -408,6 +410,8 @@ function Listener:close(abrupt) end
 ---@field form? table<string,string> read a multipart form (RFC 7578), and write each part named here into its file;
 ---then parts is set. Other parts are dropped, of parts with the same name all but the first. At most 16
 ---@field max_body? integer bytes of the whole body, boundaries of a form included, in place of the listener's
+---@field rate? integer bytes per second, at most; meanwhile nothing is read, so that the client has to wait
+---@field cut_after? integer drop the connection when so many bytes of it have come
 ---@field ignore_body? boolean run on_http at once; what comes of the body is thrown away, the connection ends after the
 ---answer
 
@@ -463,6 +467,8 @@ function Connection:drop(data, sent) end
 function Connection:peer() end
 ---@return string? subprotocol nil if the client offered none
 function Connection:protocol() end
+---@return trueconf.core.RequestHead? head of the request that opened it, if its path is apart
+function Connection:head() end
 ---@return integer bytes queued and not yet taken by the system
 function Connection:unsent() end
 
