@@ -198,7 +198,7 @@ describe("on_head", function()
     for _, abrupt in ipairs { true, false } do
       local listener = receiver { rate = 1000, max_body = MIB }
       local waiter = core.waiter()
-      core.spawn(function() waiter:wake(select(2, fetch(listener, { method = "POST", body = ("x"):rep(MIB) })) or 1) end)
+      core.spawn(function() waiter:wake(select(2, fetch(listener, { method = "POST", body = ("x"):rep(MIB) }))) end)
       local text = raw(listener, [[send POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n]], "repeat 100000 x")
       assert.equal("", text)
       listener:close(abrupt)
