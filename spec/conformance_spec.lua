@@ -1,14 +1,15 @@
 -- SPDX-License-Identifier: MIT
 -- A Bridge driven by a WebSocket client and an HTTP client that are not ours, python3-websockets and curl: the
--- worked transcripts of the protocol frame by frame, and its checklists of a faithful server.
+-- worked transcripts of the protocol frame by frame, and its checklists of a faithful server, for each version.
 
 local json = require "trueconf.json"
+local protocol = require "trueconf.protocol"
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"
 
 -- The python that Debian's python3-websockets belongs to; the first one in PATH may be another.
 local PYTHON = "/usr/bin/python3 -B"
-local LIMIT = 60 -- seconds for all of it; usually it takes three
+local LIMIT = 60 -- seconds for one version; usually it takes three
 
 local PARTS = {
   "20.1 token, connect, auth",
@@ -32,6 +33,9 @@ local PARTS = {
   "ts: uploadFileProgress after subscribeFileProgress",
   "all: PING from the server, PONG to the client's",
   "all: acks with and without payload",
+  "versions: no route to methods that came later",
+  "versions: 399 for a wrong payload, silence before 5.5.6",
+  "versions: old messages for a newcomer, messages of the system",
 }
 
 -- What became of each part, "ok" or why not.
@@ -46,36 +50,39 @@ local function outcomes(log)
   return found
 end
 
-describe("clients that are not ours hold the conversation of the protocol:", function()
-  local found, log, bridge_status, bridge_log
+-- What a conversation with a Bridge of this version came to.
+local function converse(version)
+  local bridge <close> = system.launch_lua("spec/support/conformance_bridge.lua " .. version)
+  local told = json.decode(helper.eventually(function()
+    assert(not bridge:status(), bridge:log())
+    return bridge:log():match "^(%b{})\n"
+  end))
+  local command = ("%s spec/support/conformance.py %s %s %s"):format(PYTHON, told.url, told.expired_token, version)
+  local client <close> = system.launch(command)
+  client:wait(LIMIT)
+  local log = client:log()
+  return { found = outcomes(log), log = log, bridge_status = bridge:kill "TERM", bridge_log = bridge:log() }
+end
 
-  setup(helper.async(function()
-    local bridge <close> = system.launch_lua "spec/support/conformance_bridge.lua"
-    local told = json.decode(helper.eventually(function()
-      assert(not bridge:status(), bridge:log())
-      return bridge:log():match "^(%b{})\n"
-    end))
-    local command = ("%s spec/support/conformance.py %s %s"):format(PYTHON, told.url, told.expired_token)
-    local client <close> = system.launch(command)
-    client:wait(LIMIT)
-    log = client:log()
-    found = outcomes(log)
-    bridge_status = bridge:kill "TERM"
-    bridge_log = bridge:log()
-  end, LIMIT + 20))
+for _, row in ipairs(protocol.versions.MATRIX) do
+  describe("clients that are not ours hold the conversation of the protocol with " .. row.version .. ":", function()
+    local talk
 
-  for _, name in ipairs(PARTS) do
-    it(name, function() assert.equal("ok", found[name] or log) end)
-  end
+    setup(helper.async(function() talk = converse(row.version) end, LIMIT + 20))
 
-  it("and there is nothing else they tried", function()
-    local known = {}
-    for _, name in ipairs(PARTS) do known[name] = "ok" end
-    assert.same(known, found)
+    for _, name in ipairs(PARTS) do
+      it(name, function() assert.equal("ok", talk.found[name] or talk.log) end)
+    end
+
+    it("and there is nothing else they tried", function()
+      local known = {}
+      for _, name in ipairs(PARTS) do known[name] = "ok" end
+      assert.same(known, talk.found)
+    end)
+
+    it("and the Bridge had nothing to complain about", function()
+      assert.equal(0, talk.bridge_status)
+      assert.equal(1, select(2, talk.bridge_log:gsub("\n", "\n")), talk.bridge_log)
+    end)
   end)
-
-  it("and the Bridge had nothing to complain about", function()
-    assert.equal(0, bridge_status)
-    assert.equal(1, select(2, bridge_log:gsub("\n", "\n")), bridge_log)
-  end)
-end)
+end

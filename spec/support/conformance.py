@@ -2,17 +2,18 @@
 # SPDX-License-Identifier: MIT
 """Drives a Bridge with a WebSocket client and an HTTP client that are not ours: python3-websockets and curl.
 
-conformance.py URL EXPIRED_TOKEN   URL is ws://HOST:PORT; the accounts are those of conformance_bridge.lua
+conformance.py URL EXPIRED_TOKEN VERSION   URL is ws://HOST:PORT; the accounts are those of conformance_bridge.lua
 
 It holds the conversations that the protocol gives as worked transcripts, frame by frame, and goes through what the
-protocol asks of a server so that existing clients run against it. Ids and times differ from run to run; every field,
-its type, and the order of the frames may not. Prints a line for each part: "ok NAME", or "FAIL NAME", a tab and the
-reason.
+protocol asks of a server so that existing clients run against it: of a server of VERSION, what differs by version
+included. Ids and times differ from run to run; every field, its type, and the order of the frames may not. Prints a
+line for each part: "ok NAME", or "FAIL NAME", a tab and the reason.
 """
 import asyncio
 import base64
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -26,14 +27,29 @@ PATIENCE = 10  # seconds for anything
 REQUEST, RESPONSE = 1, 2
 P2P, GROUP, CHANNEL = 1, 2, 6
 PLAIN, ATTACHMENT = 200, 202
+NO_ROUTE, WRONG_FORMAT = 104, 399
 DAY = 86400
 SLASH_PATH, BARE_PATH = "/websocket/chat_bot/", "/websocket/chat_bot"
 HERALD, SORA, MIRA, NOAH = (login + "@chat.acme.test" for login in ("herald", "sora", "mira", "noah"))
 LIMITS = {"maxSize": 50000000, "extensions": {"mode": "block", "list": ["exe", "bat"]}}
 
-url, expired_token = sys.argv[1:]
+url, expired_token, version = sys.argv[1:]
 base = url.replace("ws://", "http://", 1)
 parts = []
+
+
+def numbers(text):
+    return [int(number) for number in text.split(".")]
+
+
+def has(since):
+    """Whether the server has what came with a version."""
+    return numbers(version) >= numbers(since)
+
+
+def newer(since, **fields):
+    """Fields that came with a version, if the server has them."""
+    return fields if has(since) else {}
 
 
 def part(name):
@@ -154,6 +170,11 @@ class Talk:
     async def ack(self, number, **more):
         await self.send({"type": RESPONSE, "id": number, **more})
 
+    async def limits(self):
+        """What comes after auth."""
+        if has("5.5.3"):
+            await self.notified("getFileUploadLimits", LIMITS)
+
     async def quiet(self):
         """Nothing has come but what was foreseen: the answer to a question is next."""
         await self.request("getUserDisplayName", {"userId": MIRA}, {"displayName": TEXT})
@@ -191,7 +212,7 @@ async def enter(kind, username, password, **more):
     talk = kind(await open_socket())
     await talk.auth(username + "@chat.acme.test", token["access_token"], **more)
     if kind is Talk and not more.get("receiveUnread"):
-        await talk.notified("getFileUploadLimits", LIMITS)
+        await talk.limits()
     return talk
 
 
@@ -206,11 +227,11 @@ def author(user):
 
 
 def chat_part(chat_id):
-    return {"chatId": chat_id, "chatTitle": None, "chatType": P2P}
+    return newer("5.5.6", chat={"chatId": chat_id, "chatTitle": None, "chatType": P2P})
 
 
 def last_message(chat_id, user, kind, content):
-    return {"messageId": UUID, "chatId": chat_id, "chat": chat_part(chat_id), "timestamp": MILLISECONDS,
+    return {"messageId": UUID, "chatId": chat_id, **chat_part(chat_id), "timestamp": MILLISECONDS,
             "author": author(user), "type": kind, "content": content}
 
 
@@ -243,7 +264,7 @@ class Conversation:
         demand(socket.subprotocol == "json.v1", f"the subprotocol is {socket.subprotocol!r}")
         self.talk = Talk(socket)
         await self.talk.auth(HERALD, token["access_token"], receiveUnread=False, receiveSystemMessageEnvelopes=False)
-        await self.talk.notified("getFileUploadLimits", LIMITS)
+        await self.talk.limits()
         await self.talk.quiet()
         self.mira = await enter(Peer, "mira", "x")
 
@@ -274,7 +295,7 @@ class Conversation:
             "chatId": self.chat, "replyMessageId": asked["messageId"], "content": text("All green")}, sent(self.chat))
         echo = await talk.notified("sendMessage", envelope(
             self.chat, HERALD, text("All green"), replyMessageId=asked["messageId"],
-            replyMessage=Optional(envelope(self.chat, MIRA, question, **asked)), **response))
+            **newer("5.5.6", replyMessage=Optional(envelope(self.chat, MIRA, question, **asked))), **response))
         demand(echo["box"]["id"] > came["box"]["id"], "box.id does not grow by message")
         await talk.quiet()
 
@@ -286,8 +307,8 @@ class Conversation:
         temporal = answer.json({"temporalFileId": TEXT}, "upload")["temporalFileId"]
         response = await talk.request(
             "sendFile", {"chatId": self.chat, "content": {"temporalFileId": temporal, "caption": text("Plan")}},
-            sent(self.chat, fileId=TEXT, captionMessageId=UUID))
-        self.file_message, self.caption_message = response["messageId"], response["captionMessageId"]
+            sent(self.chat, fileId=TEXT, **newer("5.5.6", captionMessageId=UUID)))
+        self.file_message, self.caption_message = response["messageId"], response.get("captionMessageId", UUID)
         self.file_content = {"name": "plan.pdf", "size": 2048, "mimeType": "application/pdf",
                              "fileId": response["fileId"], "readyState": 2}
         await talk.notified("sendMessage", {**envelope(self.chat, HERALD, text("Plan")),
@@ -301,12 +322,12 @@ class Conversation:
     async def wrong_task(self, task):
         answer = await upload(task, b"p" * 2048, "plan.pdf", "application/pdf")
         demand(answer.status == 400, f"a task used twice: status {answer.status}")
-        answer.json({"error": one_of(310, 407), "error_description": f"No task found for request_id: {task}"},
+        answer.json({"error": 407 if has("5.5.6") else 310, "error_description": f"No task found for request_id: {task}"},
                     "a task used twice")
 
     async def download(self, file_id):
         info = await self.talk.request("getFileInfo", {"fileId": file_id}, {
-            "fileId": file_id, "name": "plan.pdf", "size": 2048, "mimeType": "application/pdf", "readyState": 2,
+            "fileId" if has("5.5.4") else "infoHash": file_id, "name": "plan.pdf", "size": 2048, "mimeType": "application/pdf", "readyState": 2,
             "downloadUrl": TEXT, "previews": None})
         answer = await curl(info["downloadUrl"])
         demand(answer.status == 200 and answer.body == b"p" * 2048, f"download: {answer.status} {answer.body[:80]!r}")
@@ -337,11 +358,12 @@ class Conversation:
             "sendMessage", {"chatId": self.chat, "content": {**text("Deploy?"), "buttons": buttons}}, sent(self.chat))
         shape = envelope(self.chat, HERALD, text("Deploy?"), **response)
         await talk.notified("sendMessage", shape)
-        await talk.notified("command", {
-            "commandSource": {"type": "inlineKeyboard", "buttonId": "y", "message": shape},
-            "commandPayload": {"type": "userCommand", "command": "deploy", "customData": "r17"}})
+        if has("5.5.6"):
+            await talk.notified("command", {
+                "commandSource": {"type": "inlineKeyboard", "buttonId": "y", "message": shape},
+                "commandPayload": {"type": "userCommand", "command": "deploy", "customData": "r17"}})
         await talk.request("getMessageById", {"messageId": response["messageId"]},
-                           {**shape, "content": {**text("Deploy?"), "buttons": buttons}})
+                           {**shape, "content": {**text("Deploy?"), **newer("5.5.6", buttons=buttons)}})
         await talk.quiet()
 
     async def group(self):
@@ -351,7 +373,8 @@ class Conversation:
         await talk.request("addChatParticipant", {"chatId": group, "userId": MIRA, "displayHistory": True}, {})
         await talk.notified("addChatParticipant", {
             "chatId": group, "userId": MIRA, "timestamp": MILLISECONDS, "addedBy": author(HERALD)})
-        await talk.refused("getChatParticipant", {"chatId": group, "userId": "nobody@chat.acme.test"}, 305)
+        await talk.refused("getChatParticipant", {"chatId": group, "userId": "nobody@chat.acme.test"},
+                           305 if has("5.5.4") else NO_ROUTE)
         await talk.quiet()
         await talk.close()
         await self.mira.close()
@@ -387,11 +410,11 @@ async def unread():
     talk = await enter(Talk, "sora", "0815", receiveUnread=True)
     await talk.notified("sendMessage", envelope(chat_id, MIRA, text("one"), **first))
     await talk.notified("sendMessage", envelope(chat_id, MIRA, text("two"), **second))
-    await talk.notified("getFileUploadLimits", LIMITS)
+    await talk.limits()
     await talk.quiet()
     await talk.close()
     talk = await enter(Talk, "sora", "0815", receiveUnread=True)
-    await talk.notified("getFileUploadLimits", LIMITS)
+    await talk.limits()
     await talk.quiet()
     await talk.close()
     await mira.close()
@@ -404,7 +427,7 @@ async def expired():
     await talk.refused("auth", {"token": expired_token, "tokenType": "JWT"}, 203)
     await talk.close()
     talk = await enter(Talk, "noah", "y", receiveUnread=True)
-    await talk.notified("getFileUploadLimits", LIMITS)
+    await talk.limits()
     await talk.close()
 
 
@@ -475,7 +498,7 @@ async def bare_path():
 async def server_info():
     answer = await curl("/api/v4/server")
     demand(answer.status == 200, f"status {answer.status}")
-    answer.json({"product": {"display_name": "chat.acme.test", "version": matching("5.5.6.N", r"5\.5\.6\.\d+")}},
+    answer.json({"product": {"display_name": "chat.acme.test", "version": matching(f"{version}.N", re.escape(version) + r"\.\d+")}},
                 "/api/v4/server")
 
 
@@ -516,8 +539,9 @@ async def lists():
     people = await peer.request("getChatParticipants", {"chatId": chat_id, "pageSize": 100, "pageNumber": 1},
                                 {"participants": ArrayOf({"userId": TEXT, "role": TEXT})})
     demand({item["userId"] for item in people["participants"]} == {SORA, MIRA}, f"participants: {people}")
-    await peer.request("getChatParticipant", {"chatId": chat_id, "userId": MIRA},
-                       {"userId": MIRA, "role": TEXT, "type": INTEGER})
+    if has("5.5.4"):
+        await peer.request("getChatParticipant", {"chatId": chat_id, "userId": MIRA},
+                           {"userId": MIRA, "role": TEXT, "type": INTEGER})
     await peer.close()
 
 
@@ -595,6 +619,57 @@ async def acks():
     await talk.quiet()
     await talk.close()
     await mira.close()
+
+
+# What differs by version -----------------------------------------------------------------------
+
+LATER = (
+    ("5.5.2", "createFavoritesChat"), ("5.5.2", "changeParticipantRole"), ("5.5.3", "editChatTitle"),
+    ("5.5.3", "editChatAvatar"), ("5.5.3", "clearHistory"), ("5.5.3", "getFileUploadLimits"),
+    ("5.5.4", "getChatParticipant"), ("5.5.6", "sendChatActivity"), ("5.5.6", "answerCommand"),
+)
+
+
+@part("versions: no route to methods that came later")
+async def later_methods():
+    talk = await enter(Talk, "herald", "4711")
+    for since, method in LATER:
+        if not has(since):
+            await talk.refused(method, {}, NO_ROUTE)
+    await talk.refused("noSuchMethod", {}, NO_ROUTE)
+    await talk.close()
+
+
+@part("versions: 399 for a wrong payload, silence before 5.5.6")
+async def wrong_payload():
+    talk = await enter(Talk, "herald", "4711")
+    for method, payload in (("sendMessage", {"chatId": "c", "content": {"text": "x", "parseMode": None}}),
+                            ("getUserDisplayName", {"userId": 17}), ("getChats", {"count": "10", "page": 1})):
+        if has("5.5.6"):
+            await talk.refused(method, payload, WRONG_FORMAT)
+        else:
+            talk.last_id += 1
+            await talk.send({"type": REQUEST, "id": talk.last_id, "method": method, "payload": payload})
+        await talk.quiet()
+    await talk.close()
+
+
+@part("versions: old messages for a newcomer, messages of the system")
+async def newcomers():
+    herald = await enter(Peer, "herald", "4711")
+    group = (await herald.request("createGroupChat", {"title": "Newcomers"}, {"chatId": CHAT_ID}))["chatId"]
+    await herald.say(group, "before")
+    talk = await enter(Talk, "noah", "y", receiveSystemMessageEnvelopes=True)
+    await herald.request("addChatParticipant", {"chatId": group, "userId": NOAH, "displayHistory": True}, {})
+    await talk.notified("addChatParticipant", {
+        "chatId": group, "userId": NOAH, "timestamp": MILLISECONDS, "addedBy": author(HERALD)})
+    if has("5.5.4"):
+        await talk.notified("sendMessage", Fields(type=1, content={"userId": NOAH, "role": "user"}))
+    page = await talk.request("getChatHistory", {"chatId": group, "count": 9},
+                              {"chatId": group, "count": INTEGER, "messages": ArrayOf(Fields(messageId=UUID))})
+    demand(page["count"] == (2 if has("5.5.2") else 1), f"{page['count']} messages")
+    await talk.close()
+    await herald.close()
 
 
 # Running ---------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The Bridge that conformance.py and the specs of odd frames talk to, in a process of its own. Prints one line of
--- JSON, what a client must know, and runs until SIGTERM. Mira, beside what her connections do, clicks on every
--- command button she sees.
+-- The Bridge that conformance.py and the specs of odd frames talk to, in a process of its own; its argument is the
+-- version to play, by default the newest. Prints one line of JSON, what a client must know, and runs until SIGTERM.
+-- Mira, beside what her connections do, clicks on every command button she sees.
 
 local core = require "trueconf.core"
 local bridge = require "trueconf.bridge"
@@ -12,6 +12,7 @@ local server = assert(bridge.start {
   server_name = "chat.acme.test",
   accounts = { herald = "4711", sora = "0815", mira = "x", noah = "y" },
   password_cost = 1,
+  version = arg[1],
   ping_interval = 0.5,
   upload_limits = { max_size = 50000000, extensions = { mode = "block", list = { "exe", "bat" } } },
 })
