@@ -112,6 +112,27 @@ describe("the methods of a client", function()
     assert.equal(3, #server:frames(name))
   end))
 
+  -- protocol 12: what other clients always send
+  it("give a survey a secret, and a link for other apps", answered({ {}, {}, {}, {} }, function(client, name)
+    local url = "https://chat.acme.test/webtools/survey"
+    local given = { chat_id = CHAT, url = url, path = "p/1", title = "Fish & chips" }
+    client:send_survey(given)
+    client:send_survey(given)
+    client:edit_survey { message_id = MESSAGE, path = "p1", title = "Lunch" }
+    given.secret, given.alt = "mine", "<b>Lunch</b>"
+    client:send_survey(given)
+    local contents = {}
+    for place, frame in ipairs(server:frames(name)) do contents[place] = frame.payload.content end
+    assert.matches("^" .. ("[0-9a-f]"):rep(40) .. "$", contents[1].secret)
+    assert.is_false(contents[1].secret == contents[2].secret)
+    assert.equal("📊 <a href='https://chat.acme.test/webtools/survey?id=p%2F1&amp;error=autologin_not_supported'>"
+      .. "Fish &amp; chips</a>", contents[1].alt)
+    assert.equal("📊 <a href='https://test/webtools/survey?id=p1&amp;error=autologin_not_supported'>Lunch</a>",
+      contents[3].alt)
+    assert.is_nil(contents[3].secret)
+    assert.same({ "mine", "<b>Lunch</b>" }, { contents[4].secret, contents[4].alt })
+  end))
+
   it("wait as long as they are told", answered({}, function(client)
     local answer, err = client:get_chats { timeout = 0.05 }
     assert.is_nil(answer)

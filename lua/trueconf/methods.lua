@@ -5,6 +5,7 @@
 local Error = require "trueconf.error"
 local objects = require "trueconf.objects"
 local protocol = require "trueconf.protocol"
+local survey = require "trueconf.survey"
 
 local methods = {}
 
@@ -96,6 +97,12 @@ local function check_version(client, method, payload)
   return nil, unsupported(method, what, since, version)
 end
 
+-- What the client adds to a request by itself, where that is more than a constant.
+local complete = {
+  sendSurvey = function(_, payload) survey.complete(payload.content) end,
+  editSurvey = function(client, payload) survey.complete_edit(client, payload.content) end,
+}
+
 -- Answers ---------------------------------------------------------------------------------
 
 local function damaged(method, mistake)
@@ -142,6 +149,7 @@ function methods.invoke(client, method, level, ...)
   if not ok then return nil, err end
   ok, err = check_version(client, method, payload)
   if not ok then return nil, err end
+  if complete[method.name] then complete[method.name](client, payload) end
   local answer
   answer, err = client:call(method.name, payload, timeout and { timeout = timeout })
   if not answer then return nil, err end

@@ -323,8 +323,8 @@
 ---@field title string shown title
 ---@field description? trueconf.SurveyDescription line under the title
 ---@field button_text? string what the button says
----@field secret? string SHA-1 of the title and 16 random hex digits, as 40 hex digits
----@field alt? string html for apps without surveys
+---@field secret? string 40 hex digits, a SHA-1 of the title and random digits; the client makes one
+---@field alt? string html for apps without surveys; the client makes it
 
 ---A participant of a chat.
 ---@class trueconf.Participant
@@ -367,7 +367,7 @@
 ---@field title string shown title
 ---@field description? trueconf.SurveyDescription line under the title
 ---@field button_text? string what the button says
----@field alt? string html for apps without surveys
+---@field alt? string html for apps without surveys; the client makes it
 
 ---A text.
 ---@class trueconf.TextContent
@@ -895,8 +895,8 @@ function Client:unsubscribe_file_progress(file_id, more) end
 ---@field title string shown title
 ---@field description? trueconf.SurveyDescription line under the title (default {{Survey}})
 ---@field button_text? string what the button says (default {{Go to survey}})
----@field secret? string SHA-1 of the title and 16 random hex digits, as 40 hex digits
----@field alt? string html for apps without surveys
+---@field secret? string 40 hex digits, a SHA-1 of the title and random digits; the client makes one
+---@field alt? string html for apps without surveys; the client makes it
 ---@field timeout? number seconds; default the option call_timeout
 
 ---Post a card that leads to a survey. (protocol 12, sendSurvey)
@@ -915,7 +915,7 @@ function Client:send_survey(chat_id, more) end
 ---@field title string shown title
 ---@field description? trueconf.SurveyDescription line under the title (default {{Survey}})
 ---@field button_text? string what the button says (default {{Go to survey}})
----@field alt? string html for apps without surveys
+---@field alt? string html for apps without surveys; the client makes it
 ---@field timeout? number seconds; default the option call_timeout
 
 ---Replace an own survey card. (protocol 12, editSurvey)

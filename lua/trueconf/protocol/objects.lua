@@ -333,8 +333,8 @@ object("NewSurvey", "A survey to post.", {
   { "title", "string", "shown title" },
   SURVEY_DESCRIPTION,
   SURVEY_BUTTON,
-  { "secret", "string?", "SHA-1 of the title and 16 random hex digits, as 40 hex digits" },
-  { "alt", "string?", "html for apps without surveys" },
+  { "secret", "string?", "40 hex digits, a SHA-1 of the title and random digits; the client makes one" },
+  { "alt", "string?", "html for apps without surveys; the client makes it" },
 })
 
 object("SurveyEdit", "What replaces a posted survey.", {
@@ -342,7 +342,7 @@ object("SurveyEdit", "What replaces a posted survey.", {
   { "title", "string", "shown title" },
   SURVEY_DESCRIPTION,
   SURVEY_BUTTON,
-  { "alt", "string?", "html for apps without surveys" },
+  { "alt", "string?", "html for apps without surveys; the client makes it" },
 })
 
 -- Responses -------------------------------------------------------------------------------
