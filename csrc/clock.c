@@ -170,6 +170,8 @@ void rt_advance(struct rt *rt) {
   if (rt->timers && rt->heap[1]->due <= rt->virtual.target) {
     if (rt->heap[1]->due > rt->virtual.now)
       rt->virtual.now = rt->heap[1]->due;
+    if (rt->virtual.to_next)
+      rt->virtual.target = rt->virtual.now;
     fire_due(rt);
     return;
   }
@@ -196,6 +198,7 @@ static int l_monotonic(lua_State *L) {
 
 static int l_advance(lua_State *L) {
   double seconds = rt_check_seconds(L, 1);
+  bool to_next = lua_toboolean(L, 2);
   struct rt *rt = rt_get(L);
   struct op *op;
   if (!rt->virtual.on)
@@ -205,7 +208,8 @@ static int l_advance(lua_State *L) {
   op = op_new(L, sizeof *op, NULL, "virtual time");
   op->push = rt_push_nothing;
   op->cancel = advance_cancel;
-  rt->virtual.target = rt->virtual.now + (uint64_t)(seconds * NS_PER_S);
+  rt->virtual.target = rt->virtual.now + (uint64_t)(seconds * NS_PER_S + 0.5);
+  rt->virtual.to_next = to_next;
   rt->virtual.advancing = op;
   rt->virtual.quiet = 0;
   rt_wake(rt);

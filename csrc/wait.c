@@ -141,8 +141,10 @@ static int l_on_error(lua_State *L) {
   if (!lua_isnoneornil(L, 1))
     luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 1);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &ON_ERROR_KEY);
+  lua_insert(L, 1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &ON_ERROR_KEY);
-  return 0;
+  return 1;
 }
 
 /* ---- the end of a coroutine --------------------------------------------------------------------- */

@@ -267,6 +267,14 @@ describe("an error in a coroutine", function()
     assert.equal("on the way out", reports[2].err)
   end)
 
+  it("goes to the handler given last, which returns the one before it", function()
+    local function first() end
+    core.on_error(nil)
+    assert.is_nil(core.on_error(first))
+    assert.equal(first, core.on_error(nil))
+    assert.is_nil(core.on_error(nil))
+  end)
+
   it("in the handler of on_error goes to the warnings with it, and the loop goes on", function()
     local output, status = run_script [[
       local core = require "trueconf.core"
@@ -694,6 +702,27 @@ describe("virtual time", function()
     core.advance(8000)
     assert.same({ "one hour, 4600001", "and a half", "two hours, 8200001" }, log)
     assert.equal(8000.0, core.monotonic() - start)
+  end)
+
+  it("goes to the first timer and no further, if that is asked for", function()
+    core.virtual_time(true)
+    local start, log = core.monotonic(), {}
+    local function at() return core.monotonic() - start end
+    core.timer(5, function() log[#log + 1] = "five" end)
+    core.timer(3, function()
+      log[#log + 1] = "three"
+      core.sleep(0)
+      log[#log + 1] = "still three"
+    end)
+    core.advance(100, true)
+    assert.same({ "three", "still three" }, log)
+    assert.equal(3.0, at())
+    core.advance(1, true)
+    assert.equal(4.0, at())
+    core.advance(100, true)
+    assert.equal(5.0, at())
+    core.advance(100, true)
+    assert.equal(105.0, at())
   end)
 
   it("stands still without advance", function()

@@ -120,10 +120,13 @@ function core.virtual_time(on, start, seed) end
 ---Move virtual time forward; timers fire in order, and time stands still while
 ---something is under way between the parties of this process.
 ---@param seconds number
-function core.advance(seconds) end
+---@param to_next? boolean go no further than to the time of the first timer, and return when what it
+---brings about is over
+function core.advance(seconds, to_next) end
 
 ---@param fn fun(err: any, traceback: string, what: string)? called when a coroutine dies of an error, or a callback
 ---raises one
+---@return function? previous the one it replaces
 function core.on_error(fn) end
 
 ---@return { pending: integer, ready: integer, timers: integer, coroutines: integer, refs: integer, handles: integer, sessions: integer, listeners: integer, sockets: integer, transfers: integer }
