@@ -6,6 +6,7 @@
  */
 #include "runtime_private.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -143,12 +144,18 @@ void rt_drop_timers(struct rt *rt) {
 
 /* ---- virtual time ------------------------------------------------------------------------------- */
 
+/* Will the next poll bring something? A long message comes in many pieces, and only the last one is an event. */
+static bool has_input(struct rt *rt) {
+  struct pollfd loop = {uv_backend_fd(&rt->loop), POLLIN, 0};
+  return poll(&loop, 1, 0) > 0;
+}
+
 /* Has nothing happened for some turns? A party that owes an answer is waited for, but not for longer
  * than a moment of real time: it may be silent on purpose. */
 static bool is_quiet(struct rt *rt) {
   static const struct timespec moment = {0, 100000};
   uint64_t real = uv_hrtime();
-  if (rt->activity != rt->virtual.seen) {
+  if (rt->activity != rt->virtual.seen || has_input(rt)) {
     rt->virtual.seen = rt->activity;
     rt->virtual.seen_at = real;
     rt->virtual.quiet = 0;

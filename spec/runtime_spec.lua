@@ -796,6 +796,27 @@ describe("virtual time", function()
     assert.equal("echo", log.echo)
   end)
 
+  it("stands still until a message of many pieces is there", function()
+    local length = 3 << 20
+    local listener = assert(core.listen {
+      websocket_paths = { "/ws" }, max_frame = 2 * length,
+      on_frame = function(connection, data) connection:send(data) end,
+    })
+    core.virtual_time(true)
+    local start, back = core.monotonic(), nil
+    core.spawn(function()
+      local socket = assert(core.socket { url = ("ws://127.0.0.1:%d/ws"):format(listener:port()) })
+      assert(socket:send(("x"):rep(length)))
+      local data = assert(socket:receive(5))
+      back = { length = #data, at = core.monotonic() - start }
+      socket:close()
+    end)
+    for second = 1, 10 do core.timer(second, function() end) end
+    core.advance(10)
+    listener:close(true)
+    assert.same({ length = length, at = 0.0 }, back)
+  end)
+
   it("ends with the loop", function()
     core.virtual_time(true, 0)
     core.close()
