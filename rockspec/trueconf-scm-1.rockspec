@@ -143,6 +143,7 @@ build = {
     ["trueconf.client"] = "lua/trueconf/client.lua",
     ["trueconf.config"] = "lua/trueconf/config.lua",
     ["trueconf.download"] = "lua/trueconf/download.lua",
+    ["trueconf.duration"] = "lua/trueconf/duration.lua",
     ["trueconf.error"] = "lua/trueconf/error.lua",
     ["trueconf.events"] = "lua/trueconf/events.lua",
     ["trueconf.files"] = "lua/trueconf/files.lua",
