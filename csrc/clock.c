@@ -144,7 +144,7 @@ void rt_drop_timers(struct rt *rt) {
 
 /* ---- virtual time ------------------------------------------------------------------------------- */
 
-/* Will the next poll bring something? A long message comes in many pieces, and only the last one is an event. */
+/* Will the next poll bring something? Of a long message only the last piece is an event. */
 static bool has_input(struct rt *rt) {
   struct pollfd loop = {uv_backend_fd(&rt->loop), POLLIN, 0};
   return poll(&loop, 1, 0) > 0;

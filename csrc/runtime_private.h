@@ -53,7 +53,7 @@ struct rt {
     uint64_t now, target; /* nanoseconds */
     int64_t start;        /* UNIX milliseconds at now == 0 */
     uint64_t seed[2];
-    bool to_next;         /* when timers have fired, it has been advanced far enough */
+    bool to_next; /* when timers have fired, it has been advanced far enough */
     struct op *advancing;
     int quiet;              /* turns without an event */
     uint64_t seen, seen_at; /* the activity last seen, and the real time it was seen at */
