@@ -17,7 +17,10 @@ local NEEDS = "SQLite files need lua-dbi: the Debian package lua-dbi-sqlite3, or
 ---@field path string
 ---@field private connection any
 ---@field private statements table<string, any> prepared ones, by their text
+---@field on_settled fun(err: trueconf.Error?)? what was written by write() is kept, or none of it
 ---@field private in_transaction boolean
+---@field private written boolean? write() was called since the last settle()
+---@field private broken trueconf.Error? why it cannot be kept
 local Sqlite = {}
 Sqlite.__index = Sqlite
 
@@ -135,6 +138,35 @@ function Sqlite:transaction(fn)
   return nil, err
 end
 
+-- One transaction for each turn of the loop ------------------------------------------------
+
+---Write in a transaction that ends with this turn of the loop, before anything leaves that was sent in
+---it. What goes wrong is told by settle() and to on_settled.
+---@param sql string
+---@param ... string|number|boolean|nil
+function Sqlite:write(sql, ...)
+  if not self.written then
+    self.written = true
+    core.before_flush(function() self:settle() end)
+  end
+  if self.broken then return end
+  local ok, err = pcall(self.begin, self)
+  if ok then ok, err = pcall(self.run, self, sql, ...) end
+  if not ok then self.broken = err end
+end
+
+---End the transaction of write() now.
+---@return true? ok
+---@return trueconf.Error? err IO: nothing of it was kept
+function Sqlite:settle()
+  if not self.written then return true end
+  local err, _ = self.broken, nil
+  self.written, self.broken = false, nil
+  if err then self:rollback() else _, err = self:commit() end
+  if self.on_settled then self.on_settled(err) end
+  return not err or nil, err
+end
+
 -- Opening ----------------------------------------------------------------------------------
 
 local function check_version(db, schema)
@@ -213,9 +245,10 @@ local function open(path, schema)
   return nil, failure
 end
 
----Close the file; what was not committed is undone.
+---Close the file; what is in a transaction of begin() is undone, that of write() ends.
 function Sqlite:close()
   if not self.connection then return end
+  self:settle()
   self:forget_all()
   self.connection:close()
   self.connection = nil

@@ -38,9 +38,7 @@ SCHEMA.versions = { [[
 ---@class trueconf.bridge.DiskStore: trueconf.bridge.Store
 ---@field on_failure fun(err: trueconf.Error)? what was done in this turn was undone
 ---@field private db trueconf.Sqlite
----@field private changed boolean? a transaction is under way
----@field private broken trueconf.Error? why it cannot be committed
----@field private failed trueconf.Error? of the last commit
+---@field private failed trueconf.Error? why the last commit was none
 ---@field private place integer the last one given: orders members and unread messages
 ---@field private orphans trueconf.bridge.FileRecord[] files that go with the commit
 local Disk = setmetatable({}, { __index = store.Store })
@@ -49,16 +47,8 @@ local Store = store.Store
 
 -- Transactions -----------------------------------------------------------------------------
 
--- Write something down, in the transaction of this turn. What goes wrong is told at its end.
 function Disk:write(sql, ...)
-  if not self.changed then
-    self.changed = true
-    core.before_flush(function() self:commit() end)
-  end
-  if self.broken then return end
-  local ok, err = pcall(self.db.begin, self.db)
-  if ok then ok, err = pcall(self.db.run, self.db, sql, ...) end
-  if not ok then self.broken = err end
+  self.db:write(sql, ...)
 end
 
 -- Files of which nothing speaks go once that is sure.
@@ -72,22 +62,17 @@ function Disk:orphan(file)
   self.orphans[#self.orphans + 1] = file
 end
 
-function Disk:fail(err)
-  self.failed, self.broken, self.orphans = err, nil, {}
-  self.db:rollback()
+function Disk:settled(err)
+  self.failed = err
+  if not err then return self:drop_orphans() end
+  self.orphans = {}
   self:load()
   if self.on_failure then self.on_failure(err) end
 end
 
 ---Make what was changed so far last.
 function Disk:commit()
-  if not self.changed then return end
-  self.changed = false
-  local ok, err = not self.broken, self.broken
-  if ok then ok, err = self.db:commit() end
-  if not ok then return self:fail(err) end
-  self.failed = nil
-  self:drop_orphans()
+  self.db:settle()
 end
 
 ---Why nothing can be kept at the moment: the last commit has failed, and another try fails too.
@@ -102,7 +87,6 @@ function Disk:complaint()
 end
 
 function Disk:close()
-  self:commit()
   self.db:close()
 end
 
@@ -416,6 +400,7 @@ local function open(folder, options)
   if not db then return nil, err end
   local self = setmetatable(store.new(options), Disk)
   self.db, self.orphans = db, {}
+  db.on_settled = function(failure) self:settled(failure) end
   local ok
   ok, err = tidy(db)
   if ok then ok, err = pcall(self.load, self) end
