@@ -175,6 +175,7 @@ build = {
     ["trueconf.sent"] = "lua/trueconf/sent.lua",
     ["trueconf.server_version"] = "lua/trueconf/server_version.lua",
     ["trueconf.sqlite"] = "lua/trueconf/sqlite.lua",
+    ["trueconf.store"] = "lua/trueconf/store.lua",
     ["trueconf.survey"] = "lua/trueconf/survey.lua",
     ["trueconf.text"] = "lua/trueconf/text.lua",
     ["trueconf.text.builder"] = "lua/trueconf/text/builder.lua",

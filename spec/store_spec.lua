@@ -1,0 +1,137 @@
+-- SPDX-License-Identifier: MIT
+-- The stores of a bot: one in memory and one in a file, which behave the same.
+
+local core = require "trueconf.core"
+local store = require "trueconf.store"
+local helper = require "spec.support.helper"
+local system = require "spec.support.system"
+
+local async = helper.async
+
+local function ids(list)
+  local found = {}
+  for place, item in ipairs(list) do found[place] = item.id end
+  return table.concat(found, " ")
+end
+
+for kind, open in pairs { memory = store.memory, file = function(path) return assert(store.open(path)) end } do
+  describe("a store (" .. kind .. ")", function()
+    local directory, kept
+
+    before_each(function()
+      directory = system.directory()
+      kept = open(directory:file "bot.db")
+    end)
+    after_each(function()
+      kept:close()
+      directory:__close()
+    end)
+
+    it("gives back what was put in, by collection and id", function()
+      local value = { text = "Grüße \"'", list = { 1, 2.5, true }, deep = { at = 1 << 53 } }
+      kept:put("notes", "one", value)
+      kept:put("others", "one", { n = 2 })
+      assert.same(value, kept:get("notes", "one"))
+      assert.same({ n = 2 }, kept:get("others", "one"))
+      assert.is_nil(kept:get("notes", "two"))
+      assert.is_nil(kept:get("none", "one"))
+      assert.is_true(kept:commit())
+    end)
+
+    it("keeps copies", function()
+      local value = { n = 1 }
+      kept:put("notes", "one", value)
+      value.n = 2
+      assert.same({ n = 1 }, kept:get("notes", "one"))
+      kept:get("notes", "one").n = 3
+      assert.same({ n = 1 }, kept:get("notes", "one"))
+    end)
+
+    it("lists in the order things came, wherever they are changed", function()
+      for _, id in ipairs { "b", "a", "c" } do kept:put("notes", id, { id = id }) end
+      kept:put("notes", "b", { id = "b", changed = true })
+      assert.equal("b a c", ids(kept:list "notes"))
+      assert.is_true(kept:list("notes")[1].value.changed)
+      kept:remove("notes", "a")
+      kept:put("notes", "a", {})
+      assert.equal("b c a", ids(kept:list "notes"))
+      assert.same({}, kept:list "none")
+      kept:remove("notes", "none")
+    end)
+
+    it("says what cannot be kept", function()
+      assert.error_matches(function() kept:put("notes", "one", { f = print }) end, "cannot encode 'f'")
+      assert.is_nil(kept:get("notes", "one"))
+    end)
+  end)
+end
+
+describe("a store in a file", function()
+  local directory, path
+
+  before_each(function()
+    directory = system.directory()
+    path = directory:file "bot.db"
+  end)
+  after_each(function() directory:__close() end)
+
+  it("outlives its closing, in order", async(function()
+    local kept = assert(store.open(path))
+    for _, id in ipairs { "b", "a" } do kept:put("notes", id, {}) end
+    core.sleep(0)
+    kept:close()
+    kept = assert(store.open(path))
+    kept:put("notes", "0", {})
+    assert.equal("b a 0", ids(kept:list "notes"))
+    kept:close()
+  end))
+
+  it("writes at the end of the turn, and only what has changed", async(function()
+    local kept = assert(store.open(path))
+    local function changes() return kept.db:value "SELECT total_changes()" end
+    kept:put("notes", "one", { n = 1 })
+    core.sleep(0)
+    local before = changes()
+    kept:put("notes", "one", { n = 1 })
+    core.sleep(0)
+    assert.equal(before, changes())
+    kept:put("notes", "one", { n = 2 })
+    core.sleep(0)
+    assert.equal(before + 1, changes())
+    kept:close()
+  end))
+
+  it("tells once when it cannot be written, and forgets what it could not keep", async(function()
+    local kept, failures = assert(store.open(path)), {}
+    kept.on_failure = function(err) failures[#failures + 1] = err end
+    kept:put("notes", "one", { n = 1 })
+    assert.is_true(kept:commit())
+    kept.db:rows "PRAGMA max_page_count = 10"
+    for n = 1, 50 do kept:put("notes", "long" .. n, { text = ("x"):rep(1000) }) end
+    kept:remove("notes", "one")
+    local ok, err = kept:commit()
+    assert.is_nil(ok)
+    assert.matches("bot%.db: database or disk is full", err.message)
+    core.sleep(0)
+    assert.equal(1, #failures)
+    assert.same({ n = 1 }, kept:get("notes", "one"))
+    assert.equal("one", ids(kept:list "notes"))
+    kept.db:rows "PRAGMA max_page_count = 1000"
+    kept:put("notes", "two", {})
+    assert.is_true(kept:commit())
+    kept:close()
+  end))
+
+  it("is not opened twice, nor when it is damaged, nor without a path", async(function()
+    local kept = assert(store.open(path))
+    local other, err = store.open(path)
+    assert.is_nil(other)
+    assert.matches("bot%.db: another process has it open", err.message)
+    kept:close()
+    system.write(path, ("rubbish "):rep(2000))
+    other, err = store.open(path)
+    assert.is_nil(other)
+    assert.matches("bot%.db: file is not a database", err.message)
+    assert.error_matches(function() store.open(nil) end, "store: a path expected, got a nil")
+  end))
+end)
