@@ -179,6 +179,7 @@ build = {
     ["trueconf.survey"] = "lua/trueconf/survey.lua",
     ["trueconf.text"] = "lua/trueconf/text.lua",
     ["trueconf.text.builder"] = "lua/trueconf/text/builder.lua",
+    ["trueconf.text.cut"] = "lua/trueconf/text/cut.lua",
     ["trueconf.text.escape"] = "lua/trueconf/text/escape.lua",
     ["trueconf.text.length"] = "lua/trueconf/text/length.lua",
     ["trueconf.text.letters"] = "lua/trueconf/text/letters.lua",

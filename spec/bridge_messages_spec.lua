@@ -170,10 +170,24 @@ describe("messages", function()
     local function linked(length) return '<a href="https://acme.test">' .. ("a"):rep(length) .. "</a>" end
     local bold = "<b>" .. ("a"):rep(4096) .. "</b>"
     assert.is_true(received(bold) == bold)
-    assert.is_true(received("<b>" .. ("a"):rep(4100) .. "</b>") == "<b>" .. ("a"):rep(4096))
+    assert.is_true(received("<b>" .. ("a"):rep(4100) .. "</b>") == bold)
     assert.is_true(received(linked(4078)) == linked(4078))
-    assert.is_true(#received(linked(4079)) <= 4096)
+    assert.is_true(received(linked(4079)) == linked(4078))
     assert.is_true(#received(("<b>"):rep(100000) .. ("a"):rep(5000)) < 305000)
+  end)
+
+  it("are cut by what servers of the version count", function()
+    local content = ("<br>x"):rep(4096)
+    for version, lines in pairs { ["5.5.4"] = 4096 // 5, ["5.5.6"] = 4096 } do
+      server = support.server { version = version }
+      herald, mira = support.login(server, "herald"), support.login(server, "mira")
+      chat_id = herald:request("createP2PChat", { userId = "mira@chat.acme.test" }).chatId
+      mira:take()
+      send(herald, content, { content = { text = content, parseMode = "html" } })
+      local kept = mira:take()[1].payload.content.text
+      assert.equal(lines, select(2, kept:gsub("<br>x", "")), version)
+      assert.is_truthy(kept == content:sub(1, #kept), version)
+    end
   end)
 
   it("are refused when they are too long, if the Bridge is told so", function()

@@ -189,6 +189,15 @@ describe("sendFile", function()
     assert.equal(response.messageId, frames[1].payload.messageId)
   end))
 
+  it("cuts a caption that is too long", scene(function(bridge, herald, chat_id)
+    for before, kept in pairs { [4090] = "**schön**", [4092] = "**sch**" } do
+      local id, start = upload(bridge, herald, "1234", "plan.pdf"), ("ä"):rep(before) .. " "
+      local caption = { text = start .. "**schön**", parseMode = "markdown" }
+      local _, frames = send(herald, chat_id, id, { content = { temporalFileId = id, caption = caption } })
+      assert.equal(start .. kept, frames[1].payload.content.text)
+    end
+  end))
+
   it("posts a caption before it", scene(function(bridge, herald, chat_id)
     local id = upload(bridge, herald, "1234", "plan.pdf")
     local caption = { text = "Plan", parseMode = "text" }

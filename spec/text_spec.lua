@@ -425,6 +425,126 @@ describe("text.split", function()
   end)
 end)
 
+describe("text.cut", function()
+  it("leaves a text that fits alone", function()
+    for _, content in ipairs { "", ("ä"):rep(4096), "<b>" .. ("x"):rep(4096) .. "</b>", "<foo", "**" } do
+      for _, mode in ipairs { "html", "markdown", "text" } do
+        assert.equal(content, text.cut(content, nil, mode), mode)
+      end
+    end
+  end)
+
+  it("cuts at the visible length, wherever that is", function()
+    assert.equal(("😀"):rep(4096), text.cut(("😀"):rep(5000)))
+    assert.equal("A cat sat on a mat. It was a good", text.cut("A cat sat on a mat. It was a goodish mat", 33))
+    assert.equal(("x"):rep(31) .. "\n", text.cut(("x"):rep(31) .. "\nyz", 32))
+    assert.equal((">\n"):rep(32), text.cut((">\n"):rep(40), 32))
+  end)
+
+  it("closes what is open, and opens nothing at the end", function()
+    local x = ("x"):rep(30)
+    assert.equal("<b>a <i>" .. x .. "</i></b>", text.cut("<B class='c'>a <i>" .. x .. "y</i></b>", 32, "html"))
+    assert.equal("**a _" .. x .. "_**", text.cut("**a _" .. x .. "y_**", 32, "markdown"))
+    assert.equal("xx" .. x, text.cut("xx" .. x .. "<b>y</b>", 32, "html"))
+    assert.equal("xx" .. x, text.cut("xx" .. x .. "**y**", 32, "markdown"))
+    assert.equal("<b>xx" .. x .. "</b>", text.cut("<b>xx" .. x .. "</b>y", 32, "html"))
+    assert.equal(">xx" .. x, text.cut(">xx" .. x .. "y", 32, "markdown"))
+  end)
+
+  it("keeps entities and escaped signs whole, or leaves them out", function()
+    local x = ("x"):rep(30)
+    assert.equal(x, text.cut(x .. "&amp;y", 32, "html"))
+    assert.equal(x .. "&amp;", text.cut(x .. "&amp;y", 35, "html"))
+    assert.equal(x .. "y", text.cut(x .. "y\\.", 32, "markdown"))
+    assert.equal(x .. "\\.", text.cut(x .. "\\.y", 32, "markdown"))
+    assert.equal(x .. "&a", text.cut(x .. "&amp;y", 32, "text"))
+  end)
+
+  it("cuts the label of a link, never its target", function()
+    local x = ("x"):rep(20)
+    assert.equal(x .. '<a href="http://h">abc</a>', text.cut(x .. '<a href="http://h">abcdef</a> z', 32, "html"))
+    assert.equal(x .. "[abc](http://h)", text.cut(x .. "[abcdef](http://h) z", 32, "markdown"))
+    assert.equal(x, text.cut(x .. '<a href="http://host">abcdef</a> zzzzzzzz', 32, "html"))
+    assert.equal(x, text.cut(x .. "[abcdef](http://host) zzzzzzzz", 32, "markdown"))
+  end)
+
+  it("leaves something of what begins with more than fits", function()
+    local long = ("u"):rep(40)
+    for content, mode in pairs {
+      [('<a href="%s">x</a>'):format(long)] = "html", [("[x](%s)"):format(long)] = "markdown",
+      [("<%s>xyz"):format(long)] = "html",
+    } do
+      local head = text.cut(content, 32, mode)
+      assert.matches("^x", text.plain(head, mode))
+      assert.is_true(text.visible_length(head) <= 32)
+    end
+  end)
+
+  it("counts as the server does", function()
+    local content = ("<br>x"):rep(40)
+    assert.equal(("<br>x"):rep(40), text.cut(content, 40, "html"))
+    assert.equal(("<br>x"):rep(8), text.cut(content, 40, "html", "5.5.4"))
+    assert.equal(("<br>x"):rep(8), text.cut(content, 40, "markdown", "5.5.4"))
+    assert.equal('<quote class="reply">abc</quote>',
+      text.cut('<quote class="reply">abcd</quote>', 32, "html", "5.5.4"))
+  end)
+
+  it("refuses what it cannot do", function()
+    assert.has_error(function() text.cut("x", 31) end, "limit must be an integer of at least 32, not 31")
+    assert.has_error(function() text.cut("\xff") end, "the text is not UTF-8")
+    assert.has_error(function() text.cut(nil) end, "the text must be a string, not nil")
+    assert.has_error(function() text.cut("x", 40, "bb") end)
+  end)
+
+  -- What is seen, where html shows white space of any length as one space.
+  local function seen(content, mode)
+    local shown = text.plain(content, mode)
+    return mode == "html" and shown:gsub("%s+", " "):gsub("%s$", "") or shown
+  end
+
+  it("shows the beginning of what was there, up to the limit", function()
+    local LONGEST = 36                  -- of what is not cut: a target, a space before it, an entity
+    each_seed(300, function(random, seed)
+      for mode, builder in pairs { html = html, markdown = markdown } do
+        local content, limit = tostring(markup(random, builder, 3)), 60 + random(60)
+        local head = text.cut(content, limit, mode)
+        local whole, part, length = seen(content, mode), seen(head, mode), text.visible_length(head)
+        assert.equal(whole:sub(1, #part), part, seed .. " " .. mode)
+        assert.is_true(length <= limit, seed .. " " .. mode)
+        assert.is_true(head == content or length > limit - LONGEST, seed .. " " .. mode .. " " .. length)
+        assert.equal(head, text.cut(head, limit, mode))
+      end
+    end)
+  end)
+
+  it("opens and closes tags in pairs", function()
+    each_seed(200, function(random, seed)
+      local open = {}
+      local head = text.cut(tostring(markup(random, html, 3)), 60 + random(60), "html")
+      for slash, name in head:gsub("<br>", ""):gmatch "<(/?)(%a)[^<>]*>" do
+        open[name] = (open[name] or 0) + (slash == "" and 1 or -1)
+        assert.is_true(open[name] >= 0, seed)
+      end
+      for name, count in pairs(open) do assert.equal(0, count, seed .. " " .. name) end
+    end)
+  end)
+
+  it("keeps to the limit whatever it is given, and leaves something", function()
+    each_seed(400, function(random, seed)
+      local content, limit = table.concat(some(random, SHARDS, random(200))), 31 + random(30)
+      for _, mode in ipairs { "html", "markdown", "text" } do
+        for _, server in ipairs { "5.5.4", "5.5.6" } do
+          local head, what = text.cut(content, limit, mode, server), ("%s %s %s"):format(seed, mode, server)
+          assert.is_true(text.visible_length(head, mode, server) <= limit, what)
+          assert.is_truthy(utf8.len(head), what)
+          assert.not_equal("", head, what)
+          if mode == "text" then assert.equal(content:sub(1, #head), head, what) end
+        end
+      end
+    end)
+  end)
+end)
+
 describe("hostile texts of 1 MB", function()
   local SIZE = 1000000 // SHARE
   local STEPS = 300                     -- of the virtual machine, for each byte
@@ -466,6 +586,7 @@ describe("hostile texts of 1 MB", function()
       [" "] = "text",
     } do
       frugal(repeated(shard), "split", text.split, { parse_mode = mode })
+      frugal(repeated(shard), "cut", text.cut, nil, mode)
     end
     frugal(repeated "*a **b ", "plain", text.plain, "markdown")
   end)

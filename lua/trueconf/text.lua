@@ -3,6 +3,7 @@
 -- SPDX-License-Identifier: MIT
 
 local builder = require "trueconf.text.builder"
+local cut = require "trueconf.text.cut"
 local escape = require "trueconf.text.escape"
 local length = require "trueconf.text.length"
 local mentions = require "trueconf.text.mentions"
@@ -122,6 +123,26 @@ function text.visible_length(content, parse_mode, server)
   return length.of(content, server)
 end
 
+local function check_limit(limit)
+  if math.type(limit) == "integer" and limit >= MIN_LIMIT then return end
+  error(("limit must be an integer of at least %d, not %s"):format(MIN_LIMIT, tostring(limit)), 3)
+end
+
+---The beginning of a text that is too long, as servers keep it: cut at the visible length, be it within a word. Marks,
+---tags, entities and characters are not cut, what is open is closed. Who sends a long text rather splits it.
+---@param content string
+---@param limit? integer visible characters, at least 32; default 4096
+---@param parse_mode? trueconf.ParseMode default "text"
+---@param server? string version, as for visible_length
+---@return string head the text itself if it is not too long
+function text.cut(content, limit, parse_mode, server)
+  local mode = check(content, parse_mode)
+  limit = limit or MAX_VISIBLE
+  check_limit(limit)
+  if not utf8.len(content) then error("the text is not UTF-8", 2) end
+  return cut.cut(content, mode, limit, server)
+end
+
 ---@class (exact) trueconf.SplitOptions
 ---@field parse_mode? trueconf.ParseMode default "text"
 ---@field limit? integer visible characters of a part, at least 32; default 4096
@@ -138,9 +159,7 @@ function text.split(content, opts)
     if key ~= "parse_mode" and key ~= "limit" then error(("unknown option '%s'"):format(tostring(key)), 2) end
   end
   local mode, limit = check(content, opts.parse_mode), opts.limit or MAX_VISIBLE
-  if math.type(limit) ~= "integer" or limit < MIN_LIMIT then
-    error(("limit must be an integer of at least %d, not %s"):format(MIN_LIMIT, tostring(limit)), 2)
-  end
+  check_limit(limit)
   if not utf8.len(content) then error("the text is not UTF-8", 2) end
   return split.split(content, mode, limit)
 end

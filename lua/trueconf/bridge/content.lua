@@ -9,32 +9,16 @@ local text = require "trueconf.text"
 local MAX_TEXT = protocol.limits.TEXT
 -- Version that brought buttons.
 local BUTTONS_SINCE = "5.5.6"
--- How many times cut() looks for room that hidden characters leave.
-local MAX_LOOKS = 16
 
 -- No character is shorter than a byte, and nothing that is hidden makes a text longer.
 local function fits(content, version)
   return #content <= MAX_TEXT or text.visible_length(content, nil, version) <= MAX_TEXT
 end
 
-local function head_of(content, characters)
-  local too_far = utf8.offset(content, characters + 1)
-  return too_far and content:sub(1, too_far - 1) or content
-end
-
--- Too long a text is cut without a word (protocol: length). Marks do not count, so that after as
--- many characters as are allowed there may be room for more.
-local function cut(content, version)
-  if fits(content, version) then return content end
-  local kept, length = "", 0
-  for _ = 1, MAX_LOOKS do
-    local room = MAX_TEXT - text.visible_length(kept, nil, version)
-    if room == 0 then break end
-    local longer = head_of(content, length + room)
-    if not fits(longer, version) then break end
-    kept, length = longer, length + room
-  end
-  return kept
+-- Too long a text is cut without a word (protocol: length).
+local function cut(given, version)
+  if #given.text <= MAX_TEXT then return given.text end
+  return text.cut(given.text, MAX_TEXT, given.parseMode, version)
 end
 
 -- A label is one line.
@@ -60,7 +44,7 @@ end
 ---@return table content
 local function of_text(given, profile)
   local buttons = given.buttons and given.buttons[1] and profile:has(BUTTONS_SINCE) and tidy_buttons(given.buttons)
-  return { text = cut(given.text, profile.version), parseMode = given.parseMode, buttons = buttons or nil }
+  return { text = cut(given, profile.version), parseMode = given.parseMode, buttons = buttons or nil }
 end
 
 ---What is wrong with a text where too long ones are not cut.

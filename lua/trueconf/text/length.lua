@@ -64,7 +64,9 @@ function visible(content, full)
   end
 end
 
--- Servers before 5.5.6 have clients that count some tags in full.
+---Servers before 5.5.6 have clients that count some tags in full.
+---@param server? string version
+---@return boolean
 local function counts_in_full(server)
   local major, minor, patch = (server or ""):match "^(%d+)%.(%d+)%.?(%d*)"
   if not major then return false end
@@ -79,4 +81,4 @@ local function visible_length(content, server)
   return scan.length(content)
 end
 
-return { of = visible_length }
+return { of = visible_length, counts_in_full = counts_in_full }

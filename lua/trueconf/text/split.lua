@@ -18,6 +18,7 @@ local function new(list, mode, limit)
     list = list, mode = mode, limit = limit, place = 1, offset = 1, -- where the next part begins
     active = {}, quoted = false,        -- places of the opening tokens that are open there
     cuts = { {}, {}, {}, {} },
+    hard = false,                       -- cut anywhere, be it within a word
   }, Splitter)
 end
 
@@ -123,6 +124,7 @@ end
 
 -- Remember that the part could end here, after `tail` of the token at place.
 function Splitter:mark(class, place, offset, used, tail)
+  if self.hard and class ~= ANY then return end
   if self.inside and self.list.fits[self.inside] then return end
   if class ~= ANY and used - self.base < (self.limit - self.base) // 2 then return end
   local cut = self.cuts[class]
@@ -266,18 +268,23 @@ function Splitter:give_way()
   end
 end
 
+-- A part from here on; nil: nothing of it fits.
+function Splitter:attempt()
+  self:begin_part()
+  if self:fill() then return self:finish() end
+  local cut = self:best_cut()
+  if not cut then return nil end
+  self:rewind(cut)
+  return self:finish()
+end
+
 function Splitter:part()
   while true do
     self.start = {
       place = self.place, offset = self.offset, active = { table.unpack(self.active) }, quoted = self.quoted,
     }
-    self:begin_part()
-    if self:fill() then return self:finish() end
-    local cut = self:best_cut()
-    if cut then
-      self:rewind(cut)
-      return self:finish()
-    end
+    local part = self:attempt()
+    if part then return part end
     self:give_way()
     local start = self.start
     self.place, self.offset, self.active, self.quoted = start.place, start.offset, start.active, start.quoted
@@ -296,12 +303,54 @@ local function count_all(list)
   end
 end
 
-local function parts_of(content, mode, limit, strict)
+local NEWER_TAGS = { br = true, quote = true }
+
+---Count in full what only newer servers do not count (see length.counts_in_full).
+---@param list table tokens
+local function count_newer(list)
+  for place = 1, list.count do
+    local kind, raw = list.kind[place], list.raw[place]
+    local tag = kind ~= "text" and raw:match "^</?(%a+)"
+    if kind == "quote" or tag and NEWER_TAGS[tag:lower()] then
+      -- An end counts with its beginning.
+      list.cost[place] = kind == "close" and 0 or scan.length(raw) + scan.length(list.ending[place] or "")
+    end
+  end
+end
+
+local function splitter_of(content, mode, limit, strict)
   local list = tokens.of(content, mode)
   if strict then count_all(list) end
   settle_links(list, mode, limit)
   settle_atoms(list, mode, limit)
-  local self, parts = new(list, mode, limit), {}
+  return new(list, mode, limit)
+end
+
+---As much from the beginning of a text as fits, by the costs of its tokens, cut anywhere.
+---@param list table tokens; they may be used again
+---@param mode string
+---@param limit integer
+---@return string? head nil: nothing fits
+local function head(list, mode, limit)
+  local self = new(list, mode, limit)
+  self.hard = true
+  return self:attempt()
+end
+
+---The first part of a text of which every character counts, marks and tags too.
+---@param content string
+---@param mode string
+---@param limit integer
+---@return string
+local function first_part(content, mode, limit)
+  local self = splitter_of(content, mode, limit, true)
+  self.hard = true
+  return self:part()
+end
+
+local function parts_of(content, mode, limit, strict)
+  local self, parts = splitter_of(content, mode, limit, strict), {}
+  local list = self.list
   while self.place <= list.count do parts[#parts + 1] = self:part() end
   return parts
 end
@@ -324,4 +373,4 @@ local function split(content, mode, limit)
   return parts
 end
 
-return { split = split }
+return { split = split, head = head, first_part = first_part, count_newer = count_newer }
