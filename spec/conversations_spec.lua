@@ -108,6 +108,7 @@ describe("the conversations", function()
       sections.uploadFile)
     assert.matches("GET /bridge/api/client/v1/files/%x+%?token=%*%*%* HTTP/1.1\n.-\nFriday: release 17\n",
       sections.getFileInfo)
+    assert.matches("\nRange: bytes=8%-\n.-\nHTTP/1.1 206 .-\nContent%-Range: bytes 8%-18/19", sections.getFileInfo)
   end)
 
   it("hold no secret and no port that was free by chance", function()

@@ -10,8 +10,8 @@ local recorder = {}
 
 -- Heads that mean something; the others are those of the HTTP library.
 local SHOWN = {
-  "Host", "Content-Type", "Content-Length", "Upload-Task-Id", "Content-Disposition", "Accept-Ranges", "ETag",
-  "Access-Control-Allow-Origin",
+  "Host", "Content-Type", "Content-Length", "Upload-Task-Id", "Range", "If-Range", "Content-Range",
+  "Content-Disposition", "Accept-Ranges", "ETag", "Access-Control-Allow-Origin",
 }
 local OF_A_HOP = { Host = true, ["Content-Length"] = true } -- each sender writes these itself
 local SECRETS = { "password", "access_token", "token", "authorization_code", "code" }
@@ -83,7 +83,9 @@ local function without_boundary(headers, body)
   return changed, body
 end
 
-local REASONS = { [200] = "OK", [201] = "Created", [400] = "Bad Request", [401] = "Unauthorized" }
+local REASONS = {
+  [200] = "OK", [201] = "Created", [206] = "Partial Content", [400] = "Bad Request", [401] = "Unauthorized",
+}
 
 local function describe(request, answer)
   local headers, body = without_boundary(request.headers, request.body)

@@ -7,6 +7,7 @@ local core = require "trueconf.core"
 local events = require "trueconf.events"
 local protocol = require "trueconf.protocol"
 local trueconf = require "trueconf"
+local url = require "trueconf.url"
 local recorder = require "conversations.recorder"
 
 local START = 1788000000000             -- UNIX milliseconds at which each conversation begins
@@ -86,19 +87,23 @@ end
 
 -- What else a conversation needs: bytes that go over HTTP by hand, a bot of its own, time.
 function Stage:make_env()
+  local recorded = ("http://127.0.0.1:%d"):format(self.recorder.port)
   local function post(task, name, data)
     local form = { { name = "file", filename = name, type = "text/plain", data = data } }
     return assert(core.http {
-      url = ("http://127.0.0.1:%d/bridge/api/client/v1/files"):format(self.recorder.port),
-      headers = { ["Upload-Task-Id"] = task }, form = form,
+      url = recorded .. url.PATHS.files, headers = { ["Upload-Task-Id"] = task }, form = form,
     })
+  end
+  local function get(address, headers)
+    return assert(core.http { url = address:gsub("^http://[^/]*", recorded), headers = headers })
   end
   local function upload(name, data)
     return post(assert(self.bot:upload_file(#data, name)), name, data).body:match '"temporalFileId":"([^"]*)"'
   end
   return setmetatable({
     bot = self.bot, server = self.server, mira = self.server:person "mira", john = self.server:person "john",
-    post = post, upload = upload, wait = core.advance, make_bot = function(given) return self:make_bot(given) end,
+    post = post, get = get, upload = upload, wait = core.advance,
+    make_bot = function(given) return self:make_bot(given) end,
   }, { __index = _G })
 end
 
