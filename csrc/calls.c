@@ -113,25 +113,31 @@ static int call_push(lua_State *L, struct op *op) {
   return results;
 }
 
+/* The caller waits no more, but an answer may come. */
+static void leave_in_flight(struct call *call) {
+  struct session *session = call->session;
+  struct calls *calls = &session->calls;
+  if (call->stage != CALL_SENT)
+    return;
+  calls->stale[calls->stale_at++ % STALE_IDS] = call->id;
+  rt_enqueue(session->rt, &session->pump); /* the window has room */
+}
+
 static void call_cancel(struct op *op) {
   struct call *call = (struct call *)op;
+  leave_in_flight(call);
   take_out(call);
   call_free(call);
 }
 
 static void on_deadline(struct rt_timer *timer) {
   struct call *call = (struct call *)(void *)((char *)timer - offsetof(struct call, timer));
-  struct session *session = call->session;
-  struct calls *calls = &session->calls;
   struct reason reason;
-  bool sent = call->stage == CALL_SENT;
-  if (sent)
-    calls->stale[calls->stale_at++ % STALE_IDS] = call->id;
-  reason_set(&reason, ERR_TIMEOUT, 0, sent ? "no response to %s in time" : "%s could not be sent in time",
+  leave_in_flight(call);
+  reason_set(&reason, ERR_TIMEOUT, 0,
+             call->stage == CALL_SENT ? "no response to %s in time" : "%s could not be sent in time",
              call->method);
   call_fail(call, &reason);
-  if (sent)
-    rt_enqueue(session->rt, &session->pump);
 }
 
 /* ---- sending ------------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /*
  * wait.c - coroutines, waiting calls, and the reporting of errors nobody caught.
- * Lua sees: spawn, on_error, before_flush.
+ * Lua sees: spawn, cancel, on_error, before_flush.
  * Coroutines are resumed in one place only, resume(), reached only from the drain point; so handlers never
  * run inside libuv, lws, curl or each other.
  * Owns: the table of anchors in the registry, which keeps from the collector what the loop still needs.
@@ -405,13 +405,19 @@ static int push_results(lua_State *L, struct op *op) {
   return op->push(L, op);
 }
 
-/* Somebody else than the loop has resumed the coroutine. */
-static int stray_resume(lua_State *L, struct op *op) {
+/* The coroutine waits for this no more, and is not the loop's any more. */
+static void op_leave(lua_State *L, struct op *op) {
   if (op->spawned)
-    op->rt->coroutines--; /* from here on it runs when they resume it */
+    op->rt->coroutines--;
   op->spawned = false;
   op_abandon(op);
   rt_unanchor(L, op);
+  lua_pop(L, 1);
+}
+
+/* Somebody else than the loop has resumed the coroutine: from here on it runs when they resume it. */
+static int stray_resume(lua_State *L, struct op *op) {
+  op_leave(L, op);
   return luaL_error(L, "coroutine resumed while waiting for %s", op->what);
 }
 
@@ -464,9 +470,47 @@ void rt_give_up_ops(struct rt *rt) {
   }
 }
 
+/* ---- ending a coroutine that waits --------------------------------------------------------------- */
+
+static struct op *op_of(struct rt *rt, lua_State *co) {
+  for (struct rt_list *item = rt->ops.next; item != &rt->ops; item = item->next) {
+    struct op *op = (struct op *)(void *)((char *)item - offsetof(struct op, link));
+    if (op->co == co && op->parked)
+      return op;
+  }
+  return NULL;
+}
+
+static bool has_not_begun(lua_State *co) {
+  lua_Debug frame;
+  return lua_status(co) == LUA_OK && !lua_getstack(co, 0, &frame) && lua_gettop(co) > 0;
+}
+
+/* core.cancel(thread) -> cancelled */
+static int l_cancel(lua_State *L) {
+  lua_State *co = lua_tothread(L, 1);
+  struct rt *rt = rt_get(L);
+  struct op *op;
+  luaL_argexpected(L, co, 1, "coroutine");
+  op = lua_status(co) == LUA_YIELD ? op_of(rt, co) : NULL;
+  if (op)
+    op_leave(L, op);
+  lua_pushboolean(L, op || has_not_begun(co));
+  if (!lua_toboolean(L, -1))
+    return 1;
+  if (close_thread(co, L) != LUA_OK) {
+    lua_xmove(co, L, 1);
+    report_of(rt, L, co);
+  }
+  return 1;
+}
+
 void wait_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"spawn", l_spawn}, {"on_error", l_on_error}, {"before_flush", l_before_flush}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"spawn", l_spawn},
+                                       {"cancel", l_cancel},
+                                       {"on_error", l_on_error},
+                                       {"before_flush", l_before_flush},
+                                       {NULL, NULL}};
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &ANCHORS_KEY) == LUA_TNIL) {
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &ANCHORS_KEY);

@@ -491,6 +491,80 @@ describe("a waiting coroutine that is closed", function()
   end))
 end)
 
+describe("core.cancel", function()
+  -- What waits in each of these is over at once.
+  local waits = {
+    sleep = function() core.sleep(30) end,
+    waiter = function() core.waiter():wait() end,
+    ["waiter with a deadline"] = function() core.waiter():wait(30) end,
+    ["work on a thread"] = function() core.crypt_hash("password", 7) end,
+    ["an HTTP response"] = function() core.http { url = "http://127.0.0.1:1/" } end,
+  }
+  for what, wait in pairs(waits) do
+    it("ends a coroutine that waits: " .. what, async(function()
+      local log = {}
+      local co = core.spawn(function()
+        local _ <close> = setmetatable({}, { __close = function() log.closed = true end })
+        wait()
+        log.resumed = true
+      end)
+      core.sleep(0)
+      assert.is_true(core.cancel(co))
+      assert.is_true(log.closed)
+      assert.equal("dead", coroutine.status(co))
+      assert.equal(1, core.stats().coroutines)
+      assert.equal(0, core.stats().transfers or 0)
+      assert.is_false(core.cancel(co))
+      core.sleep(0.01)
+      assert.is_nil(log.resumed)
+    end))
+  end
+
+  it("leaves a waiter to the next one", async(function()
+    local waiter = core.waiter()
+    local co = core.spawn(waiter.wait, waiter)
+    core.sleep(0)
+    assert.is_true(core.cancel(co))
+    core.spawn(function() waiter:wake "came" end)
+    assert.equal("came", waiter:wait())
+  end))
+
+  it("ends a coroutine whose result is there, and one that has not begun", async(function()
+    local waiter = core.waiter()
+    local waiting = core.spawn(function()
+      waiter:wait()
+      never()
+    end)
+    core.sleep(0)
+    waiter:wake()
+    assert.is_true(core.cancel(waiting))
+    assert.is_true(core.cancel(core.spawn(never)))
+    core.sleep(0)
+    assert.equal(1, core.stats().coroutines)
+  end))
+
+  it("leaves alone what does not wait here", async(function()
+    local foreign = coroutine.create(function() coroutine.yield() end)
+    coroutine.resume(foreign)
+    assert.is_false(core.cancel(foreign))
+    assert.equal("suspended", coroutine.status(foreign))
+    assert.is_false(core.cancel((coroutine.running())))
+    local me = coroutine.running()
+    assert.is_false(coroutine.wrap(function() return core.cancel(me) end)())
+    assert.error_matches(function() core.cancel(1) end, "coroutine expected")
+  end))
+
+  it("reports an error in a <close> variable, and goes on", async(function()
+    local co = core.spawn(function()
+      local _ <close> = setmetatable({}, { __close = function() error "stuck" end })
+      core.sleep(30)
+    end)
+    core.sleep(0)
+    assert.is_true(core.cancel(co))
+    assert.matches("stuck", helper.reported_errors()[1])
+  end))
+end)
+
 describe("core.waiter", function()
   it("hands over what wake brings", async(function()
     local waiter = core.waiter()

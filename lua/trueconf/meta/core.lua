@@ -46,6 +46,12 @@ function core.timeout() end
 ---@return thread
 function core.spawn(fn, ...) end
 
+---End a coroutine where it waits: its request is taken back or its connection closed, its `<close>` variables are
+---closed, which must not wait, and it is not resumed any more.
+---@param thread thread
+---@return boolean cancelled false: it does not wait in a function of this module, it runs or is over
+function core.cancel(thread) end
+
 ---Call fn() once, when this turn of the loop has resumed all that was ready and before anything that was written
 ---meanwhile leaves: what is to be safe on disk before others hear of it is made safe here. It must not wait.
 ---@param fn fun()
