@@ -22,7 +22,7 @@ VALGRIND_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
 TORTURE_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
   bot calls client client_events client_methods crypto directory error files_client http json \
   listener listener_files password private_file queue rawsocket runtime session socket system_embedding \
-  system_reconnect tidy token wire *_core))
+  system_reconnect tidy token transfer wire *_core))
 
 LUA_VERSION = 5.4
 SOURCES := $(sort $(wildcard csrc/*.c))

@@ -188,6 +188,7 @@ build = {
     ["trueconf.text.scan"] = "lua/trueconf/text/scan.lua",
     ["trueconf.text.split"] = "lua/trueconf/text/split.lua",
     ["trueconf.text.tokens"] = "lua/trueconf/text/tokens.lua",
+    ["trueconf.transfer"] = "lua/trueconf/transfer.lua",
     ["trueconf.typing"] = "lua/trueconf/typing.lua",
     ["trueconf.upload"] = "lua/trueconf/upload.lua",
     ["trueconf.url"] = "lua/trueconf/url.lua",

@@ -4,27 +4,8 @@
 
 local core = require "trueconf.core"
 local helper = require "spec.support.helper"
+local scene = require "spec.support.chat_scene"
 local system = require "spec.support.system"
-
-local CHAT = "mira@localhost"
-
--- A Bridge with a bot that is ready and its chat with mira, for the time of one case.
-local function scene(body, options, bot_options)
-  return helper.async(function()
-    local directory <close> = system.directory()
-    local server = system.start_bridge(options)
-    local bot = system.bot(server, bot_options)
-    bot:start()
-    assert(bot:wait_ready(10))
-    local chat_id = assert(bot:create_p2p_chat(CHAT))
-    local ok, err = xpcall(body, function(err) return type(err) == "string" and debug.traceback(err) or err end, {
-      server = server, bot = bot, chat_id = chat_id, directory = directory,
-    })
-    bot:stop()
-    server:stop()
-    if not ok then error(err, 0) end
-  end)
-end
 
 local function file(at, name, bytes) return system.write(at.directory:file(name), bytes) end
 
@@ -292,6 +273,16 @@ describe("download", function()
     assert.equal("TIMEOUT", err.name)
   end))
 
+  it("waits no longer than it is told for the connection either", scene(function(at)
+    local message = sent(at)
+    at.server:fault { refuse_upgrades = true }
+    at.server:drop()
+    helper.eventually(function() return at.bot:state() ~= "ready" end)
+    local result, err = at.bot:download(message, { timeout = 0.2 })
+    assert.is_nil(result)
+    assert.equal("TIMEOUT", err.name)
+  end))
+
   -- The requests for files that the Bridge answers from now on, by their ranges. `before` is called with each
   -- and its number first, and may change or answer it; then it returns true.
   local function watch(at, before)
@@ -514,7 +505,8 @@ describe("the page about files", function()
     for script in system.read("docs/files.md"):gmatch "\n```lua\n(.-)\n```" do
       assert(load(in_folder(script, at.directory), "=docs/files.md", "t", environment))()
     end
-    assert.same({ at.server:history(at.chat_id)[3].record.content.fileId, "10", "10", "the bytes" }, printed)
+    local sent = at.server:history(at.chat_id)[3].record.content
+    assert.same({ sent.fileId, "10", "10", "CANCELLED", "the bytes" }, printed)
     assert.equal("0123456789", system.read(at.directory:file "inbox-_up.txt"))
     assert.equal("wink.webp", at.server:history(at.chat_id)[8].record.content.name)
   end))

@@ -268,6 +268,7 @@ local function write_files()
   write_class("Options of `send_file`", upload["trueconf.SendFileOptions"])
   write_class("A preview", upload["trueconf.PreviewSource"])
   write_class("Options of `download`", read_file(LUA .. "download.lua")["trueconf.DownloadOptions"])
+  write_methods(LUA .. "transfer.lua", "Transfer", "transfer")
   write_class("What `download` returns with `path` or `sink`", files["trueconf.Downloaded"])
 end
 

@@ -253,14 +253,19 @@ end
 
 -- The server ------------------------------------------------------------------------------
 
+-- Who waits for the version while one asks; they go on when that one is cancelled, too.
+local Waiting = { __close = function(waiting)
+  waiting.client.version_waiting = nil
+  for _, waiter in ipairs(waiting) do waiter:wake(waiting.client.version or nil) end
+end }
+
 -- One asks, and whoever comes meanwhile waits for the same answer.
 local function ask_version(self)
-  local waiting = {}
+  local waiting <close> = setmetatable({ client = self }, Waiting)
   self.version_waiting = waiting
   local version, why = server_version.ask(self.web)
   if not version then self.log:debug("%s: the version of the server is not known: %s", self.url, why) end
-  self.version, self.version_waiting = version or false, nil
-  for _, waiter in ipairs(waiting) do waiter:wake(version) end
+  self.version = version or false
 end
 
 ---The version of the server: the option server_version, or what the server says when it is asked

@@ -7,6 +7,7 @@ local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
+local transfer = require "trueconf.transfer"
 local upload = require "trueconf.upload"
 local url = require "trueconf.url"
 
@@ -29,6 +30,7 @@ local download = {}
 ---@field preview? boolean its small picture in place of the file
 ---@field on_progress? fun(received: integer, total: integer) must not wait; of the download, after waiting for the file
 ---@field timeout? number seconds for all of it; default 300 to wait for the file, then none
+---@field transfer? trueconf.Transfer by which it can be cancelled
 local SCHEMA = {
   path = { type = "string" },
   sink = { type = "function" },
@@ -36,6 +38,7 @@ local SCHEMA = {
   preview = { type = "boolean" },
   on_progress = { type = "function" },
   timeout = { type = "number", min = 0.001 },
+  transfer = { type = "table", check = transfer.is },
 }
 
 local function fault(name, message, extra)
@@ -55,12 +58,25 @@ function download.on_progress(client, event)
   end
 end
 
+-- Whose progress is waited for.
+local Awaited = { __close = function(awaited) awaited.client.file_waiters[awaited.waiter] = nil end }
+
 -- Until the next progress of a file, or for so many seconds.
 local function await_progress(client, file_id, seconds)
-  local waiters, waiter = client.file_waiters or {}, core.waiter()
-  client.file_waiters, waiters[waiter] = waiters, file_id
+  local waiter = core.waiter()
+  client.file_waiters = client.file_waiters or {}
+  client.file_waiters[waiter] = file_id
+  local _ <close> = setmetatable({ client = client, waiter = waiter }, Awaited)
   waiter:wait(seconds)
-  waiters[waiter] = nil
+end
+
+local TOO_LATE = "the server has not got all of the file in time"
+
+-- What is known of a file, asked within the time that is left.
+local function ask(client, file_id, left)
+  local seconds = left()
+  if seconds and seconds <= 0 then return nil, fault("TIMEOUT", TOO_LATE) end
+  return client:get_file_info { file_id = file_id, timeout = seconds }
 end
 
 local function has_settled(info)
@@ -71,28 +87,31 @@ end
 local function poll(client, info, left)
   local pause = FIRST_POLL
   repeat
-    local seconds = left()
-    if seconds <= 0 then return nil, fault("TIMEOUT", "the server has not got all of the file in time") end
-    await_progress(client, info.file_id, math.min(pause, seconds))
+    await_progress(client, info.file_id, math.max(math.min(pause, left()), 0))
     pause = math.min(pause * 1.5, LAST_POLL)
-    local fresh, err = client:get_file_info(info.file_id)
+    local fresh, err = ask(client, info.file_id, left)
     if not fresh then return nil, err end
     info = fresh
   until has_settled(info)
   return info
 end
 
+-- A subscription ends by itself with the connection, so nobody has to wait for the answer.
+local Subscription = { __close = function(self)
+  core.spawn(self.client.unsubscribe_file_progress, self.client, self.file_id)
+end }
+
 -- To subscribe is a help, not a need: servers and files differ in whether it works.
 local function wait_until_ready(client, info, clock)
   local left = clock() and clock or upload.clock(PATIENCE)
-  local subscribed = client:subscribe_file_progress(info.file_id)
+  local _ <close> = setmetatable({ client = client, file_id = info.file_id }, Subscription)
+  client:subscribe_file_progress { file_id = info.file_id, timeout = math.max(left(), 0.001) }
   local ready, err = poll(client, info, left)
-  if subscribed then client:unsubscribe_file_progress(info.file_id) end
   return ready, err
 end
 
 local function ready_info(client, file_id, clock)
-  local info, err = client:get_file_info(file_id)
+  local info, err = ask(client, file_id, clock)
   if info and not has_settled(info) then info, err = wait_until_ready(client, info, clock) end
   if not info then return nil, err end
   if info.ready_state == FileState.READY then return info end
@@ -322,6 +341,21 @@ local function check_options(given, level)
   return given
 end
 
+-- From the id to the bytes.
+local function get(client, file_id, given, clock)
+  local info, err = ready_info(client, file_id, clock)
+  if not info then return nil, err end
+  local cap = given.max_bytes or not (given.path or given.sink) and DEFAULT_CAP or nil
+  if cap and not given.preview and info.size > cap then return nil, too_large(info.size, cap) end
+  if given.path then return to_path(client, info, given, clock) end
+  if given.sink then return to_sink(client, info, given, clock) end
+  return to_string(client, info, given, clock)
+end
+
+local function cancelled()
+  return fault("CANCELLED", "the download was cancelled")
+end
+
 ---@async
 ---@param client trueconf.Client
 ---@param file string|table
@@ -332,14 +366,7 @@ end
 function download.fetch(client, file, given, level)
   local file_id = id_of(file, level + 1)
   given = check_options(given, level + 1)
-  local clock = upload.clock(given.timeout)
-  local info, err = ready_info(client, file_id, clock)
-  if not info then return nil, err end
-  local cap = given.max_bytes or not (given.path or given.sink) and DEFAULT_CAP or nil
-  if cap and not given.preview and info.size > cap then return nil, too_large(info.size, cap) end
-  if given.path then return to_path(client, info, given, clock) end
-  if given.sink then return to_sink(client, info, given, clock) end
-  return to_string(client, info, given, clock)
+  return transfer.run(given.transfer, cancelled, get, client, file_id, given, upload.clock(given.timeout))
 end
 
 return download

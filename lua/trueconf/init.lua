@@ -12,6 +12,7 @@ local client = require "trueconf.client"
 local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local log = require "trueconf.log"
+local transfer = require "trueconf.transfer"
 
 local trueconf = {
   _VERSION = core._VERSION,
@@ -54,6 +55,12 @@ end)
 ---@return trueconf.Bot
 function trueconf.bot(options)
   return (bot.new(options, 2)) -- no tail call: a mistake is reported at the caller's line
+end
+
+---Make a handle by which uploads and downloads can be cancelled: the option `transfer` of `send_file` and `download`.
+---@return trueconf.Transfer
+function trueconf.transfer()
+  return transfer.new()
 end
 
 ---Make a client: a connection with calls, without handlers.

@@ -11,6 +11,7 @@ local methods = require "trueconf.methods"
 local mime = require "trueconf.mime"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
+local transfer = require "trueconf.transfer"
 
 local UPLOAD, SEND = protocol.methods.uploadFile, protocol.methods.sendFile
 local MAX_ANSWER = 65536                -- bytes of the answer to an upload
@@ -40,6 +41,7 @@ local upload = {}
 ---@field reply_to? string id of the message this one answers
 ---@field on_progress? fun(sent: integer, total: integer) must not wait; bytes of the whole upload
 ---@field timeout? number seconds for all of it; default none, besides those of the requests
+---@field transfer? trueconf.Transfer by which it can be cancelled
 local SCHEMA = {
   path = { type = "string" },
   data = { type = "string" },
@@ -53,6 +55,7 @@ local SCHEMA = {
   reply_to = { type = "string" },
   on_progress = { type = "function" },
   timeout = { type = "number", min = 0.001 },
+  transfer = { type = "table", check = transfer.is },
 }
 
 local PREVIEW_SCHEMA = {
@@ -91,9 +94,7 @@ end
 -- A file that is gone when its variable is.
 local Temporary = {}
 Temporary.__index = Temporary
-Temporary.__close = function(self) self:remove() end
-
-function Temporary:remove()
+Temporary.__close = function(self)
   if self.path then os.remove(self.path) end
 end
 
@@ -118,16 +119,15 @@ local function copy_pieces(reader, file, level)
 end
 
 -- What a reader produces, in a file.
-local function spool(reader, level)
-  local temporary = upload.temporary()
-  local file, why = io.open(temporary.path, "wb")
+local function spool(reader, path, level)
+  local file <close>, why = io.open(path, "wb")
   if not file then return nil, failed(("cannot write a temporary file: %s"):format(why)) end
-  local called, ok, err = pcall(copy_pieces, reader, file, level + 1)
-  local closed, full = file:close()
-  if called and ok and closed then return temporary end
-  temporary:remove()
-  if not called then error(ok, 0) end
-  if ok then return nil, failed(("cannot write a temporary file: %s"):format(full)) end
+  local ok, err = copy_pieces(reader, file, level + 1)
+  if ok then
+    local closed, full = file:close()
+    if closed then return path end
+    return nil, failed(("cannot write a temporary file: %s"):format(full))
+  end
   if Error.is(err) then return nil, err end
   return nil, failed(("the reader gave up: %s"):format(tostring(err)), "CANCELLED")
 end
@@ -138,19 +138,15 @@ end
 ---@field size integer
 ---@field part trueconf.core.Part
 ---@field preview trueconf.core.Part?
----@field temporary table with __close
 
-local function read_source(given, level)
-  if given.data then return { size = #given.data, part = { data = given.data }, temporary = NOTHING } end
-  local temporary, err = NOTHING, nil
-  if given.reader then temporary, err = spool(given.reader, level + 1) end
-  if not temporary then return nil, err end
-  local path = given.path or temporary.path
-  local size
-  size, err = size_of_file(path)
-  if size then return { size = size, part = { path = path }, temporary = temporary } end
-  temporary:remove()
-  return nil, err
+local function read_source(given, temporary, level)
+  if given.data then return { size = #given.data, part = { data = given.data } } end
+  local path, err = given.path, nil
+  if given.reader then path, err = spool(given.reader, temporary.path, level + 1) end
+  if not path then return nil, err end
+  local size, unreadable = size_of_file(path)
+  if not size then return nil, unreadable end
+  return { size = size, part = { path = path } }
 end
 
 -- Names -----------------------------------------------------------------------------------
@@ -267,9 +263,8 @@ end
 local function known_limits(client)
   local limits = client:upload_limits()
   if limits or client.limits_asked then return limits end
-  client.limits_asked = true
   limits = client:get_file_upload_limits { timeout = LIMITS_PATIENCE }
-  client.limits = client.limits or limits
+  client.limits, client.limits_asked = client.limits or limits, true
   return client.limits
 end
 
@@ -368,7 +363,28 @@ local function send(client, file, chat_id, given, clock)
   if left and left <= 0 then return nil, timeout_error(SEND) end
   local args = message_arguments(chat_id, given, id)
   args.timeout = left
+  given.is_posted = true
   return methods.invoke(client, SEND, 2, args)
+end
+
+-- From where the bytes are to the message.
+local function deliver(client, chat_id, given, clock, level)
+  local temporary <close> = given.reader and upload.temporary() or NOTHING
+  local file, err = read_source(given, temporary, level + 1)
+  if not file then return nil, err end
+  file, err = describe(file, given)
+  if not file then return nil, err end
+  file, err = add_preview(file, given)
+  if not file then return nil, err end
+  local sent
+  sent, err = send(client, file, chat_id, given, clock)
+  return sent, err
+end
+
+-- A request that still waits for the connection was taken back with the rest.
+local function cancelled(client, given)
+  local outcome = given.is_posted and client:state() == "ready" and "unknown" or "not_sent"
+  return Error.new("CANCELLED", "the file was cancelled by its sender", { method = SEND.name, outcome = outcome })
 end
 
 ---@async
@@ -383,16 +399,9 @@ function upload.send(client, chat_id, given, level)
   local clock = upload.clock(given.timeout)
   local ok, err = check_message(chat_id, given, level + 1)
   if not ok then return nil, err end
-  local file
-  file, err = read_source(given, level + 1)
-  if not file then return nil, err end
-  local _ <close> = file.temporary
-  file, err = describe(file, given)
-  if not file then return nil, err end
-  file, err = add_preview(file, given)
-  if not file then return nil, err end
+  local function give_up() return cancelled(client, given) end
   local sent
-  sent, err = send(client, file, chat_id, given, clock)
+  sent, err = transfer.run(given.transfer, give_up, deliver, client, chat_id, given, clock, level + 1)
   return sent, err
 end
 
