@@ -108,7 +108,10 @@ describe("a Bridge with a directory", function()
     local ldap = { url = there:url(), bind_dn = slapd.BIND_DN, display_name = "displayName" }
     for name, value in pairs(more or {}) do ldap[name] = value end
     local accounts = { ldap = ldap, gone = { disabled = true } }
-    server = system.start_bridge { accounts = accounts, server_name = "chat.acme.test" }
+    server = system.start_bridge {
+      accounts = accounts, server_name = "chat.acme.test",
+      oauth_applications = { app = { scopes = { "version:read" } } },
+    }
   end
 
   local function with(more, body)
@@ -180,6 +183,23 @@ describe("a Bridge with a directory", function()
     for _ = 1, 12 do assert.equal(503, (ask("herald", "4711"))) end
     there:resume()
     assert.equal(201, (ask("herald", "4711")))
+  end))
+
+  it("is asked in the OAuth2 exchange too", with(nil, function()
+    local function first_problem(password)
+      local bot, problem = system.bot(server, { password = password, oauth_client_id = "app" }), nil
+      bot:on_state(function(_, _, err) problem = problem or err end)
+      bot:start()
+      helper.eventually(function() return problem or bot:state() == "ready" end)
+      bot:stop(0)
+      return problem and { problem.name, problem.code }
+    end
+    assert.is_nil(first_problem "4711")
+    assert.equal("The Herald", server.accounts:by_login("herald").display_name)
+    assert.same({ "AUTH_FAILED", 401 }, first_problem "4712")
+    there:stop()
+    assert.same({ "HTTP", 503 }, first_problem "4711")
+    there:resume()
   end))
 
   it("lets a bot wait for the directory to come back", with(nil, function()

@@ -26,6 +26,7 @@ local PARTS = {
   "py: a token of three parts with exp, a month ahead",
   "py: the path without slash, no subprotocol, connectionId",
   "py: GET /api/v4/server",
+  "py: the OAuth2 exchange from 5.5.3 on",
   "py: chatId, chat, isEdited and box in every envelope",
   "py: an array from getChats, an object from getChatParticipants",
   "ts: numeric expires_at, client_secret ignored",

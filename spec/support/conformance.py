@@ -92,10 +92,13 @@ async def curl(path, *arguments, data=None):
     return Answer(output)
 
 
-async def post_token(body):
+async def post(path, body):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return await curl("/bridge/api/client/v1/oauth/token", "-H", "Content-Type: application/json",
-                      "--data-binary", "@-", data=data)
+    return await curl(path, "-H", "Content-Type: application/json", "--data-binary", "@-", data=data)
+
+
+async def post_token(body):
+    return await post("/bridge/api/client/v1/oauth/token", body)
 
 
 def login(username, password, **more):
@@ -512,6 +515,35 @@ async def somebody_writes(talk, user, mira):
         frame = await talk.frame()
     talk.last_server_id = frame["id"]
     return chat_id, written, frame
+
+
+@part("py: the OAuth2 exchange from 5.5.3 on")
+async def oauth():
+    first = {"client_id": "app", "grant_type": "password", "username": "herald", "password": "4711"}
+    path = "/api/v4/oauth2/token"
+    answer = await post(path, first)
+    if not has("5.5.3"):
+        demand(answer.status == 404, f"{path}: status {answer.status}")
+        return
+    access = answer.json({"access_token": TEXT, "token_type": TEXT, "expires_in": 3600}, path)
+    refused = await post(path, {**first, "password": "0000"})
+    demand(refused.status == 401, f"a wrong password: status {refused.status}")
+    refused = await post(path, {**first, "client_id": "bare"})
+    demand(refused.status == 400, f"no scope: status {refused.status}")
+    refused.json({"error": {"code": 400, "message": TEXT, "trace_id": TEXT,
+                            "errors": [{"reason": "invalidScope", "location": "scope"}]}}, path)
+    path = "/bridge/api/client/v1/auth/web_rest_api_token"
+    answer = await post(path, {"client_id": "herald", "token": access["access_token"]})
+    code = answer.json({"authorization_code": TEXT, "expires_in": MILLISECONDS}, path)
+    path = "/bridge/api/client/v1/auth/token"
+    answer = await post(path, {"client_id": "user", "grant_type": "authorization_code",
+                               "code": code["authorization_code"]})
+    token = answer.json({"access_token": TEXT, "token_type": "JWT", "expires_in": MILLISECONDS}, path)
+    ahead = token["expires_in"] / 1000 - time.time()
+    demand(abs(ahead - 30 * DAY) < 120, f"expires_in is {ahead} s ahead")
+    talk = Talk(await open_socket())
+    await talk.auth(HERALD, token["access_token"])
+    await talk.close()
 
 
 @part("py: chatId, chat, isEdited and box in every envelope")

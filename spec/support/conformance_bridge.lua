@@ -12,6 +12,7 @@ local server = assert(bridge.start {
   server_name = "chat.acme.test",
   accounts = { herald = "4711", sora = "0815", mira = "x", noah = "y" },
   password_cost = 1,
+  oauth_applications = { app = { scopes = { "version:read" } }, bare = { scopes = {} } },
   version = arg[1],
   ping_interval = 0.5,
   upload_limits = { max_size = 50000000, extensions = { mode = "block", list = { "exe", "bat" } } },
