@@ -21,7 +21,7 @@ import time
 from websockets.legacy.client import WebSocketClientProtocol, connect
 
 from shapes import (ArrayOf, BOOLEAN, CHAT_ID, INTEGER, MILLISECONDS, Mismatch, NullOr, Optional, SECONDS, TEXT, UUID,
-                    check, demand, is_number, matching, one_of)
+                    check, demand, is_number, matching)
 
 PATIENCE = 10  # seconds for anything
 REQUEST, RESPONSE = 1, 2
@@ -325,13 +325,13 @@ class Conversation:
     async def wrong_task(self, task):
         answer = await upload(task, b"p" * 2048, "plan.pdf", "application/pdf")
         demand(answer.status == 400, f"a task used twice: status {answer.status}")
-        answer.json({"error": 407 if has("5.5.6") else 310, "error_description": f"No task found for request_id: {task}"},
-                    "a task used twice")
+        answer.json({"error": 407 if has("5.5.6") else 310,
+                     "error_description": f"No task found for request_id: {task}"}, "a task used twice")
 
     async def download(self, file_id):
         info = await self.talk.request("getFileInfo", {"fileId": file_id}, {
-            "fileId" if has("5.5.4") else "infoHash": file_id, "name": "plan.pdf", "size": 2048, "mimeType": "application/pdf", "readyState": 2,
-            "downloadUrl": TEXT, "previews": None})
+            "fileId" if has("5.5.4") else "infoHash": file_id, "name": "plan.pdf", "size": 2048,
+            "mimeType": "application/pdf", "readyState": 2, "downloadUrl": TEXT, "previews": None})
         answer = await curl(info["downloadUrl"])
         demand(answer.status == 200 and answer.body == b"p" * 2048, f"download: {answer.status} {answer.body[:80]!r}")
 
@@ -501,8 +501,8 @@ async def bare_path():
 async def server_info():
     answer = await curl("/api/v4/server")
     demand(answer.status == 200, f"status {answer.status}")
-    answer.json({"product": {"display_name": "chat.acme.test", "version": matching(f"{version}.N", re.escape(version) + r"\.\d+")}},
-                "/api/v4/server")
+    shape = matching(f"{version}.N", re.escape(version) + r"\.\d+")
+    answer.json({"product": {"display_name": "chat.acme.test", "version": shape}}, "/api/v4/server")
 
 
 async def somebody_writes(talk, user, mira):

@@ -58,10 +58,6 @@ def matching(name, pattern):
     return Shape(name, lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None)
 
 
-def one_of(*values):
-    return Shape(f"one of {values}", lambda value: any(same(value, known) for known in values))
-
-
 def same(value, expected):
     """Equal and of the same type: in Python 1 == True == 1.0."""
     return type(value) is type(expected) and value == expected
