@@ -154,8 +154,7 @@ end
 function Exchange:cancel()
   local thread = self.running
   self.running = nil
-  -- A call that is resumed while it waits ends its transfer and raises an error.
-  if thread and coroutine.status(thread) == "suspended" then coroutine.resume(thread) end
+  if thread then core.cancel(thread) end
 end
 
 return { new = new }
