@@ -108,6 +108,10 @@ end
 
 function Connection:answer(frame)
   local result, extra, description = self:perform_safely(frame)
+  if self.bridge.faults.drop_at == "answer" and frame.method ~= "auth" then
+    self:drop()
+    return result and self:follow_up(extra)
+  end
   if result then
     self:respond(frame.id, result)
     self:follow_up(extra)

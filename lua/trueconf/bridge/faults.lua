@@ -39,8 +39,8 @@ local codes = protocol.codes
 ---@field file_delay? number seconds until a file that is sent can be fetched, as one of another server
 ---@field download_rate? integer bytes per second of a download, at most
 ---@field download_cut? integer bytes after which the connection of a download is dropped
----@field drop_at? "token"|"open"|"auth"|"ready" drop the TCP connection: on a token request, when a socket
----opens, on `auth`, after the answer to `auth`
+---@field drop_at? "token"|"open"|"auth"|"ready"|"answer" drop the TCP connection: on a token request, when a socket
+---opens, on `auth`, after the answer to `auth`, in place of the answer to a request that was carried out
 
 local HOLD = 0.1                        -- seconds a notification waits for one to follow it
 local UNAVAILABLE = 503
@@ -101,7 +101,8 @@ local RULES = {
   request_error_code = INTEGER, delay = SECONDS, delay_up_to = SECONDS, news_delay = SECONDS, drop = RATE,
   drop_place = one_of("before", "middle", "after"), duplicate = RATE, reorder = RATE, idle_drop = SECONDS,
   files_status = STATUS, files_error = RATE, upload_cut = RATE, upload_cut_after = BYTES, upload_rate = SPEED,
-  file_delay = SECONDS, download_rate = SPEED, download_cut = BYTES, drop_at = one_of("token", "open", "auth", "ready"),
+  file_delay = SECONDS, download_rate = SPEED, download_cut = BYTES,
+  drop_at = one_of("token", "open", "auth", "ready", "answer"),
 }
 
 -- A value as it may be shown: short ones as they are, of others the type.
