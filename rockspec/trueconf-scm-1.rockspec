@@ -94,6 +94,7 @@ build = {
     },
     -- modules
     ["trueconf.bot"] = "lua/trueconf/bot.lua",
+    ["trueconf.bot.outbox"] = "lua/trueconf/bot/outbox.lua",
     ["trueconf.bridge.accounts"] = "lua/trueconf/bridge/accounts.lua",
     ["trueconf.bridge.attempts"] = "lua/trueconf/bridge/attempts.lua",
     ["trueconf.bridge.chats"] = "lua/trueconf/bridge/chats.lua",

@@ -1,0 +1,445 @@
+-- SPDX-License-Identifier: MIT
+-- Messages that are to be sent whatever happens: kept in the bot's store before anything else, sent in
+-- order per chat, chats beside each other, tried again until the server has said yes or no. When it is not
+-- known whether a message arrived, the history of the chat is asked before it is sent again.
+--
+-- In the store: `outbox` what waits, in order; `posted` the keys of what was sent; `unsent` what the server
+-- refused.
+
+local core = require "trueconf.core"
+local Error = require "trueconf.error"
+local methods = require "trueconf.methods"
+local options = require "trueconf.options"
+local protocol = require "trueconf.protocol"
+local text = require "trueconf.text"
+
+local MOST_WAITING = 10000
+local MOST_KEYS, MOST_UNSENT = 10000, 1000 -- kept; the oldest goes first
+local KEY_LIFE = 30 * 86400 * 1000      -- milliseconds
+local FIRST_PAUSE, LONGEST_PAUSE = 1, 60 -- seconds between tries
+local LOOK_BACK = 500                   -- messages of the history at most
+
+---@class (exact) trueconf.PostOptions: trueconf.SendOptions
+---@field key? string nothing is posted again under the same key
+---@field user_id? string in place of a chat: the personal chat with this user, opened when there is none
+
+local SCHEMA = {
+  parse_mode = { type = "string", enum = protocol.PARSE_MODES },
+  reply_to = { type = "string" },
+  buttons = { type = "table" },
+  key = { type = "string" },
+  user_id = { type = "string" },
+}
+
+---A message that was accepted for sending.
+---@class trueconf.Posted
+---@field id string its own
+---@field key string?
+---@field chat_id string? nil: a personal chat that is not open yet
+---@field state "waiting"|"sent"|"refused"
+---@field message_id string? once it is sent
+---@field err trueconf.Error? why it was refused, or the last failure
+---@field private settled trueconf.core.Waiter[]
+local Posted = {}
+Posted.__index = Posted
+Posted.__name = "trueconf.Posted"
+
+---@class trueconf.Outbox
+---@field private bot trueconf.Bot
+---@field private store trueconf.Store
+---@field private lanes table<string, table> what waits in a chat: entries from `first` to `last`
+---@field private keys table<string, trueconf.Posted> of what waits
+---@field private waiting integer
+---@field private running boolean
+local Outbox = {}
+Outbox.__index = Outbox
+
+-- What was posted --------------------------------------------------------------------------
+
+local function posted_of(id, record)
+  return setmetatable({
+    id = id, key = record.key, chat_id = record.chat_id, message_id = record.message_id, state = "waiting",
+    settled = {}, record = record,
+  }, Posted)
+end
+
+function Posted:settle(state)
+  self.state = state
+  local settled = self.settled
+  self.settled = {}
+  for _, waiter in ipairs(settled) do waiter:wake(true) end
+end
+
+---Wait until the message is sent or refused.
+---@async
+---@param timeout? number seconds
+---@return string? message_id
+---@return trueconf.Error? err TIMEOUT, CLOSED, or why it was refused
+function Posted:wait(timeout)
+  if self.state == "waiting" then
+    local waiter = core.waiter()
+    table.insert(self.settled, waiter)
+    local ok, err = waiter:wait(timeout)
+    if not ok then return nil, err end
+  end
+  if self.state == "sent" then return self.message_id end
+  return nil, self.err
+end
+
+-- Keeping ----------------------------------------------------------------------------------
+
+-- Remove the oldest items of a collection beyond a number, and those older than an age.
+local function trim(store, collection, most, oldest)
+  local list = store:list(collection)
+  for place, item in ipairs(list) do
+    if #list - place >= most or oldest and item.value.at < oldest then store:remove(collection, item.id) end
+  end
+end
+
+local function lane_of(record)
+  return record.chat_id or "user " .. record.user_id
+end
+
+function Outbox:enqueue(posted)
+  local name = lane_of(posted.record)
+  local lane = self.lanes[name] or { first = 1, last = 0 }
+  self.lanes[name] = lane
+  lane.last = lane.last + 1
+  lane[lane.last] = posted
+  self.waiting = self.waiting + 1
+  if posted.key then self.keys[posted.key] = posted end
+  self:work(name)
+end
+
+---@param bot trueconf.Bot
+---@param store trueconf.Store
+---@return trueconf.Outbox
+local function new(bot, store)
+  local self = setmetatable({ bot = bot, store = store, lanes = {}, keys = {}, waiting = 0, running = false }, Outbox)
+  trim(store, "posted", MOST_KEYS, core.now() - KEY_LIFE)
+  for _, item in ipairs(store:list "outbox") do self:enqueue(posted_of(item.id, item.value)) end
+  return self
+end
+
+-- What was posted under a key before.
+function Outbox:known(key)
+  if self.keys[key] then return self.keys[key] end
+  local kept = self.store:get("posted", key)
+  if not kept then return nil end
+  local posted = posted_of(kept.id, kept)
+  posted.key = key
+  posted:settle "sent"
+  return posted
+end
+
+---Accept a message for sending; see bot:post().
+---@param record table
+---@return trueconf.Posted?
+---@return trueconf.Error? err LIMIT, IO
+function Outbox:post(record)
+  local known = record.key and self:known(record.key)
+  if known then return known end
+  if self.waiting >= MOST_WAITING then
+    return nil, Error.new("LIMIT", ("%d messages wait to be sent, no more are taken"):format(self.waiting))
+  end
+  local id = core.uuid()
+  record.at, record.tries = core.now(), 0
+  self.store:put("outbox", id, record)
+  local ok, err = self.store:commit()
+  if not ok then return nil, err end
+  local posted = posted_of(id, record)
+  self:enqueue(posted)
+  return posted
+end
+
+-- One message ------------------------------------------------------------------------------
+
+local function message_of(record)
+  return {
+    chat_id = record.chat_id, text = record.text, parse_mode = record.parse_mode, reply_to = record.reply_to,
+    buttons = record.buttons,
+  }
+end
+
+function Outbox:keep(posted)
+  self.store:put("outbox", posted.id, posted.record)
+end
+
+function Outbox:sent(posted, message_id)
+  posted.message_id = message_id
+  self.store:remove("outbox", posted.id)
+  if posted.key then
+    self.store:put("posted", posted.key, {
+      id = posted.id, chat_id = posted.record.chat_id, message_id = message_id, at = core.now(),
+    })
+    self.kept_keys = (self.kept_keys or 0) + 1
+    if self.kept_keys % (MOST_KEYS // 10) == 0 then trim(self.store, "posted", MOST_KEYS) end
+  end
+  posted:settle "sent"
+end
+
+function Outbox:refused(posted, err)
+  posted.err = err
+  local record = posted.record
+  record.error, record.message = err.name, err.message
+  self.store:remove("outbox", posted.id)
+  self.store:put("unsent", posted.id, record)
+  trim(self.store, "unsent", MOST_UNSENT)
+  self.bot.log:error("a posted message was refused, bot:unsent() has it: chat %s: %s", record.chat_id or record.user_id,
+    err)
+  posted:settle "refused"
+end
+
+-- The personal chat, opened when there is none or the known one is gone.
+function Outbox:open_chat(record)
+  local chat_id, err = self.bot:create_p2p_chat(record.user_id)
+  if chat_id then record.chat_id = chat_id end
+  return chat_id ~= nil, err
+end
+
+local function words(content, mode)
+  return text.plain(content or "", mode)
+end
+
+-- Whether a message of the history is the one whose fate is not known.
+local function is_same(message, record)
+  return words(message.text, message.parse_mode) == words(record.text, record.parse_mode)
+    and (message.reply_to or nil) == record.reply_to
+end
+
+-- Look for a message behind the newest one that was there before it was sent.
+local function find(bot, record)
+  local me, count = protocol.plain_id(bot:user_id() or ""), 0
+  for message in bot:history(record.chat_id) do
+    count = count + 1
+    if message.id == record.after or count > LOOK_BACK then break end
+    if protocol.plain_id(message.author) == me and is_same(message, record) then return message.id end
+  end
+  return false
+end
+
+---@return string|false|nil message_id false: it did not arrive; nil: that cannot be told now
+---@return trueconf.Error? err
+function Outbox:look_up(record)
+  local ok, result = pcall(find, self.bot, record)
+  if ok then return result end
+  if not Error.is(result) then error(result, 0) end
+  if result.name == "CHAT_NOT_FOUND" then return false end
+  return nil, result
+end
+
+-- The newest message before one is sent: where a look-up ends.
+---@return string? message_id "": there is none
+---@return trueconf.Error? err
+function Outbox:anchor(record, lane)
+  if lane.newest then return lane.newest end
+  local page, err = self.bot:get_chat_history(record.chat_id, 1)
+  if not page then return err.outcome == "rejected" and "" or nil, err end
+  local newest = page.messages and page.messages[1]
+  return newest and newest.id or ""
+end
+
+-- The server has said no, and will again. What is wrong with the connection may be mended.
+local function is_final(err)
+  return err.name == "UNSUPPORTED" or err.outcome == "rejected" and not err.retryable
+end
+
+-- Send it once. The store has noted that it may have been sent before a byte of it leaves.
+function Outbox:send(posted, lane)
+  local record = posted.record
+  local after, sent, err
+  after, err = self:anchor(record, lane)
+  if not after then return nil, err end
+  record.after, record.tries, record.in_doubt = after, record.tries + 1, true
+  self:keep(posted)
+  sent, err = self.bot:send_message(message_of(record))
+  if sent then
+    lane.newest = sent.id
+    return sent.id
+  end
+  if err.outcome ~= "unknown" then
+    record.in_doubt = nil
+    self:keep(posted)
+  end
+  return nil, err
+end
+
+-- A try: the id of the message, or nil and why not yet, or nil, why not, and true: never.
+function Outbox:try(posted, lane)
+  local record = posted.record
+  if not record.chat_id then
+    local open, err = self:open_chat(record)
+    if not open then return nil, err, is_final(err) end
+  end
+  if record.in_doubt then
+    local found, err = self:look_up(record)
+    if found or found == nil then return found, err, err and is_final(err) end
+    record.in_doubt = nil
+  end
+  local message_id, err = self:send(posted, lane)
+  if message_id then return message_id end
+  if err.name == "CHAT_NOT_FOUND" and record.user_id and not record.reopened then
+    record.chat_id, record.reopened, lane.newest = nil, true, nil
+    return self:try(posted, lane)
+  end
+  return nil, err, is_final(err)
+end
+
+-- Try until it is settled, or the bot stops.
+function Outbox:deliver(posted, lane)
+  local pause = FIRST_PAUSE
+  while self.running do
+    local message_id, err, final = self:try(posted, lane)
+    if message_id then return self:sent(posted, message_id) end
+    if final then return self:refused(posted, err) end
+    posted.err = err
+    if not self.running then return end
+    self.bot.log:debug("a posted message waits %g s for its next try: %s", pause, err)
+    lane.pause = core.waiter()
+    lane.pause:wait(pause * (0.75 + core.random(1):byte() / 512))
+    lane.pause = nil
+    pause = math.min(2 * pause, LONGEST_PAUSE)
+  end
+end
+
+-- Lanes ------------------------------------------------------------------------------------
+
+local function run_lane(self, name, lane)
+  while self.running and lane.first <= lane.last do
+    local posted = lane[lane.first]
+    self:deliver(posted, lane)
+    if posted.state == "waiting" then break end
+    lane[lane.first], lane.first = nil, lane.first + 1
+    self.waiting = self.waiting - 1
+    if posted.key then self.keys[posted.key] = nil end
+  end
+  lane.busy = false
+  if lane.first > lane.last then self.lanes[name] = nil end
+  if self.waiting == 0 and self.empty then self.empty:wake(true) end
+end
+
+function Outbox:work(name)
+  local lane = self.lanes[name]
+  if not self.running or lane.busy then return end
+  lane.busy = true
+  core.spawn(run_lane, self, name, lane)
+end
+
+---Begin to send.
+function Outbox:start()
+  self.running = true
+  local names = {}
+  for name in pairs(self.lanes) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do self:work(name) end
+end
+
+---Send no more; what waits stays. Without a store on disk it is given the time to be sent.
+---@async
+---@param deadline number seconds
+function Outbox:stop(deadline)
+  if not self.store.is_durable and self.waiting > 0 and self.running and deadline > 0 then
+    self.empty = core.waiter()
+    self.empty:wait(deadline)
+    self.empty = nil
+  end
+  self.running = false
+  for _, lane in pairs(self.lanes) do
+    if lane.pause then lane.pause:wake(true) end
+  end
+end
+
+-- Looking at it ----------------------------------------------------------------------------
+
+---@class trueconf.OutboxState
+---@field waiting integer messages
+---@field oldest number? seconds that the oldest of them waits
+---@field unsent integer messages that were refused, at most 1000
+
+---@return trueconf.OutboxState
+function Outbox:look()
+  local oldest
+  for _, lane in pairs(self.lanes) do
+    local first = lane[lane.first]
+    if first and (not oldest or first.record.at < oldest) then oldest = first.record.at end
+  end
+  return {
+    waiting = self.waiting, oldest = oldest and (core.now() - oldest) / 1000, unsent = #self.store:list "unsent",
+  }
+end
+
+---@return table[] messages that were refused, oldest first
+function Outbox:unsent()
+  local list = self.store:list "unsent"
+  for place, item in ipairs(list) do
+    local record = item.value
+    list[place] = {
+      id = item.id, chat_id = record.chat_id, user_id = record.user_id, text = record.text, key = record.key,
+      posted_at = record.at, tries = record.tries, error = record.error, message = record.message,
+    }
+  end
+  return list
+end
+
+---Post a refused message once more, behind the others of its chat.
+---@param id string
+---@return trueconf.Posted? posted nil without an error: there is no such message
+---@return trueconf.Error? err LIMIT, IO
+function Outbox:post_again(id)
+  local record = self.store:get("unsent", id)
+  if not record then return nil end
+  self.store:remove("unsent", id)
+  record.error, record.message, record.in_doubt, record.reopened, record.after = nil, nil, nil, nil, nil
+  return self:post(record)
+end
+
+---Forget a refused message.
+---@param id string
+function Outbox:forget(id)
+  self.store:remove("unsent", id)
+end
+
+-- Arguments --------------------------------------------------------------------------------
+
+local SEND = protocol.methods.sendMessage
+
+-- What the server would refuse is refused at once.
+local function check(record, level)
+  local args = message_of(record)
+  args.chat_id = args.chat_id or ""
+  local payload, mistake = protocol.to_wire(SEND.name, args)
+  if not payload then error("post: " .. mistake.message, level + 1) end
+  return methods.check(SEND, payload, level + 1)
+end
+
+-- Everything may be given by name, all in one table.
+local function read(chat_id, content, given)
+  if type(chat_id) ~= "table" then return chat_id, content, given end
+  local rest = {}
+  for name, value in pairs(chat_id) do rest[name] = value end
+  rest.chat_id, rest.text = nil, nil
+  return chat_id.chat_id, chat_id.text, rest
+end
+
+---What is to be posted, from the arguments of bot:post().
+---@param level integer whom to blame
+---@return table? record
+---@return trueconf.Error? err LIMIT: too long
+local function record_of(level, ...)
+  local chat_id, content, given = read(...)
+  local record = options.check(SCHEMA, given or {}, level + 1, "post")
+  if (chat_id == nil) == (record.user_id == nil) then
+    error("post: either 'chat_id' or 'user_id' is needed", level + 1)
+  end
+  for name, value in pairs { chat_id = chat_id or "", text = content or false } do
+    if type(value) ~= "string" then
+      error(("post: bad argument '%s': a string expected, got a %s"):format(name, type(value)), level + 1)
+    end
+  end
+  record.chat_id, record.text = chat_id, content
+  local ok, err = check(record, level + 1)
+  if not ok then return nil, err end
+  return record
+end
+
+return { new = new, record_of = record_of }
