@@ -173,10 +173,36 @@ describe("the methods of a client", function()
         client, "send_message", CHAT, "x", { buttons = { { { type = "command", command = "go", label = 1 } } } })
       raises("send_message: missing argument 'chat_id': a string expected$", client, "send_message", { text = "x" })
       raises("send_message: missing argument 'text': a string expected$", client, "send_message", CHAT)
+      for value, got in pairs { [1e300] = "1e%+300", [1 / 0] = "inf", [1.5] = "a number with a fraction" } do
+        raises("get_chats: bad argument 'count': an integer expected, got " .. got .. "$", client, "get_chats", value)
+      end
+      raises("get_chats: bad argument 'count': an integer expected, got NaN$", client, "get_chats", 0 / 0)
       raises("send_message: bad argument 'reply_.*': a string expected, got a number$",
         client, "send_message", CHAT, "x", nil, 7)
     end)
+
+    it("say so too where they are made by hand", function()
+      local client = idle_client()
+      raises("call: bad argument 'method': a string expected, got a number$", client, "call", 7)
+      raises("call: bad argument 'payload': a table expected, got a string$", client, "call", "getChats", "x")
+      raises("call: options must be a table, got a number$", client, "call", "getChats", {}, 5)
+      raises("call: option 'timeout' must be a number, got a string$",
+        client, "call", "getChats", {}, { timeout = "5" })
+      raises("call: unknown option 'time'", client, "call", "getChats", {}, { time = 5 })
+      raises("wait_ready: bad argument 'timeout': a number expected, got a string$", client, "wait_ready", "5")
+      raises("history: bad argument 'chat_id': a string expected, got a number$", client, "history", 7)
+      raises("participants: bad argument 'chat_id': a string expected, got nil$", client, "participants")
+      raises("send_file: missing argument 'chat_id': a string expected$", client, "send_file", nil, { path = "a" })
+      raises("keep_typing: bad argument 'activity': one of .* expected, got 'dance'$",
+        client, "keep_typing", CHAT, "dance")
+    end)
   end)
+
+  it("take whole numbers in either form", answered({ {} }, function(client, name)
+    client:get_chats(10 / 2, 2.0)
+    local payload = server:frames(name)[1].payload
+    assert.same({ count = 5, page = 2 }, payload)
+  end))
 
   describe("with too much", function()
     local function is_limit(pattern, answer, err)

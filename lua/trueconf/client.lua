@@ -217,6 +217,7 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err TIMEOUT, CLOSED, or why the session failed
 function Client:wait_ready(timeout)
+  if timeout ~= nil then options.argument("wait_ready", "timeout", timeout, "number", 2) end
   return self.session:wait_ready(timeout)
 end
 
@@ -232,6 +233,8 @@ end
 ---@field timeout? number seconds; default the option call_timeout
 ---@field read? boolean repeat the request by itself after a lost connection; known for reading methods
 
+local CALL_SCHEMA = { timeout = { type = "number", min = 0.001 }, read = { type = "boolean" } }
+
 ---Call any method with any payload.
 ---@async
 ---@param method string the wire's name, as in "sendMessage"
@@ -241,11 +244,17 @@ end
 ---@return trueconf.Error? err a server code by name, TIMEOUT, DISCONNECTED, CLOSED, LIMIT; `outcome` tells whether
 ---the request was carried out
 function Client:call(method, payload, opts)
+  if type(method) ~= "string" then options.argument("call", "method", method, "string", 2) end
+  if payload ~= nil and type(payload) ~= "table" then options.argument("call", "payload", payload, "table", 2) end
+  local timeout, read = nil, READS[method] or false
+  if opts then
+    opts = options.check(CALL_SCHEMA, opts, 2, "call")
+    timeout = opts.timeout
+    if opts.read ~= nil then read = opts.read end
+  end
   local body, mistake = json.encode(payload or {})
   if not body then return nil, mistake end
-  local read = READS[method] or false
-  if opts and opts.read ~= nil then read = opts.read end
-  local answer, err = self.session:request(method, body, opts and opts.timeout, read)
+  local answer, err = self.session:request(method, body, timeout, read)
   if not answer then return nil, err end
   if answer == "{}" then return {} end
   return json.decode(answer)

@@ -177,4 +177,16 @@ function options.check(schema, given, level, what)
   return result
 end
 
+---Check one argument that is not in a table of options.
+---@param what string the function it was given to
+---@param name string
+---@param value any
+---@param types string as in a schema
+---@param level integer whom to blame, as in error()
+function options.argument(what, name, value, types, level)
+  if fits(value, types) then return end
+  error(("%s: bad argument '%s': %s expected, got %s"):format(what, name, expected_types(types),
+    given_type(value, types)), level + 1)
+end
+
 return options

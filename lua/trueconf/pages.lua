@@ -61,6 +61,7 @@ local PARTICIPANTS_SCHEMA = { page_size = { type = "integer", min = 1, default =
 ---@param level integer
 ---@return fun(): trueconf.Participant?
 function pages.participants(client, chat_id, given, level)
+  options.argument("participants", "chat_id", chat_id, "string", level + 1)
   local size = options.check(PARTICIPANTS_SCHEMA, given, level + 1, "participants").page_size
   return items_of(function(number) return client:get_chat_participants(chat_id, size, number) end,
     function(participant) return participant.user_id end, memory())
@@ -101,6 +102,7 @@ end
 ---@param level integer
 ---@return fun(): trueconf.Message?
 function pages.history(client, chat_id, given, level)
+  options.argument("history", "chat_id", chat_id, "string", level + 1)
   local opts = options.check(HISTORY_SCHEMA, given, level + 1, "history")
   local previous, current = {}, {}
   local function fetch(number, oldest)

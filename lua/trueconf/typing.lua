@@ -3,6 +3,7 @@
 -- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
+local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 
 local SHORTEST, LONGEST = 0.5, 60       -- seconds between two; a server's word is taken within these
@@ -44,12 +45,10 @@ end
 ---@param level integer whom to blame for a mistake
 ---@return trueconf.Typing
 local function keep(client, chat_id, kind, level)
-  if type(chat_id) ~= "string" then
-    error(("keep_typing: bad argument 'chat_id': a string expected, got a %s"):format(type(chat_id)), level + 1)
-  end
+  options.argument("keep_typing", "chat_id", chat_id, "string", level + 1)
   kind = kind or "typing"
   if not protocol.enums.ActivityType.set[kind] then
-    error(("keep_typing: bad argument 'activity': one of %s expected, got %s"):format(
+    error(("keep_typing: bad argument 'activity': one of %s expected, got '%s'"):format(
       table.concat(protocol.enums.ActivityType.values, ", "), tostring(kind)), level + 1)
   end
   local self = setmetatable({ over = core.waiter() }, Typing)

@@ -338,7 +338,8 @@ end
 -- Too long a caption is better found before the bytes are on their way.
 local function check_message(chat_id, given, level)
   local payload = assert(protocol.to_wire(SEND.name, message_arguments(chat_id, given, "-")))
-  return methods.check(SEND, payload, level + 1)
+  local ok, err = methods.check(SEND, payload, level + 1)
+  return ok, err                        -- no tail call: a mistake is reported at the caller's line
 end
 
 local function check_options(given, level)

@@ -19,11 +19,19 @@ local converter_of_type
 ---@field inside? string wire name of the object it goes into
 ---@field merge? boolean its fields may stand beside it too
 ---@field convert? fun(value: any): any, table?
+---@field holds boolean a table may be given for it
+
+-- What is computed is often a float: 10 / 2 is a whole number too.
+local function whole_number(value)
+  return math.type(value) == "float" and math.tointeger(value) or value
+end
 
 local add_fields
 
 local function add_field(converter, field, inside)
   local slot = { wire = field.name, inside = inside, convert = converter_of_type(field) }
+  slot.holds = slot.convert ~= nil
+  if field.type == "integer" then slot.convert = whole_number end
   converter.slots[field.lua_name] = slot
   if field.also then converter.slots[field.also] = slot end
   if field.default ~= nil then
@@ -160,7 +168,7 @@ local function parameters(name)
   found = {}
   local method = methods[name] or error(("the schema knows no method '%s'"):format(tostring(name)), 3)
   local slots = new_converter(method.request).slots
-  for place, parameter in ipairs(method.params) do found[place] = slots[parameter].convert ~= nil end
+  for place, parameter in ipairs(method.params) do found[place] = slots[parameter].holds end
   holds_object[name] = found
   return found
 end

@@ -35,7 +35,8 @@ local MAX_WORD = 40                     -- characters of a value that are quoted
 local function type_of(value)
   if value == nil or value == null then return "null" end
   if type(value) == "table" then return is_array(value) and "an array" or "an object" end
-  if math_type(value) == "float" then return "a number with a fraction" end
+  if value ~= value then return "NaN" end
+  if math_type(value) == "float" then return value % 1 > 0 and "a number with a fraction" or tostring(value) end
   return "a " .. type(value)
 end
 
