@@ -232,7 +232,7 @@ static int l_virtual_time(lua_State *L) {
     return luaL_error(L, "the clock can be replaced only while no timer runs");
   rt->virtual.on = on;
   rt->virtual.now = NS_PER_MS;
-  rt->virtual.start = start;
+  rt->virtual.start = start - 1; /* `now` begins with a millisecond, for 0 is no time */
   rt_seed(rt, seed);
   return 0;
 }
