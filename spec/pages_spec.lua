@@ -63,6 +63,42 @@ describe("the guide", function()
   end))
 end)
 
+-- Write the scripts of a page into a directory, each under the name it begins with.
+local function write_scripts(page, directory)
+  local names = {}
+  for place, script in ipairs(scripts(page)) do
+    names[place] = assert(script:match "^%-%- (%S+%.lua)\n", page .. " has a script without a name")
+    system.write(directory:file(names[place]), script .. "\n")
+  end
+  return names
+end
+
+describe("the page on testing", function()
+  it("has tests that pass", function()
+    local directory <close> = system.directory()
+    local function run(script, environment) return system.run_lua(directory.path, script, environment) end
+    assert.same({ "shop.lua", "shop_test.lua", "shop_spec.lua", "trouble_test.lua", "golden_test.lua" },
+      write_scripts("docs/testing.md", directory))
+    assert.equal("passed", run "shop_test.lua")
+    assert.matches("3 successes / 0 failures / 0 errors", run(("'%s' shop_spec.lua"):format(arg[0])))
+    assert.equal("passed", run "trouble_test.lua")
+    assert.equal("passed", run("golden_test.lua", "TRUECONF_GOLDEN=write"))
+    assert.equal("passed", run "golden_test.lua")
+    local golden = system.read(directory:file "order.txt")
+    assert.is_truthy(system.read("docs/testing.md"):find("\n```\n" .. golden .. "```", 1, true), golden)
+  end)
+
+  it("shows a failure as it is", function()
+    local directory <close> = system.directory()
+    write_scripts("docs/testing.md", directory)
+    local script = system.read(directory:file "shop_test.lua"):gsub("Which size", "What size")
+    system.write(directory:file "shop_test.lua", script)
+    local text = system.run_lua(directory.path, "shop_test.lua")
+    local shown = system.read("docs/testing.md"):match "\n```\n(shop_test.lua:.-)\n```"
+    assert.is_truthy(text:find(shown, 1, true), text)
+  end)
+end)
+
 -- The names under which the headings of a page can be linked to.
 local function anchors(page)
   local found = {}
@@ -75,7 +111,8 @@ end
 describe("the pages", function()
   it("link to files that are there", function()
     for _, path in ipairs {
-      "README.md", "CHANGELOG.md", "docs/guide.md", "docs/control.md", "docs/reference.md", "docs/states.md",
+      "README.md", "CHANGELOG.md", "docs/guide.md", "docs/testing.md",
+      "docs/control.md", "docs/reference.md", "docs/states.md",
     } do
       for target in system.read(path):gmatch "%]%(([^)]+)%)" do
         local name, anchor = target:match "^([^#]*)#?(.*)$"

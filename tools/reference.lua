@@ -346,6 +346,29 @@ local function write_bridge()
   write_methods(LUA .. "bridge/seen_message.lua", "SeenMessage", "message")
 end
 
+local function write_testing()
+  local kit, users = read_file(LUA .. "testing.lua"), read_file(LUA .. "testing/user.lua")
+  local expect = LUA .. "testing/expect.lua"
+  write '## Test kit\n\n`local testing = require "trueconf.testing"`. A tutorial: [testing](testing.md).\n'
+  write_function("testing.start", kit.start)
+  write_class("Options of `testing.start`", kit["trueconf.testing.Options"])
+  write_methods(LUA .. "testing.lua", "Kit", "t", "bot_login")
+  write "## People of a test\n\n`t:user(login)` gives one.\n"
+  write_methods(LUA .. "testing/user.lua", "User", "user", "receive see next_unheard mark_heard newest")
+  write_class("Options of what people do", users["trueconf.testing.SayOptions"])
+  write "## What a test expects\n\n`t:expect(user)` gives this.\n"
+  write_methods(expect, "Expectation", "expectation")
+  write_class("Options of what is expected", read_file(expect)["trueconf.testing.ExpectOptions"])
+  write_class("What was heard", users["trueconf.testing.Heard"])
+end
+
+local function write_durations()
+  local path = LUA .. "duration.lua"
+  local found, order = read_file(path)
+  write '## Spans of time\n\n`trueconf.duration`, or `local duration = require "trueconf.duration"`.\n'
+  for _, name in ipairs(order) do write_function(name, found[name]) end
+end
+
 write [[
 # Reference
 
@@ -355,8 +378,10 @@ calls it, never the process; outside a coroutine it runs the loop until it is do
 write_module()
 write_bots()
 write_texts()
+write_durations()
 write_errors()
 write_bridge()
+write_testing()
 
 local file <close> = assert(io.open("docs/reference.md", "w"))
 assert(file:write((table.concat(out, "\n"):gsub("\n\n\n+", "\n\n"):gsub("\n*$", "\n"))))

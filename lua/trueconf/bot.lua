@@ -12,6 +12,7 @@ local message = require "trueconf.message"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 local queue = require "trueconf.queue"
+local seam = require "trueconf.seam"
 
 ---@class trueconf.BotOptions: trueconf.ClientOptions
 ---@field ack? "after"|"before"|"manual" when a message is acknowledged: after its handler has finished or has begun
@@ -164,6 +165,7 @@ local function with_traceback(err)
 end
 
 function Bot:report(failure, msg)
+  if seam.failed then seam.failed(failure, tostring(msg and msg.event and msg.method or msg or "a change of state")) end
   if self.error_handler then
     local ok, second = pcall(self.error_handler, failure.err, failure.traceback, msg and msg.event or msg)
     if ok then return end
@@ -427,6 +429,7 @@ end
 -- The first signal stops in good order, the second at once.
 local function watch_signals(self)
   local signals = {}
+  if seam.settings then return signals end
   for i, name in ipairs { "SIGINT", "SIGTERM" } do
     signals[i] = core.signal(name, function()
       if self.stopping then

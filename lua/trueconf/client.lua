@@ -13,6 +13,7 @@ local oauth = require "trueconf.oauth"
 local options = require "trueconf.options"
 local pages = require "trueconf.pages"
 local protocol = require "trueconf.protocol"
+local seam = require "trueconf.seam"
 local sent_message = require "trueconf.sent"
 local server_version = require "trueconf.server_version"
 local typing = require "trueconf.typing"
@@ -180,7 +181,9 @@ end
 local function new(given, callbacks, level)
   level = (level or 2) + 1
   given = options.check(SCHEMA, given or {}, level, "trueconf.client")
-  local settings, sources = config.resolve(given)
+  if seam.settings then given = seam.settings(given) end
+  local elsewhere = seam.settings and {} or nil
+  local settings, sources = config.resolve(given, elsewhere, elsewhere)
   if not settings then error(tostring(sources), level) end
   check_credentials(settings, level)
   local self = setmetatable({ log = make_log(given.log), url = settings.url }, Client)
@@ -191,6 +194,7 @@ local function new(given, callbacks, level)
   self.oddity_logger = function(kind, count, text) log_oddity(self, kind, count, text) end
   session.on_oddity = self.oddity_logger
   self.session = make_session(session, level)
+  if seam.made then seam.made(self) end
   return self
 end
 

@@ -33,7 +33,7 @@ local trueconf = {
 }
 
 -- What only some programs need is loaded when it is asked for.
-local LAZY = { text = "trueconf.text" }
+local LAZY = { text = "trueconf.text", duration = "trueconf.duration" }
 
 setmetatable(trueconf, {
   __index = function(self, key)

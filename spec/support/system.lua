@@ -201,6 +201,24 @@ function system.launch_lua(script, options)
   return system.launch(command, { environment = environment, files = options.files })
 end
 
+-- Where a script finds what this process finds, from any directory.
+local function absolute(path)
+  return (path:gsub("[^;]+", function(place)
+    return place:find "^/" and place or system.output "pwd" .. "/" .. place
+  end))
+end
+
+---Run a Lua script to its end, in a directory and under what this process runs under, and return what it printed.
+---@param directory string
+---@param script string path and arguments
+---@param environment? string such as "NAME=value"
+---@return string
+function system.run_lua(directory, script, environment)
+  return system.output("cd '%s'; LD_PRELOAD='%s' LUA_PATH='%s' LUA_CPATH='%s' %s %s %s || true", directory,
+    os.getenv "LD_PRELOAD" or "", absolute(package.path), absolute(package.cpath), environment or "",
+    os.getenv "LUA" or "lua5.4", script)
+end
+
 ---@return string what it printed
 function Child:log()
   return system.read(self.directory:file "log") or ""

@@ -10,6 +10,7 @@ local without = require("trueconf.bridge.list").without
 ---@field notify fun(self, notification: trueconf.bridge.Notification)
 
 ---@class trueconf.bridge.Delivery
+---@field observer? fun(news: trueconf.bridge.Notification, acting: trueconf.bridge.Receiver?) is shown what is told
 ---@field private store trueconf.bridge.Store
 ---@field private news trueconf.bridge.News
 ---@field private profile trueconf.bridge.Profile
@@ -53,6 +54,7 @@ end
 ---@param acting? trueconf.bridge.Receiver who caused it
 function Delivery:publish(news, acting)
   if not self.profile:tells(news.method) then return end
+  if self.observer then self.observer(news, acting) end
   local skipped = self.options.echo == "others" and acting or nil
   for _, key in ipairs(news.recipients) do
     for _, receiver in ipairs(self.receivers[key] or {}) do

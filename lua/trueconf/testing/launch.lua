@@ -1,0 +1,53 @@
+-- SPDX-License-Identifier: MIT
+-- How the bot of a test is started: a script as it stands, a module, or a function. All of it
+-- happens in a coroutine, for a script runs as long as its bot.
+
+local launch = {}
+
+-- Globals of a script end with it.
+local function environment(path, args)
+  return setmetatable({ arg = table.move(args, 1, #args, 1, { [0] = path }) }, { __index = _G })
+end
+
+-- A script that runs its bot until it is stopped, or returns the bot or a function that makes it.
+local function script(path, args)
+  local chunk, err = loadfile(path, "t", environment(path, args))
+  if not chunk then return nil, err end
+  return function() return chunk(table.unpack(args)) end
+end
+
+local function module(name, args)
+  local path, err = package.searchpath(name, package.path)
+  if not path then return nil, ("there is no module '%s':%s"):format(name, err) end
+  return script(path, args)
+end
+
+---@param bot string|function|table path of a script, name of a module, or what makes the bot
+---@param args string[] of a script
+---@return function? fn runs it
+---@return string? complaint
+function launch.read(bot, args)
+  if type(bot) == "table" then bot = bot.new end
+  if type(bot) == "function" then return bot end
+  if type(bot) ~= "string" then return nil, "a table must have the function `new`" end
+  if bot:find "%.lua$" or bot:find "/" then return script(bot, args) end
+  return module(bot, args)
+end
+
+local function is_idle_client(value)
+  return type(value) == "table" and type(value.start) == "function" and type(value.state) == "function"
+    and value:state() == "idle"
+end
+
+---Run what read() has given; for a coroutine.
+---@async
+---@param fn function
+---@param options table for a function that makes the bot
+function launch.run(fn, options)
+  local made = fn(options)
+  if type(made) == "function" then made = made(options) end
+  if type(made) == "table" and type(made.new) == "function" then made = made.new(options) end
+  if is_idle_client(made) then made:start() end
+end
+
+return launch
