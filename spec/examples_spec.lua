@@ -3,6 +3,7 @@
 
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"
+local testing = require "trueconf.testing"
 local trueconf = require "trueconf"
 
 local LIMIT = 20                        -- seconds any single step may take
@@ -178,6 +179,78 @@ describe("the example archive", function()
   end))
 end)
 
+describe("the example reminder", function()
+  local t, anna
+  before_each(function()
+    t = testing.start { bot = "examples/reminder.lua" }
+    anna = t:user "anna"
+  end)
+  after_each(function() t:stop() end)
+
+  local function tells(line, answer)
+    anna:says(line)
+    t:expect(anna):hears(answer)
+  end
+
+  it("reminds once", function()
+    tells("/remind 2h call the dentist", "I shall remind you in 2h.")
+    t:advance "1h59m59s"
+    t:expect(anna):hears_nothing()
+    t:advance(1)
+    t:expect(anna):hears "Reminder: call the dentist"
+    t:advance "1d"
+    t:expect(anna):hears_nothing()
+    tells("/list", "There is nothing to come.")
+  end)
+
+  it("reminds again and again at the same hour, until it is told to forget it", function()
+    tells("/every 1d water the plants", "I shall remind you every 1d.")
+    t:fault("delay", 7)
+    for _ = 1, 3 do
+      t:advance "1d"
+      t:expect(anna):hears "Reminder: water the plants"
+    end
+    t:fault()
+    tells("/list", "1. in 23h59m53s: water the plants")
+    tells("/forget 1", "Forgotten: water the plants")
+    t:advance "3d"
+    t:expect(anna):hears_nothing()
+  end)
+
+  it("lists what each chat has to come", function()
+    local ops = t:group { "anna", "boris" }
+    anna:says("/remind 1h30m stand up", { chat = ops })
+    t:expect "boris":hears "I shall remind you in 1h30m."
+    t:expect(anna):hears "I shall remind you in 1h30m."
+    anna:says("good morning", { chat = ops })
+    t:expect(anna):hears_nothing()
+    tells("/list", "There is nothing to come.")
+    t:user("boris"):says("/list", { chat = ops })
+    t:expect(anna):hears "1. in 1h30m: stand up"
+  end)
+
+  it("sends what was due while the server was away", function()
+    tells("/remind 10m stretch", "I shall remind you in 10m.")
+    t:fault("refuse_upgrades", 503)
+    t:drop()
+    t:advance "1h"
+    t:expect(anna):hears_nothing()
+    t:fault()
+    t:expect(anna):hears("Reminder: stretch", { within = "2m" })
+  end)
+
+  it("says what it does not understand", function()
+    for line, answer in pairs {
+      ["/remind soon tea"] = { contains = "When?" }, ["/remind"] = { contains = "When?" },
+      ["/remind 5m"] = "What shall I remind you of?", ["/every 5s tea"] = { contains = "Not more often" },
+      ["/forget 3"] = { contains = "no such reminder" }, ["/forget"] = { contains = "no such reminder" },
+      ["hello"] = { contains = "/remind 2h call the dentist" },
+    } do tells(line, answer) end
+    for _ = 1, 100 do tells("/remind 1h tea", "I shall remind you in 1h.") end
+    tells("/remind 1h tea", { contains = "enough for one chat" })
+  end)
+end)
+
 -- Run fn(script) for several examples at once, since they spend their time waiting.
 local function each(names, fn)
   local calls = {}
@@ -205,7 +278,7 @@ describe("an example", function()
   end))
 
   it("says that the server is not there, waits for it, and stops when told to", helper.async(function()
-    each({ "hello", "echo", "order", "archive" }, function(script)
+    each({ "hello", "echo", "order", "archive", "reminder" }, function(script)
       local child <close> = launch(script, "ws://127.0.0.1:" .. system.free_port())
       helper.eventually(function() return child:log():find("REFUSED", 1, true) end, LIMIT)
       assert.is_nil(child:status())
@@ -214,7 +287,7 @@ describe("an example", function()
   end))
 
   it("is told its own line when a setting is missing", helper.async(function()
-    each({ "hello", "echo", "order", "archive", "say" }, function(script)
+    each({ "hello", "echo", "order", "archive", "reminder", "say" }, function(script)
       local child <close> = launch(script .. " herald hello", "ws://127.0.0.1:1", "")
       assert.equal(1, child:wait(LIMIT))
       assert.is_truthy(child:log():find(script .. ":%d+: no username: set the option"), child:log())
