@@ -84,22 +84,33 @@ local function furnish(self)
   self.foreign_message = self:say("hidden", { chatId = self.foreign }, "john")
 end
 
+local function serve(self, options)
+  local given = {
+    server_name = "chat.acme.test", accounts = { herald = "1", mira = "2", noah = "3", john = "4" }, password_cost = 1,
+    version = self.version, ping_interval = 0, command_ids = true, log = { level = "off" },
+    upload_limits = { max_size = 1000, extensions = { mode = "block", list = { "exe" } } },
+  }
+  for name, value in pairs(options or {}) do given[name] = value end
+  self.server = assert(bridge.start(given))
+  for _, login in ipairs { "herald", "mira", "john" } do self.clients[login] = self:client(login) end
+end
+
 ---@async
 ---@param version string of the profile that is played
 ---@param options? trueconf.bridge.Options
 ---@return spec.Scene
 function scene.start(version, options)
-  local given = {
-    server_name = "chat.acme.test", accounts = { herald = "1", mira = "2", noah = "3", john = "4" }, password_cost = 1,
-    version = version, ping_interval = 0, command_ids = true, log = { level = "off" },
-    upload_limits = { max_size = 1000, extensions = { mode = "block", list = { "exe" } } },
-  }
-  for name, value in pairs(options or {}) do given[name] = value end
   local self = setmetatable({ version = version, seen = seen.new(version), sent = 0, clients = {} }, Scene)
-  self.server = assert(bridge.start(given))
-  for _, login in ipairs { "herald", "mira", "john" } do self.clients[login] = self:client(login) end
+  serve(self, options)
   furnish(self)
   return self
+end
+
+---Start a Bridge and clients anew, after stop(), with what the options let it remember.
+---@async
+---@param options trueconf.bridge.Options
+function Scene:start_again(options)
+  serve(self, options)
 end
 
 ---@async
