@@ -13,6 +13,8 @@ local scene = require "spec.support.scene"
 
 local PATIENCE = 10                     -- seconds for the answers to all that one method gets
 local LIMIT = 100                       -- seconds for one walk; usually it takes one
+local FLOOD = 100000                    -- bytes of a text that nothing limits
+local LONGEST_ANSWER = 1000             -- bytes of an answer to a request that fails
 local WRONG_FORMAT = protocol.codes.WRONG_PAYLOAD_FORMAT
 local NEWEST = protocol.versions.NEWEST
 
@@ -213,10 +215,13 @@ end
 function Socket:settle(method, payload)
   local last, found = self:send(method or "getUserDisplayName", payload or { userId = "mira@chat.acme.test" }), {}
   repeat
-    local frame = assert(json.decode(assert(self.socket:receive(PATIENCE))))
+    local text = assert(self.socket:receive(PATIENCE))
+    local frame = assert(json.decode(text))
     if frame.type == 2 then
+      local code = frame.payload.errorCode or 0
+      assert(code == 0 or #text < LONGEST_ANSWER, ("an answer of %d bytes to %s"):format(#text, frame.id))
       found[frame.id] = found[frame.id] or {}
-      table.insert(found[frame.id], frame.payload.errorCode or 0)
+      table.insert(found[frame.id], code)
     end
   until frame.type == 2 and frame.id == last
   assert(#found[last] == 1 and found[last][1] == 0, "the connection is of no use any more")
@@ -292,6 +297,7 @@ function Bridge:cases(method)
   note_all(known, of_client)
   add_all(cases, generate.mistakes(method, "incoming"), "fits", known)
   add_all(cases, generate.edges(method, "incoming"), "fits")
+  add_all(cases, generate.floods(method, FLOOD), "fits")
   for _, payload in ipairs { json.array { 1 }, json.array(), 7, "x", true } do
     cases[#cases + 1] = { what = "payload " .. json.encode(payload), payload = payload, due = WRONG_FORMAT }
   end

@@ -223,6 +223,7 @@ end
 ---@field kind string as the check calls it; "null" where null is given to what may not be null
 ---@field declared trueconf.protocol.Field as the side that looks has it
 ---@field value any what was put there; nil: nothing
+---@field object table that holds the field
 ---@field spoil fun()
 ---@field payload? table with the mistake
 
@@ -249,7 +250,8 @@ end
 -- Ways to spoil a payload, each a function that spoils and the mistake that must be found then.
 local function add(ways, path, field, kind, object, value)
   ways[#ways + 1] = {
-    field = path, kind = kind, declared = field, value = value, spoil = function() object[field.name] = value end,
+    field = path, kind = kind, declared = field, value = value, object = object,
+    spoil = function() object[field.name] = value end,
   }
 end
 
@@ -399,6 +401,25 @@ local function mistakes(name, direction, version)
   end)
 end
 
+---Every request in which one text is very long, where nothing limits it.
+---@param name string a method
+---@param length integer bytes
+---@return spec.Mistake[] floods that are no mistakes
+local function floods(name, length)
+  local side, text = { limited = true, server = true, all = true }, ("é"):rep(length // 2)
+  return each_way(name, nil, function(payload)
+    local ways = {}
+    for _, way in ipairs(ways_to_spoil(payload, declared(name), side)) do
+      local field, object = way.declared, way.object
+      local free = field.type == "string" and not field.max and not is_ascii(field)
+      if free and way.value == json.null or free and field.nullable and way.value == 7 then
+        add(ways, way.field, field, "flood", object, text)
+      end
+    end
+    return ways
+  end)
+end
+
 -- The values at both ends of what a field may be.
 local function ends_of(field, value)
   local ends = {}
@@ -457,4 +478,4 @@ local function edges(name, direction)
   end)
 end
 
-return { new = new, whole = whole, mistakes = mistakes, edges = edges }
+return { new = new, whole = whole, mistakes = mistakes, edges = edges, floods = floods }

@@ -13,6 +13,7 @@ local codes = protocol.codes
 local REQUEST, RESPONSE = protocol.enums.FrameType.REQUEST, protocol.enums.FrameType.RESPONSE
 local MAX_ID = protocol.limits.MAX_ID
 local MAX_AUTH_FAILURES = 10
+local MAX_DESCRIPTION = 300             -- characters of what is told of an error
 -- Notifications whose ack is awaited; an ack that comes later than that many others is ignored.
 local MAX_UNACKED = 20000
 local CLOSE = { UNSUPPORTED_DATA = 1003, INVALID_TEXT = 1007, POLICY = 1008 }
@@ -61,7 +62,14 @@ function Connection:respond(id, payload)
   self.bridge.mischief:send(self.transport, frame)
 end
 
+-- Descriptions name what came, which may be as long as a frame.
+local function shortened(description)
+  local cut = description and utf8.offset(description, MAX_DESCRIPTION + 1)
+  return cut and cut <= #description and description:sub(1, cut - 1) .. "…" or description
+end
+
 function Connection:refuse(id, code, description)
+  description = shortened(description)
   self.bridge.log:debug("bridge: %s: request %d refused with %d %s", self.id, id, code, description or "")
   self:respond(id, { errorCode = code, errorDescription = description })
 end
