@@ -92,6 +92,22 @@ describe("queue", function()
     empty()
   end)
 
+  it("tells of what it remembers, and is told what was handled before", function()
+    local told = {}
+    q = queue.new { limit = 2, on_remember = function(...) told[#told + 1] = { ... } end }
+    assert.is_nil(q:remember "x")
+    assert.equal("handled", (q:enqueue("a", "x", {})))
+    for _, id in ipairs { "y", "z", 7 } do
+      local item = {}
+      q:enqueue("a", id, item)
+      q:claim "a"
+      q:ack("a", item)
+    end
+    assert.same({ { "y" }, { "z", "x" } }, told)
+    assert.equal("queued", (q:enqueue("a", 7, {})))
+    assert.equal("handled", (q:enqueue("a", "z", {})))
+  end)
+
   it("remembers as many handled ids as it is told, the newest", function()
     for _, id in ipairs { "1", "2", "3", "4", "5" } do
       enqueue("a", id)

@@ -1,7 +1,8 @@
 -- The messages of each chat, in order and one at a time. A message is enqueued when it
 -- arrives, claimed for a handler when its chat is free, and acknowledged when that has
 -- finished; ids are remembered, so that what the server delivers again is not handled
--- again. A plain data structure: no I/O, no coroutines, nothing here calls the bot.
+-- again. A plain data structure: no I/O, no coroutines. Only ids that are text are remembered: numbers
+-- are those of a connection, and nothing comes twice under them.
 --
 -- Every operation but reap() takes constant time. A chat costs memory only while it has
 -- messages, and its record is used again for the next chat.
@@ -32,6 +33,7 @@ Queue.__index = Queue
 ---@class (exact) trueconf.QueueOptions
 ---@field limit? integer handled ids that are remembered; default 10000
 ---@field max_waiting? integer messages that may wait, all chats together; default 10000
+---@field on_remember? fun(id: string, forgotten: string?) an id was remembered, in place of another one
 
 ---@param options? trueconf.QueueOptions
 ---@return trueconf.Queue
@@ -42,7 +44,7 @@ local function new(options)
     pending = {}, waiting = 0, claimed = 0,
     released = {}, turn = 0,
     handled = {}, ring = {}, ring_next = 1, limit = options.limit or REMEMBERED,
-    max_waiting = options.max_waiting or MAX_WAITING,
+    max_waiting = options.max_waiting or MAX_WAITING, on_remember = options.on_remember,
   }, Queue)
 end
 
@@ -68,12 +70,16 @@ function Queue:close_record(chat, record)
   end
 end
 
+---Remember an id as handled, in place of the oldest one if there are too many.
+---@param id string
+---@return string? forgotten
 function Queue:remember(id)
   local place = self.ring_next
   local oldest = self.ring[place]
   if oldest then self.handled[oldest] = nil end
   self.ring[place], self.handled[id] = id, true
   self.ring_next = place < self.limit and place + 1 or 1
+  return oldest
 end
 
 ---Put a message at the end of its chat, unless it is known.
@@ -139,7 +145,10 @@ function Queue:ack(chat, item)
     self.released[item], id = nil, place.id
   end
   self.pending[id] = nil
-  self:remember(id)
+  if type(id) == "string" then
+    local forgotten = self:remember(id)
+    if self.on_remember then self.on_remember(id, forgotten) end
+  end
   return true
 end
 
