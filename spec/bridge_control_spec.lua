@@ -5,38 +5,13 @@ local core = require "trueconf.core"
 local json = require "trueconf.json"
 local bridge = require "trueconf.bridge"
 local control = require "trueconf.bridge.control"
+local guard = require "trueconf.bridge.control.guard"
 local helper = require "spec.support.helper"
+local support = require "spec.support.control"
 local system = require "spec.support.system"
 
-local KEY = "a-key-for-the-specs-alone"
-local LIMIT = 10                        -- seconds any single step may take
-
-local function ask(server, method, path, body, key)
-  local answer = assert(core.http {
-    url = server:url():gsub("^ws", "http") .. "/control/" .. path, method = method, timeout = LIMIT,
-    headers = { Authorization = key ~= false and "Bearer " .. (key or KEY) or nil },
-    body = type(body) == "table" and json.encode(body) or body,
-  })
-  return assert(json.decode(answer.body)), answer.status, answer.headers
-end
-
-local function served(body, options)
-  return helper.async(function()
-    local given = { control = { key = KEY } }
-    for name, value in pairs(options or {}) do given[name] = value or nil end
-    local server = system.start_bridge(given)
-    local ok, err = xpcall(body, debug.traceback, server)
-    server:stop(true)
-    if not ok then error(err, 0) end
-  end)
-end
-
--- A request that must go well.
-local function act(server, path, body)
-  local answer, status = ask(server, "POST", path, body)
-  assert.equal(200, status, answer.message)
-  return answer
-end
+local KEY, LIMIT = support.KEY, support.LIMIT
+local ask, act, served = support.ask, support.act, support.served
 
 describe("the control endpoint", function()
   it("is not there unless it is asked for", served(function(server)
@@ -58,10 +33,10 @@ describe("the control endpoint", function()
 
   it("answers this machine alone", function()
     for _, peer in ipairs { "127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1", "::FFFF:127.0.0.1" } do
-      assert.is_true(control.is_loopback(peer), peer)
+      assert.is_true(guard.is_loopback(peer), peer)
     end
     for _, peer in ipairs { "10.0.0.1", "128.0.0.1", "127.0.0.1.evil.test", "::2", "::ffff:10.0.0.1", "" } do
-      assert.is_false(control.is_loopback(peer), peer)
+      assert.is_false(guard.is_loopback(peer), peer)
     end
     local status
     local request = { peer = "192.0.2.7", method = "GET", path = "/control/state", query = {},
@@ -254,8 +229,8 @@ describe("a request to control that is wrong", function()
       "both" },
     { "say", { person = "mira", with = "herald", text = "x", parse_mode = "bold" }, "parse_mode",
       "one of text, markdown, html", "a string" },
-    { "chats", { person = "mira" }, "with", "one of with, group, channel", "none or several of them" },
-    { "chats", { person = "mira", group = "a", channel = "b" }, "with", "one of with, group, channel",
+    { "chats", { person = "mira" }, "with", "one of with, group, channel, favorites", "none or several of them" },
+    { "chats", { person = "mira", group = "a", channel = "b" }, "with", "one of with, group, channel, favorites",
       "none or several of them" },
     { "accounts", { login = "a@b" }, "login", "text without '@', '/' and spaces", "'a@b'" },
     { "accounts", { login = "a", password = {} }, "password", "text that is not empty", "an object or array" },
@@ -338,16 +313,19 @@ describe("the page about control", function()
     assert.equal(2, #answers[8].accounts)
   end, { accounts = { herald = "4711" } }))
 
-  it("names every request and each of its fields", function()
+  it("names every act and each of its fields", function()
     local page = system.read "docs/control.md"
     for name, described in pairs(control.acts) do
       local row = page:match("\n| `" .. name .. "` |([^\n]*)")
       assert.is_truthy(row, name)
+      if described.http and described.http ~= "POST " .. name then
+        assert.is_truthy(row:find("`" .. described.http .. "`", 1, true), name)
+      end
       for field, kind in pairs(described.fields or {}) do
-        -- What `with`, `group` and `channel` are is told in words: one of them has to be there.
-        local either = name == "POST chats" or field == "chat_id" or field == "with"
-        local shown = "`" .. field .. (kind:find "%?$" and not either and "?" or "") .. "`"
-        assert.is_truthy(row:find(shown, 1, true), name .. " " .. shown)
+        -- Those that most acts have, and those of which one has to be there, are told in words.
+        local in_words = field == "person" or field == "chat_id" or field == "with"
+        local shown = "`" .. field .. (kind:find "%?$" and "?" or "") .. "`"
+        assert.is_truthy(in_words or row:find(shown, 1, true), name .. " " .. shown)
       end
     end
   end)

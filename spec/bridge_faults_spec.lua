@@ -4,10 +4,13 @@
 local core = require "trueconf.core"
 local json = require "trueconf.json"
 local faults = require "trueconf.bridge.faults"
+local reports = require "trueconf.bridge.reports"
 local helper = require "spec.support.helper"
 local raw_client = require "spec.support.raw_client"
 local system = require "spec.support.system"
 
+-- A Bridge that nobody watches.
+local NOBODY = { reports = reports.new(), on_sent = function() end }
 local LIMIT = 10                        -- seconds any single step may take
 -- With a collector that never rests 200 take too long.
 local MESSAGES = os.getenv "TORTURE" == "1" and 20 or 200
@@ -142,7 +145,7 @@ describe("dropped frames", function()
 
   it("are cut where the fault says", function()
     for place, expected in pairs { before = {}, middle = { "abcdef", 3 }, after = { "abcdef", 6 } } do
-      local mischief = faults.new({}, { drop = 1, drop_place = place })
+      local mischief = faults.new(NOBODY, { drop = 1, drop_place = place })
       local given
       mischief:send({ drop = function(_, ...) given = { ... } end }, "abcdef")
       assert.same(expected, given)
@@ -170,7 +173,7 @@ end)
 
 describe("chance", function()
   local function run(seed)
-    local mischief = faults.new({}, { drop = 0.3, duplicate = 0.5 })
+    local mischief = faults.new(NOBODY, { drop = 0.3, duplicate = 0.5 })
     mischief:start(seed)
     local struck = {}
     for place = 1, 400 do struck[place] = mischief:strikes "drop" and "x" or "." end
@@ -192,7 +195,7 @@ describe("chance", function()
 
   it("of one fault does not depend on others", function()
     local alone = run(7)
-    local mischief = faults.new({}, { drop = 0.3, duplicate = 0.5 })
+    local mischief = faults.new(NOBODY, { drop = 0.3, duplicate = 0.5 })
     mischief:start(7)
     local struck = {}
     for place = 1, 400 do
@@ -203,7 +206,7 @@ describe("chance", function()
   end)
 
   it("strikes every n-th time where a rate is a whole number", function()
-    local mischief = faults.new({}, { drop = 3 })
+    local mischief = faults.new(NOBODY, { drop = 3 })
     local struck = ""
     for _ = 1, 7 do struck = struck .. (mischief:strikes "drop" and "x" or ".") end
     assert.equal("..x..x.", struck)

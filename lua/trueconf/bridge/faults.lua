@@ -229,6 +229,7 @@ end
 
 function Mischief:note(name)
   self.struck[name] = (self.struck[name] or 0) + 1
+  self.bridge.reports:fault(name, self.struck[name])
   return true
 end
 
@@ -285,16 +286,23 @@ end
 
 local PLACES = { "before", "middle", "after" }
 
+function Mischief:emit(transport, text)
+  self.bridge:on_sent(transport, text)
+  transport:send(text)
+end
+
 function Mischief:drop(transport, text)
   local place = self.values.drop_place or PLACES[1 + math.floor(3 * self:draw "drop_place")]
   if place == "before" then return transport:drop() end
-  transport:drop(text, place == "middle" and #text // 2 or #text)
+  local sent = place == "middle" and #text // 2 or #text
+  self.bridge:on_sent(transport, text:sub(1, sent))
+  transport:drop(text, sent)
 end
 
 function Mischief:release(transport)
   local text = self.held[transport]
   self.held[transport] = nil
-  if text then transport:send(text) end
+  if text then self:emit(transport, text) end
 end
 
 function Mischief:pass(transport, text, is_news)
@@ -303,8 +311,8 @@ function Mischief:pass(transport, text, is_news)
     self.held[transport] = text
     return self:after(HOLD, transport, function() self:release(transport) end)
   end
-  transport:send(text)
-  if self:strikes "duplicate" then transport:send(text) end
+  self:emit(transport, text)
+  if self:strikes "duplicate" then self:emit(transport, text) end
   if is_news then self:release(transport) end
 end
 
@@ -314,7 +322,7 @@ end
 ---@param is_news? boolean it is a notification
 function Mischief:send(transport, text, is_news)
   local values = self.values
-  if not next(values) then return transport:send(text) end
+  if not next(values) then return self:emit(transport, text) end
   self:touch(transport)
   if not is_news or not values.news_delay then return self:pass(transport, text, is_news) end
   self:after(values.news_delay, transport, function() self:pass(transport, text, true) end)

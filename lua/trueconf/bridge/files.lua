@@ -302,19 +302,49 @@ function Files:take(account, temporal_id)
   return upload.file
 end
 
+---A path beside the files where something can be written that may become one.
+---@return string? path
+---@return trueconf.Error? err
+function Files:spare_path()
+  local ok, err = self:open()
+  if not ok then return nil, err end
+  return self:reserve("spare-" .. hex(16))
+end
+
+---Such a path is needed no more.
+---@param path string
+function Files:release(path)
+  os.remove(path)
+  self.written[path] = nil
+end
+
+-- Bring what a file is made of to its path; returns the size.
+local function move_in(source, path)
+  if type(source) == "string" then
+    local ok, err = core.write_private(path, source)
+    if not ok then return nil, err end
+    return #source
+  end
+  local handle <close>, err = io.open(source.path, "rb")
+  local ok
+  if handle then ok, err = os.rename(source.path, path) end
+  if not ok then return nil, core.error("IO", err) end
+  return handle:seek "end"
+end
+
 ---Keep a file that came from within.
 ---@param name string
----@param bytes string
+---@param source string|{ path: string } its bytes, or where they are; that file is moved, and must be on the same disk
 ---@param kind? string MIME type; default by the extension of the name
 ---@return trueconf.bridge.FileRecord? file
 ---@return any err
-function Files:add(name, bytes, kind)
+function Files:add(name, source, kind)
   local ok, err = self:open()
   if not ok then return nil, err end
-  local file = { id = hex(20), name = name, size = #bytes, mime = kind or mime.of_name(name), ready = true }
+  local file = { id = hex(20), name = name, size = 0, mime = kind or mime.of_name(name), ready = true }
   local path = self:reserve(file.id)
-  ok, err = core.write_private(path, bytes)
-  if not ok then return nil, err end
+  file.size, err = move_in(source, path)
+  if not file.size then return nil, err end
   if self.marker then self.written[path] = file end
   self.bridge.store:put_file(file)
   self:slow_down(file)

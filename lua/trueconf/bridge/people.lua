@@ -11,8 +11,8 @@ local seen_message = require "trueconf.bridge.seen_message"
 
 local hold, see = person_chat.hold, seen_message.see
 
--- Messages kept for wait_message(), and events for events(); the oldest is dropped when nobody
--- reads them.
+-- Messages kept for wait_message(), and events for events(), each by itself; the oldest is dropped
+-- when nobody reads them.
 local INBOX_LIMIT = 10000
 local EVENTS_LIMIT = 1000
 local ALL = math.maxinteger
@@ -27,6 +27,7 @@ local ALL = math.maxinteger
 ---@field private waiters trueconf.core.Waiter[]
 ---@field private watchers fun(event: trueconf.bridge.Event)[]
 ---@field private happened table queue of what was told, from `first` to `last`
+---@field private dropped integer events that were not read in time, since the last call of events()
 local Person = {}
 Person.__index = Person
 
@@ -45,6 +46,7 @@ local function new(bridge, account)
     waiters = {},
     watchers = {},
     happened = { first = 1, last = 0 },
+    dropped = 0,
   }, Person)
   bridge.delivery:attach(person)
   bridge.delivery:redeliver(person)
@@ -61,20 +63,51 @@ function Person:chat_with(login)
   return hold(self, chat)
 end
 
+-- Let others take part in a new chat, in a fixed order.
+local function invite(chat, participants)
+  local logins = {}
+  for login in pairs(participants or {}) do logins[#logins + 1] = login end
+  table.sort(logins)
+  for _, login in ipairs(logins) do
+    local ok, err = chat:add(login)
+    if ok and participants[login] ~= "user" then ok, err = chat:set_role(login, participants[login]) end
+    if not ok then return nil, err end
+  end
+  return chat
+end
+
+local function check_participants(bridge, participants, level)
+  for login in pairs(participants or {}) do acts.user_id_of(bridge, login, level + 1) end
+end
+
 ---Create a group that this person owns.
 ---@param title string
----@return trueconf.bridge.PersonChat
-function Person:create_group(title)
+---@param participants? table<string, "user"|"admin"> roles of others, by login
+---@return trueconf.bridge.PersonChat? chat
+---@return trueconf.Error? err ROLE_NOT_FOUND, USER_IS_ALREADY_CHAT_PARTICIPANT
+function Person:create_group(title, participants)
   acts.check_title(title, 2)
-  return hold(self, assert(acts.outcome(self, self.bridge.chats:create_group(self.account, title))))
+  check_participants(self.bridge, participants, 2)
+  local chat = assert(acts.outcome(self, self.bridge.chats:create_group(self.account, title)))
+  return invite(hold(self, chat), participants)
 end
 
 ---Create a channel that this person owns.
 ---@param title string
----@return trueconf.bridge.PersonChat
-function Person:create_channel(title)
+---@param participants? table<string, "user"|"admin"|"writer"> roles of others, by login
+---@return trueconf.bridge.PersonChat? chat
+---@return trueconf.Error? err ROLE_NOT_FOUND, USER_IS_ALREADY_CHAT_PARTICIPANT
+function Person:create_channel(title, participants)
   acts.check_title(title, 2)
-  return hold(self, assert(acts.outcome(self, self.bridge.chats:create_channel(self.account, title))))
+  check_participants(self.bridge, participants, 2)
+  local chat = assert(acts.outcome(self, self.bridge.chats:create_channel(self.account, title)))
+  return invite(hold(self, chat), participants)
+end
+
+---This person's notes to itself.
+---@return trueconf.bridge.PersonChat
+function Person:favorites()
+  return hold(self, assert(acts.outcome(self, self.bridge.chats:favorites(self.account))))
 end
 
 ---A chat that this person takes part in.
@@ -95,6 +128,16 @@ function Person:chats()
   return list
 end
 
+---A message that this person sees.
+---@param message_id string
+---@return trueconf.bridge.SeenMessage? message
+---@return trueconf.Error? err MESSAGE_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
+function Person:message(message_id)
+  local message, code = self.bridge.messages:message_of(message_id, self.account)
+  if not message then return nil, Error.from_code(code) end
+  return see(self.bridge, message, self.key)
+end
+
 ---Click a command button below a message.
 ---@param message trueconf.bridge.SeenMessage|string the message or its id
 ---@param button_id string the button's id, or its label if it has no id
@@ -112,12 +155,14 @@ function Person:on_message(fn)
   self.handlers[#self.handlers + 1] = fn
 end
 
+-- Returns how many were dropped for it.
 local function enqueue(inbox, message, limit)
   inbox.last = inbox.last + 1
   inbox[inbox.last] = message
-  if inbox.last - inbox.first < limit then return end
+  if inbox.last - inbox.first < limit then return 0 end
   inbox[inbox.first] = nil
   inbox.first = inbox.first + 1
+  return 1
 end
 
 local function dequeue(inbox)
@@ -148,7 +193,7 @@ function Person:note(method, payload)
   if type(payload) == "string" and self.watchers[1] then payload = json.decode(payload) end
   local event = { method = method, payload = payload }
   for _, watcher in ipairs(self.watchers) do core.spawn(watcher, event) end
-  enqueue(self.happened, event, EVENTS_LIMIT)
+  self.dropped = self.dropped + enqueue(self.happened, event, EVENTS_LIMIT)
 end
 
 ---@class trueconf.bridge.Event
@@ -159,13 +204,16 @@ end
 ---of the system too, and "answerCommand" for a click that a bot answered. Only the newest 1000
 ---are kept.
 ---@return trueconf.bridge.Event[] events oldest first
+---@return integer dropped how many older ones were dropped, as nobody asked for them
 function Person:events()
   local events = {}
   for event in dequeue, self.happened do
     if type(event.payload) == "string" then event.payload = json.decode(event.payload) end
     events[#events + 1] = event
   end
-  return events
+  local dropped = self.dropped
+  self.dropped = 0
+  return events, dropped
 end
 
 ---Call fn(event) in a coroutine of its own for everything this person is told from now on.

@@ -4,6 +4,7 @@
 local Error = require "trueconf.error"
 local acts = require "trueconf.bridge.person_acts"
 local seen_message = require "trueconf.bridge.seen_message"
+local survey = require "trueconf.bridge.survey"
 
 local see = seen_message.see
 local ALL = math.maxinteger
@@ -50,17 +51,17 @@ end
 
 ---Send a file.
 ---@param name string
----@param bytes string
+---@param source string|{ path: string } its bytes, or a file on the disk of the Bridge's files, which is moved there
 ---@param opts? { type: string?, caption: string?, reply_to: trueconf.bridge.SeenMessage|string|nil } type: MIME type,
 ---default by the extension of the name; caption: a message of its own above the file
 ---@return trueconf.bridge.SeenMessage? message the one with the file
 ---@return trueconf.Error? err MESSAGE_NOT_FOUND (the one to answer), NOT_ENOUGH_RIGHTS (a channel), IO, ...
-function PersonChat:send_file(name, bytes, opts)
+function PersonChat:send_file(name, source, opts)
   opts = opts or {}
   local person, failure = self.person, nil
   local caption = opts.caption and content_of(opts.caption, {}, 2)
   local function take()
-    local file, err = person.bridge.files:add(name, bytes, opts.type)
+    local file, err = person.bridge.files:add(name, source, opts.type)
     failure = err
     return file
   end
@@ -68,6 +69,32 @@ function PersonChat:send_file(name, bytes, opts)
     { caption = caption, reply_to = acts.id_of(opts.reply_to) }))
   if not sent then return nil, failure or err end
   return see(person.bridge, sent.message, person.key)
+end
+
+---Send the card of a survey.
+---@param given trueconf.bridge.SurveyGiven
+---@param opts? { reply_to: trueconf.bridge.SeenMessage|string|nil }
+---@return trueconf.bridge.SeenMessage? message
+---@return trueconf.Error? err MESSAGE_NOT_FOUND (the one to answer), NOT_ENOUGH_RIGHTS (a channel), ...
+function PersonChat:survey(given, opts)
+  local person, content = self.person, survey.card(self.person.bridge.store.server_name, given)
+  local record, err = acts.outcome(person,
+    person.bridge.messages:post_survey(person.account, self.id, content, acts.id_of(opts and opts.reply_to)))
+  if not record then return nil, err end
+  return see(person.bridge, record, person.key)
+end
+
+---Replace the card of an own survey.
+---@param message trueconf.bridge.SeenMessage|string the message or its id
+---@param given trueconf.bridge.SurveyGiven
+---@return trueconf.bridge.SeenMessage? message as it is now
+---@return trueconf.Error? err NOT_ENOUGH_RIGHTS (not an own one, too old), MESSAGE_NOT_FOUND, UNKNOWN_MESSAGE
+function PersonChat:edit_survey(message, given)
+  local person, content = self.person, survey.card(self.person.bridge.store.server_name, given)
+  local edit, err = acts.outcome(person,
+    person.bridge.messages:edit_survey(person.account, acts.id_of(message), content))
+  if not edit then return nil, err end
+  return see(person.bridge, edit.message, person.key)
 end
 
 ---Replace an own message. The text is taken as say() takes it.
@@ -115,15 +142,54 @@ function PersonChat:clear(opts)
 end
 
 ---What this person sees of the chat.
+---@param count? integer only the newest ones, at most so many
 ---@return trueconf.bridge.SeenMessage[]? messages oldest first
 ---@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
-function PersonChat:history()
+function PersonChat:history(count)
   local person = self.person
   local chat, code = person.bridge.messages:chat_of(self.id, person.account)
   if not chat then return nil, Error.from_code(code) end
-  local records, seen = person.bridge.store:history_of(chat, person.key, ALL), {}
+  local records, seen = person.bridge.store:history_of(chat, person.key, count or ALL), {}
   for place, record in ipairs(records) do seen[#records + 1 - place] = see(person.bridge, record, person.key) end
   return seen
+end
+
+---Mark messages of others as read, up to one of them or all.
+---@param up_to? trueconf.bridge.SeenMessage|string the message or its id
+---@return integer marked how many
+function PersonChat:mark_read(up_to)
+  local bridge, key, last, marked = self.person.bridge, self.person.key, acts.id_of(up_to), 0
+  for _, message in ipairs(bridge.store:unread_list(key)) do
+    if message.chat_id == self.id then
+      bridge.delivery:mark_read(key, message)
+      marked = marked + 1
+      if message.id == last then break end
+    end
+  end
+  return marked
+end
+
+---What the chat is.
+---@return { chat_id: string, title: string, type: integer, role: string? }
+function PersonChat:info()
+  local person = self.person
+  local shown = person.bridge.envelopes:chat(self.record, person.key)
+  return {
+    chat_id = self.id, title = shown.title, type = self.record.type, role = self.record.roles[person.key],
+  }
+end
+
+---Who takes part.
+---@return { login: string, role: string }[]? participants in the order they came
+---@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
+function PersonChat:participants()
+  local person, list = self.person, {}
+  local chat, code = person.bridge.messages:chat_of(self.id, person.account)
+  if not chat then return nil, Error.from_code(code) end
+  for place, key in ipairs(person.bridge.store:members_of(chat, 1, ALL)) do
+    list[place] = { login = person.bridge.store:account(key).login, role = chat.roles[key] }
+  end
+  return list
 end
 
 ---Add somebody to a group or channel.
@@ -171,12 +237,40 @@ function PersonChat:rename(title)
   return true
 end
 
+---Give a group or channel another picture.
+---@param name string
+---@param source string|{ path: string } as send_file() takes it
+---@param opts? { type: string? } MIME type
+---@return true? ok
+---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, IO
+function PersonChat:set_avatar(name, source, opts)
+  local person, failure = self.person, nil
+  local function take()
+    local file, err = person.bridge.files:add(name, source, opts and opts.type)
+    failure = err
+    return file
+  end
+  local ok, err = acts.outcome(person, person.bridge.chats:set_avatar(person.account, self.id, take))
+  if not ok then return nil, failure or err end
+  return true
+end
+
 ---Leave the chat; an owner removes it for everybody.
 ---@return true? ok
 ---@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
 function PersonChat:leave()
   local person = self.person
   return acts.outcome(person, person.bridge.chats:remove(person.account, self.id))
+end
+
+---Let the others see what this person is doing; it fades by itself.
+---@param activity "typing"|"choosing_sticker"|"uploading_file"
+---@return true? ok
+---@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
+function PersonChat:show_activity(activity)
+  local ok, code = self.person.bridge.messages:be_active(self.person.account, self.id, activity)
+  if not ok then return nil, Error.from_code(code) end
+  return true
 end
 
 ---What somebody is doing in the chat at this moment.

@@ -72,11 +72,36 @@ function SeenMessage:wait_read_by(login, timeout)
   return self.bridge.delivery:wait_read(login:lower(), self.record, timeout)
 end
 
+-- The id of its file; a forward carries the original inside.
+local function file_id_of(content)
+  return content.fileId or type(content.content) == "table" and content.content.fileId or nil
+end
+
 ---The file of the message.
 ---@return string? bytes nil: it has none, or none that is there already
 function SeenMessage:file()
-  local id = self.record.content.fileId
+  local id = file_id_of(self.record.content)
   return id and self.bridge.files:read(id)
+end
+
+---@class trueconf.bridge.SeenFile
+---@field file_id string
+---@field name string
+---@field size integer
+---@field mime_type string
+---@field ready boolean it is there already
+---@field url string? where it can be fetched, for an hour
+
+---What its file is.
+---@return trueconf.bridge.SeenFile? file nil: it has none
+function SeenMessage:file_info()
+  local id = file_id_of(self.record.content)
+  local info = id and self.bridge.files:info(id)
+  if not info then return nil end
+  local url = type(info.downloadUrl) == "string" and info.downloadUrl or nil
+  return {
+    file_id = id, name = info.name, size = info.size, mime_type = info.mimeType, ready = url ~= nil, url = url,
+  }
 end
 
 return { see = see }

@@ -20,6 +20,7 @@ local news = require "trueconf.bridge.news"
 local oauth = require "trueconf.bridge.oauth"
 local people = require "trueconf.bridge.people"
 local profile = require "trueconf.bridge.profile"
+local reports = require "trueconf.bridge.reports"
 local store = require "trueconf.bridge.store"
 local tokens = require "trueconf.bridge.tokens"
 local upload_limits = require "trueconf.bridge.upload_limits"
@@ -33,6 +34,7 @@ local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
 ---@field mischief trueconf.bridge.Mischief
 ---@field control trueconf.bridge.Control?
 ---@field log trueconf.Log
+---@field reports trueconf.bridge.Reports
 ---@field store trueconf.bridge.Store
 ---@field accounts trueconf.bridge.Accounts
 ---@field logins trueconf.bridge.Logins
@@ -74,6 +76,7 @@ local function new(options)
   server.faults, server.open, server.people, server.held = {}, {}, {}, {}
   server.mischief = faults.new(server, server.faults)
   server.log = log.new(options.log)
+  server.reports = reports.new(server.log)
   server.accounts = accounts.new(memory, memory.server_name, options.password_cost, options.directory)
   server.logins = logins.new(server.accounts, options)
   server.tokens = tokens.new(memory, options.token_lifetime)
@@ -91,13 +94,19 @@ local function new(options)
   return server
 end
 
+local function socket_paths(server)
+  local paths = table.move(SOCKET_PATHS, 1, #SOCKET_PATHS, 1, {})
+  if server.control then paths[#paths + 1] = control.WEBSOCKET end
+  return paths
+end
+
 local function listen_options(server)
   local options = server.options
   return {
     host = options.host,
     port = options.port,
     tls = options.tls,
-    websocket_paths = SOCKET_PATHS,
+    websocket_paths = socket_paths(server),
     subprotocol = "json.v1",
     max_connections = options.max_connections,
     max_frame = options.max_frame,
@@ -105,13 +114,11 @@ local function listen_options(server)
     max_unsent = options.max_unsent,
     ping_interval = options.ping_interval,
     max_missed_pongs = options.max_missed_pongs,
-    on_head = function(head)
-      return server.mischief:on_head(head) or server.mischief:hamper(server.files:on_head(head))
-    end,
+    on_head = function(head) return server:on_head(head) end,
     on_http = function(request) http.handle(server, request) end,
     on_open = function(transport) server:on_open(transport) end,
     on_frame = function(transport, data, binary) server:on_frame(transport, data, binary) end,
-    on_close = function(transport) server:on_close(transport) end,
+    on_close = function(transport, code) server:on_close(transport, code) end,
   }
 end
 
@@ -175,24 +182,42 @@ end
 
 -- What the listener reports ----------------------------------------------------------------
 
+function Server:on_head(head)
+  if self.control and control.is_path(head.path) then return self.control:on_head(head) end
+  return self.mischief:on_head(head) or self.mischief:hamper(self.files:on_head(head))
+end
+
 function Server:on_open(transport)
+  if self.control and self.control:on_open(transport) then return end
   if self.faults.drop_at == "open" then return transport:drop() end
-  self.open[transport] = connection.new(self, transport)
+  local conn = connection.new(self, transport)
+  self.open[transport] = conn
   self.mischief:touch(transport)
+  self.reports:connection("open", conn, { peer = transport.peer and transport:peer() })
 end
 
 function Server:on_frame(transport, data, binary)
   local conn = self.open[transport]
-  if not conn then return end
+  if not conn then return self.control and self.control:on_frame(transport, data) end
   self.mischief:touch(transport)
+  self.reports:frame("in", conn, data)
   conn:on_frame(data, binary)
 end
 
-function Server:on_close(transport)
+---A frame leaves, or that much of it.
+---@param transport trueconf.core.Connection
+---@param text string
+function Server:on_sent(transport, text)
+  local conn = self.open[transport]
+  if conn then self.reports:frame("out", conn, text) end
+end
+
+function Server:on_close(transport, code)
   local conn = self.open[transport]
   self.open[transport] = nil
   self.mischief:forget(transport)
-  if not conn then return end
+  if not conn then return self.control and self.control:on_close(transport) end
+  self.reports:connection("closed", conn, { code = code })
   conn:on_close()
   self.files:forget(conn)
 end
@@ -218,6 +243,7 @@ end
 ---@param receive_unread boolean
 function Server:on_authorized(conn, receive_unread)
   if self.faults.drop_at == "ready" then return conn:drop() end
+  self.reports:connection("authorized", conn)
   self.delivery:attach(conn)
   if receive_unread then self.delivery:redeliver(conn) end
   self.delivery:tell(conn, self.news:upload_limits(self:upload_limits()))
@@ -349,6 +375,15 @@ function Server:drop(login)
   for _, conn in ipairs(connections_of(self, login)) do conn:drop() end
 end
 
+---Call fn(report) for every frame in and out, for connections that come and go, for faults that are set and that
+---strike. Secrets are masked. It must not wait.
+---@param fn fun(report: trueconf.bridge.Report)
+---@return fun() stop
+function Server:watch(fn)
+  if type(fn) ~= "function" then error(("expected a function, got %s"):format(type(fn)), 2) end
+  return self.reports:watch(fn)
+end
+
 ---Make something go wrong from now on; false ends a fault, no argument ends all.
 ---@param values? trueconf.bridge.Faults
 function Server:fault(values)
@@ -360,6 +395,7 @@ function Server:fault(values)
     for name in pairs(self.faults) do self.faults[name] = nil end
   end
   for transport in pairs(self.open) do self.mischief:touch(transport) end
+  self.reports:faults(self.faults)
   if not self.faults.token_silent then self:let_go() end
   local refused = self.faults.refuse_upgrades
   if self.listener then self.listener:refuse_upgrades(refused == true and UNAVAILABLE or refused) end

@@ -1,0 +1,33 @@
+-- SPDX-License-Identifier: MIT
+-- Who is kept away from the control endpoint before the key is looked at: other machines, pages of other sites in a
+-- browser on this one (they tell it in Origin), and names that lead here for the moment only (DNS rebinding).
+
+local guard = {}
+
+---Whether an address is one of this machine's own.
+---@param address string
+---@return boolean
+function guard.is_loopback(address)
+  local plain = address:lower():gsub("^::ffff:", "")
+  return plain == "::1" or plain:find "^127%.%d+%.%d+%.%d+$" ~= nil
+end
+
+-- Whether a host, with or without a port, is this machine by its name alone.
+local function is_here(host)
+  local name = (host:match "^%[([^%]]*)%]" or host:match "^([^:]*)"):lower()
+  return name == "localhost" or name:find "%.localhost$" ~= nil or guard.is_loopback(name)
+end
+
+---Why a request is not answered, or nil.
+---@param head trueconf.core.RequestHead
+---@return string? complaint
+function guard.complaint(head)
+  if not guard.is_loopback(head.peer) then return "only programs on the same machine are answered" end
+  local origin, host = head.headers.origin, head.headers.host
+  if origin and not is_here(origin:match "^%a[%w+.-]*://(.*)$" or "") then
+    return "pages of other sites are not answered"
+  end
+  if host and not is_here(host) then return "the header Host must name this machine as localhost" end
+end
+
+return guard
