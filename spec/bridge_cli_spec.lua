@@ -340,7 +340,9 @@ describe("flags of trueconf bridge", function()
       for _, flag in ipairs(group) do known[flag.name:gsub("-", "_"):gsub("^no_", "")] = true end
     end
     -- These are more than one flag, or are for programs alone.
-    local others = { tls = "tls_cert", upload_limits = "upload_max_size", state = "data" }
+    local others = {
+      tls = "tls_cert", upload_limits = "upload_max_size", oauth_applications = "oauth_application", state = "data",
+    }
     for name in pairs(settings.SCHEMA) do assert.is_true(known[others[name] or name], name) end
   end)
 
@@ -348,12 +350,14 @@ describe("flags of trueconf bridge", function()
     local options, directory = given("--version 5.5.2 --long-text refuse --edit-window 1.5 --echo others --log debug "
       .. "--token-status 200 --bad-password-status 401 --ping-interval 2 --ack-timeout 3 --history-limit 4 "
       .. "--unread-limit 5 --no-password-login --no-legacy-silence --strict --max-frame 64K --upload-max-size 10M "
+      .. "--oauth-application a=b:c,d --oauth-application e "
       .. "--upload-block exe --upload-block com --tls-cert c --tls-key k --port 0")
     assert.same({
       host = "127.0.0.1", port = 0, version = "5.5.2", long_text = "refuse", edit_window = 1.5, echo = "others",
       token_status = 200, bad_password_status = 401, ping_interval = 2, ack_timeout = 3, history_limit = 4,
       unread_limit = 5, password_login = false, legacy_silence = false, strict = true, max_frame = 65536,
       upload_limits = { max_size = 10 << 20, extensions = { mode = "block", list = { "exe", "com" } } },
+      oauth_applications = { a = { scopes = { "b:c", "d" } }, e = { scopes = {} } },
       tls = { cert_file = "c", key_file = "k" }, log = { level = "debug" },
     }, options)
     assert.is_nil(directory)

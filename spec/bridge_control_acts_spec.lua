@@ -137,7 +137,7 @@ describe("messages under control", function()
     assert.same({ "A < B?", "s1", "{{Anonymous survey}}", "https://localhost/webtools/survey" },
       { card.title, card.path, card.description, card.url })
     assert.matches("^%x+$", sent.content.secret)
-    assert.equal("📊 <a href='https://localhost/webtools/survey?id=s1&error=autologin_not_supported'>A &lt; B?</a>",
+    assert.equal("📊 <a href='https://localhost/webtools/survey?id=s1&amp;error=autologin_not_supported'>A &lt; B?</a>",
       sent.content.alt)
     local edited = act("edit_survey", { person = "mira", with = "herald", title = "C?", path = "s1",
       message_id = sent.message_id })

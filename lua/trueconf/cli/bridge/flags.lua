@@ -82,6 +82,8 @@ local GROUPS = {
     flag("token-lifetime", "SECONDS", "Of access tokens (30 days).", seconds),
     flag("expires-in", "SECONDS", "What the answer with a token says of that (31536000).", whole),
     flag("no-password-login", false, "Answer every login 403, as a server without it."),
+    many("oauth-application", "ID=SCOPES", "An application of the OAuth2 exchange, with its scopes after commas: "
+      .. "tools=version:read. May be repeated."),
     flag("no-server-info", false, "No /api/v4/server and /vsstatus."),
     flag("echo", "WHOM", "Who is told of an act: all, or others than its own connection (all)."),
     flag("command-ids", false, "Give clicks a commandId, so that they can be answered."),
@@ -168,7 +170,7 @@ end
 
 -- Flags that stand for something else than the option of their name.
 local OTHERS = { accounts = true, account = true, fault = true, seed = true, control = true, log = true }
-local PREFIXES = { "^ldap_", "^tls_", "^upload_", "^control_" }
+local PREFIXES = { "^ldap_", "^tls_", "^upload_", "^control_", "^oauth_" }
 
 local function is_plain(name)
   if OTHERS[name] then return false end
@@ -200,6 +202,16 @@ local function tls(given)
   return wanted and { cert_file = wanted.cert, key_file = wanted.key }
 end
 
+local function applications(given)
+  local found = {}
+  for _, text in ipairs(given.oauth_application or {}) do
+    local id, list = text:match "^([^=]*)=?(.*)$"
+    found[id] = { scopes = {} }
+    for scope in list:gmatch "[^,]+" do table.insert(found[id].scopes, scope) end
+  end
+  return next(found) and found or nil
+end
+
 ---The options of bridge.start(), except for those that are read from files.
 ---@param given table<string, any> what argparse gives
 ---@return trueconf.bridge.Options
@@ -213,6 +225,7 @@ function flags.options(given)
   end
   options.host, options.port = options.host or "127.0.0.1", options.port or 4309
   options.upload_limits, options.tls = upload_limits(given), tls(given)
+  options.oauth_applications = applications(given)
   options.log = given.log and { level = given.log }
   return options
 end
