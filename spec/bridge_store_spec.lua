@@ -117,6 +117,7 @@ describe("a store on disk", function()
     for _, message in ipairs(server.store:unread_list "mira") do server.store:remove_unread("mira", message.id) end
     kept()
     server.store = assert(data.open(directory:file "data", server.options))
+    server.store:commit()
     assert.equal(2, server.store.db:value "SELECT count(*) FROM messages")
   end)
 end)

@@ -14,8 +14,9 @@ local store = require "trueconf.bridge.store"
 local FILE = "bridge.db"
 local SCHEMA = { name = "the Bridge", application_id = 0x54434272 }
 
--- Contents and files are JSON. `place` counts up over all rows of its table. `forgotten` messages are out
--- of the history, and kept for those who have not read them.
+-- Contents and files are JSON. `place` counts up over all tables that have it: what is written most is only
+-- appended, and found again by its place. `forgotten` messages are out of the history, and kept for those who
+-- have not read them. `last` of a chat is behind its messages: it is what removed ones have reached.
 SCHEMA.versions = { [[
   CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
   CREATE TABLE accounts (key TEXT PRIMARY KEY, login TEXT, display_name TEXT, disabled REAL, password_hash TEXT,
@@ -25,12 +26,10 @@ SCHEMA.versions = { [[
   CREATE TABLE members (chat_id TEXT, key TEXT, role TEXT, place REAL, PRIMARY KEY (chat_id, key)) WITHOUT ROWID;
   CREATE TABLE hidden_through (chat_id TEXT, key TEXT, box REAL, PRIMARY KEY (chat_id, key)) WITHOUT ROWID;
   CREATE TABLE favorites (key TEXT PRIMARY KEY, chat_id TEXT) WITHOUT ROWID;
-  CREATE TABLE messages (id TEXT PRIMARY KEY, chat_id TEXT, box REAL, timestamp REAL, type REAL, author TEXT,
-    author_key TEXT, content TEXT, edited REAL, reply_to TEXT, forgotten REAL) WITHOUT ROWID;
+  CREATE TABLE messages (place INTEGER PRIMARY KEY, id TEXT, chat_id TEXT, box REAL, timestamp REAL, type REAL,
+    author TEXT, author_key TEXT, content TEXT, edited REAL, reply_to TEXT, forgotten REAL);
   CREATE TABLE hidden (message_id TEXT, key TEXT, PRIMARY KEY (message_id, key)) WITHOUT ROWID;
-  CREATE TABLE unread (key TEXT, message_id TEXT, chat_id TEXT, place REAL,
-    PRIMARY KEY (key, message_id)) WITHOUT ROWID;
-  CREATE INDEX unread_of_message ON unread (message_id);
+  CREATE TABLE unread (place INTEGER PRIMARY KEY, key TEXT, message_id TEXT);
   CREATE TABLE files (id TEXT PRIMARY KEY, record TEXT) WITHOUT ROWID;
   CREATE TABLE shelves (kind TEXT, id TEXT, value TEXT, over REAL, PRIMARY KEY (kind, id)) WITHOUT ROWID
 ]] }
@@ -188,23 +187,38 @@ end
 -- Messages -----------------------------------------------------------------------------------
 
 function Disk:append(chat, message)
+  message.place, message.readers = self:next_place(), 0
   Store.append(self, chat, message)
-  self:write("UPDATE chats SET last = ? WHERE id = ?", chat.last, chat.id)
-  self:write("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", message.id, chat.id, message.box,
-    message.timestamp, message.type, message.author, message.author_key, assert(json.encode(message.content)),
-    message.edited, message.reply_to)
+  self:write("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", message.place, message.id, chat.id,
+    message.box, message.timestamp, message.type, message.author, message.author_key,
+    assert(json.encode(message.content)), message.edited, message.reply_to)
 end
 
 function Disk:edit(message, content)
   Store.edit(self, message, content)
-  self:write("UPDATE messages SET content = ?, edited = 1 WHERE id = ?", assert(json.encode(content)), message.id)
+  self:write("UPDATE messages SET content = ?, edited = 1 WHERE place = ?", assert(json.encode(content)), message.place)
 end
 
 function Disk:forget_message(message)
   Store.forget_message(self, message)
-  self:write("DELETE FROM messages WHERE id = ? AND id NOT IN (SELECT message_id FROM unread)", message.id)
-  self:write("UPDATE messages SET forgotten = 1 WHERE id = ?", message.id)
+  message.forgotten = true
+  if message.readers > 0 then
+    self:write("UPDATE messages SET forgotten = 1 WHERE place = ?", message.place)
+  else
+    self:write("DELETE FROM messages WHERE place = ?", message.place)
+  end
   if message.hidden then self:write("DELETE FROM hidden WHERE message_id = ?", message.id) end
+end
+
+-- What goes takes its box along, unless that is noted.
+function Disk:remove(chat, message)
+  Store.remove(self, chat, message)
+  if message.box == chat.last then self:put_chat(chat) end
+end
+
+function Disk:clear(chat)
+  Store.clear(self, chat)
+  self:put_chat(chat)
 end
 
 function Disk:hide(key, message)
@@ -233,19 +247,22 @@ end
 -- Unread -------------------------------------------------------------------------------------
 
 function Disk:add_unread(key, message)
-  self:write("INSERT OR REPLACE INTO unread VALUES (?, ?, ?, ?)", key, message.id, message.chat_id, self:next_place())
-  Store.add_unread(self, key, message)
+  if self:is_unread(key, message.id) then return end
+  local place = self:next_place()
+  message.readers = message.readers + 1
+  self:write("INSERT INTO unread VALUES (?, ?, ?)", place, key, message.id)
+  Store.add_unread(self, key, message, place)
 end
 
 function Disk:remove_unread(key, message_id)
-  local removed = Store.remove_unread(self, key, message_id)
-  if removed then self:write("DELETE FROM unread WHERE key = ? AND message_id = ?", key, message_id) end
-  return removed
-end
-
-function Disk:forget_unread(key, chat_id)
-  Store.forget_unread(self, key, chat_id)
-  self:write("DELETE FROM unread WHERE key = ? AND chat_id = ?", key, chat_id)
+  local removed, place, message = Store.remove_unread(self, key, message_id)
+  if not removed then return false end
+  self:write("DELETE FROM unread WHERE place = ?", place)
+  message.readers = message.readers - 1
+  if message.forgotten and message.readers == 0 then
+    self:write("DELETE FROM messages WHERE place = ?", message.place)
+  end
+  return true
 end
 
 -- Shelves ------------------------------------------------------------------------------------
@@ -303,7 +320,7 @@ end
 function Disk:load_members()
   for _, row in ipairs(self.db:rows "SELECT chat_id, key, role, place FROM members ORDER BY place") do
     Store.join(self, self.chats[row[1]], row[2], row[3], true)
-    self.place = row[4]
+    self.place = math.max(self.place, row[4])
   end
   for _, row in ipairs(self.db:rows "SELECT chat_id, key, box FROM hidden_through") do
     self.chats[row[1]].hidden_through[row[2]] = row[3]
@@ -325,34 +342,41 @@ end
 
 local function message_of(row)
   return {
-    id = row[1], chat_id = row[2], box = row[3], timestamp = row[4], type = row[5],
-    author = row[6], author_key = row[7], content = json.decode(row[8]), edited = truth(row[9]), reply_to = row[10],
+    place = row[1], id = row[2], chat_id = row[3], box = row[4], timestamp = row[5], type = row[6], author = row[7],
+    author_key = row[8], content = json.decode(row[9]), edited = truth(row[10]), reply_to = row[11],
+    forgotten = truth(row[12]) or nil, readers = 0,
   }
 end
 
--- Returns the messages that are kept for their readers alone.
+-- lua-dbi would read a place as 32 bits.
+local MESSAGES = "SELECT CAST(place AS REAL), id, chat_id, box, timestamp, type, author, author_key, content, edited, "
+  .. "reply_to, forgotten FROM messages ORDER BY place"
+local UNREAD = "SELECT CAST(place AS REAL), key, message_id FROM unread ORDER BY place"
+
+-- Returns all messages by their ids, also those that are kept for their readers alone.
 function Disk:load_messages()
-  local forgotten = {}
-  for _, row in ipairs(self.db:rows "SELECT * FROM messages ORDER BY box") do
+  local all = {}
+  for _, row in ipairs(self.db:rows(MESSAGES)) do
     local message = message_of(row)
-    if truth(row[11]) then
-      forgotten[message.id] = message
-    else
-      self:link(self.chats[message.chat_id], message)
-    end
+    local chat = self.chats[message.chat_id]
+    all[message.id], chat.last = message, math.max(chat.last, message.box)
+    if not message.forgotten then self:link(chat, message) end
+    self.place = math.max(self.place, message.place)
   end
   for _, row in ipairs(self.db:rows "SELECT message_id, key FROM hidden") do
-    local message = self.messages[row[1]]
+    local message = all[row[1]]
     message.hidden = message.hidden or {}
     message.hidden[row[2]] = true
   end
-  return forgotten
+  return all
 end
 
-function Disk:load_unread(forgotten)
-  for _, row in ipairs(self.db:rows "SELECT key, message_id, place FROM unread ORDER BY place") do
-    Store.add_unread(self, row[1], self.messages[row[2]] or forgotten[row[2]])
-    self.place = math.max(self.place, row[3])
+function Disk:load_unread(messages)
+  for _, row in ipairs(self.db:rows(UNREAD)) do
+    local message = messages[row[3]]
+    message.readers = message.readers + 1
+    Store.add_unread(self, row[2], message, row[1])
+    self.place = math.max(self.place, row[1])
   end
 end
 
@@ -382,13 +406,6 @@ function Disk:load()
   self:load_unread(self:load_messages())
 end
 
--- Messages out of the history that everybody has read by now.
-local function tidy(db)
-  return db:transaction(function()
-    db:run "DELETE FROM messages WHERE forgotten = 1 AND id NOT IN (SELECT message_id FROM unread)"
-  end)
-end
-
 ---Open the store of a data folder; it is made when there is none.
 ---@param folder string that only its owner may read
 ---@param options { history_limit: integer, unread_limit: integer }
@@ -402,8 +419,7 @@ local function open(folder, options)
   self.db, self.orphans = db, {}
   db.on_settled = function(failure) self:settled(failure) end
   local ok
-  ok, err = tidy(db)
-  if ok then ok, err = pcall(self.load, self) end
+  ok, err = pcall(self.load, self)
   if ok then return self end
   db:close()
   return nil, err

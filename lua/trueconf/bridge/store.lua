@@ -23,6 +23,9 @@ local without = require("trueconf.bridge.list").without
 ---@field edited boolean
 ---@field reply_to string? message id
 ---@field package hidden table<string, true>? keys of those who removed it for themselves
+---@field package place integer? where it is written down
+---@field package readers integer? whoever has not read it, if it is written down
+---@field package forgotten boolean? it is out of the history
 ---@field package older trueconf.bridge.Message?
 ---@field package newer trueconf.bridge.Message?
 
@@ -458,22 +461,26 @@ end
 ---Note a message as not read yet; above the limit the oldest one is forgotten.
 ---@param key string
 ---@param message trueconf.bridge.Message
-function Store:add_unread(key, message)
+---@param place? integer where it is written down
+function Store:add_unread(key, message, place)
   local set = self.unread[key]
   if not set then
     set = unread.new()
     self.unread[key] = set
   end
-  set:add(message)
+  set:add(message, place)
   while set.count > self.unread_limit do self:remove_unread(key, set:first().id) end
 end
 
 ---@param key string
 ---@param message_id string
 ---@return boolean removed
+---@return integer? place where it is written down
+---@return trueconf.bridge.Message? message
 function Store:remove_unread(key, message_id)
   local set = self.unread[key]
-  return set ~= nil and set:remove(message_id)
+  if set then return set:remove(message_id) end
+  return false
 end
 
 ---@param key string
@@ -489,7 +496,7 @@ end
 ---@param chat_id string
 function Store:forget_unread(key, chat_id)
   local set = self.unread[key]
-  if set then set:remove_chat(chat_id) end
+  for message_id in pairs(set and set:ids_of(chat_id) or {}) do self:remove_unread(key, message_id) end
 end
 
 ---@param key string

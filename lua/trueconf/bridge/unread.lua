@@ -33,9 +33,10 @@ end
 
 ---Add a message at the end; a message that is in already stays where it is.
 ---@param message trueconf.bridge.Message
-function Unread:add(message)
+---@param place? integer where it is written down
+function Unread:add(message, place)
   if self.elements[message.id] then return end
-  local element = { message = message, older = self.newest }
+  local element = { message = message, older = self.newest, place = place }
   if self.newest then self.newest.newer = element else self.oldest = element end
   self.newest = element
   self.elements[message.id] = element
@@ -50,6 +51,8 @@ end
 
 ---@param message_id string
 ---@return boolean removed false if it was not in the set
+---@return integer? place where it is written down
+---@return trueconf.bridge.Message? message
 function Unread:remove(message_id)
   local element = self.elements[message_id]
   if not element then return false end
@@ -59,16 +62,15 @@ function Unread:remove(message_id)
   self.elements[message_id] = nil
   self.count = self.count - 1
   self:unnote(element.message)
-  return true
+  return true, element.place, element.message
 end
 
----Remove all messages of a chat.
+---The messages of a chat; each may be removed while going through them.
 ---@param chat_id string
-function Unread:remove_chat(chat_id)
+---@return table<string, true> ids
+function Unread:ids_of(chat_id)
   local chat = self.chats[chat_id]
-  if not chat then return end
-  -- A key that is there may be cleared while going through a table.
-  for message_id in pairs(chat.ids) do self:remove(message_id) end
+  return chat and chat.ids or {}
 end
 
 ---@param chat_id string
