@@ -23,6 +23,14 @@ local UNSEEN = {
   ["ChatCreated.lastMessage"] = "whoever is told of a new chat has seen no message of it yet",
 }
 
+-- Codes that no method here lists, and where they are met.
+local CODES_APART = {
+  UPLOAD_TASK_NOT_FOUND = "uploads, see below",
+  CONNECTION_ERROR = "trouble of a real server with what is behind it; nothing is behind a Bridge",
+  CONNECTION_TIMEOUT = "as CONNECTION_ERROR", TLS_ERROR = "as CONNECTION_ERROR",
+  UNSUPPORTED_PROTOCOL = "a subprotocol that is none is refused when the socket opens, see bridge_server_spec.lua",
+}
+
 -- Made by methods of 5.5.3, or by people in their apps.
 local UNSEEN_BEFORE = { "5.5.3", AvatarContent = true, ClearedContent = true, TitleContent = true, Chat = "avatarUrl" }
 
@@ -249,6 +257,34 @@ function Walk:read_notes()
   end
 end
 
+-- What can be wrong with an upload, which is HTTP: the name of the error, by what is sent.
+local FILE = { name = "file", filename = "plan.png", type = "image/png", data = "12345" }
+local BAD_UPLOADS = {
+  { "no task", "UPLOAD_TASK_NOT_FOUND", FILE },
+  { "an unknown task", "UPLOAD_TASK_NOT_FOUND", FILE, task = "e2c9d7b0-6a41-4f0b-8f55-0b1c3d2e4f60" },
+  { "no part `file`", "INVALID_FILE", { name = "other", filename = "plan.png", data = "12345" }, task = true },
+  { "less than announced", "INVALID_FILE", { name = "file", filename = "plan.png", data = "1234" }, task = true },
+  { "more than announced", "INVALID_FILE", { name = "file", filename = "plan.png", data = "123456" }, task = true },
+}
+
+function Walk:uploads()
+  local url = self.scene.server:url():gsub("^ws", "http") .. "/bridge/api/client/v1/files"
+  self.wrong.uploads = {}
+  for _, case in ipairs(BAD_UPLOADS) do
+    local what, name, part = table.unpack(case)
+    local task = case.task
+    if task == true then
+      task = self.scene:call("herald", "uploadFile", { fileSize = 5, fileName = "plan.png" }).uploadTaskId
+    end
+    local answer = assert(core.http { url = url, headers = { ["Upload-Task-Id"] = task }, form = { part } })
+    local code = protocol.code_at(protocol.codes[name], self.version)
+    local body = json.decode(answer.body) or {}
+    if answer.status ~= 400 or body.error ~= code or type(body.error_description) ~= "string" then
+      complain(self.wrong.uploads, "%s: 400 with %d was due, got %d with %s", what, code, answer.status, answer.body)
+    end
+  end
+end
+
 -- All that herald and mira see, as text.
 function Walk:all_there_is()
   local all = {}
@@ -287,6 +323,7 @@ local function walk(version, newest, options)
   self:before_auth()
   self:duplicates()
   self:logins()
+  self:uploads()
   self:read_notes()
   self.missing = self.scene.seen:missing()
   local stats = self.scene.clients.herald.session:stats()
@@ -334,6 +371,10 @@ for _, served in ipairs(SERVERS) do
       end)
     end
 
+    it("says what is wrong with an upload", function()
+      assert.same({}, walked.wrong.uploads)
+    end)
+
     it("sends what its version has and nothing else", function()
       assert.same({}, walked.scene.seen.complaints)
     end)
@@ -358,3 +399,17 @@ for _, served in ipairs(SERVERS) do
     end
   end)
 end
+
+describe("an error code", function()
+  it("is one of a method's, or its place is known", function()
+    local known = {}
+    for name in pairs(CODES_APART) do known[name] = true end
+    for _, method in ipairs(protocol.method_order) do
+      for _, name in ipairs(protocol.errors_of(method)) do known[name] = true end
+    end
+    for name in pairs(protocol.codes) do
+      assert.is_true(known[name] or false, name)
+    end
+    for name in pairs(CODES_APART) do assert.is_number(protocol.codes[name], name) end
+  end)
+end)
