@@ -71,12 +71,44 @@ local function listening(seen)
   return last
 end
 
+-- Objects that the client makes something of its own of: messages, see client_message_spec.lua.
+local NOT_PLAIN = { Envelope = true, LastMessage = true, Sent = true, SentFile = true }
+
+-- Secrets of addresses are masked in what was seen.
+local function is_same(made, wire)
+  local shown = type(wire) == "string" and wire:match "^(.*)%*%*%*$"
+  return made == wire or shown and made:sub(1, #shown) == shown
+end
+
+-- What the client makes of a response is what the wire says, under Lua's names.
+local function is_told_whole(declared, made, wire)
+  if type(wire) ~= "table" then return assert(is_same(made, wire), ("%s became %s"):format(wire, made)) end
+  local item, object = declared:match "^%[(.*)%]$", protocol.objects[declared]
+  for place, one in ipairs(item and wire or {}) do is_told_whole(item, made[place], one) end
+  for _, field in ipairs(object and not NOT_PLAIN[declared] and object.fields or {}) do
+    local value = wire[field.name]
+    if value == nil then value = wire[field.alias] end
+    if value ~= nil then is_told_whole(field.type, made[field.lua_name], value) end
+  end
+end
+
+local function expect_made(method, result, wire)
+  local declared, returns = protocol.methods[method].response, protocol.methods[method].returns
+  if declared == "Empty" then return assert(result == true, "true was due") end
+  if not returns then return is_told_whole(declared, result, wire) end
+  for _, field in ipairs(protocol.objects[declared].fields) do
+    if field.name == returns then is_told_whole(field.type, result, wire[returns]) end
+  end
+end
+
 function Walk:succeed(method)
   local works = scene.WORKS[method]
   local payload = works[1](self.scene)
   self.last[method] = nil
-  assert(invoke(self.scene.clients.herald, method, payload))
-  works[2](self.scene, assert(self.last[method], "no response was seen"), payload)
+  local result = assert(invoke(self.scene.clients.herald, method, payload))
+  local wire = assert(self.last[method], "no response was seen")
+  works[2](self.scene, wire, payload)
+  if method ~= "auth" then expect_made(method, result, wire) end
 end
 
 local function expect_error(name, answer, err)
