@@ -18,3 +18,4 @@ $(BENCH_BIN):
 .PHONY: bench-run
 bench-run: $(BENCH_BIN)
 	$(LUA) bench/run.lua --bin $(BUILD)/bench --lua '$(LUA)' --out $(BUILD)/bench.md $(BENCH)
+	$(LUA) bench/store.lua
