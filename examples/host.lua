@@ -22,18 +22,16 @@ bot:on("add_chat_participant", function(event)
   end
 end)
 
-local commands = {}
-
-commands["/who"] = function(msg)
+bot:on_command("who", function(msg)
   local names = {}
   for participant in bot:participants(msg.chat_id) do
     names[#names + 1] = ("%s (%s)"):format(name_of(participant.user_id), participant.role)
   end
   assert(msg:reply(table.concat(names, ", ")))
-end
+end, { description = "list the participants" })
 
 -- Reading the whole history takes a while; meanwhile the others see that the bot is at it.
-commands["/talkers"] = function(msg)
+bot:on_command("talkers", function(msg)
   local _ <close> = bot:keep_typing(msg.chat_id)
   local counts, order = {}, {}
   for message in bot:history(msg.chat_id) do
@@ -47,11 +45,6 @@ commands["/talkers"] = function(msg)
   local lines = {}
   for place, author in ipairs(order) do lines[place] = ("%s: %d"):format(name_of(author), counts[author]) end
   assert(msg:reply(table.concat(lines, "\n")))
-end
-
-bot:on_message(function(msg)
-  local command = commands[text.command_text(msg.content.text or "", msg.parse_mode)]
-  if command then command(msg) end
-end)
+end, { description = "count who wrote how much" })
 
 assert(bot:run())

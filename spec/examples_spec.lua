@@ -4,6 +4,7 @@
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"
 local testing = require "trueconf.testing"
+local text = require "trueconf.text"
 local trueconf = require "trueconf"
 
 local LIMIT = 20                        -- seconds any single step may take
@@ -132,6 +133,89 @@ describe("the example order", function()
     while_running(system.write(directory:file "hasty.lua", hasty), function(chat, mira)
       answers(chat, mira, { "/order" })
       assert.matches("^I have waited and heard nothing", mira:wait_message(LIMIT).text)
+    end)
+  end))
+end)
+
+describe("the example commands", function()
+  it("keeps a list by commands", helper.async(function()
+    while_running("examples/commands.lua", function(chat, mira)
+      assert.same({
+        "Nothing to do.",
+        "Noted: 1. water the plants",
+        "Noted: 2. ! call \"Anna\" (within 30 min)",
+        "1. water the plants\n2. ! call \"Anna\" (within 30 min)",
+        "number: a whole number of at least 1 expected, got \"all\".\nUsage: /done NUMBER",
+        "Well done: water the plants",
+        "There is no such chore.",
+        "The list is empty.",
+        "Nothing to do.",
+        "I do not know /dance. /help tells what I can do.",
+        "/add [--urgent] [--within WITHIN] TEXT - put a chore on the list\n/list - show the list\n"
+          .. "/done NUMBER - take a chore off the list\n/clear - begin anew",
+      }, answers(chat, mira, {
+        "/list", "/add water the plants", "/a --within 30m --urgent call \"Anna\"", "/list", "/done all", "/done 1",
+        "/done 7", "/clear", "/list", "/dance", "/help",
+      }))
+    end)
+  end))
+end)
+
+describe("the example moderator", function()
+  -- The owner Mira, the bot as an admin, and Kim in a group; what Mira hears.
+  local function in_group(fn)
+    while_running("examples/moderator.lua", function(_, mira, child, server)
+      local kim = server:person "kim"
+      local group = mira:create_group "Garden"
+      assert(group:add "herald")
+      assert(group:set_role("herald", "admin"))
+      assert(group:add "kim")
+      local kims = kim:chat(group.id)
+      local function bot_says()
+        local message
+        repeat message = assert(mira:wait_message(LIMIT), child:log()) until message.author:find "^herald"
+        return text.plain(message.text, message.parse_mode)
+      end
+      local function is_removed(message)
+        return helper.eventually(function()
+          for _, one in ipairs(group:history()) do
+            if one.id == message.id then return false end
+          end
+          return true
+        end, LIMIT)
+      end
+      fn({ group = group, kims = kims, kim = kim, bot_says = bot_says, is_removed = is_removed })
+    end)
+  end
+
+  it("removes banned words, warns, and mutes after the third warning", helper.async(function()
+    in_group(function(scene)
+      assert(scene.group:say "/ban Weeds")
+      assert.equal('Messages with "Weeds" are removed from now on.', scene.bot_says())
+      assert(scene.group:say "weeds, said by the owner, stay")
+      for i = 1, 2 do
+        local bad = assert(scene.kims:say("so many WEEDS"))
+        assert.equal(("kim that word is not for this group. Warning %d of 3."):format(i), scene.bot_says())
+        assert.is_true(scene.is_removed(bad))
+      end
+      assert(scene.group:say "/warn kim enough!")
+      assert.equal("kim enough! Warning 3 of 3.", scene.bot_says())
+      assert.equal("kim is muted for 600 s.", scene.bot_says())
+      assert.is_true(scene.is_removed(assert(scene.kims:say "hello?")))
+      assert(scene.group:say "/forgive kim")
+      assert.equal("kim begins anew.", scene.bot_says())
+      assert(scene.kims:say "thank you, WEEDS are gone")
+      assert.equal("kim that word is not for this group. Warning 1 of 3.", scene.bot_says())
+    end)
+  end))
+
+  it("mutes who writes too fast, and takes no orders from others", helper.async(function()
+    in_group(function(scene)
+      assert(scene.kims:say "/ban owner")
+      local last
+      for i = 1, 5 do last = assert(scene.kims:say("flood " .. i)) end
+      assert.equal("kim is muted for 600 s.", scene.bot_says())
+      assert.is_true(scene.is_removed(last))
     end)
   end))
 end)

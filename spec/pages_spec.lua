@@ -99,6 +99,22 @@ describe("the page on testing", function()
   end)
 end)
 
+describe("the page on handlers", function()
+  it("has scripts that run", helper.async(function()
+    local greeter, shop, office = table.unpack(scripts "docs/handlers.md")
+    assert.same({ "Hello, Mira!", "Tell me your name." }, converse(greeter, { "my name is Mira", "who are you?" }))
+    assert.same({
+      "1 large, coming.", "3 large, wrapped, coming.", "3 large, coming.", "3 large, coming.",
+      'count: a whole number from 1 to 10 expected, got "many".\nUsage: /order SIZE [COUNT] [--gift]',
+      "/order SIZE [COUNT] [--gift] - order shirts", "See /help.",
+    }, converse(shop, {
+      "/order large", "/Order large 3 --gift", "/o count=3 size=large", "/order --size large --count 3",
+      "/order large many", "/help", "/close",
+    }))
+    assert.same({ "This is visit 1.", "This is visit 2." }, converse(office, { "/report", "/report" }))
+  end))
+end)
+
 -- The names under which the headings of a page can be linked to.
 local function anchors(page)
   local found = {}
@@ -111,8 +127,8 @@ end
 describe("the pages", function()
   it("link to files that are there", function()
     for _, path in ipairs {
-      "README.md", "CHANGELOG.md", "docs/guide.md", "docs/testing.md",
-      "docs/control.md", "docs/reference.md", "docs/states.md",
+      "README.md", "CHANGELOG.md", "docs/guide.md", "docs/handlers.md", "docs/testing.md", "docs/control.md",
+      "docs/reference.md", "docs/states.md",
     } do
       for target in system.read(path):gmatch "%]%(([^)]+)%)" do
         local name, anchor = target:match "^([^#]*)#?(.*)$"

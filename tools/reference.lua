@@ -82,7 +82,7 @@ local function read_block(lines)
   return block
 end
 
--- The functions and classes of a file that have a doc comment, by name, and the names in order.
+-- The functions, classes and constants of a file that have a doc comment, by name, and the names in order.
 local function read_file(path)
   local found, order, lines = {}, {}, {}
   for line in io.lines(path) do
@@ -92,6 +92,8 @@ local function read_file(path)
     elseif lines[1] then
       local block = read_block(lines)
       local name = block.class or line:match "^function ([%w_.:]+)" or line:match "^local function ([%w_]+)"
+        or line:match "^(%l[%w_]*%.[%w_]+) = "
+      block.is_constant = not block.class and line:find "=" ~= nil
       if name then found[name], order[#order + 1] = block, name end
       lines = {}
     end
@@ -281,7 +283,7 @@ local function write_bots()
   write_class("Of `trueconf.bot` only", bot["trueconf.BotOptions"])
   write_class("`tls`", meta["trueconf.core.TlsOptions"])
   write "## Bot\n\nWhat a client has, and:\n"
-  write_methods(LUA .. "bot.lua", "Bot", "bot", "ack ask start")
+  write_methods(LUA .. "bot.lua", "Bot", "bot", "start fall_back state_changed")
   write_events()
   write "## Client\n\nA bot has all of this too, but for `stop`, which is its own.\n"
   write_methods(LUA .. "client.lua", "Client", "client")
@@ -294,6 +296,47 @@ local function write_bots()
   write "## Message\n\nWhat a handler of `on_message` gets.\n"
   write_class("Fields", messages["trueconf.Message"])
   write_methods(LUA .. "message.lua", "Message", "msg")
+end
+
+local HIDDEN_ROUTER_METHODS = "set_hook fall_back"
+
+local function write_handlers()
+  local path = LUA .. "router.lua"
+  local commands, arguments = read_file(LUA .. "command.lua"), read_file(LUA .. "command/arguments.lua")
+  write "## Handlers\n\nMethods of bots and routers. Explained with examples: [handlers](handlers.md).\n"
+  write_methods(path, "Router", "bot", HIDDEN_ROUTER_METHODS)
+  write_class("What `on_command` takes last", commands["trueconf.CommandSpec"])
+  write_class("An argument", arguments["trueconf.Argument"])
+  write_class("`msg.command`", commands["trueconf.Command"])
+  write_class("A mistake, as `on_usage` gets it", arguments["trueconf.UsageMistake"])
+  write_class("A call, as `use_call` gets it", read_file(LUA .. "client.lua")["trueconf.Call"])
+end
+
+local HIDDEN_FILTER_FUNCTIONS = " filter.author_of filter.finder filter.kind_of filter.is_callable "
+
+local function write_filters()
+  local found, order = read_file(LUA .. "filter.lua")
+  write '## Filters\n\n`local filter = require "trueconf.filter"`; filters combine with `&`, `|` and `~`.\n'
+  write "| filter | passes |\n|---|---|"
+  for _, name in ipairs(order) do
+    if found[name].is_constant then write("| `%s` | %s |", name, cell(found[name].text)) end
+  end
+  write ""
+  for _, name in ipairs(order) do
+    local shown = name:find "^filter%." and not HIDDEN_FILTER_FUNCTIONS:find(" " .. name .. " ", 1, true)
+    if shown and not found[name].is_constant then write_function(name, found[name]) end
+  end
+end
+
+local function write_middleware()
+  local found, order = read_file(LUA .. "middleware.lua")
+  write '## Middleware\n\n`local middleware = require "trueconf.middleware"`\n'
+  for _, name in ipairs(order) do
+    if name:find "^middleware%." then write_function(name, found[name]) end
+  end
+  write_class("Options of `middleware.allow`", found["trueconf.AllowOptions"])
+  write_class("Options of `middleware.roles`", found["trueconf.RolesOptions"])
+  write_class("Options of `middleware.rate_limit`", found["trueconf.RateOptions"])
 end
 
 local function write_texts()
@@ -377,6 +420,9 @@ calls it, never the process; outside a coroutine it runs the loop until it is do
 ]]
 write_module()
 write_bots()
+write_handlers()
+write_filters()
+write_middleware()
 write_texts()
 write_durations()
 write_errors()

@@ -190,6 +190,7 @@ local function new(given, callbacks, level)
   self.web, self.version = web_of(given, settings), given.server_version
   self.exchange = make_exchange(given, settings, self.web, level)
   local session = session_options(given, settings, self.web, self.exchange)
+  self.call_layers = {}
   for name, callback in pairs(callbacks or {}) do session[name] = callback end
   self.oddity_logger = function(kind, count, text) log_oddity(self, kind, count, text) end
   session.on_oddity = self.oddity_logger
@@ -237,6 +238,54 @@ end
 ---@field timeout? number seconds; default the option call_timeout
 ---@field read? boolean repeat the request by itself after a lost connection; known for reading methods
 
+-- One request, as it is.
+local function transact(self, call)
+  local body, mistake = json.encode(call.payload)
+  if not body then return nil, mistake end
+  local answer, err = self.session:request(call.method, body, call.timeout, call.read)
+  if not answer then return nil, err end
+  if answer == "{}" then return {} end
+  return json.decode(answer)
+end
+
+local function run_layer(self, layers, number, call)
+  local layer = layers[number]
+  if not layer then
+    local answer, err = transact(self, call)
+    return answer, err
+  end
+  local answer, err = layer(call, function() return run_layer(self, layers, number + 1, call) end)
+  if answer or err then return answer, err end
+  return nil, Error.new("CANCELLED", "a function of use_call has returned neither an answer nor an error",
+    { method = call.method, outcome = "not_sent" })
+end
+
+-- Every request goes this way.
+local function request(self, call)
+  local layers = self.call_layers
+  local answer, err
+  if layers[1] then answer, err = run_layer(self, layers, 1, call) else answer, err = transact(self, call) end
+  return answer, err
+end
+
+---@class trueconf.Call a request on its way out
+---@field method string the wire's name, as in "sendMessage"
+---@field payload table as it goes over the wire; it has been checked before
+---@field timeout number? seconds
+---@field read boolean? it is repeated by itself after a lost connection
+
+---@alias trueconf.CallNext fun(): table?, trueconf.Error?
+---@alias trueconf.CallMiddleware fun(call: trueconf.Call, next: trueconf.CallNext): table?, trueconf.Error?
+
+---Put a function around all calls, outermost first. It may change the call, time it, call next() once,
+---again after a failure, or not at all, and returns what next() has returned, another answer, or nil
+---and an error.
+---@param layer trueconf.CallMiddleware
+function Client:use_call(layer)
+  if type(layer) ~= "function" then error(("use_call needs a function, got a %s"):format(type(layer)), 2) end
+  table.insert(self.call_layers, layer)
+end
+
 local CALL_SCHEMA = { timeout = { type = "number", min = 0.001 }, read = { type = "boolean" } }
 
 ---Call any method with any payload.
@@ -256,12 +305,8 @@ function Client:call(method, payload, opts)
     timeout = opts.timeout
     if opts.read ~= nil then read = opts.read end
   end
-  local body, mistake = json.encode(payload or {})
-  if not body then return nil, mistake end
-  local answer, err = self.session:request(method, body, timeout, read)
-  if not answer then return nil, err end
-  if answer == "{}" then return {} end
-  return json.decode(answer)
+  local answer, err = request(self, { method = method, payload = payload or {}, timeout = timeout, read = read })
+  return answer, err
 end
 
 -- The server ------------------------------------------------------------------------------
@@ -334,12 +379,8 @@ local function send_text(self, payload, timeout)
   local bytes, ok, err = #payload.content.text, true, nil
   if bytes == 0 or bytes > LONGEST_TEXT then ok, err = methods.check(SEND, payload, 3) end
   if not ok then return nil, err end
-  local body, answer, sent
-  body, err = json.encode(payload)
-  if not body then return nil, err end
-  answer, err = self.session:request("sendMessage", body, timeout)
-  if not answer then return nil, err end
-  sent, err = json.decode(answer)
+  local sent
+  sent, err = request(self, { method = "sendMessage", payload = payload, timeout = timeout })
   if not sent then return nil, err end
   sent.client = self
   return setmetatable(sent, sent_meta)

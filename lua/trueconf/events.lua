@@ -100,6 +100,13 @@ function events.read(client, method, payload)
   return event
 end
 
+---Whether this version knows the notification.
+---@param method string
+---@return boolean
+function events.is_known(method)
+  return protocol.notifications[method] ~= nil
+end
+
 ---What keeps events in order: a chat, or a file.
 ---@param event table
 ---@return string? lane nil: there is no order to keep

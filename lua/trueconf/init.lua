@@ -12,6 +12,7 @@ local client = require "trueconf.client"
 local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local log = require "trueconf.log"
+local router = require "trueconf.router"
 local transfer = require "trueconf.transfer"
 
 local trueconf = {
@@ -33,7 +34,10 @@ local trueconf = {
 }
 
 -- What only some programs need is loaded when it is asked for.
-local LAZY = { text = "trueconf.text", duration = "trueconf.duration" }
+local LAZY = {
+  text = "trueconf.text", duration = "trueconf.duration", filter = "trueconf.filter",
+  middleware = "trueconf.middleware",
+}
 
 setmetatable(trueconf, {
   __index = function(self, key)
@@ -68,6 +72,12 @@ end
 ---@return trueconf.Client
 function trueconf.client(options)
   return (client.new(options, nil, 2))
+end
+
+---Make a router: handlers that belong together, to be mounted in a bot or in another router.
+---@return trueconf.Router
+function trueconf.router()
+  return router.new()
 end
 
 return trueconf

@@ -2,6 +2,7 @@
 -- be done with it.
 -- SPDX-License-Identifier: MIT
 
+local command = require "trueconf.command"
 local objects = require "trueconf.objects"
 local protocol = require "trueconf.protocol"
 local text = require "trueconf.text"
@@ -55,6 +56,8 @@ local PARSE_MODES = protocol.enums.ParseMode.set
 ---@field survey trueconf.SurveyContent?
 ---@field contact trueconf.Contact?
 ---@field forwarded trueconf.Message? the original of a forwarded message
+---@field command trueconf.Command|false the command it is; false: none, or one for another bot
+---@field state table what middleware and handlers note about this message for those behind them
 ---@field box { id: integer, position: string }? place in the chat
 local Message = {}
 
@@ -157,6 +160,8 @@ local kept = {
   survey = function(self) return content_as(self, types.SURVEY, "SurveyContent") end,
   forwarded = function(self) return content_as(self, types.FORWARDED_MESSAGE, "ForwardedContent") end,
   box = function(self) return self.envelope.box end,
+  command = function(self) return command.read(self) or false end,
+  state = function() return {} end,
   contact = function(self)
     local file = file_of(self, "contact")
     if file then return { file = file } end

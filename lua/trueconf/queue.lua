@@ -103,6 +103,15 @@ function Queue:enqueue(chat, id, item)
   return "queued"
 end
 
+---The next message of a chat that claim() would return.
+---@param chat string|integer
+---@return any item nil if none waits or another one is claimed
+function Queue:peek(chat)
+  local record = self.chats[chat]
+  if not record or record.item ~= nil then return nil end
+  return record[record.first + 1]
+end
+
 ---Take the next message of a chat for a handler.
 ---@param chat string
 ---@return any item nil if none waits or another one is claimed

@@ -439,7 +439,7 @@ end
 function Kit:leftovers()
   local left = {}
   for _, bot in ipairs(self.bots) do
-    for thread in pairs(bot.handlers or {}) do
+    for thread in pairs(bot.works or {}) do
       left[#left + 1] = debug.traceback(thread, "a handler that does not end")
     end
   end

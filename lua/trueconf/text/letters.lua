@@ -45,4 +45,25 @@ local function is_letter(code)
   return low % 2 == 0 and low > 0
 end
 
-return { is_letter = is_letter }
+-- Capitals past ASCII in the scripts that commands are written in: first, last, distance to the
+-- small letter.
+local CAPITALS = {
+  { 0xC0, 0xD6, 32 }, { 0xD8, 0xDE, 32 }, { 0x391, 0x3A9, 32 }, { 0x400, 0x40F, 80 }, { 0x410, 0x42F, 32 },
+}
+
+local function small(character)
+  local code = utf8.codepoint(character)
+  for _, range in ipairs(CAPITALS) do
+    if code >= range[1] and code <= range[2] then return utf8.char(code + range[3]) end
+  end
+end
+
+---A text in small letters, as far as it is Latin, Greek or Cyrillic.
+---@param text string UTF-8
+---@return string
+local function lower(text)
+  text = text:lower()
+  return text:find "[\xC3\xCE\xD0]" and text:gsub("[\xC3\xCE\xCF\xD0][\x80-\xBF]", small) or text
+end
+
+return { is_letter = is_letter, lower = lower }

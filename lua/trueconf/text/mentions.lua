@@ -109,13 +109,19 @@ end
 -- A mention and what stands between it and the words.
 local LEADING_LINK = "^%s*<[aA]%s([^<>]*)>[^<>]*</[aA]%s*>[%s,:]*()"
 
+-- What comes behind the mentions a text begins with, and whom they mention.
 local function without_mentions(content)
-  local at = 1
+  local at, ids = 1, {}
   while true do
     local attributes, after = content:match(LEADING_LINK, at)
-    if not attributes or not user_of(target_of(attributes) or "") then return content:sub(at) end
-    at = after
+    local id = attributes and user_of(target_of(attributes) or "")
+    if not id then return content:sub(at), ids end
+    at, ids[#ids + 1] = after, id
   end
+end
+
+local function trimmed(content)
+  return content:gsub("\u{a0}", " "):gsub("^%s+", ""):match "^.*%S" or ""
 end
 
 ---@param content string
@@ -124,7 +130,35 @@ end
 function mentions.command_text(content, mode)
   content = mentions.strip_quote(content, mode)
   if mode == "html" then content = without_mentions(content) end
-  return plain[mode](content):gsub("\u{a0}", " "):gsub("^%s+", ""):match "^.*%S" or ""
+  return trimmed(plain[mode](content))
+end
+
+-- Private characters stand for a mention while the rest is made plain.
+local OPEN, CLOSE = "\u{F0000}", "\u{F0001}"
+local MARKS = "\xF3\xB0\x80[\x80\x81]"
+
+---What a mention is while a command is cut into words: between the two marks its number.
+mentions.MARKED = OPEN .. "(%d+)" .. CLOSE
+
+---A message as a command: as command_text() has it, but with each mention as a mark with its number.
+---@param content string
+---@param mode string
+---@return string words
+---@return { id: string, label: string }[] mentioned by number
+---@return string[] addressed IDs of the mentions it begins with
+function mentions.command_words(content, mode)
+  local mentioned, addressed = {}, {}
+  content = mentions.strip_quote(content, mode):gsub(MARKS, "")
+  if mode == "html" then
+    content, addressed = without_mentions(content)
+    content = content:gsub("<[aA]%s([^<>]*)>([^<>]*)</[aA]%s*>", function(attributes, label)
+      local id = user_of(target_of(attributes) or "")
+      if not id then return nil end
+      mentioned[#mentioned + 1] = { id = id, label = plain.html(label) }
+      return OPEN .. #mentioned .. CLOSE
+    end)
+  end
+  return trimmed(plain[mode](content)), mentioned, addressed
 end
 
 ---@param content string

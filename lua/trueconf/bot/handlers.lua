@@ -1,0 +1,155 @@
+-- Handlers at work: which message is next, how many may run, what becomes of it when one has ended.
+-- SPDX-License-Identifier: MIT
+
+local core = require "trueconf.core"
+local router = require "trueconf.router"
+local seam = require "trueconf.seam"
+local works = require "trueconf.bot.work"
+
+---@class trueconf.Bot
+---@field private works table<thread, trueconf.Work> handlers at work
+---@field private working integer how many there are
+---@field private at_work integer those that do not wait for a person
+---@field private held { first: integer, last: integer, [integer]: string|integer } lanes that wait for room, each once
+local Handlers = {}
+
+-- Errors -----------------------------------------------------------------------------------------
+
+-- A message, or the name of an event, for the log.
+function Handlers.name_of(item)
+  return item.event and item.method or tostring(item)
+end
+
+-- The same error of the same handler is logged once a minute, with its number since.
+local function log_error(self, what, failure, place)
+  local held_back = self.held_down:may_say((place or "") .. "\0" .. tostring(failure.err))
+  if not held_back then return end
+  self.log:error("error while handling %s%s%s: %s", what, place and " in the handler of " .. place or "",
+    held_back > 0 and (", %d more like this since the last one"):format(held_back) or "", failure.traceback)
+end
+
+---Tell of an error that nobody else can be told of.
+---@private
+---@param failure { err: any, traceback: string }
+---@param item table? the message, or what holds an event; nil: a change of state
+---@param place string? where the handler was registered
+function Handlers:report(failure, item, place)
+  local what = item and self.name_of(item) or "a change of state"
+  if seam.failed then seam.failed(failure, what) end
+  local hook = self.routes.hooks.error
+  if hook then
+    local ok, second = pcall(hook.run, failure.err, failure.traceback, item and item.event or item, place)
+    if ok then return end
+    self.log:error("error in the error handler: %s", second)
+  end
+  log_error(self, what, failure, place)
+end
+
+-- One handler ------------------------------------------------------------------------------------
+
+-- Acknowledge what a handler has done with, and go on in its chat.
+function Handlers:finish(msg)
+  if self.ack_when == "manual" and not msg.acked and not msg.event then
+    self.inbox:release(msg.lane, msg)
+  else
+    if not msg.acked then self:send_ack(msg) end
+    self.inbox:ack(msg.lane, msg)
+  end
+  self:begin(msg.lane)
+end
+
+-- Find the handlers of what a piece of work is about, in the table as it is now.
+function Handlers:handle(work)
+  local item = work.item
+  local event, method = item.event or item, item.event and item.method or router.MESSAGE
+  local unknown = self.routes.hooks.unknown
+  if item.event and not router.is_known(method) then
+    if unknown then unknown.run(method, event) end
+    return
+  end
+  work.walk = { bot = self, event = event, method = method }
+  router.enter(self, work.walk)
+end
+
+local function handle(self, item)
+  local work <close> = works.begin(self, item)
+  work:run()
+end
+
+---A handler has ended, in whatever way. Nothing here may wait.
+---@private
+---@param work trueconf.Work
+function Handlers:end_work(work)
+  self.works[work.thread] = nil
+  self.working = self.working - 1
+  if not work.waiting then self.at_work = self.at_work - 1 end
+  local held = work.item
+  if held.dialog then held = held.dialog.held end
+  if held then self:finish(held) end
+  self:begin_held()
+  if self.stopping and self.working == 0 then works.unwatch(self) end
+  if self.idle and self.working <= self.idle_at then self.idle:wake() end
+end
+
+-- Which is next ----------------------------------------------------------------------------------
+
+-- Note that a lane waits until fewer handlers are at work.
+local function hold(self, lane)
+  local held = self.held
+  if held.set[lane] then return end
+  held.set[lane] = true
+  held.last = held.last + 1
+  held[held.last] = lane
+end
+
+---Begin with lanes that had to wait for room.
+---@private
+function Handlers:begin_held()
+  local held = self.held
+  while held.first <= held.last and self.at_work < self.max_handlers do
+    local lane = held[held.first]
+    held[held.first], held.first = nil, held.first + 1
+    held.set[lane] = nil
+    self:begin(lane)
+  end
+end
+
+-- Claim the next message of a lane for the handler that waits for it, or for a new one. What
+-- waits when the bot stops goes on waiting: it is begun by the next start, or delivered again.
+function Handlers:begin(lane)
+  local item = not self.stopping and self.inbox:peek(lane)
+  if not item then return end
+  local asker = not item.event and self:take_asker(item)
+  if not asker and self.at_work >= self.max_handlers then
+    hold(self, lane)
+    return
+  end
+  self.inbox:claim(lane)
+  if self.ack_when == "before" then self:send_ack(item) end
+  if asker then
+    self:hand_over(item, asker)
+  else
+    self.working, self.at_work = self.working + 1, self.at_work + 1
+    core.spawn(handle, self, item)
+    works.watch(self)
+  end
+end
+
+-- Acknowledging ----------------------------------------------------------------------------------
+
+function Handlers:send_ack(msg)
+  msg.acked = true
+  return self.session:ack(msg.frame_id, msg.epoch)
+end
+
+---Acknowledge a message by hand; the same as msg:ack().
+---@param msg trueconf.Message
+---@return boolean sent
+function Handlers:ack(msg)
+  if msg.acked then return false end
+  local sent = self:send_ack(msg)
+  if self.ack_when == "manual" then self.inbox:ack(msg.lane, msg) end
+  return sent
+end
+
+return Handlers

@@ -1,0 +1,143 @@
+-- What comes in for a bot: looked at, told apart, and put into the queue of its chat.
+-- SPDX-License-Identifier: MIT
+
+local events = require "trueconf.events"
+local facts = require "trueconf.facts"
+local json = require "trueconf.json"
+local message = require "trueconf.message"
+local protocol = require "trueconf.protocol"
+local router = require "trueconf.router"
+
+local MOST_AUTHORS = 1000 -- whose ids are kept in compared form
+
+---@class trueconf.Bot
+local Intake = {}
+
+
+local function chat_of(envelope)
+  local chat = envelope.chat
+  return envelope.chatId or type(chat) == "table" and chat.chatId or nil
+end
+
+-- Is this account the author? Ids are compared without their instance part and in lower
+-- case (protocol 4.6); what was found for an author is kept while the connection lasts.
+function Intake:is_mine(envelope, epoch)
+  if epoch ~= self.authors_epoch then
+    self.my_id = protocol.plain_id(self.session:user_id() or "")
+    self.authors, self.authors_kept, self.authors_epoch = {}, 0, epoch
+  end
+  local author = envelope.author
+  local id = type(author) == "table" and author.id
+  if type(id) ~= "string" then return false end
+  local mine = self.authors[id]
+  if mine == nil then
+    mine = protocol.plain_id(id) == self.my_id
+    if self.authors_kept < MOST_AUTHORS then
+      self.authors[id], self.authors_kept = mine, self.authors_kept + 1
+    end
+  end
+  return mine
+end
+
+-- A message that is under way came again on a new connection: its ack goes there.
+local function redirect(self, known, id, epoch)
+  known.frame_id, known.epoch = id, epoch
+  if known.acked then self.session:ack(id, epoch) end
+end
+
+-- Put a message into the queue of its chat, and begin with it if the chat is free.
+function Intake:take_in(envelope, chat_id, id, epoch)
+  local key = self.remembers and envelope.messageId or epoch << 32 | id
+  local lane = self.ordered and chat_id or key
+  local incoming = message.new(self, envelope, chat_id, id, epoch, lane)
+  local outcome, known = self.inbox:enqueue(lane, key, incoming)
+  if outcome == "queued" then
+    self:begin(lane)
+  elseif outcome == "handled" then
+    self.session:ack(id, epoch)
+  elseif outcome == "duplicate" then
+    redirect(self, known, id, epoch)
+  else
+    self.log:error("message %s is not taken and stays unread: %s", envelope.messageId, known)
+  end
+end
+
+-- Whether a notification was worth a look. Not worth it: no JSON, or not what the schema says.
+local function read_notification(self, method, payload, id)
+  local decoded, err = json.decode(payload)
+  local event
+  if type(decoded) == "table" then
+    event, err = events.read(self, method, decoded)
+  end
+  if event then return setmetatable(event, self.event_meta) end
+  self.session:damaged()
+  self.log:warn("request %d is no %s: %s", id, method, err or "its payload is no object")
+end
+
+-- Put an event into the queue of its chat, behind the messages that came before it.
+function Intake:take_event(event, method, id, epoch)
+  local key = epoch << 32 | id
+  local lane = self.ordered and events.lane(event) or key
+  local item = { event = event, method = method, lane = lane, frame_id = id, epoch = epoch }
+  local outcome, err = self.inbox:enqueue(lane, key, item)
+  if outcome == "queued" then
+    self:begin(lane)
+  else
+    self.session:ack(id, epoch)
+    self.log:error("%s is not taken: %s", method, err)
+  end
+end
+
+-- Whether a handler would look at a notification.
+local function is_wanted(self, method)
+  if not protocol.notifications[method] then return self.routes.hooks.unknown ~= nil end
+  return router.wants(self, method)
+end
+
+-- A notification other than a message.
+function Intake:on_notification(method, payload, id, epoch)
+  local wanted = is_wanted(self, method) and not self.stopping
+  local concerns = events.concerns_client(method) or facts.concerned(self, method)
+  local event = (wanted or concerns) and read_notification(self, method, payload, id)
+  if event and concerns then facts.notice(self, method, event) end
+  if event and wanted then
+    self:take_event(event, method, id, epoch)
+  else
+    self.session:ack(id, epoch)
+  end
+end
+
+-- A request of the server, at the drain point: nothing here may wait.
+function Intake:on_request(method, payload, id, epoch)
+  if method ~= "sendMessage" then
+    self:on_notification(method, payload, id, epoch)
+    return
+  end
+  local envelope, err = json.decode(payload)
+  local chat_id = type(envelope) == "table" and chat_of(envelope)
+  if type(chat_id) ~= "string" or type(envelope.messageId) ~= "string" then
+    self.session:damaged()
+    self.session:ack(id, epoch)
+    self.log:warn("request %d is not a message: %s", id, err or "it has no chatId or messageId")
+  elseif self:is_mine(envelope, epoch) then
+    self.session:ack(id, epoch)
+  elseif not self.stopping then
+    self:take_in(envelope, chat_id, id, epoch)
+  end
+end
+
+---@param bot trueconf.Bot
+---@return table meta of events: with the bot, and a table for notes like a message's
+function Intake.make_event_meta(bot)
+  return {
+    __index = function(event, key)
+      if key == "bot" then return bot end
+      if key ~= "state" then return nil end
+      local state = {}
+      rawset(event, "state", state)
+      return state
+    end,
+  }
+end
+
+return Intake

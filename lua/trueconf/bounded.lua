@@ -1,0 +1,50 @@
+-- A table that holds at most so many entries: those that were not asked for lately go first.
+-- Two generations, so nothing has to be sorted or timed: when the young one is full it becomes the
+-- old one, and what was left of the old one goes.
+-- SPDX-License-Identifier: MIT
+
+---@class trueconf.Bounded
+---@field private young table
+---@field private old table
+---@field private count integer entries of the young generation
+---@field private half integer
+local Bounded = {}
+Bounded.__index = Bounded
+
+---@param limit integer entries, at least 2
+---@return trueconf.Bounded
+local function new(limit)
+  return setmetatable({ young = {}, old = {}, count = 0, half = math.max(1, limit // 2) }, Bounded)
+end
+
+---@param key any
+---@param value any not nil
+function Bounded:put(key, value)
+  if self.young[key] == nil then
+    if self.count >= self.half then self.old, self.young, self.count = self.young, {}, 0 end
+    self.count = self.count + 1
+  end
+  self.young[key] = value
+end
+
+---@param key any
+---@return any? value
+function Bounded:get(key)
+  local value = self.young[key]
+  if value ~= nil then return value end
+  value = self.old[key]
+  if value ~= nil then self:put(key, value) end
+  return value
+end
+
+---@param key any
+function Bounded:remove(key)
+  self.old[key] = nil
+  if self.young[key] ~= nil then self.young[key], self.count = nil, self.count - 1 end
+end
+
+function Bounded:clear()
+  self.young, self.old, self.count = {}, {}, 0
+end
+
+return { new = new }

@@ -1,0 +1,109 @@
+-- What a word of a command means, by the type of the argument. Each reader returns the value, or
+-- nil and what was expected.
+-- SPDX-License-Identifier: MIT
+
+local duration = require "trueconf.duration"
+local letters = require "trueconf.text.letters"
+
+local values = {}
+
+---@type table<string, fun(word: trueconf.command.Word, argument: table, msg: trueconf.Message): any, string?>
+local readers = {}
+
+function readers.string(word)
+  return word.text
+end
+
+readers.text = readers.string
+
+local function in_range(value, argument)
+  local min, max = argument.min, argument.max
+  return (not min or value >= min) and (not max or value <= max)
+end
+
+local function with_range(noun, argument)
+  local min, max = argument.min, argument.max
+  if min and max then return ("%s from %s to %s"):format(noun, min, max) end
+  if min then return ("%s of at least %s"):format(noun, min) end
+  return max and ("%s of at most %s"):format(noun, max) or noun
+end
+
+-- Digits as people write them; no hexadecimal, no "1e3", no "nan".
+local function number_in(text)
+  return tonumber(text:match "^[+-]?%d+[%.,]?%d*$" and text:gsub(",", ".") or nil)
+end
+
+function readers.integer(word, argument)
+  local value = word.text:match "^[+-]?%d+$" and math.tointeger(tonumber(word.text))
+  if value and in_range(value, argument) then return value end
+  return nil, with_range("a whole number", argument)
+end
+
+function readers.number(word, argument)
+  local value = number_in(word.text)
+  if value and in_range(value, argument) then return value end
+  return nil, with_range("a number", argument)
+end
+
+local BOOLEANS = { yes = true, on = true, ["true"] = true, no = false, off = false, ["false"] = false }
+
+function readers.boolean(word)
+  local value = BOOLEANS[letters.lower(word.text)]
+  if value == nil then return nil, "yes or no" end
+  return value
+end
+
+function readers.duration(word, argument)
+  local value = number_in(word.text) or duration.parse(word.text:lower())
+  if value and value >= 0 and in_range(value, argument) then return value end
+  return nil, with_range("a time such as 90s, 10m or 1h30m", argument)
+end
+
+-- Somebody who is mentioned, or an ID; a mere login is one of the bot's own server.
+function readers.user(word, _, msg)
+  if word.user_id then return word.user_id end
+  local login, server = word.text:match "^@?([^%s@/]+)(@?[^%s@/]*)$"
+  if not login or server == "@" then return nil, "a mention or an ID of a user" end
+  if server == "" then server = (msg.bot:user_id() or ""):match "@.*$" or "" end
+  return login .. server
+end
+
+local function listed(choices)
+  local last = #choices
+  if last == 1 then return choices[1] end
+  return table.concat(choices, ", ", 1, last - 1) .. " or " .. choices[last]
+end
+
+values.listed = listed
+
+local function choose(word, choices)
+  local wanted = letters.lower(word.text)
+  for _, choice in ipairs(choices) do
+    if letters.lower(choice) == wanted then return choice end
+  end
+  return nil, listed(choices)
+end
+
+---@param kind any
+---@return boolean
+function values.is_type(kind)
+  return type(kind) == "function" or readers[kind] ~= nil
+end
+
+values.TYPES = {}
+for name in pairs(readers) do table.insert(values.TYPES, name) end
+table.sort(values.TYPES)
+
+---@param word trueconf.command.Word
+---@param argument table
+---@param msg trueconf.Message
+---@return any value
+---@return string? expected
+function values.read(word, argument, msg)
+  if argument.one_of then return choose(word, argument.one_of) end
+  local kind = argument.type
+  if type(kind) == "function" then return kind(word.text, msg) end
+  return readers[kind](word, argument, msg)
+end
+
+return values

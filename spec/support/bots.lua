@@ -1,0 +1,91 @@
+-- SPDX-License-Identifier: MIT
+-- A bot against a Bridge in the same process, for specs of what a bot does with what it gets.
+
+local helper = require "spec.support.helper"
+local message = require "trueconf.message"
+local system = require "spec.support.system"
+local trueconf = require "trueconf"
+
+local bots = {}
+
+bots.LIMIT = 10                         -- seconds any single step may take
+
+---Wrap the body of a case: a Bridge and a bot that `prepare` gives its handlers run meanwhile.
+---@param prepare fun(bot: trueconf.Bot)
+---@param body fun(case: table) gets bot, server, mira, chat (Mira's with the bot)
+---@param options? table of the bot; `bridge`: those of the Bridge
+function bots.case(prepare, body, options)
+  return helper.async(function()
+    options = options or {}
+    local server = system.start_bridge(options.bridge)
+    local given = system.bot_options(server)
+    for name, value in pairs(options) do
+      if name ~= "bridge" then given[name] = value end
+    end
+    local bot = trueconf.bot(given)
+    local case = { bot = bot, server = server, mira = server:person "mira" }
+    prepare(bot, case)
+    bot:start()
+    assert(bot:wait_ready(bots.LIMIT))
+    case.chat = case.mira:chat_with "herald"
+    local ok, err = xpcall(body, debug.traceback, case)
+    bot:stop(1)
+    server:stop()
+    if not ok then error(err, 0) end
+  end)
+end
+
+---What a person hears next.
+function bots.hear(person)
+  return assert(person:wait_message(bots.LIMIT)).text
+end
+
+---Say something and return what is heard next.
+function bots.ask(case, text, opts)
+  assert(case.chat:say(text, opts))
+  return bots.hear(case.mira)
+end
+
+---A log that keeps its lines.
+---@return trueconf.Log log
+---@return string[] lines
+function bots.log(level)
+  local lines = {}
+  local log = require("trueconf.log").new {
+    level = level or "warn", sink = function(_, text) lines[#lines + 1] = text end,
+  }
+  return log, lines
+end
+
+-- Messages without a server ----------------------------------------------------------------------
+
+bots.ME, bots.USER, bots.CHAT = "herald@chat.acme.test", "mira@chat.acme.test", "c1"
+
+local stand_in = { command_prefix = "/" }
+function stand_in.user_id() return bots.ME end
+
+---A message as a bot would get it.
+---@param content table
+---@param more? table fields of the payload; `kind`: the chat's type; `bot`
+---@return trueconf.Message
+function bots.message(content, more)
+  more = more or {}
+  local payload = {
+    messageId = "m1", chatId = bots.CHAT, timestamp = 5, author = { id = bots.USER, type = 1 },
+    box = { id = 1, position = "0" }, type = 200, isEdited = false, content = content,
+    chat = { chatId = bots.CHAT, chatTitle = "Ops", chatType = more.kind or 2 },
+  }
+  for key, value in pairs(more) do
+    if key ~= "kind" and key ~= "bot" then payload[key] = value end
+  end
+  return message.new(more.bot or stand_in, payload, bots.CHAT, 1, 1, bots.CHAT)
+end
+
+---@param text string
+---@param more? table
+---@return trueconf.Message
+function bots.html(text, more)
+  return bots.message({ text = text, parseMode = "html" }, more)
+end
+
+return bots
