@@ -161,7 +161,7 @@ static bool is_quiet(struct rt *rt) {
     rt->virtual.quiet = 0;
     return false;
   }
-  if (rt->underway > 0 && real - rt->virtual.seen_at < STALL_MS * NS_PER_MS)
+  if (rt->at_work > 0 || (rt->underway > 0 && real - rt->virtual.seen_at < STALL_MS * NS_PER_MS))
     rt->virtual.quiet = 0;
   if (++rt->virtual.quiet >= QUIET_TURNS)
     return true;

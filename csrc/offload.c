@@ -7,6 +7,14 @@
  */
 #include "offload.h"
 
+/* What may be interrupted waits for somebody else, the rest only computes. */
+static void count(struct offload *offload, int change) {
+  if (offload->interrupt)
+    rt_underway(offload->rt, change);
+  else
+    rt_at_work(offload->rt, change);
+}
+
 static void on_work(uv_work_t *request) {
   struct offload *offload = (struct offload *)request;
   offload->work(offload);
@@ -18,7 +26,7 @@ static void on_done(uv_work_t *request, int status) {
   struct offload_op *op = offload->op;
   (void)status;
   rt_timer_stop(offload->rt, &offload->timer);
-  rt_underway(offload->rt, -1);
+  count(offload, -1);
   if (op) {
     op->offload = NULL;
     rt_unref(offload->rt);
@@ -52,7 +60,7 @@ int offload_wait(lua_State *L, struct offload_op *op, struct offload *offload) {
   op->offload = offload;
   op->op.cancel = offload_cancel;
   rt_ref(offload->rt);
-  rt_underway(offload->rt, 1);
+  count(offload, 1);
   offload->timer.fire = on_impatience;
   if (offload->interrupt)
     rt_timer_start(offload->rt, &offload->timer, offload->patience);

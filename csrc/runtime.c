@@ -38,6 +38,10 @@ void rt_underway(struct rt *rt, int change) {
   rt->underway += change;
 }
 
+void rt_at_work(struct rt *rt, int change) {
+  rt->at_work += change;
+}
+
 bool rt_alive(const struct rt *rt) {
   return rt->refs > 0 || rt->jobs || rt->flushes || rt->before_flush || rt->virtual.advancing;
 }
@@ -162,7 +166,7 @@ static void forget_all(struct rt *rt) {
   rt_drop_timers(rt);
   while (rt->ops.next != &rt->ops)
     rt_list_remove(rt->ops.next);
-  rt->refs = rt->underway = rt->coroutines = 0;
+  rt->refs = rt->underway = rt->at_work = rt->coroutines = 0;
   rt->virtual.on = false;
   rt->virtual.advancing = NULL;
 }

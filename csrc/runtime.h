@@ -84,6 +84,8 @@ void rt_ref(struct rt *rt);
 void rt_unref(struct rt *rt);
 /* Another party owes us something at once (+1), or has given it (-1): virtual time stands still meanwhile. */
 void rt_underway(struct rt *rt, int change);
+/* The same of a thread that will come to its end by itself, and is waited for however long that takes. */
+void rt_at_work(struct rt *rt, int change);
 
 /* Rooms of the core hang what they need per runtime here, and are told when the loop closes.
  * `closing`: close your handles, settle nothing any more that waits on Lua (the runtime has done

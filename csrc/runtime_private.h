@@ -60,6 +60,7 @@ struct rt {
   } virtual;
   uint64_t activity; /* counts events, to see a quiet turn */
   long underway;     /* what other parties owe us: lookups, transfers, handshakes */
+  long at_work;      /* threads that work for us and will end by themselves */
 
   unsigned char pool[RANDOM_POOL];
   size_t pool_left;

@@ -870,6 +870,18 @@ describe("virtual time", function()
     assert.equal("echo", log.echo)
   end)
 
+  it("stands still while a thread computes, however long that takes", function()
+    core.virtual_time(true)
+    local start, hashed = core.monotonic(), nil
+    core.spawn(function()
+      assert(core.crypt_hash("secret", 9))
+      hashed = core.monotonic() - start
+    end)
+    core.timer(1, function() end)
+    core.advance(2)
+    assert.equal(0.0, hashed)
+  end)
+
   it("stands still until a message of many pieces is there", function()
     local length = 3 << 20
     local listener = assert(core.listen {
