@@ -15,7 +15,11 @@ $(BENCH_BIN):
 	@mkdir -p $(@D)
 	$(BENCH_COMPILE) -o $@ $(filter %.c,$^) $$($(PKG_CONFIG) --cflags --libs $(BENCH_LIBRARIES))
 
-.PHONY: bench-run
+.PHONY: bench-run bench-kit
 bench-run: $(BENCH_BIN)
 	$(LUA) bench/run.lua --bin $(BUILD)/bench --lua '$(LUA)' --out $(BUILD)/bench.md $(BENCH)
 	$(LUA) bench/store.lua
+
+# The test kit: a year of virtual time, and 100 runs that must be the same.
+bench-kit: all
+	@$(ON_TREE) $(LUA) bench/kit.lua $(RUNS)

@@ -360,6 +360,7 @@ local function connections_of(server, login)
   for _, conn in pairs(server.open) do
     if not key or conn.key == key then list[#list + 1] = conn end
   end
+  table.sort(list, function(one, other) return one.id < other.id end) -- so that a run can be repeated
   return list
 end
 
