@@ -170,9 +170,10 @@ end
 
 ---Upload a small picture with a preview.
 ---@async
+---@param login? string default herald
 ---@return string temporal_file_id
-function Scene:upload()
-  local task = self:call("herald", "uploadFile", { fileSize = 5, fileName = "plan.png" }).uploadTaskId
+function Scene:upload(login)
+  local task = self:call(login or "herald", "uploadFile", { fileSize = 5, fileName = "plan.png" }).uploadTaskId
   local answer = assert(core.http {
     url = self.server:url():gsub("^ws", "http") .. "/bridge/api/client/v1/files",
     headers = { ["Upload-Task-Id"] = task },
