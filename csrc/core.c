@@ -6,6 +6,7 @@
 #include "errors.h"
 #include "http.h"
 #include "listener.h"
+#include "picture.h"
 #include "runtime.h"
 #include "secrets.h"
 #include "session.h"
@@ -29,6 +30,7 @@ int luaopen_trueconf_core(lua_State *L) {
   password_open(L);
   directory_open(L);
   private_file_open(L);
+  picture_open(L);
   tidy_open(L);
   http_open(L);
   socket_open(L);

@@ -268,7 +268,7 @@ local function write_files()
   write "## Files\n\nMethods of bots and clients. Examples: [files](files.md).\n"
   write_methods(LUA .. "files.lua", "Client", "client")
   write_class("Options of `send_file`", upload["trueconf.SendFileOptions"])
-  write_class("A preview", upload["trueconf.PreviewSource"])
+  write_class("A preview", read_file(LUA .. "preview.lua")["trueconf.PreviewSource"])
   write_class("Options of `download`", read_file(LUA .. "download.lua")["trueconf.DownloadOptions"])
   write_methods(LUA .. "transfer.lua", "Transfer", "transfer")
   write_class("What `download` returns with `path` or `sink`", files["trueconf.Downloaded"])

@@ -63,12 +63,24 @@ function mime.extension_of(kind)
   return extensions[kind:lower():match "^[^;%s]*"]
 end
 
----Whether a text can stand as a type in a header.
+---A file name with the extension of its type, if it has none: lists of allowed extensions refuse names without one
+---(protocol: upload sequence).
+---@param name string
+---@param kind string a MIME type
+---@return string
+function mime.complete(name, kind)
+  local extension = not mime.extension(name) and mime.extension_of(kind)
+  return extension and name .. "." .. extension or name
+end
+
+---Whether a text can stand as a type in a header; fit to be the `check` of an option.
 ---@param text string
 ---@return boolean
+---@return string expected
 function mime.is_type(text)
   local parameters = text:match "^[%w!#$&^_.+-]+/[%w!#$&^_.+-]+(.*)$"
-  return parameters == "" or parameters ~= nil and parameters:find "^; ?[ -~]+$" ~= nil
+  local fits = parameters == "" or parameters ~= nil and parameters:find "^; ?[ -~]+$" ~= nil
+  return fits, "must be a MIME type such as 'image/png'"
 end
 
 return mime

@@ -10,6 +10,7 @@ local json = require "trueconf.json"
 local methods = require "trueconf.methods"
 local mime = require "trueconf.mime"
 local options = require "trueconf.options"
+local preview = require "trueconf.preview"
 local protocol = require "trueconf.protocol"
 local transfer = require "trueconf.transfer"
 
@@ -18,13 +19,6 @@ local MAX_ANSWER = 65536                -- bytes of the answer to an upload
 local LIMITS_PATIENCE = 5               -- seconds; a server that is too old may not answer at all
 
 local upload = {}
-
----A small picture of a file.
----@class (exact) trueconf.PreviewSource
----@field path? string a file with it
----@field data? string or its bytes
----@field name? string default the name in the path, or "preview" with an extension that fits
----@field type? string MIME type; default by the extension of the name
 
 ---@class (exact) trueconf.SendFileOptions
 ---@field path? string send this file; one of path, data and reader
@@ -35,8 +29,9 @@ local upload = {}
 ---@field type? string MIME type; default by the extension of the name
 ---@field caption? string a text above the file, up to 4096 visible characters; it is sent as a message of its own
 ---@field parse_mode? "text"|"markdown"|"html" of the caption; default "text"
----@field preview? string|trueconf.PreviewSource|true a small picture, by its path or in a table; true: the file itself.
----Without one apps show a picture as a document
+---@field preview? string|trueconf.PreviewSource|boolean a small picture, by its path or in a table; true: the file
+---itself; false: none, so that apps show a picture as a document. Default: one is made of a JPEG, PNG, GIF or WebP
+---picture, where gdk-pixbuf is installed
 ---@field sticker? boolean send a WebP picture as a sticker
 ---@field reply_to? string id of the message this one answers
 ---@field on_progress? fun(sent: integer, total: integer) must not wait; bytes of the whole upload
@@ -47,7 +42,7 @@ local SCHEMA = {
   data = { type = "string" },
   reader = { type = "function" },
   name = { type = "string" },
-  type = { type = "string" },
+  type = { type = "string", check = mime.is_type },
   caption = { type = "string" },
   parse_mode = { type = "string", enum = protocol.PARSE_MODES },
   preview = { type = "string|table|boolean" },
@@ -56,10 +51,6 @@ local SCHEMA = {
   on_progress = { type = "function" },
   timeout = { type = "number", min = 0.001 },
   transfer = { type = "table", check = transfer.is },
-}
-
-local PREVIEW_SCHEMA = {
-  path = { type = "string" }, data = { type = "string" }, name = { type = "string" }, type = { type = "string" },
 }
 
 -- Deadlines -------------------------------------------------------------------------------
@@ -162,17 +153,6 @@ local function name_mistake(name)
   if not utf8.len(name) then return "it must be UTF-8" end
 end
 
--- Lists of allowed extensions refuse names without one (protocol: upload sequence).
-local function with_extension(name, kind)
-  local extension = not mime.extension(name) and mime.extension_of(kind)
-  return extension and name .. "." .. extension or name
-end
-
-local function check_type(kind, level)
-  if kind == nil or mime.is_type(kind) then return end
-  error(("send_file: option 'type' must be a MIME type such as 'image/png', got '%s'"):format(kind), level + 1)
-end
-
 -- Name and type of a file; the name comes from a script, or from a path it found somewhere.
 local function describe(file, given)
   local kind = given.type or given.sticker and mime.STICKER or nil
@@ -183,46 +163,8 @@ local function describe(file, given)
       { method = SEND.name, outcome = "not_sent" })
   end
   file.type = kind or mime.of_name(name)
-  file.name = with_extension(name, file.type)
+  file.name = mime.complete(name, file.type)
   file.part.name, file.part.filename, file.part.type = "file", file.name, file.type
-  return file
-end
-
--- Previews --------------------------------------------------------------------------------
-
-local function check_preview(given, level)
-  local preview = given.preview
-  if type(preview) == "string" then preview = { path = preview } end
-  if type(preview) ~= "table" then return preview end
-  preview = options.check(PREVIEW_SCHEMA, preview, level + 1, "send_file: preview")
-  check_type(preview.type, level + 1)
-  if (preview.path == nil) == (preview.data == nil) then
-    error("send_file: preview needs one of 'path' and 'data'", level + 1)
-  end
-  return preview
-end
-
-local function preview_part(given, file)
-  local preview = given.preview
-  if preview == nil then preview = given.sticker end
-  if not preview then return nil end
-  if preview == true then
-    return { name = "preview", path = file.part.path, data = file.part.data, filename = file.name, type = file.type }
-  end
-  local name = preview.name or preview.path and base_name(preview.path) or "preview"
-  local kind = preview.type or preview.data and not preview.name and "image/jpeg" or mime.of_name(name)
-  return {
-    name = "preview", path = preview.path, data = preview.data, filename = with_extension(name, kind), type = kind,
-  }
-end
-
-local function add_preview(file, given)
-  local part = preview_part(given, file)
-  if part and part.path and part.path ~= file.part.path then
-    local size, err = size_of_file(part.path)
-    if not size then return nil, err end
-  end
-  file.preview = part
   return file
 end
 
@@ -266,6 +208,18 @@ local function known_limits(client)
   limits = client:get_file_upload_limits { timeout = LIMITS_PATIENCE }
   client.limits, client.limits_asked = client.limits or limits, true
   return client.limits
+end
+
+-- Previews --------------------------------------------------------------------------------
+
+local function add_preview(client, file, given, clock)
+  local part = preview.part(client, file, given.preview, clock())
+  if part and part.path and part.path ~= file.part.path then
+    local size, err = size_of_file(part.path)
+    if not size then return nil, err end
+  end
+  file.preview = part
+  return file
 end
 
 -- The three steps -------------------------------------------------------------------------
@@ -349,16 +303,13 @@ local function check_options(given, level)
   if not (given.path or given.name or given.type or given.sticker) then
     error("send_file: option 'name' is required, or 'type'", level + 1)
   end
-  check_type(given.type, level + 1)
-  given.preview = check_preview(given, level + 1)
+  given.preview = preview.check(given.preview, level + 1)
+  if given.preview == nil and given.sticker then given.preview = true end
   return given
 end
 
 local function send(client, file, chat_id, given, clock)
-  local ok, id, err
-  ok, err = upload.check_limits(known_limits(client), file.name, file.size)
-  if not ok then return nil, err end
-  id, err = put(client, file, given, clock)
+  local id, err = put(client, file, given, clock)
   if not id then return nil, err end
   local left = clock()
   if left and left <= 0 then return nil, timeout_error(SEND) end
@@ -375,7 +326,10 @@ local function deliver(client, chat_id, given, clock, level)
   if not file then return nil, err end
   file, err = describe(file, given)
   if not file then return nil, err end
-  file, err = add_preview(file, given)
+  local ok
+  ok, err = upload.check_limits(known_limits(client), file.name, file.size)
+  if not ok then return nil, err end
+  file, err = add_preview(client, file, given, clock)
   if not file then return nil, err end
   local sent
   sent, err = send(client, file, chat_id, given, clock)

@@ -237,6 +237,24 @@ function core.read_private(path) end
 ---@return trueconf.Error? err IO
 function core.write_private(path, text, new_only) end
 
+-- Pictures (picture.c) -----------------------------------------------------------------
+
+---@class trueconf.core.Picture
+---@field path? string either a file
+---@field data? string or its bytes
+---@field size? integer pixels of the longer side of the preview, at most; 1 to 4096, default 512
+---@field timeout? number seconds; default 10
+
+---Make a small picture of a JPEG, PNG, GIF or WebP picture of up to 32 MiB and 25 million pixels, on another thread. It
+---stands upright, as EXIF data says; of an animation it is the first frame, and an animated WebP is refused. gdk-pixbuf
+---is loaded by the first call.
+---@async
+---@param picture trueconf.core.Picture
+---@return string? data a JPEG, or a PNG if it is transparent somewhere
+---@return string|trueconf.Error type "image/jpeg" or "image/png"; else LIMIT, TIMEOUT, IO (no such picture, broken,
+---gdk-pixbuf is missing)
+function core.picture_preview(picture) end
+
 -- What lua-cjson leaves to do (tidy.c); for json.lua ---------------------------------------
 
 ---How deep a table may be nested in the two walks below.
