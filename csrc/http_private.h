@@ -72,10 +72,10 @@ struct http_transfer {
   size_t max_body;           /* of a body in memory */
   size_t max_file;           /* of a file; 0: no limit */
   char *save_to, *temporary; /* the file's name, and its name until it is complete; NULL: the same */
-  int fd;                    /* of the file being written; -1: none */
-  uint64_t file_size;        /* bytes in it */
+  uint64_t file_size;        /* bytes in the file being written */
+  int64_t kept;              /* those that the body goes on behind */
+  int fd;                    /* of that file; -1: none */
   bool resumes, placed;      /* placed: it is known where in the file the body goes */
-  int64_t kept;              /* bytes of it that the body goes on behind */
   bool saved;
 
   char *origin;         /* host:port, for messages */
