@@ -281,6 +281,34 @@ describe("what an administrator does under control", function()
   end))
 end)
 
+describe("a Bridge under control that cannot write", function()
+  it("says so, and has done nothing", helper.async(function()
+    local directory <close> = system.directory()
+    local server = system.start_bridge {
+      data = directory:file "data", accounts = ACCOUNTS, control = { key = KEY }, log = { level = "off" },
+    }
+    local client = support.connect(server)
+    local said = client:act("say", { person = "mira", with = "herald", text = "kept" })
+    server.store.db:rows "PRAGMA query_only = 1"
+    local input = { person = "mira", with = "herald", text = "lost" }
+    for _ = 1, 2 do                     -- while it fails, and when that is known
+      local answer, status = support.ask(server, "POST", "say", input)
+      assert.same({ 507, "IO" }, { status, answer.error })
+      assert.equal("IO", client:ask("say", input).error)
+    end
+    assert.equal(1, #get(server, "history?person=mira&with=herald").messages)
+    server.store.db:rows "PRAGMA query_only = 0"
+    client:act("say", input)
+    assert.same({ "kept", "lost" }, (function()
+      local texts = {}
+      for place, message in ipairs(server:history(said.chat_id)) do texts[place] = message.text end
+      return texts
+    end)())
+    client.socket:close()
+    server:stop()
+  end))
+end)
+
 describe("events of a person", function()
   it("have a bound of their own, and it is told how many were dropped", served(function(server, act)
     local mira = server:person "mira"

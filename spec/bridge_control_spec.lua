@@ -313,6 +313,17 @@ describe("the page about control", function()
     assert.equal(2, #answers[8].accounts)
   end, { accounts = { herald = "4711" } }))
 
+  it("has a program for the WebSocket that runs", served(function(server)
+    local directory <close> = system.directory()
+    local child <close> = system.launch("/usr/bin/python3 -B " .. system.write(directory:file "watch.py",
+      blocks "python"[1]), { environment = { URL = server:url():gsub("^ws", "http"), KEY = KEY } })
+    assert.equal(0, child:wait(2 * LIMIT), child:log())
+    local lines = {}
+    for line in child:log():gmatch "(.-) *\n" do lines[line] = true end
+    assert.same({ ready = true, ["1"] = true, ["2"] = true, ["person createP2PChat"] = true,
+      ["person sendMessage"] = true }, lines)
+  end))
+
   it("names every act and each of its fields", function()
     local page = system.read "docs/control.md"
     for name, described in pairs(control.acts) do

@@ -141,6 +141,18 @@ describe("a Bridge with a directory", function()
     assert.equal(201, (ask("o,ou=people", "comma")))
   end))
 
+  it("is given on the command line too", async(function()
+    local child <close> = system.launch_lua(("bin/trueconf bridge --port 0 --ldap-url %s --ldap-bind-dn '%s' "
+      .. "--ldap-start-tls --ldap-ca-file %s --ldap-display-name displayName"):format(there:url(), slapd.BIND_DN,
+      certs.ca_file))
+    local url = helper.eventually(function() return child:log():match "listening on (%S+)\n" end)
+    server = { url = function() return url end }
+    assert.equal(201, (ask("herald", "4711")))
+    assert.equal(400, (ask("herald", "4712")))
+    assert.is_nil(child:log():find("no accounts", 1, true))
+    assert.equal(0, child:kill "TERM")
+  end))
+
   it("keeps nothing of the password", with(nil, function()
     assert.equal(201, (ask("herald", "4711")))
     assert.is_nil(server.accounts:by_login("herald").password_hash)

@@ -70,8 +70,10 @@ function Disk:settled(err)
 end
 
 ---Make what was changed so far last.
+---@return true? ok
+---@return trueconf.Error? err IO: it is undone
 function Disk:commit()
-  self.db:settle()
+  return self.db:settle()
 end
 
 ---Why nothing can be kept at the moment: the last commit has failed, and another try fails too.

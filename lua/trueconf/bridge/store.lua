@@ -93,7 +93,9 @@ end
 function Store:complaint() return nil end
 
 ---Make what was changed so far last.
-function Store:commit() end
+---@return true? ok
+---@return trueconf.Error? err IO: it is undone
+function Store:commit() return true end
 
 ---Let go of what a store on disk holds.
 function Store:close() end

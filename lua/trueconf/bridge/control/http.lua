@@ -28,7 +28,7 @@ function http.refuse(request, status, name, message, more)
   respond(request, status, { error = name, message = message }, more)
 end
 
-local STATUS = { INTERNAL_ERROR = 500, CLOSED = 503 }
+local STATUS = { INTERNAL_ERROR = 500, CLOSED = 503, IO = 507 }
 
 local function respond_wrong(control, request, wrong)
   respond(request, wrong.field and 400 or STATUS[wrong.name] or 409, control.error_of(wrong))

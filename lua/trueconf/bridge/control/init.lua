@@ -51,6 +51,13 @@ function Control:is_allowed(head)
   return self:is_key((head.headers.authorization or ""):match "^[Bb]earer +(.*)$")
 end
 
+-- Nobody hears that something was done before it is sure; what could not be kept is undone.
+function Control:kept(answer, err)
+  local ok, failure = self.bridge.store:commit()
+  if ok then return answer, err end
+  return nil, failure
+end
+
 ---Carry out an act.
 ---@async
 ---@param act trueconf.bridge.Act
@@ -61,8 +68,10 @@ end
 function Control:perform(act, input, more)
   local wrong = act.fields and fields.complaint(input, act.fields)
   if wrong then return nil, wrong end
+  local complaint = act.http ~= nil and not act.http:find "^GET" and self.bridge.store:complaint()
+  if complaint then return nil, core.error("IO", complaint) end
   local ok, answer, err = xpcall(act.perform, debug.traceback, self, input, more or {})
-  if ok then return answer, err end
+  if ok then return self:kept(answer, err) end
   self.bridge.log:error("bridge: control: %s", answer)
   return nil, { name = "INTERNAL_ERROR", message = "the Bridge has made a mistake; its log says which" }
 end
