@@ -111,6 +111,18 @@ describe("a wrong payload", function()
   end
 end)
 
+describe("the version of a server", function()
+  for told, name in pairs { [true] = "UNSUPPORTED", [false] = "ROUTE_NOT_FOUND" } do
+    it(told and "keeps a client from what came later" or "may be kept from a client, which then tries", served(
+      { version = "5.5.0", server_info = told }, function(server, open)
+        local client = client_of(server, open)
+        local answer, err = client:clear_history "c"
+        assert.is_nil(answer)
+        assert.equal(name, err.name)
+      end))
+  end
+end)
+
 describe("what an account does", function()
   -- Two connections of it, of which the first one opens a chat; what each is told of.
   local function echoes(server, open)

@@ -152,6 +152,21 @@ function Walk:refuse(method)
   expect_error("ROUTE_NOT_FOUND", clients.herald:call(method, payload))
 end
 
+local function lacks_buttons(version)
+  return not protocol.since(version, protocol.objects.Button.since)
+end
+
+-- Buttons are the one field that a client refuses: without them a message is another one.
+function Walk:refuse_buttons()
+  local client, before = self.scene.clients.herald, self.scene.sent
+  for method, target in pairs { sendMessage = "chatId", editMessage = "messageId" } do
+    local payload = { [target] = "x", content = { text = "Go?", parseMode = "text", buttons = scene.BUTTONS } }
+    local answer, err = invoke(client, method, payload)
+    assert(answer == nil and err.name == "UNSUPPORTED" and err.outcome == "not_sent", tostring(err))
+  end
+  assert(self.scene.sent == before, "it was sent")
+end
+
 function Walk:method(method)
   local wrong = {}
   self.wrong[method] = wrong
@@ -352,6 +367,10 @@ local function walk(version, newest, options)
   }, Walk)
   self.last = listening(self.scene.seen)
   for _, method in ipairs(protocol.method_order) do self:method(method) end
+  self.wrong.buttons = {}
+  if lacks_buttons(version) then
+    try(self.wrong.buttons, "buttons", function() self:refuse_buttons() end)
+  end
   self:before_auth()
   self:duplicates()
   self:logins()
@@ -401,6 +420,10 @@ for _, served in ipairs(SERVERS) do
       it(known and "does " .. method .. ", and says what is wrong" or "does not know " .. method, function()
         assert.same({}, walked.wrong[method])
       end)
+    end
+
+    if lacks_buttons(served.version) then
+      it("is not sent buttons", function() assert.same({}, walked.wrong.buttons) end)
     end
 
     it("says what is wrong with an upload", function()
