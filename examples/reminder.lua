@@ -6,18 +6,14 @@
 --
 -- It keeps its reminders in memory: they end with it.
 
-local duration = require "trueconf.duration"
-local text = require "trueconf.text"
 local trueconf = require "trueconf"
+
+local duration = trueconf.duration
 
 local MOST = 100                        -- reminders in one chat
 local SHORTEST = 60                     -- seconds between two of "/every"
+local LONGEST = 366 * 86400             -- seconds
 local PAUSE = 30                        -- seconds until the next attempt, when the server is away
-local HELP = [[
-/remind 2h call the dentist
-/every 1d water the plants
-/list shows what is to come
-/forget 1 takes a reminder back]]
 
 local bot = trueconf.bot()
 local reminders = {}                    -- by chat, each a list
@@ -50,57 +46,48 @@ local function schedule(reminder, seconds)
   end)
 end
 
-local function take(msg, span, words, again)
-  local seconds = duration.parse(span or "")
-  if not seconds then return "When? In 90s, 2h30m or 1d, for example." end
-  if words == "" then return "What shall I remind you of?" end
-  if again and seconds < SHORTEST then return "Not more often than every minute, please." end
+-- Take a reminder, and say so.
+local function take(msg, args, again)
   local list = reminders[msg.chat_id] or {}
-  if #list >= MOST then return "That is enough for one chat. /forget one first." end
+  if #list == MOST then return "That is enough for one chat. /forget one first." end
+  if args.time > LONGEST then return "That is too far away." end
+  if again and args.time < SHORTEST then return "Not more often than every minute, please." end
   reminders[msg.chat_id] = list
-  local reminder = { chat_id = msg.chat_id, text = words, every = again and seconds or nil }
+  local reminder = { chat_id = msg.chat_id, text = args.text, every = again and args.time or nil }
   list[#list + 1] = reminder
-  schedule(reminder, seconds)
-  return ("I shall remind you %s %s."):format(again and "every" or "in", duration.format(seconds))
+  schedule(reminder, args.time)
+  return ("I shall remind you %s %s."):format(again and "every" or "in", duration.format(args.time))
 end
 
-local commands = {}
+bot:on_command("remind", function(msg, args) assert(msg:answer(take(msg, args, false))) end, {
+  { "time", type = "duration", description = "such as 30m or 2h" },
+  { "text", type = "text" },
+  description = "be reminded once",
+})
 
-function commands.remind(msg, rest)
-  local span, words = rest:match "^(%S+)%s*(.-)$"
-  return take(msg, span, words or "", false)
-end
+bot:on_command("every", function(msg, args) assert(msg:answer(take(msg, args, true))) end, {
+  { "time", type = "duration", description = "such as 1h or 1d" },
+  { "text", type = "text" },
+  description = "be reminded again and again",
+})
 
-function commands.every(msg, rest)
-  local span, words = rest:match "^(%S+)%s*(.-)$"
-  return take(msg, span, words or "", true)
-end
-
-function commands.list(msg)
+bot:on_command("list", function(msg)
   local lines = {}
   for place, reminder in ipairs(reminders[msg.chat_id] or {}) do
     local left = math.ceil((reminder.due - trueconf.now()) / 1000)
     lines[place] = ("%d. in %s: %s"):format(place, duration.format(left), reminder.text)
   end
-  return lines[1] and table.concat(lines, "\n") or "There is nothing to come."
-end
+  assert(msg:answer(lines[1] and table.concat(lines, "\n") or "There is nothing to come."))
+end, { description = "show what is to come" })
 
-function commands.forget(msg, rest)
-  local reminder = (reminders[msg.chat_id] or {})[math.tointeger(tonumber(rest))]
-  if not reminder then return "There is no such reminder. /list shows them." end
-  remove(reminder)
-  return ("Forgotten: %s"):format(reminder.text)
-end
-
-bot:on_message(function(msg)
-  local name, rest = text.command_text(msg.content.text or "", msg.parse_mode):match "^/(%a+)%s*(.*)$"
-  local command = commands[name]
-  if command then
-    assert(msg:answer(command(msg, rest)))
-  elseif not msg.in_group then
-    assert(msg:answer(HELP))
-  end
-end)
+bot:on_command("forget", function(msg, args)
+  local reminder = (reminders[msg.chat_id] or {})[args.number]
+  if reminder then remove(reminder) end
+  assert(msg:answer(reminder and "Forgotten: " .. reminder.text or "There is no such reminder. /list shows them."))
+end, {
+  { "number", type = "integer", min = 1, description = "as /list shows it" },
+  description = "take a reminder back",
+})
 
 local ok, err = bot:run()
 if not ok then

@@ -325,10 +325,10 @@ describe("the example reminder", function()
 
   it("says what it does not understand", function()
     for line, answer in pairs {
-      ["/remind soon tea"] = { contains = "When?" }, ["/remind"] = { contains = "When?" },
-      ["/remind 5m"] = "What shall I remind you of?", ["/every 5s tea"] = { contains = "Not more often" },
-      ["/forget 3"] = { contains = "no such reminder" }, ["/forget"] = { contains = "no such reminder" },
-      ["hello"] = { contains = "/remind 2h call the dentist" },
+      ["/remind soon tea"] = { contains = 'got "soon"' }, ["/remind 5m"] = { contains = "text is missing" },
+      ["/remind 400d tea"] = "That is too far away.", ["/every 5s tea"] = { contains = "Not more often" },
+      ["/forget 3"] = { contains = "no such reminder" }, ["/forget"] = { contains = "number is missing" },
+      ["/help"] = { contains = "/remind TIME TEXT - be reminded once" },
     } do tells(line, answer) end
     for _ = 1, 100 do tells("/remind 1h tea", "I shall remind you in 1h.") end
     tells("/remind 1h tea", { contains = "enough for one chat" })

@@ -160,6 +160,20 @@ describe("the bot of a test", function()
     t:expect(anna):hears_nothing()
   end)
 
+  it("takes its leave of several people in an order that does not change", function()
+    local t <close> = testing.start { bot = "examples/order.lua" }
+    local chats, heard = {}, {}
+    for number = 1, 7 do
+      local person = t:user("person" .. number)
+      chats[number] = person:says("/order").chat_id
+      t:expect(person):hears { contains = "Which size" }
+    end
+    t.bridge.delivery.observer = function(news) heard[#heard + 1] = news.message and news.message.chat_id end
+    t:restart()
+    table.sort(chats)
+    assert.same(chats, heard)
+  end)
+
   it("that cannot be started is an error that says why", function()
     for script, complaint in pairs {
       ["local ="] = "<name> expected near '='",
@@ -448,11 +462,15 @@ describe("a fault", function()
     anna:says "lost"
     t:expect(anna):hears_nothing { within = "10s" }
     t:fault("silent", false)
+    t:fault("silence", { getChats = 1, editMessage = 0.5 })
     t:fault()
     t:drop()
     t:expect(anna):hears("You said: lost", { within = "1m" })
     contains(failure_of(function() t:fault "no_such" end), "unknown fault 'no_such'")
-    for _, note in ipairs { "the connection is lost", "all tokens expire", "fault delay = 3", "all is well again" } do
+    for _, note in ipairs {
+      "the connection is lost", "all tokens expire", "fault delay = 3", "fault silence = editMessage 0.5, getChats 1",
+      "all is well again",
+    } do
       contains(t:transcript(), "  -- " .. note .. "\n")
     end
   end))

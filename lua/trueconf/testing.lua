@@ -308,6 +308,7 @@ function Kit:group(logins)
   return { id = chat.id, title = title }
 end
 
+---What a person is expected to hear or to see comes next: `t:expect(anna):hears "yes"`.
 ---@param who trueconf.testing.User|string
 ---@return trueconf.testing.Expectation
 function Kit:expect(who)
@@ -334,6 +335,15 @@ function Kit:expire_token()
   self.bridge:expire_tokens()
 end
 
+-- The value of a fault; of a table of rates the same text each time.
+local function shown(value)
+  if type(value) ~= "table" then return tostring(value) end
+  local parts = {}
+  for name, rate in pairs(value) do parts[#parts + 1] = ("%s %s"):format(name, rate) end
+  table.sort(parts)
+  return table.concat(parts, ", ")
+end
+
 ---Make something go wrong from now on; the reference of the Bridge lists what can.
 ---@param name? string of the fault; nil: end all faults
 ---@param value? any of the fault; nil: true; false: end it
@@ -346,7 +356,7 @@ function Kit:fault(name, value)
   if value == nil then value = true end
   local ok, err = pcall(self.bridge.fault, self.bridge, { [name] = value })
   if not ok then failure.raise("%s", tostring(err):gsub("^[^:]+:%d+: ", "")) end
-  self:note("fault %s = %s", name, value)
+  self:note("fault %s = %s", name, shown(value))
 end
 
 -- The transcript ----------------------------------------------------------------------------

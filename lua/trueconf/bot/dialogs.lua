@@ -82,10 +82,12 @@ end
 ---Let all who wait for an answer know that the bot stops.
 ---@private
 function Dialogs:wake_askers()
-  local asking = self.asking
+  local asking, chats = self.asking, {}
   self.asking = {}
-  for _, list in pairs(asking) do
-    for _, asker in ipairs(list) do
+  for chat_id in pairs(asking) do chats[#chats + 1] = chat_id end
+  table.sort(chats) -- the same order each time, for tests under virtual time
+  for _, chat_id in ipairs(chats) do
+    for _, asker in ipairs(asking[chat_id]) do
       asker.waiter:wake(nil, stopping_error())
     end
   end
