@@ -227,6 +227,7 @@ describe("files under control", function()
       ["send_file?person=nobody&with=herald&name=a"] = { 400, "person" },
       ["send_file?person=mira&with=herald"] = { 400, "name" },
       ["send_file?person=mira&with=herald&name=a&more=1"] = { 400, "more" },
+      ["send_file?person=mira&with=herald&name=a&type=a%0d%0aX:%20y"] = { 400, "type" },
       ["send_file?person=mira&chat_id=x&name=a"] = { 409 },
       ["send_file?person=mira&with=herald&name=a&reply_to=x"] = { 409 },
     } do

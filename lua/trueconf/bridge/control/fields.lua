@@ -3,6 +3,7 @@
 -- secret is repeated.
 
 local json = require "trueconf.json"
+local mime = require "trueconf.mime"
 local protocol = require "trueconf.protocol"
 
 local MAX_WAIT = 60                     -- seconds
@@ -66,6 +67,7 @@ local KINDS = {
   string = { expected = "text", fits = function(value) return type(value) == "string" end },
   boolean = { expected = "true or false", fits = function(value) return type(value) == "boolean" end },
   parse_mode = one_of { "text", "markdown", "html" },
+  mime_type = { expected = "a MIME type", fits = function(value) return is_text(value) and mime.is_type(value) end },
   role = ROLES,
   roles = { expected = "an object of logins with " .. ROLES.expected, fits = is_roles },
   activity = one_of(protocol.enums.ActivityType.values),

@@ -2,6 +2,7 @@
 -- Acts over HTTP: a body is a JSON object, or a file; without a body the fields are in the query.
 
 local json = require "trueconf.json"
+local mime = require "trueconf.mime"
 local acts = require "trueconf.bridge.control.acts"
 local fields = require "trueconf.bridge.control.fields"
 
@@ -66,7 +67,8 @@ local function file_of(request)
   if request.body_file then return { path = request.body_file } end
   local part = (request.parts or {}).file
   local name = part and (part.filename or ""):match "[^/\\]*$"
-  return part and { path = part.path, name = name and utf8.len(name) and name or nil, type = part.type }
+  local kind = part and part.type and mime.is_type(part.type) and part.type or nil
+  return part and { path = part.path, name = name and utf8.len(name) and name or nil, type = kind }
 end
 
 -- Requests -----------------------------------------------------------------------------------------

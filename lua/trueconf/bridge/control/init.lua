@@ -68,7 +68,7 @@ end
 function Control:perform(act, input, more)
   local wrong = act.fields and fields.complaint(input, act.fields)
   if wrong then return nil, wrong end
-  local complaint = act.http ~= nil and not act.http:find "^GET" and self.bridge.store:complaint()
+  local complaint = act.http and not act.http:find "^GET" and self.bridge.store:complaint()
   if complaint then return nil, core.error("IO", complaint) end
   local ok, answer, err = xpcall(act.perform, debug.traceback, self, input, more or {})
   if ok then return self:kept(answer, err) end

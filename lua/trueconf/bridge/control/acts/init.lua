@@ -1,0 +1,15 @@
+-- SPDX-License-Identifier: MIT
+-- What can be asked of a Bridge under control: one list for HTTP and WebSocket, by subject in the files beside this
+-- one. Each act calls what a Lua program calls, named in `lua`; none knows rules of its own.
+
+---@type table<string, trueconf.bridge.Act>
+local acts = {}
+
+for _, subject in ipairs { "accounts", "chats", "messages", "files", "state" } do
+  for name, act in pairs(require("trueconf.bridge.control.acts." .. subject)) do
+    if act.http == nil then act.http = "POST " .. name end
+    acts[name] = act
+  end
+end
+
+return acts
