@@ -355,6 +355,7 @@ end
 
 -- What another Bridge with the same data folder knows, after what this one did.
 function Walk:start_again(options)
+  self.scene:call("herald", "createGroupChat", { title = "odd: \0 \1 ' \u{10FFFF}" })
   self.before = without_addresses(self:all_there_is())
   self.scene:stop()
   self.scene:start_again(options)

@@ -58,6 +58,17 @@ describe("a SQLite file", function()
     db:close()
   end)
 
+  it("keeps texts whole, whatever characters are in them", function()
+    local db = assert(open())
+    local texts = { "a\0b", "a\0c", "\0", "\0\0", "a\0010b", "a\1b", "\1", "\0011", "", "a" }
+    for place, text in ipairs(texts) do db:run("INSERT INTO notes VALUES (?, ?)", place, text) end
+    for place, text in ipairs(texts) do
+      assert.equal(text, db:value("SELECT text FROM notes WHERE id = ?", place))
+      assert.same({ { place } }, db:rows("SELECT id FROM notes WHERE text = ?", text))
+    end
+    db:close()
+  end)
+
   it("keeps what was committed and nothing else", function()
     local db = assert(open())
     db:begin()

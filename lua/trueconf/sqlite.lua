@@ -4,7 +4,8 @@
 -- keeps nothing does not need it.
 --
 -- lua-dbi reads an INTEGER column as 32 bits: columns of numbers are declared REAL, which is exact up to
--- 2^53, and whole numbers come back as Lua integers.
+-- 2^53, and whole numbers come back as Lua integers. To it a text ends at its first NUL: in the file a NUL is
+-- \1 0, and \1 is \1 1.
 --
 -- A commit survives the end of the process however it comes (SIGKILL too). When the power fails the last
 -- moments may be missing, but what is there is whole.
@@ -58,20 +59,34 @@ function Sqlite:forget_all()
   self.statements = {}
 end
 
+local INTO_FILE = { ["\0"] = "\0010", ["\1"] = "\0011" }
+local FROM_FILE = { ["\0010"] = "\0", ["\0011"] = "\1" }
+
+-- Values as they can be in the file.
+local function bound(count, value, ...)
+  if count == 0 then return end
+  if type(value) == "string" and value:find "[\0\1]" then value = value:gsub("[\0\1]", INTO_FILE) end
+  return value, bound(count - 1, ...)
+end
+
 ---Carry out a statement. Raises an error of the kind IO when it fails.
 ---@param sql string with a `?` for each value; the same text is prepared once
 ---@param ... string|number|boolean|nil
 function Sqlite:run(sql, ...)
-  local ok, err = self:prepare(sql):execute(...)
+  local ok, err = self:prepare(sql):execute(bound(select("#", ...), ...))
   if ok then return end
   self:forget(sql)
   error(self:failure(err), 0)
 end
 
-local function whole(row, count)
+local function read(row, count)
   for column = 1, count do
     local value = row[column]
-    if math.type(value) == "float" then row[column] = math.tointeger(value) or value end
+    if math.type(value) == "float" then
+      row[column] = math.tointeger(value) or value
+    elseif type(value) == "string" and value:find("\1", 1, true) then
+      row[column] = value:gsub("\1[01]", FROM_FILE)
+    end
   end
   return row
 end
@@ -84,7 +99,7 @@ function Sqlite:rows(sql, ...)
   self:run(sql, ...)
   local statement, rows = self:prepare(sql), {}
   local count = #statement:columns()
-  for row in function() return statement:fetch() end do rows[#rows + 1] = whole(row, count) end
+  for row in function() return statement:fetch() end do rows[#rows + 1] = read(row, count) end
   return rows
 end
 
