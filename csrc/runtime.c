@@ -173,6 +173,7 @@ static void forget_all(struct rt *rt) {
 
 static void loop_close(lua_State *L, struct rt *rt) {
   rt->runner = NULL;
+  busy_stop(rt);
   rooms_closing(rt);
   close_handles(rt);
   uv_run(&rt->loop, UV_RUN_DEFAULT);
@@ -338,4 +339,5 @@ void runtime_open(lua_State *L) {
   random_open(L);
   pause_open(L);
   signals_open(L);
+  busy_open(L);
 }

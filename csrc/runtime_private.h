@@ -7,6 +7,7 @@
  *   wait.c     coroutines and waiting calls, the reporting of errors
  *   pause.c    sleep, waiter and timer, as Lua sees them
  *   signals.c  signals, as Lua sees them
+ *   busy.c     the end of coroutines that keep the loop from turning
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_RUNTIME_PRIVATE_H
@@ -32,10 +33,12 @@ struct rt {
   long refs;       /* what keeps run() from returning */
   long coroutines; /* started by spawn and not finished */
   struct {
-    lua_State *co; /* NULL: none */
-    bool spawned;  /* counted in `coroutines` */
-    bool parked;   /* it has yielded in op_wait */
-  } resumed;       /* the coroutine that the drain point runs */
+    lua_State *co;   /* NULL: none */
+    bool spawned;    /* counted in `coroutines` */
+    bool parked;     /* it has yielded in op_wait */
+    bool busy;       /* it was made to yield, since it kept the loop from turning */
+  } resumed;         /* the coroutine that the drain point runs */
+  struct busy *busy; /* NULL: nobody watches */
   struct rt_list ops, signals;
 
   struct rt_job *jobs, **jobs_tail;
@@ -114,6 +117,16 @@ void rt_run_before_flush(struct rt *rt, lua_State *L);
 /* Free the job of a coroutine that never began. */
 void rt_drop_start(struct rt_job *job);
 
+/* ---- busy.c ------------------------------------------------------------------------------------- */
+
+/* Before and after a coroutine is resumed. */
+void busy_enter(struct rt *rt);
+void busy_leave(struct rt *rt);
+/* Push why a coroutine that was made to yield is ended. */
+void busy_push_complaint(struct rt *rt, lua_State *L);
+/* Nobody watches any more. */
+void busy_stop(struct rt *rt);
+
 /* ---- signals.c ---------------------------------------------------------------------------------- */
 
 void rt_close_signals(struct rt *rt);
@@ -133,5 +146,6 @@ void random_open(lua_State *L);
 void wait_open(lua_State *L);
 void pause_open(lua_State *L);
 void signals_open(lua_State *L);
+void busy_open(lua_State *L);
 
 #endif

@@ -183,11 +183,14 @@ static void bury(struct rt *rt, lua_State *L, lua_State *co) {
   lua_pop(L, 1);
 }
 
-/* The coroutine has yielded where nobody will resume it. */
+/* The coroutine has yielded where nobody will resume it, or was made to. */
 static void give_up(struct rt *rt, lua_State *L, lua_State *co) {
   luaL_checkstack(L, 8, NULL);
-  lua_pushliteral(L, "coroutine.yield called outside of a waiting function; "
-                     "only the functions of trueconf may suspend this coroutine");
+  if (rt->resumed.busy)
+    busy_push_complaint(rt, L);
+  else
+    lua_pushliteral(L, "coroutine.yield called outside of a waiting function; "
+                       "only the functions of trueconf may suspend this coroutine");
   report_of(rt, L, co);
   if (close_thread(co, L) != LUA_OK) {
     lua_xmove(co, L, 1);
@@ -204,7 +207,9 @@ static void resume(struct rt *rt, lua_State *L, lua_State *co, int nargs, bool s
   rt->resumed.co = co;
   rt->resumed.spawned = spawned;
   rt->resumed.parked = false;
+  busy_enter(rt);
   status = lua_resume(co, L, nargs, &nresults);
+  busy_leave(rt);
   parked = rt->resumed.parked;
   rt->resumed.co = NULL;
   if (status == LUA_OK || status == LUA_YIELD)

@@ -44,6 +44,7 @@ build = {
         -- sources
         "csrc/answer.c",
         "csrc/buffer.c",
+        "csrc/busy.c",
         "csrc/calls.c",
         "csrc/clock.c",
         "csrc/connection.c",

@@ -201,6 +201,28 @@ describe("a handler", function()
     end)()
   end)
 
+  for name, bad in pairs {
+    ["in a loop"] = function() while true do end end,
+    ["in a loop that catches all errors"] = function()
+      while true do pcall(function() while true do end end) end
+    end,
+    ["in a callback of Lua's"] = function() ("x"):gsub(".", function() while true do end end) end,
+  } do
+    it("that never lets go, " .. name .. ", is ended", function()
+      local closed = 0
+      survives(function()
+        local _ <close> = setmetatable({}, { __close = function() closed = closed + 1 end })
+        bad()
+      end, function(case)
+        helper.eventually(function() return #case.lines == 1 end)
+        assert.equal(1, closed)
+        local told = table.concat(helper.reported_errors(), "\n") .. case.lines[1]
+        assert.matches("has kept everything else from running for 0.2 s", told)
+        assert.matches("handlers_spec.lua", told)
+      end, { busy_timeout = 0.2 })()
+    end)
+  end
+
   it("that floods the log with the same error is held down", function()
     local log, lines = bots.log()
     bots.case(function(bot)

@@ -1180,3 +1180,52 @@ describe("the end of the process", function()
     assert.equal(0, status)
   end)
 end)
+
+describe("core.busy_limit", function()
+  after_each(function() core.busy_limit(0) end)
+
+  local function error_of(fn)
+    helper.reported_errors()
+    local ended = false
+    core.spawn(function()
+      local _ <close> = setmetatable({}, { __close = function() ended = true end })
+      fn()
+    end)
+    helper.eventually(function() return ended end)
+    return helper.reported_errors()
+  end
+
+  it("ends a coroutine that never waits, and tells where it was", async(function()
+    core.busy_limit(0.1)
+    local errors = error_of(function() while true do end end)
+    assert.equal(1, #errors)
+    assert.matches("has kept everything else from running for 0.1 s; it was ended", errors[1])
+    assert.matches("runtime_spec.lua", errors[1])
+    assert.equal(1, core.stats().coroutines)
+  end))
+
+  it("leaves alone those that wait now and then", async(function()
+    core.busy_limit(0.2)
+    local stop = core.monotonic() + 0.6
+    assert.same({}, error_of(function()
+      while core.monotonic() < stop do core.sleep(0) end
+    end))
+  end))
+
+  it("ends one whose C function has taken too long, when that returns", async(function()
+    core.busy_limit(0.1)
+    local errors = error_of(function()
+      os.execute "sleep 0.5"
+      never()
+    end)
+    assert.matches("has kept everything else", errors[1])
+  end))
+
+  it("is off with 0, and wants seconds", async(function()
+    core.busy_limit(0.05)
+    core.busy_limit(0)
+    local stop = os.clock() + 0.2
+    assert.same({}, error_of(function() repeat until os.clock() > stop end))
+    assert.error_matches(function() core.busy_limit(-1) end, "seconds, from 0")
+  end))
+end)

@@ -25,6 +25,8 @@ local works = require "trueconf.bot.work"
 ---@field max_handlers? integer handlers at work at the same time, without those that wait for a person; default 500
 ---@field handler_timeout? number seconds a handler may be at work, not counting what it waits for a person; then it is
 ---closed, after a warning at half of it; 0: no limit; default 600
+---@field busy_timeout? number seconds a handler may compute without waiting, while nothing else can run; then it is
+---closed; 0: no limit; default 30; the same for all bots of a process, the last one that is started decides
 ---@field command_prefix? string what commands begin with; default "/"
 ---@field help? boolean answer /help with the commands, unless there is a handler for it; default true
 ---@field ask_timeout? number seconds msg:ask waits unless told otherwise; default 3600
@@ -36,6 +38,7 @@ local OWN = {
   max_waiting = { type = "integer", min = 1, default = 10000 },
   max_handlers = { type = "integer", min = 1, default = 500 },
   handler_timeout = { type = "number", min = 0, default = 600 },
+  busy_timeout = { type = "number", min = 0, default = 30 },
   command_prefix = { type = "string", default = "/", check = function(prefix)
     return prefix:find "^[^%s%w]+$" ~= nil, "must be signs that are no letters, digits or spaces"
   end },
@@ -45,7 +48,9 @@ local OWN = {
 }
 
 -- Those that are kept under the same name.
-local KEPT = { "ask_timeout", "stop_timeout", "max_handlers", "handler_timeout", "command_prefix", "help" }
+local KEPT = {
+  "ask_timeout", "stop_timeout", "max_handlers", "handler_timeout", "busy_timeout", "command_prefix", "help",
+}
 
 local SCHEMA = {}
 for _, part in ipairs { client.SCHEMA, OWN } do
@@ -166,6 +171,7 @@ end
 ---Connect and begin to handle messages; returns at once.
 function Bot:start()
   self.stopping, self.ended = false, core.waiter()
+  core.busy_limit(self.busy_timeout)
   self.session:start()
   for _, lane in ipairs(self.inbox:lanes()) do self:begin(lane) end
 end

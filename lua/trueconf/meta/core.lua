@@ -57,6 +57,12 @@ function core.cancel(thread) end
 ---@param fn fun()
 function core.before_flush(fn) end
 
+---End coroutines that keep everything else from running: each one that the loop has resumed and that has not waited,
+---yielded or returned for so long, by the real clock. It is closed like one that yields by itself; pcall does not catch
+---that. Not seen are coroutines inside of it, and C functions until they return. For the whole Lua state, until close().
+---@param seconds number 0: no limit, as at the beginning
+function core.busy_limit(seconds) end
+
 ---@async
 ---@param seconds number
 function core.sleep(seconds) end
