@@ -7,6 +7,7 @@
 -- The folder must exist. TRUECONF_URL names the server; without it the bot looks for the local
 -- Bridge.
 
+local filter = require "trueconf.filter"
 local trueconf = require "trueconf"
 
 local FOLDER = arg[1] or "."
@@ -20,33 +21,27 @@ local function safe(name)
   return (name:gsub("[^%w._-]", "_"):gsub("^%.+", "_"))
 end
 
-local function keep(msg)
+bot:on_message(filter.file, function(msg)
   local name = safe(msg.file.name or msg.id)
   local saved, err = bot:download(msg, { path = FOLDER .. "/" .. name, max_bytes = LARGEST })
-  if not saved then return "I could not keep it: " .. err.message end
+  if not saved then return assert(msg:reply("I could not keep it: " .. err.message)) end
   if not kept[name] then names[#names + 1] = name end
   kept[name] = true
-  return ("Kept %s, %d bytes."):format(name, saved.size)
-end
-
-local function bring(msg, name)
-  if not kept[name] then return "There is no " .. name .. "." end
-  local sent, err = bot:send_file(msg.chat_id, { path = FOLDER .. "/" .. name, reply_to = msg.id })
-  return not sent and "I could not send it: " .. err.message or nil
-end
-
-local function answer(msg)
-  if msg.file then return keep(msg) end
-  if msg.text == "list" then return names[1] and table.concat(names, "\n") or "There is nothing yet." end
-  local name = msg.text:match "^get (.+)$"
-  if name then return bring(msg, name) end
-  return "Send me a file, or write list, or get and its name."
-end
-
-bot:on_message(function(msg)
-  local text = answer(msg)
-  if text then assert(msg:reply(text)) end
+  assert(msg:reply(("Kept %s, %d bytes."):format(name, saved.size)))
 end)
+
+bot:on_text("^list$", function(msg)
+  assert(msg:reply(names[1] and table.concat(names, "\n") or "There is nothing yet."))
+end)
+
+bot:on_text("^get (.+)$", function(msg, found)
+  local name = found[1]
+  if not kept[name] then return assert(msg:reply("There is no " .. name .. ".")) end
+  local sent, err = bot:send_file(msg.chat_id, { path = FOLDER .. "/" .. name, reply_to = msg.id })
+  if not sent then assert(msg:reply("I could not send it: " .. err.message)) end
+end)
+
+bot:default(function(msg) assert(msg:reply "Send me a file, or write list, or get and its name.") end)
 
 local ok, err = bot:run()
 if not ok then

@@ -102,7 +102,23 @@ end
 ---@param name string
 ---@param filter? trueconf.Filter|trueconf.Predicate
 ---@param handler fun(event: table, next: trueconf.Next)
----@overload fun(self: trueconf.Router, name: string, handler: fun(event: table, next: trueconf.Next))
+---@overload fun(self, name: "message", handler: fun(event: trueconf.Message))
+---@overload fun(self, name: "edit_message", handler: fun(event: trueconf.EditMessageEvent))
+---@overload fun(self, name: "remove_message", handler: fun(event: trueconf.RemoveMessageEvent))
+---@overload fun(self, name: "create_p2p_chat", handler: fun(event: trueconf.ChatCreated))
+---@overload fun(self, name: "create_group_chat", handler: fun(event: trueconf.ChatCreated))
+---@overload fun(self, name: "create_channel", handler: fun(event: trueconf.ChatCreated))
+---@overload fun(self, name: "create_favorites_chat", handler: fun(event: trueconf.ChatCreated))
+---@overload fun(self, name: "add_chat_participant", handler: fun(event: trueconf.AddChatParticipantEvent))
+---@overload fun(self, name: "remove_chat_participant", handler: fun(event: trueconf.RemoveChatParticipantEvent))
+---@overload fun(self, name: "change_participant_role", handler: fun(event: trueconf.ChangeParticipantRoleEvent))
+---@overload fun(self, name: "remove_chat", handler: fun(event: trueconf.RemoveChatEvent))
+---@overload fun(self, name: "clear_history", handler: fun(event: trueconf.ClearHistoryEvent))
+---@overload fun(self, name: "edit_chat_title", handler: fun(event: trueconf.EditChatTitleEvent))
+---@overload fun(self, name: "edit_chat_avatar", handler: fun(event: trueconf.EditChatAvatarEvent))
+---@overload fun(self, name: "file_upload_limits", handler: fun(event: trueconf.UploadLimits))
+---@overload fun(self, name: "upload_file_progress", handler: fun(event: trueconf.UploadFileProgressEvent))
+---@overload fun(self, name: "command", handler: fun(event: trueconf.CommandEvent))
 function Router:on(name, filter, handler)
   local method = events.method_of(name)
   if not method then error(events.unknown_name(name), 2) end
@@ -268,10 +284,10 @@ end
 -- What a route finds in an event, or nil if it is not for it.
 local function found_by(route, walk)
   if route.method and route.method ~= walk.method then return nil end
+  walk.place = route.place
   local found = true
   if route.find then found = route.find(walk.event) end
   if not found then return nil end
-  walk.place = route.place
   if route.filter and not route.filter(walk.event, walk.bot) then return nil end
   return found
 end
