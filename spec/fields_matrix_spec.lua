@@ -10,6 +10,7 @@ local helper = require "spec.support.helper"
 local json = require "trueconf.json"
 local protocol = require "trueconf.protocol"
 local scene = require "spec.support.scene"
+local system = require "spec.support.system"
 
 local PATIENCE = 10                     -- seconds for the answers to all that one method gets
 local LIMIT = 100                       -- seconds for one walk; usually it takes one
@@ -392,8 +393,8 @@ function Bridge:method(method)
   self:without_rights(method)
 end
 
-local function walk_bridge(version)
-  local it = scene.start(version)
+local function walk_bridge(version, options)
+  local it = scene.start(version, options)
   local self = setmetatable({
     scene = it, wrong = {}, silent = not it:has "5.5.6", herald = login(it, "herald"), mira = login(it, "mira"),
   }, Bridge)
@@ -404,15 +405,21 @@ local function walk_bridge(version)
   return self
 end
 
-for _, row in ipairs(protocol.versions.MATRIX) do
-  describe("a Bridge of version " .. row.version, function()
+local function describe_bridge(version, name, on_disk)
+  describe("a Bridge of version " .. name, function()
     local walked
-    setup(helper.async(function() walked = walk_bridge(row.version) end, LIMIT))
+    setup(helper.async(function()
+      local directory <close> = on_disk and system.directory() or nil
+      walked = walk_bridge(version, directory and { data = directory:file "data" })
+    end, LIMIT))
 
     for _, method in ipairs(protocol.method_order) do
-      if protocol.since(row.version, protocol.methods[method].since) then
+      if protocol.since(version, protocol.methods[method].since) then
         it("answers once to what is wrong with " .. method, function() assert.same({}, walked.wrong[method]) end)
       end
     end
   end)
 end
+
+for _, row in ipairs(protocol.versions.MATRIX) do describe_bridge(row.version, row.version) end
+describe_bridge(NEWEST, NEWEST .. " with a data folder", true)
