@@ -91,6 +91,7 @@ describe("the bot of a test", function()
   it("is a module, which is loaded anew each time like those it needs", function()
     local directory <close> = system.directory()
     system.write(directory:file "kit_counter.lua", "return { count = 0 }")
+    system.write(directory:file "kit_own.lua", "return { 'of the test' }")
     system.write(directory:file "kit_bot.lua", [[
       local counter = require "kit_counter"
       counter.count = counter.count + 1
@@ -100,9 +101,14 @@ describe("the bot of a test", function()
     local path = package.path
     package.path = directory:file "?.lua;" .. path
     local first, second = answers "kit_bot", answers "kit_bot"
+    local t = testing.start { bot = "kit_bot" }
+    local own = require "kit_own"
+    t:stop()
     package.path = path
     assert.same({ "1", "1" }, { first, second })
     assert.is_nil(package.loaded.kit_counter)
+    assert.equal(own, package.loaded.kit_own)
+    package.loaded.kit_own = nil
   end)
 
   it("belongs to the Bridge of the test, whatever server and account it names", function()
@@ -147,6 +153,32 @@ describe("the bot of a test", function()
     end)
   end)
 
+  it("may run the loop by itself", function()
+    with_script([[
+      local trueconf = require "trueconf"
+      local bot = trueconf.bot()
+      bot:on_message(function(msg)
+        assert(msg:answer "yes")
+        if msg.text == "/stop" then trueconf.stop() end
+      end)
+      bot:start()
+      trueconf.run()
+      bot:stop()]], function(path)
+      local run, t = trueconf.run, testing.start { bot = path }
+      local anna = t:user "anna"
+      anna:says "hello"
+      t:expect(anna):hears "yes"
+      anna:says "/stop"
+      t:expect(anna):hears "yes"
+      assert.equal("closed", t.bots[1]:state())
+      t:restart()
+      anna:says "hello"
+      t:expect(anna):hears "yes"
+      t:stop()
+      assert.equal(run, trueconf.run)
+    end)
+  end)
+
   it("can be stopped and started anew, with what waits for it", function()
     local t <close> = testing.start { bot = echo }
     local anna = t:user "anna"
@@ -176,6 +208,7 @@ describe("the bot of a test", function()
 
   it("that cannot be started is an error that says why", function()
     for script, complaint in pairs {
+      ["return { state = function() end, start = function() end }"] = "the bot was made before the test began",
       ["local ="] = "<name> expected near '='",
       ["error 'no luck'"] = "no luck",
       ["return 1"] = "the bot's script has made no bot",

@@ -241,7 +241,7 @@ end
 function Kit:run_bot(fn)
   local ok, failed = xpcall(launch.run, function(err)
     return { err = err, traceback = debug.traceback(tostring(err), 2) }
-  end, fn, self:settings {})
+  end, fn, self:settings {}, self.bots)
   self.script_over = true
   if not ok then self:note_error(failed.err, failed.traceback, "its script") end
 end
@@ -270,6 +270,7 @@ function Kit:stop_bot()
     over = true
   end)
   self:run_until(STOP_WITHIN, function() return over end)
+  self.world:part()
   self:settle()
 end
 
@@ -277,7 +278,6 @@ end
 function Kit:restart()
   self:begin()
   self:stop_bot()
-  self.world:unload()
   self:start_bot()
 end
 

@@ -34,20 +34,28 @@ function launch.read(bot, args)
   return module(bot, args)
 end
 
-local function is_idle_client(value)
+local function is_client(value)
   return type(value) == "table" and type(value.start) == "function" and type(value.state) == "function"
-    and value:state() == "idle"
+end
+
+-- Start a bot that was given back, unless it runs already.
+local function start(bot, known)
+  for _, other in ipairs(known) do
+    if other == bot then return bot:state() == "idle" and bot:start() end
+  end
+  error("the bot was made before the test began, for another server: make it in a function", 0)
 end
 
 ---Run what read() has given; for a coroutine.
 ---@async
 ---@param fn function
 ---@param options table for a function that makes the bot
-function launch.run(fn, options)
+---@param known trueconf.Client[] those that were made since the test began
+function launch.run(fn, options, known)
   local made = fn(options)
   if type(made) == "function" then made = made(options) end
   if type(made) == "table" and type(made.new) == "function" then made = made.new(options) end
-  if is_idle_client(made) then made:start() end
+  if is_client(made) then start(made, known) end
 end
 
 return launch
