@@ -377,7 +377,8 @@ function Server:drop(login)
 end
 
 ---Call fn(report) for every frame in and out, for connections that come and go, for faults that are set and that
----strike. Secrets are masked. It must not wait.
+---strike. Secrets are masked. A report has what the events of docs/control.md have, with `kind` in place of `event`.
+---fn must not wait.
 ---@param fn fun(report: trueconf.bridge.Report)
 ---@return fun() stop
 function Server:watch(fn)
