@@ -311,6 +311,15 @@ describe("a person", function()
     contains(t:transcript(), "-- anna clicks [No]\n")
   end)
 
+  it("hears bots, not other people, and is no bot", with_kit(echo, function(t, anna)
+    local boris = t.bridge:person "boris"
+    boris:chat_with("anna"):say "hello"
+    t:settle()
+    t:expect(anna):hears_nothing()
+    contains(t:transcript(), "boris: hello\n")
+    contains(failure_of(function() t:user "Bot" end), "Bot is a bot")
+  end))
+
   it("is told what cannot be done", with_kit(mute, function(_, anna)
     contains(failure_of(function() anna:edits "x" end), "anna has not written anything here yet")
     contains(failure_of(function() anna:replies "x" end), "anna has not been told anything yet")

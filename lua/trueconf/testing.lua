@@ -68,6 +68,7 @@ local SCHEMA = {
 ---@field private world trueconf.testing.World
 ---@field private script trueconf.testing.Transcript
 ---@field private users table<string, trueconf.testing.User>
+---@field private logins table<string, boolean> of bots, in lower case
 ---@field private errors { err: any, traceback: string, what: string }[] of handlers, not reported yet
 ---@field private log_lines string[]
 ---@field private groups integer
@@ -214,6 +215,7 @@ end
 function Kit:settings(given)
   local login = given.username or self.options.login
   self.bridge:add_account(login, { password = PASSWORD })
+  self.logins[login:lower()] = true
   given.url, given.username, given.password = self.bridge:url(), login, PASSWORD
   given.token, given.token_file, given.proxy, given.tls, given.ca_file = nil, nil, nil, nil, nil
   if given.ping_interval == nil then given.ping_interval = 0 end -- virtual time goes in leaps from event to event
@@ -289,6 +291,7 @@ end
 function Kit:user(login)
   self:begin()
   local key = type(login) == "string" and login:lower() or login
+  if self.logins[key] then failure.raise("%s is a bot", login) end
   if not self.users[key] then self.users[key] = user.new(self, login) end
   return self.users[key]
 end
@@ -388,7 +391,7 @@ end
 function Kit:observe(news, acting)
   self.script:observe(news, acting)
   local message = news.message
-  if not message or self.users[message.author_key] then return end
+  if not message or not self.logins[message.author_key] then return end
   for _, key in ipairs(news.recipients) do
     if self.users[key] then self.users[key]:receive(message) end
   end
@@ -431,7 +434,8 @@ end
 local function start(given)
   local checked = options.check(SCHEMA, given, 2, "trueconf.testing.start")
   if running then running:abandon() end -- a test that failed has left it
-  local self = setmetatable({ options = checked, bots = {}, users = {}, errors = {}, log_lines = {}, groups = 0 }, Kit)
+  local self = setmetatable({ options = checked, bots = {}, users = {}, logins = {}, errors = {}, groups = 0 }, Kit)
+  self.log_lines = {}
   self.log = self:make_log()
   self.world = world.enter(checked, hold_on_bots(self), function(err, traceback, what)
     self:note_error(err, traceback, what)
