@@ -120,6 +120,7 @@ describe("the bot of a test", function()
       t:user("anna"):says "hello"
       t:expect("anna"):hears "You said: hello"
       contains(t:transcript(), "  Herald: You said: hello\n")
+      assert.equal("bot", t:user("bot").login)
     end)
   end)
 

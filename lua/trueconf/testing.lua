@@ -243,7 +243,7 @@ end
 function Kit:run_bot(fn)
   local ok, failed = xpcall(launch.run, function(err)
     return { err = err, traceback = debug.traceback(tostring(err), 2) }
-  end, fn, self:settings {}, self.bots)
+  end, fn, { url = self.bridge:url(), username = self.options.login, password = PASSWORD }, self.bots)
   self.script_over = true
   if not ok then self:note_error(failed.err, failed.traceback, "its script") end
 end
