@@ -10,6 +10,7 @@
 -- The commands in the order of the help, with what they do in a few words.
 local COMMANDS = {
   { "bridge", "Run a local chat server that speaks the API of TrueConf Bridge." },
+  { "send", "Send a message or a file." },
   { "version", "Print the version." },
 }
 

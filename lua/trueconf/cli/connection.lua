@@ -1,0 +1,157 @@
+-- SPDX-License-Identifier: MIT
+-- What the commands that talk to a server share: the flags that say which one and as whom, and the connection.
+-- Settings come from the flags, the environment and the config file, as everywhere. No flag takes a password or
+-- a token: other users of the machine could read them in the list of processes.
+
+local client = require "trueconf.client"
+local config = require "trueconf.config"
+local core = require "trueconf.core"
+local exits = require "trueconf.cli.exits"
+
+local DEFAULT_TIMEOUT = 30              -- seconds
+local LONGEST_PASSWORD = 4096           -- bytes
+
+local connection = {}
+
+local function seconds(text)
+  local value = tonumber(text)
+  if value and value > 0 and value < math.huge then return value end
+  return nil, ("'--timeout' must be a number of seconds, got '%s'"):format(text:sub(1, 64))
+end
+
+-- Flags that are options of a client under the same name, with an underscore in place of each hyphen.
+local FLAGS = {
+  { "url", "URL", "Address of the server, ws://, wss://, http:// or https:// (TRUECONF_URL; the local Bridge)." },
+  { "username", "LOGIN", "Login (TRUECONF_USERNAME)." },
+  { "token-file", "FILE", "Keep the token here between calls." },
+  { "oauth-client-id", "ID", "Id of an OAuth application, for servers without login by password "
+    .. "(TRUECONF_OAUTH_CLIENT_ID)." },
+  { "web-url", "URL", "Web port of the server, if it is not that of --url (TRUECONF_WEB_URL)." },
+  { "ca-file", "FILE", "PEM file of the authority that signed the server's certificate (TRUECONF_CA_FILE)." },
+  { "proxy", "URL", "Of an HTTP proxy: http://HOST:PORT." },
+}
+
+---Add the flags to a command.
+---@param command table of argparse
+function connection.describe(command)
+  local added = {}
+  for _, described in ipairs(FLAGS) do
+    local name, value, meaning = table.unpack(described)
+    added[#added + 1] = command:option("--" .. name, meaning):argname(value):overwrite(false)
+  end
+  added[#added + 1] = command:option("--password-file",
+    "File with the password in its first line; else it comes from TRUECONF_PASSWORD or the config file."):argname "FILE"
+  added[#added + 1] = command:flag("--allow-plaintext", "Send password and token unencrypted to another machine.")
+  local meaning = ("For connecting, and for each request (%d)."):format(DEFAULT_TIMEOUT)
+  added[#added + 1] = command:option("--timeout", meaning):argname("SECONDS"):convert(seconds)
+  command:group("Connection", table.unpack(added))
+end
+
+-- Settings ----------------------------------------------------------------------------------
+
+-- The first line of a file; the message does not hold what is in it.
+local function read_password(path)
+  local file <close>, err = io.open(path)
+  if not file then return nil, "--password-file: cannot read " .. err end
+  local text = file:read(LONGEST_PASSWORD)
+  local password = text and text:match "^[^\r\n]*" or ""
+  if password == "" then return nil, ("--password-file: %s has no password in its first line"):format(path) end
+  return password
+end
+
+local SPELLED = { password = "--password-file", token = "--token-file" }
+
+-- A complaint about options, in the words of the flags.
+local function reworded(complaint)
+  local text = tostring(complaint):gsub("^[^ ]+:%d+: ", ""):gsub("^trueconf%.client: ", ""):gsub("^CONFIG: ", "")
+  text = text:gsub("'allow_plaintext'", "--allow-plaintext"):gsub("the option ", "option ")
+  return (text:gsub("option '([%w_]+)'", function(name)
+    return SPELLED[name] or "--" .. name:gsub("_", "-")
+  end))
+end
+
+---What the flags set, as options of a client.
+---@param given table<string, any>
+---@return trueconf.ClientOptions? options
+---@return string? complaint
+function connection.options(given)
+  local timeout = given.timeout or DEFAULT_TIMEOUT
+  local options = {
+    allow_plaintext = given.allow_plaintext, call_timeout = timeout, max_denials = 1,
+    log = (os.getenv "TRUECONF_LOG" or "") == "" and "error" or nil,
+  }
+  for _, described in ipairs(FLAGS) do
+    local name = described[1]:gsub("-", "_")
+    options[name] = given[name]
+  end
+  if not given.password_file then return options end
+  local password, complaint = read_password(given.password_file)
+  options.password = password
+  return password and options, complaint
+end
+
+---The settings behind the flags: those of the environment and the config file too.
+---@param options trueconf.ClientOptions
+---@return trueconf.Settings? settings
+---@return table<string, string>|string sources where each came from, or a complaint
+function connection.settings(options)
+  local settings, sources = config.resolve(options)
+  if settings then return settings, sources end
+  return nil, reworded(sources)
+end
+
+---@param options trueconf.ClientOptions
+---@param callbacks? { on_state: function?, on_request: function? }
+---@return trueconf.Client? client
+---@return string? complaint
+function connection.client(options, callbacks)
+  local ok, made = pcall(client.new, options, callbacks, 1)
+  if ok then return made end
+  return nil, reworded(made)
+end
+
+-- Connecting --------------------------------------------------------------------------------
+
+---Make a client that is connected. What fails at first is told, and not tried again.
+---@async
+---@param options trueconf.ClientOptions
+---@param callbacks? { on_state: function?, on_request: function? }
+---@param timeout? number seconds
+---@return trueconf.Client? client
+---@return string|trueconf.Error? why a complaint about the settings, or an error
+function connection.open(options, callbacks, timeout)
+  callbacks = callbacks or {}
+  local over, on_state = core.waiter(), callbacks.on_state
+  callbacks.on_state = function(new, old, err)
+    if new == "ready" then over:wake(true) end
+    if new == "backoff" or new == "failed" then over:wake(nil, err) end
+    if on_state then on_state(new, old, err) end
+  end
+  local made, complaint = connection.client(options, callbacks)
+  if not made then return nil, complaint end
+  made:start()
+  local ok, err = over:wait(timeout or DEFAULT_TIMEOUT)
+  if ok then return made end
+  made:stop()
+  return nil, err
+end
+
+---The same for a command, which ends with the exit code if there is no connection.
+---@async
+---@param command string
+---@param given table<string, any> values of the flags
+---@param callbacks? { on_state: function?, on_request: function? }
+---@param more? trueconf.ClientOptions
+---@return trueconf.Client? client
+---@return integer? code
+function connection.of_command(command, given, callbacks, more)
+  local options, why = connection.options(given)
+  for name, value in pairs(options and more or {}) do options[name] = value end
+  local made
+  if options then made, why = connection.open(options, callbacks, given.timeout) end
+  if made then return made end
+  if type(why) == "string" then return nil, exits.complain(command, why, exits.MISUSE) end
+  return nil, exits.fail(command, why)
+end
+
+return connection

@@ -1,0 +1,81 @@
+-- SPDX-License-Identifier: MIT
+-- What is done for people at a terminal and left out for files and pipes: colours and progress. Nothing that came
+-- over the network reaches a terminal as it is: it could hold orders to it.
+
+local terminal = {}
+
+local INPUT, OUTPUT, ERRORS = 0, 1, 2
+local known = {}
+
+-- The shell inherits the three streams, and tells.
+local function is_terminal(number)
+  if known[number] == nil then known[number] = os.execute("test -t " .. number) == true end
+  return known[number]
+end
+
+function terminal.input() return is_terminal(INPUT) end
+function terminal.output() return is_terminal(OUTPUT) end
+function terminal.errors() return is_terminal(ERRORS) end
+
+local COLOURS = { red = 31, green = 32, yellow = 33, blue = 34, bold = 1, dim = 2 }
+
+local function wants_colours()
+  local no_color, kind = os.getenv "NO_COLOR", os.getenv "TERM"
+  return (no_color == nil or no_color == "") and kind ~= nil and kind ~= "dumb" and terminal.output()
+end
+
+---A function that colours text for the standard output: at a terminal, and unless NO_COLOR says no (no-color.org).
+---@return fun(colour: "red"|"green"|"yellow"|"blue"|"bold"|"dim", text: string): string
+function terminal.painter()
+  local wanted = wants_colours()
+  return function(colour, text)
+    return wanted and ("\27[%dm%s\27[0m"):format(COLOURS[colour], text) or text
+  end
+end
+
+local SHOWN = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+
+---Text as one line without signs that a terminal takes for orders: C0 and C1 controls, and the marks that turn the
+---direction of writing.
+---@param text string
+---@return string
+function terminal.line(text)
+  text = text:gsub("%c", function(sign) return SHOWN[sign] or ("\\x%02x"):format(sign:byte()) end)
+  if not utf8.len(text) then return (text:gsub("[\x80-\xFF]", "?")) end
+  return (text:gsub("\xC2([\x80-\x9F])", function(sign) return ("\\x%02x"):format(sign:byte()) end)
+    :gsub("\xE2\x80[\xAA-\xAE]", ""):gsub("\xE2\x81[\xA6-\xA9]", ""))
+end
+
+local UNITS = { "bytes", "KiB", "MiB", "GiB", "TiB" }
+
+---@param bytes integer
+---@return string such as "3.5 MiB"
+function terminal.size(bytes)
+  local unit = 1
+  while bytes >= 1024 and unit < #UNITS do bytes, unit = bytes / 1024, unit + 1 end
+  return (unit == 1 and "%d %s" or "%.1f %s"):format(bytes, UNITS[unit])
+end
+
+local WIDTH = 30                        -- characters of a bar
+
+---A progress bar on the standard error, drawn anew when the percentage changes.
+---@param label string
+---@return (fun(done: integer, total: integer))? report nil: it is no terminal
+---@return fun() finish takes the bar away
+function terminal.progress(label)
+  if not terminal.errors() then return nil, function() end end
+  local last
+  local function report(done, total)
+    local percent = total > 0 and done * 100 // total or 0
+    if percent == last then return end
+    last = percent
+    local full = percent * WIDTH // 100
+    io.stderr:write(("\r%s [%s%s] %3d%% of %s "):format(terminal.line(label), ("#"):rep(full), ("-"):rep(WIDTH - full),
+      percent, terminal.size(total)))
+  end
+  return report, function()
+    if last then io.stderr:write "\r\27[K" end
+  end
+end
+
+return terminal
