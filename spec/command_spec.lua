@@ -164,6 +164,32 @@ describe("the arguments of a command", function()
     assert.is_true(#mistake.message < 200)
   end)
 
+  it("take any text without a fault: values that fit, or one mistake", function()
+    local PIECES = { "a", "small", "count", "=", "--", "—", "-", " ", "  ", "\n", '"', "'", "“", "”", "«", "»", "\\",
+      "7", "1.5", "--count", "--no-fast", "note=", '="', "\xff", "\x80", "\xe2", "<b>", "</a>", "&quot;", "&",
+      "\u{F0000}", "1\u{F0001}", "&#xF0000;9", "&#xF0001;", mention("anna@x", "Anna"), mention("x", ""), "/", "@" }
+    local seed = 1
+    local function random(n)
+      seed = (seed * 1103515245 + 12345) % 2147483648
+      return seed // 65536 % n + 1
+    end
+    for _ = 1, 5000 do
+      local pieces = {}
+      for place = 1, random(12) do pieces[place] = PIECES[random(#PIECES)] end
+      local msg = html("/do " .. table.concat(pieces))
+      if msg.command then
+        for _, spec in ipairs { ORDER, false } do
+          local declared = command.declare("do", spec or nil, 1)
+          local args, mistake = command.arguments(declared, msg)
+          assert.is_true(args ~= nil or type(mistake.message) == "string")
+          if args and spec then
+            assert.is_true((args.size == "small" or args.size == "Large") and args.count >= 1 and args.count <= 10)
+          end
+        end
+      end
+    end
+  end)
+
   it("let an error of a type's function through", function()
     assert.error_matches(function() read({ { "x", type = function() error "broken" end } }, "1") end, "broken")
   end)

@@ -239,32 +239,35 @@ end
 ---@field read? boolean repeat the request by itself after a lost connection; known for reading methods
 
 -- One request, as it is.
-local function transact(self, call)
-  local body, mistake = json.encode(call.payload)
+local function transact(self, method, payload, timeout, read)
+  local body, mistake = json.encode(payload)
   if not body then return nil, mistake end
-  local answer, err = self.session:request(call.method, body, call.timeout, call.read)
+  local answer, err = self.session:request(method, body, timeout, read)
   if not answer then return nil, err end
   if answer == "{}" then return {} end
   return json.decode(answer)
 end
 
 local function run_layer(self, layers, number, call)
-  local layer = layers[number]
-  if not layer then
-    local answer, err = transact(self, call)
-    return answer, err
+  local layer, answer, err = layers[number]
+  if layer then
+    answer, err = layer(call, function() return run_layer(self, layers, number + 1, call) end)
+  else
+    answer, err = transact(self, call.method, call.payload, call.timeout, call.read)
   end
-  local answer, err = layer(call, function() return run_layer(self, layers, number + 1, call) end)
   if answer or err then return answer, err end
   return nil, Error.new("CANCELLED", "a function of use_call has returned neither an answer nor an error",
     { method = call.method, outcome = "not_sent" })
 end
 
 -- Every request goes this way.
-local function request(self, call)
-  local layers = self.call_layers
-  local answer, err
-  if layers[1] then answer, err = run_layer(self, layers, 1, call) else answer, err = transact(self, call) end
+local function request(self, method, payload, timeout, read)
+  local layers, answer, err = self.call_layers
+  if layers[1] then
+    answer, err = run_layer(self, layers, 1, { method = method, payload = payload, timeout = timeout, read = read })
+  else
+    answer, err = transact(self, method, payload, timeout, read)
+  end
   return answer, err
 end
 
@@ -305,7 +308,7 @@ function Client:call(method, payload, opts)
     timeout = opts.timeout
     if opts.read ~= nil then read = opts.read end
   end
-  local answer, err = request(self, { method = method, payload = payload or {}, timeout = timeout, read = read })
+  local answer, err = request(self, method, payload or {}, timeout, read)
   return answer, err
 end
 
@@ -380,7 +383,7 @@ local function send_text(self, payload, timeout)
   if bytes == 0 or bytes > LONGEST_TEXT then ok, err = methods.check(SEND, payload, 3) end
   if not ok then return nil, err end
   local sent
-  sent, err = request(self, { method = "sendMessage", payload = payload, timeout = timeout })
+  sent, err = request(self, "sendMessage", payload, timeout, false)
   if not sent then return nil, err end
   sent.client = self
   return setmetatable(sent, sent_meta)

@@ -32,7 +32,7 @@ local MESSAGE, CLICK = "sendMessage", "command"
 ---@field event trueconf.Message|table
 ---@field method string
 ---@field bot trueconf.Bot
----@field place string? where the handler or middleware was registered that runs
+---@field place string|false|nil where the handler or middleware was registered that runs
 
 ---@class trueconf.Routes what is registered with a router
 ---@field list trueconf.Route[]
@@ -322,6 +322,7 @@ end
 -- middleware that did not let it through.
 function enter(router, walk, outer)
   local routes = router.routes
+  if not routes.layers[1] then return offer(router, walk, routes, 1, outer) end
   local taken = true
   local function step(number)
     local layer = routes.layers[number]

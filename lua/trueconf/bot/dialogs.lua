@@ -13,17 +13,21 @@ local function stopping_error()
   return Error.new("CLOSED", "the bot is stopping")
 end
 
--- The handler that asked the author of a message for it, if one did.
-function Dialogs:take_asker(msg)
+-- The handler that asked the author of a message for it, if one did, and its place in the list.
+function Dialogs:find_asker(msg)
   local list = self.asking[msg.chat_id]
   if not list then return nil end
   local author = protocol.plain_id(msg.author)
   for place, asker in ipairs(list) do
-    if asker.author == author then
-      self:forget_asker(msg.chat_id, asker, place)
-      return asker
-    end
+    if asker.author == author then return asker, place end
   end
+end
+
+-- The same; it waits no more.
+function Dialogs:take_asker(msg)
+  local asker, place = self:find_asker(msg)
+  if asker then self:forget_asker(msg.chat_id, asker, place) end
+  return asker
 end
 
 -- The message belongs to the dialog of who asked for it.

@@ -58,35 +58,35 @@ function Handlers:finish(msg)
   self:begin(msg.lane)
 end
 
--- Find the handlers of what a piece of work is about, in the table as it is now.
-function Handlers:handle(work)
-  local item = work.item
-  local event, method = item.event or item, item.event and item.method or router.MESSAGE
-  local unknown = self.routes.hooks.unknown
-  if item.event and not router.is_known(method) then
-    if unknown then unknown.run(method, event) end
-    return
+-- Find the handlers, in the table as it is now.
+local function run_handlers(work)
+  local bot, method = work.bot, work.method
+  if method == router.MESSAGE or router.is_known(method) then
+    router.enter(bot, work)
+  else
+    local hook = bot.routes.hooks.unknown
+    if hook then hook.run(method, work.event) end
   end
-  work.walk = { bot = self, event = event, method = method }
-  router.enter(self, work.walk)
 end
 
 local function handle(self, item)
-  local work <close> = works.begin(self, item)
-  work:run()
+  local event = item.event
+  local work <close> = works.begin(self, item, event or item, event and item.method or router.MESSAGE)
+  work:run(run_handlers)
 end
 
 ---A handler has ended, in whatever way. Nothing here may wait.
 ---@private
 ---@param work trueconf.Work
-function Handlers:end_work(work)
+---@param counts boolean whether it was one of those at work
+function Handlers:end_work(work, counts)
   self.works[work.thread] = nil
   self.working = self.working - 1
-  if not work.waiting then self.at_work = self.at_work - 1 end
-  local held = work.item
+  if counts then self.at_work = self.at_work - 1 end
+  local held, lanes = work.item, self.held
   if held.dialog then held = held.dialog.held end
   if held then self:finish(held) end
-  self:begin_held()
+  if lanes.first <= lanes.last then self:begin_held() end
   if self.stopping and self.working == 0 then works.unwatch(self) end
   if self.idle and self.working <= self.idle_at then self.idle:wake() end
 end
@@ -114,24 +114,31 @@ function Handlers:begin_held()
   end
 end
 
+-- Whether the next message of a lane has to wait for room. Answers that a handler waits for do not.
+local function is_held_back(self, lane)
+  if self.at_work < self.max_handlers then return false end
+  local item = self.inbox:peek(lane)
+  return item ~= nil and (item.event or not self:find_asker(item)) and true
+end
+
 -- Claim the next message of a lane for the handler that waits for it, or for a new one. What
 -- waits when the bot stops goes on waiting: it is begun by the next start, or delivered again.
 function Handlers:begin(lane)
-  local item = not self.stopping and self.inbox:peek(lane)
-  if not item then return end
-  local asker = not item.event and self:take_asker(item)
-  if not asker and self.at_work >= self.max_handlers then
+  if self.stopping then return end
+  if is_held_back(self, lane) then
     hold(self, lane)
     return
   end
-  self.inbox:claim(lane)
+  local item = self.inbox:claim(lane)
+  if not item then return end
   if self.ack_when == "before" then self:send_ack(item) end
+  local asker = next(self.asking) and not item.event and self:take_asker(item)
   if asker then
     self:hand_over(item, asker)
   else
     self.working, self.at_work = self.working + 1, self.at_work + 1
     core.spawn(handle, self, item)
-    works.watch(self)
+    if not self.watching then works.watch(self) end
   end
 end
 

@@ -6,18 +6,17 @@
 local core = require "trueconf.core"
 local Error = require "trueconf.error"
 
----@class trueconf.Work
----@field bot trueconf.Bot
+---@class trueconf.Work: trueconf.Walk
 ---@field item table the message, or what holds an event
 ---@field thread thread
 ---@field since number when it began, or came back from waiting for a person; monotonic seconds
----@field walk trueconf.Walk? how far the event has come
----@field waiting boolean for a person's answer: neither the limit nor the deadline counts meanwhile
----@field private warned boolean
----@field private returned boolean it came to its end, by itself or by an error
----@field over boolean it has ended, and what it held is let go
+---@field stage "working"|"waiting"|"returned"|"over" waiting: for a person's answer, so that neither the limit nor the
+---deadline counts; over: what it held is let go
+---@field private warned boolean?
 local Work = {}
 Work.__index = Work
+
+local GIVEN_UP = "the handler did not end by itself: the runtime has given it up, see what was logged of a coroutine"
 
 local function with_traceback(err)
   return { err = err, traceback = debug.traceback(tostring(err), 2) }
@@ -25,50 +24,58 @@ end
 
 ---@param bot trueconf.Bot
 ---@param item table
+---@param event table the message or the event
+---@param method string the notification on the wire
 ---@return trueconf.Work
-local function begin(bot, item)
+local function begin(bot, item, event, method)
   local thread = coroutine.running()
   local work = setmetatable({
-    bot = bot, item = item, thread = thread, since = core.monotonic(), waiting = false, warned = false,
-    returned = false, over = false,
+    bot = bot, item = item, event = event, method = method, place = false,
+    thread = thread, since = core.monotonic(), stage = "working",
   }, Work)
   bot.works[thread] = work
   return work
 end
 
-local GIVEN_UP = "the handler did not end by itself: the runtime has given it up, see what was logged of a coroutine"
+-- The end, once.
+local function let_go(work)
+  local counts = work.stage ~= "waiting"
+  work.stage = "over"
+  work.bot:end_work(work, counts)
+end
 
 -- Runs at the end of the handler's coroutine, and when somebody closes it. Nothing here may wait.
 function Work:__close()
-  if self.over then return end
-  self.over = true
-  if not self.returned then
+  if self.stage == "over" then return end
+  if self.stage ~= "returned" then
     local err = Error.new("CANCELLED", GIVEN_UP, { op = "handler" })
     core.spawn(self.report, self, { err = err, traceback = tostring(err) })
   end
-  self.bot:end_work(self)
+  let_go(self)
 end
 
----Run the handlers and note what they raise.
-function Work:run()
-  local ok, failure = xpcall(self.bot.handle, with_traceback, self.bot, self)
-  if not ok then self:report(failure) end
-  self.returned = true
-end
-
+---@param failure { err: any, traceback: string }
 function Work:report(failure)
-  self.bot:report(failure, self.item, self.walk and self.walk.place)
+  self.bot:report(failure, self.item, self.place or nil)
+end
+
+---Run what handles it, and note what that raises.
+---@param fn fun(work: trueconf.Work)
+function Work:run(fn)
+  local ok, failure = xpcall(fn, with_traceback, self)
+  if not ok then self:report(failure) end
+  self.stage = "returned"
 end
 
 ---Time spent on waiting for a person is not the handler's.
 function Work:pause()
-  self.waiting = true
+  self.stage = "waiting"
   self.bot.at_work = self.bot.at_work - 1
   self.bot:begin_held()
 end
 
 function Work:go_on()
-  self.waiting, self.warned, self.since = false, false, core.monotonic()
+  self.stage, self.warned, self.since = "working", nil, core.monotonic()
   self.bot.at_work = self.bot.at_work + 1
 end
 
@@ -79,17 +86,16 @@ local WARN_AT = 0.5                     -- of the deadline
 local function warn(work, limit)
   local bot = work.bot
   bot.log:warn("the handler of %s is at work on %s for %g s; at %g s it is ended. It waits here: %s",
-    work.walk and work.walk.place or "?", bot.name_of(work.item), limit * WARN_AT, limit,
-    debug.traceback(work.thread))
+    work.place or "?", bot.name_of(work.item), limit * WARN_AT, limit, debug.traceback(work.thread))
 end
 
 -- Close a handler that is past its deadline; its <close> variables run.
 local function end_late(work, limit)
+  if work.stage ~= "working" then return end
   local err = Error.new("TIMEOUT", ("the handler was ended after %g s"):format(limit), { op = "handler" })
   local traceback = debug.traceback(work.thread, tostring(err))
-  work.over = true
+  let_go(work)
   core.cancel(work.thread)
-  work.bot:end_work(work)
   work:report { err = err, traceback = traceback }
 end
 
@@ -112,21 +118,20 @@ local watch
 
 local function sweep(bot)
   bot.watching = nil
-  local now, works = core.monotonic(), {}
+  local now, next_due = core.monotonic(), nil
   for _, work in pairs(bot.works) do
-    if not work.waiting then works[#works + 1] = work end
-  end
-  local next_due
-  for _, work in ipairs(works) do
-    local due = not work.over and look_at(work, now, bot.handler_timeout)
+    local due = work.stage == "working" and look_at(work, now, bot.handler_timeout)
     if due and (not next_due or due < next_due) then next_due = due end
   end
   if next_due then watch(bot, next_due - now) end
 end
 
--- One timer for all handlers: whoever begins later is due later.
+---See to it that handlers at work are looked at in time. One timer for all: whoever begins later is
+---due later.
+---@param bot trueconf.Bot
+---@param seconds? number
 function watch(bot, seconds)
-  if bot.watching or bot.handler_timeout == 0 then return end
+  if bot.handler_timeout == 0 then return end
   bot.watching = core.timer(seconds or bot.handler_timeout * WARN_AT, function() sweep(bot) end)
 end
 

@@ -48,8 +48,10 @@ end
 ---@param mentioned { label: string }[]
 ---@return string
 function words.readable(text, mentioned)
-  if not mentioned[1] then return text end
-  return (text:gsub(MARKED, function(number) return mentioned[tonumber(number)].label end))
+  return (text:gsub(MARKED, function(number)
+    local mention = mentioned[tonumber(number)]
+    return mention and mention.label or ""
+  end))
 end
 
 local function mention_of(text, mentioned)
