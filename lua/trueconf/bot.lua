@@ -8,7 +8,6 @@ local core = require "trueconf.core"
 local dialogs = require "trueconf.bot.dialogs"
 local Error = require "trueconf.error"
 local handlers = require "trueconf.bot.handlers"
-local held_down = require "trueconf.held_down"
 local intake = require "trueconf.bot.intake"
 local options = require "trueconf.options"
 local queue = require "trueconf.queue"
@@ -47,11 +46,6 @@ local OWN = {
   stop_timeout = { type = "number", min = 0, default = 10 },
 }
 
--- Those that are kept under the same name.
-local KEPT = {
-  "ask_timeout", "stop_timeout", "max_handlers", "handler_timeout", "busy_timeout", "command_prefix", "help",
-}
-
 local SCHEMA = {}
 for _, part in ipairs { client.SCHEMA, OWN } do
   for name, option in pairs(part) do SCHEMA[name] = option end
@@ -69,6 +63,13 @@ for _, part in ipairs { router.Router, intake, handlers, dialogs } do
     if not name:find "^__" then Bot[name] = method end
   end
 end
+
+-- A process may hold thousands of bots: each keeps only those options that are not the usual ones.
+local KEPT = {
+  ack = "ack_when", ask_timeout = "ask_timeout", stop_timeout = "stop_timeout", max_handlers = "max_handlers",
+  handler_timeout = "handler_timeout", busy_timeout = "busy_timeout", command_prefix = "command_prefix", help = "help",
+}
+for name, field in pairs(KEPT) do Bot[field] = OWN[name].default end
 
 -- Registration ----------------------------------------------------------------------------
 
@@ -95,13 +96,8 @@ end
 ---@param layer trueconf.CallMiddleware
 function Bot:use_call(layer)
   if type(layer) ~= "function" then error(("use_call needs a function, got a %s"):format(type(layer)), 2) end
-  table.insert((self.draft or self.routes).calls, layer)
-end
-
-local function new_routes()
-  local routes = router.new_routes()
-  routes.calls = {}
-  return routes
+  table.insert(router.own_part(self.draft or self.routes, "calls"), layer)
+  self.call_layers = self.routes.calls
 end
 
 local function set_routes(self, routes)
@@ -115,7 +111,7 @@ end
 ---@return true? ok
 ---@return any err what `register` has raised
 function Bot:replace_handlers(register)
-  local draft = new_routes()
+  local draft = router.new_routes()
   self.draft = draft
   local ok, err = xpcall(register, works.with_traceback, self)
   self.draft = nil
@@ -239,13 +235,14 @@ local function new(given, level)
     on_request = function(method, payload, id, epoch) self:on_request(method, payload, id, epoch) end,
     on_state = function(state, old, err) self:state_changed(state, old, err) end,
   }, level)
-  self.ack_when, self.ordered, self.remembers = own.ack, own.order == "chat", own.remember > 0
-  for _, name in ipairs(KEPT) do self[name] = own[name] end
+  self.ordered, self.remembers = own.order == "chat", own.remember > 0
+  for name, field in pairs(KEPT) do
+    if own[name] ~= Bot[field] then self[field] = own[name] end
+  end
   self.inbox = queue.new { limit = math.max(own.remember, 1), max_waiting = own.max_waiting }
-  self.data, self.held_down, self.event_meta = {}, held_down.new(), intake.make_event_meta(self)
+  self.data = {}
   self.asking, self.works, self.working, self.at_work, self.idle_at = {}, {}, 0, 0, 0
-  self.held = { first = 1, last = 0, set = {} }
-  set_routes(self, new_routes())
+  set_routes(self, router.new_routes())
   return setmetatable(self, Bot)
 end
 

@@ -95,7 +95,9 @@ local FOR_SESSION = {
 ---@field private version string|false|nil of the server; false: it does not say; nil: not asked yet
 ---@field private exchange trueconf.oauth.Exchange? where the token comes from, if by OAuth
 ---@field private limits trueconf.UploadLimits? as last heard
-local Client = {}
+local Client = {
+  call_layers = {}, -- of those that have none
+}
 Client.__index = Client
 
 -- The core masks the token of `auth`; the addresses of files hold secrets too (protocol: download).
@@ -190,7 +192,6 @@ local function new(given, callbacks, level)
   self.web, self.version = web_of(given, settings), given.server_version
   self.exchange = make_exchange(given, settings, self.web, level)
   local session = session_options(given, settings, self.web, self.exchange)
-  self.call_layers = {}
   for name, callback in pairs(callbacks or {}) do session[name] = callback end
   self.oddity_logger = function(kind, count, text) log_oddity(self, kind, count, text) end
   session.on_oddity = self.oddity_logger
@@ -286,6 +287,7 @@ end
 ---@param layer trueconf.CallMiddleware
 function Client:use_call(layer)
   if type(layer) ~= "function" then error(("use_call needs a function, got a %s"):format(type(layer)), 2) end
+  if self.call_layers == Client.call_layers then self.call_layers = {} end
   table.insert(self.call_layers, layer)
 end
 

@@ -38,10 +38,20 @@ local MESSAGE, CLICK = "sendMessage", "command"
 ---@field list trueconf.Route[]
 ---@field layers { run: trueconf.Middleware, place: string }[] middleware, outermost first
 ---@field hooks table<string, { run: function, place: string }> unknown_command, usage, default; a bot has more
+---@field calls trueconf.CallMiddleware[] of a bot: around its calls
+
+-- What most routers have none of costs them nothing.
+local NONE = {}
 
 ---@return trueconf.Routes
 local function new_routes()
-  return { list = {}, layers = {}, hooks = {} }
+  return { list = {}, layers = NONE, hooks = NONE, calls = NONE }
+end
+
+-- A part of the routes, to be added to.
+local function own_part(routes, name)
+  if routes[name] == NONE then routes[name] = {} end
+  return routes[name]
 end
 
 ---@class trueconf.Router
@@ -242,7 +252,7 @@ end
 ---@param middleware trueconf.Middleware
 function Router:use(middleware)
   check_function(middleware, "use", 2)
-  table.insert(table_of(self).layers, { run = middleware, place = place_of(2) })
+  table.insert(own_part(table_of(self), "layers"), { run = middleware, place = place_of(2) })
 end
 
 ---Set one of the functions of which a router has one each.
@@ -250,7 +260,7 @@ end
 ---@param level integer of the caller
 function Router:set_hook(name, run, what, level)
   check_function(run, what, level + 1)
-  table_of(self).hooks[name] = { run = run, place = place_of(level + 1) }
+  own_part(table_of(self), "hooks")[name] = { run = run, place = place_of(level + 1) }
 end
 
 ---Handle messages that no other handler of this router takes.
@@ -409,6 +419,6 @@ local function new()
 end
 
 return {
-  new = new, new_routes = new_routes, Router = Router, enter = enter, wants = wants, help = help, is_meant = is_meant,
-  is_known = events.is_known, MESSAGE = MESSAGE,
+  new = new, new_routes = new_routes, own_part = own_part, Router = Router,
+  enter = enter, wants = wants, help = help, is_meant = is_meant, is_known = events.is_known, MESSAGE = MESSAGE,
 }

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
+local held_down = require "trueconf.held_down"
 local router = require "trueconf.router"
 local seam = require "trueconf.seam"
 local works = require "trueconf.bot.work"
@@ -10,7 +11,8 @@ local works = require "trueconf.bot.work"
 ---@field private works table<thread, trueconf.Work> handlers at work
 ---@field private working integer how many there are
 ---@field private at_work integer those that do not wait for a person
----@field private held { first: integer, last: integer, [integer]: string|integer } lanes that wait for room, each once
+---@field private held_down trueconf.HeldDown? what was logged lately; made when it is needed
+---@field private held { first: integer, last: integer, [integer]: string|integer }? lanes that wait for room
 local Handlers = {}
 
 -- Errors -----------------------------------------------------------------------------------------
@@ -22,6 +24,7 @@ end
 
 -- The same error of the same handler is logged once a minute, with its number since.
 local function log_error(self, what, failure, place)
+  self.held_down = self.held_down or held_down.new()
   local held_back = self.held_down:may_say((place or "") .. "\0" .. tostring(failure.err))
   if not held_back then return end
   self.log:error("error while handling %s%s%s: %s", what, place and " in the handler of " .. place or "",
@@ -83,10 +86,10 @@ function Handlers:end_work(work, counts)
   self.works[work.thread] = nil
   self.working = self.working - 1
   if counts then self.at_work = self.at_work - 1 end
-  local held, lanes = work.item, self.held
+  local held = work.item
   if held.dialog then held = held.dialog.held end
   if held then self:finish(held) end
-  if lanes.first <= lanes.last then self:begin_held() end
+  if self.held then self:begin_held() end
   if self.stopping and self.working == 0 then works.unwatch(self) end
   if self.idle and self.working <= self.idle_at then self.idle:wake() end
 end
@@ -95,7 +98,8 @@ end
 
 -- Note that a lane waits until fewer handlers are at work.
 local function hold(self, lane)
-  local held = self.held
+  local held = self.held or { first = 1, last = 0, set = {} }
+  self.held = held
   if held.set[lane] then return end
   held.set[lane] = true
   held.last = held.last + 1
@@ -106,7 +110,7 @@ end
 ---@private
 function Handlers:begin_held()
   local held = self.held
-  while held.first <= held.last and self.at_work < self.max_handlers do
+  while held and held.first <= held.last and self.at_work < self.max_handlers do
     local lane = held[held.first]
     held[held.first], held.first = nil, held.first + 1
     held.set[lane] = nil

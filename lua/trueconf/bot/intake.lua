@@ -62,6 +62,19 @@ function Intake:take_in(envelope, chat_id, id, epoch)
   end
 end
 
+-- What events have like messages: the bot, and a table for notes.
+local function make_event_meta(bot)
+  return {
+    __index = function(event, key)
+      if key == "bot" then return bot end
+      if key ~= "state" then return nil end
+      local state = {}
+      rawset(event, "state", state)
+      return state
+    end,
+  }
+end
+
 -- Whether a notification was worth a look. Not worth it: no JSON, or not what the schema says.
 local function read_notification(self, method, payload, id)
   local decoded, err = json.decode(payload)
@@ -69,7 +82,10 @@ local function read_notification(self, method, payload, id)
   if type(decoded) == "table" then
     event, err = events.read(self, method, decoded)
   end
-  if event then return setmetatable(event, self.event_meta) end
+  if event then
+    self.event_meta = self.event_meta or make_event_meta(self)
+    return setmetatable(event, self.event_meta)
+  end
   self.session:damaged()
   self.log:warn("request %d is no %s: %s", id, method, err or "its payload is no object")
 end
@@ -124,20 +140,6 @@ function Intake:on_request(method, payload, id, epoch)
   elseif not self.stopping then
     self:take_in(envelope, chat_id, id, epoch)
   end
-end
-
----@param bot trueconf.Bot
----@return table meta of events: with the bot, and a table for notes like a message's
-function Intake.make_event_meta(bot)
-  return {
-    __index = function(event, key)
-      if key == "bot" then return bot end
-      if key ~= "state" then return nil end
-      local state = {}
-      rawset(event, "state", state)
-      return state
-    end,
-  }
 end
 
 return Intake
