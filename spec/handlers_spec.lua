@@ -187,7 +187,7 @@ describe("a handler", function()
       end)
     end, function(case)
       assert.equal("done", bots.ask(case, "hi"))
-      assert.is_nil(case.bot.watching)
+      assert.is_falsy(case.bot.watched)
     end, { handler_timeout = 0 })()
   end)
 

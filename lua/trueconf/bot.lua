@@ -168,6 +168,7 @@ end
 function Bot:start()
   self.stopping, self.ended = false, core.waiter()
   core.busy_limit(self.busy_timeout)
+  works.unwatch(self)
   self.session:start()
   for _, lane in ipairs(self.inbox:lanes()) do self:begin(lane) end
 end

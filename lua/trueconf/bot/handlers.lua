@@ -142,7 +142,7 @@ function Handlers:begin(lane)
   else
     self.working, self.at_work = self.working + 1, self.at_work + 1
     core.spawn(handle, self, item)
-    if not self.watching then works.watch(self) end
+    if not self.watched then works.watch(self) end
   end
 end
 

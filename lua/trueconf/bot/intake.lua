@@ -82,16 +82,15 @@ local function read_notification(self, method, payload, id)
   if type(decoded) == "table" then
     event, err = events.read(self, method, decoded)
   end
-  if event then
-    self.event_meta = self.event_meta or make_event_meta(self)
-    return setmetatable(event, self.event_meta)
-  end
+  if event then return event end
   self.session:damaged()
   self.log:warn("request %d is no %s: %s", id, method, err or "its payload is no object")
 end
 
 -- Put an event into the queue of its chat, behind the messages that came before it.
 function Intake:take_event(event, method, id, epoch)
+  self.event_meta = self.event_meta or make_event_meta(self)
+  setmetatable(event, self.event_meta)
   local key = epoch << 32 | id
   local lane = self.ordered and events.lane(event) or key
   local item = { event = event, method = method, lane = lane, frame_id = id, epoch = epoch }

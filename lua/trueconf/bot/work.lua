@@ -114,32 +114,56 @@ local function look_at(work, now, limit)
   return work.since + limit
 end
 
-local watch
+-- One timer for all bots of the process, set to the first time something is due.
+local watched = {}                      -- bots, by when something of them is due
+local timer, timer_at
 
-local function sweep(bot)
-  bot.watching = nil
-  local now, next_due = core.monotonic(), nil
+local sweep
+
+local function set_timer(at)
+  if timer then timer:cancel() end
+  timer, timer_at = nil, at
+  if at then timer = core.timer(math.max(0, at - core.monotonic()), sweep) end
+end
+
+local function next_due(bot, now)
+  local first
   for _, work in pairs(bot.works) do
     local due = work.stage == "working" and look_at(work, now, bot.handler_timeout)
-    if due and (not next_due or due < next_due) then next_due = due end
+    if due and (not first or due < first) then first = due end
   end
-  if next_due then watch(bot, next_due - now) end
+  return first
 end
 
----See to it that handlers at work are looked at in time. One timer for all: whoever begins later is
----due later.
+function sweep()
+  local now, first = core.monotonic(), nil
+  for bot, due in pairs(watched) do
+    if due <= now then
+      due = next_due(bot, now)
+      watched[bot], bot.watched = due, due ~= nil
+    end
+    if due and (not first or due < first) then first = due end
+  end
+  timer = nil
+  set_timer(first)
+end
+
+---See to it that handlers of a bot are looked at in time, while any are at work.
 ---@param bot trueconf.Bot
----@param seconds? number
-function watch(bot, seconds)
+local function watch(bot)
   if bot.handler_timeout == 0 then return end
-  bot.watching = core.timer(seconds or bot.handler_timeout * WARN_AT, function() sweep(bot) end)
+  local now = core.monotonic()
+  local due = now + bot.handler_timeout * WARN_AT
+  watched[bot], bot.watched = due, true
+  -- One that should have fired went with the loop it was for.
+  if not timer or due < timer_at or timer_at < now then set_timer(due) end
 end
 
----Nobody is at work: the timer would only keep the loop alive.
+---Look after a bot no more: the timer would only keep the loop alive.
 ---@param bot trueconf.Bot
 local function unwatch(bot)
-  if bot.watching then bot.watching:cancel() end
-  bot.watching = nil
+  watched[bot], bot.watched = nil, false
+  if next(watched) == nil then set_timer(nil) end
 end
 
 return { begin = begin, watch = watch, unwatch = unwatch, with_traceback = with_traceback }
