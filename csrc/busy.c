@@ -153,8 +153,10 @@ void busy_stop(struct rt *rt) {
 
 static void start(lua_State *L, struct rt *rt, double limit) {
   struct busy *busy = calloc(1, sizeof *busy);
-  if (!busy)
+  if (!busy) {
     luaL_error(L, "out of memory");
+    return;
+  }
   busy->limit = limit;
   uv_mutex_init(&busy->lock);
   uv_cond_init(&busy->wake);
@@ -164,6 +166,7 @@ static void start(lua_State *L, struct rt *rt, double limit) {
     uv_mutex_destroy(&busy->lock);
     free(busy);
     luaL_error(L, "no thread can be started to watch over busy coroutines");
+    return;
   }
   rt->busy = busy;
 }

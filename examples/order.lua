@@ -8,7 +8,7 @@
 
 local trueconf = require "trueconf"
 
-local SIZES = { small = true, medium = true, large = true }
+local SIZES = { "small", "medium", "large" }
 
 -- What a person hears when a dialog ends early, by the name of the error.
 local EXCUSES = {
@@ -32,12 +32,18 @@ local function ask(msg, question)
   if excuse then noted(msg:answer(excuse)) else noted(nil, err) end
 end
 
-local function ask_size(msg)
-  local size = ask(msg, "Which size: small, medium or large?")
-  while size and not SIZES[size:lower()] do
-    size = ask(msg, "There is small, medium and large. Which shall it be?")
+local function size_in(answer)
+  for _, size in ipairs(SIZES) do
+    if answer:lower() == size then return size end
   end
-  return size and size:lower()
+end
+
+local function ask_size(msg)
+  local answer = ask(msg, "Which size: small, medium or large?")
+  while answer and not size_in(answer) do
+    answer = ask(msg, "There is small, medium and large. Which shall it be?")
+  end
+  return answer and size_in(answer)
 end
 
 -- Stands for the shop's own system, which takes its time. Only this handler waits.
@@ -51,24 +57,21 @@ local function name_of(msg)
   return name or "friend"
 end
 
-local function take_order(msg)
-  local size, colour = msg.text:match "^/order%s+(%a+)%s+(%a+)%s*$"
-  if not SIZES[size] then
-    size = ask_size(msg)
-    colour = size and ask(msg, "And the colour?")
-  end
+bot:on_command("order", function(msg, args)
+  local size = args.size or ask_size(msg)
+  local colour = args.colour or size and ask(msg, "And the colour?")
   if not colour then return end
   noted(msg:answer "One moment, please.")
   book()
   noted(msg:reply(("One %s %s T-shirt is on its way, %s."):format(size, colour, name_of(msg))))
-end
+end, {
+  { "size", one_of = SIZES, optional = true },
+  { "colour", optional = true },
+  description = "order a T-shirt",
+})
 
-bot:on_message(function(msg)
-  if msg.text:find "^/order" then
-    take_order(msg)
-  else
-    noted(msg:reply(("Hello %s. Write /order to order a T-shirt."):format(name_of(msg))))
-  end
+bot:default(function(msg)
+  noted(msg:reply(("Hello %s. Write /order to order a T-shirt."):format(name_of(msg))))
 end)
 
 local ok, err = bot:run()

@@ -291,9 +291,15 @@ local function wants(router, method)
   return false
 end
 
+-- Whether a route is there for such events. A router sees all messages, for its middleware and its default.
+local function is_for(route, method)
+  if route.method then return route.method == method end
+  return method == MESSAGE or wants(route.router, method)
+end
+
 -- What a route finds in an event, or nil if it is not for it.
 local function found_by(route, walk)
-  if route.method and route.method ~= walk.method then return nil end
+  if not is_for(route, walk.method) then return nil end
   walk.place = route.place
   local found = true
   if route.find then found = route.find(walk.event) end
