@@ -7,6 +7,7 @@
 #include "http.h"
 #include "listener.h"
 #include "picture.h"
+#include "probe.h"
 #include "runtime.h"
 #include "secrets.h"
 #include "session.h"
@@ -31,6 +32,7 @@ int luaopen_trueconf_core(lua_State *L) {
   directory_open(L);
   private_file_open(L);
   picture_open(L);
+  probe_open(L);
   tidy_open(L);
   http_open(L);
   socket_open(L);

@@ -23,8 +23,7 @@ static void on_answer(uv_getaddrinfo_t *request, int status, struct addrinfo *fo
   free(lookup);
 }
 
-/* An address of a kind that this machine has no route for is of no use; localhost needs none. */
-static const struct addrinfo *hints_for(const char *host) {
+const struct addrinfo *lookup_hints(const char *host) {
   static const struct addrinfo routed = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
   static const struct addrinfo any = {.ai_socktype = SOCK_STREAM};
   return strcasecmp(host, "localhost") ? &routed : &any;
@@ -38,7 +37,7 @@ int lookup_start(struct rt *rt, struct lookup **lookup, const char *host, lookup
   begun->done = done;
   begun->owner = owner;
   begun->request.data = begun;
-  status = uv_getaddrinfo(rt_loop(rt), &begun->request, on_answer, host, NULL, hints_for(host));
+  status = uv_getaddrinfo(rt_loop(rt), &begun->request, on_answer, host, NULL, lookup_hints(host));
   if (status)
     free(begun);
   else

@@ -23,6 +23,9 @@ int lookup_start(struct rt *rt, struct lookup **lookup, const char *host, lookup
 /* `done` is not called any more. A lookup that has begun cannot be stopped, it only loses its owner. */
 void lookup_cancel(struct lookup *lookup);
 
+/* What to ask the system for: an address of a kind that this machine has no route for is of no use; localhost
+ * needs none. */
+const struct addrinfo *lookup_hints(const char *host);
 /* An IPv4 or IPv6 address, without brackets: there is nothing to look up. */
 bool lookup_is_address(const char *host);
 /* An address of the answer as text. */

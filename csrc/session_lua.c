@@ -480,6 +480,14 @@ static int l_session_tostring(lua_State *L) {
   return 1;
 }
 
+/* core.token_expiry(answer, token) -> UNIX milliseconds */
+static int l_token_expiry(lua_State *L) {
+  size_t length;
+  const char *answer = luaL_checklstring(L, 1, &length), *token = luaL_checkstring(L, 2);
+  lua_pushinteger(L, token_expiry((struct slice){answer, length}, token, rt_now(rt_get(L))));
+  return 1;
+}
+
 void session_open(lua_State *L) {
   static const luaL_Reg methods[] = {{"start", l_start},
                                      {"stop", l_stop},
@@ -495,6 +503,7 @@ void session_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"session", l_session},
                                        {"transitions", l_session_transitions},
                                        {"transition", l_session_transition},
+                                       {"token_expiry", l_token_expiry},
                                        {NULL, NULL}};
   luaL_newmetatable(L, SESSION_T);
   lua_newtable(L);

@@ -1,6 +1,7 @@
 -- Certificates for servers of specs, made once per file in a directory of their own:
 --   good  for localhost      address  for 127.0.0.1     other    for elsewhere.test
 --   expired  for localhost, until yesterday             alone    for localhost, signed by itself
+--   short    for localhost, signed by an authority in the middle that ca.pem has signed; whole  with that one's
 -- SPDX-License-Identifier: MIT
 
 local certificates = {}
@@ -34,6 +35,13 @@ local MAKE = [[
   certify other elsewhere.test DNS:elsewhere.test 2
   certify expired localhost DNS:localhost -1
   certify address address IP:127.0.0.1 2
+  echo basicConstraints=critical,CA:TRUE >middle.ext
+  openssl req $new -keyout middle.key -out middle.csr -subj '/CN=Authority in the middle'
+  openssl x509 -req -in middle.csr -CA ca.pem -CAkey ca.key -days 2 -extfile middle.ext -out middle.pem
+  openssl req $new -keyout short.key -out short.csr -subj /CN=localhost -addext subjectAltName=DNS:localhost
+  openssl x509 -req -in short.csr -CA middle.pem -CAkey middle.key -days 2 -copy_extensions copy -out short.pem
+  cat short.pem middle.pem >whole.pem
+  cp short.key whole.key
 ]]
 
 ---@return table

@@ -33,11 +33,14 @@ local FLAGS = {
 
 ---Add the flags to a command.
 ---@param command table of argparse
-function connection.describe(command)
+---@param without? string a flag that has no meaning for it
+function connection.describe(command, without)
   local added = {}
   for _, described in ipairs(FLAGS) do
     local name, value, meaning = table.unpack(described)
-    added[#added + 1] = command:option("--" .. name, meaning):argname(value):overwrite(false)
+    if name ~= without then
+      added[#added + 1] = command:option("--" .. name, meaning):argname(value):overwrite(false)
+    end
   end
   added[#added + 1] = command:option("--password-file",
     "File with the password in its first line; else it comes from TRUECONF_PASSWORD or the config file."):argname "FILE"
@@ -64,6 +67,7 @@ local SPELLED = { password = "--password-file", token = "--token-file" }
 -- A complaint about options, in the words of the flags.
 local function reworded(complaint)
   local text = tostring(complaint):gsub("^[^ ]+:%d+: ", ""):gsub("^trueconf%.client: ", ""):gsub("^CONFIG: ", "")
+  text = text:gsub(": the [%l_]*url must", " must")
   text = text:gsub("'allow_plaintext'", "--allow-plaintext"):gsub("the option ", "option ")
   return (text:gsub("option '([%w_]+)'", function(name)
     return SPELLED[name] or "--" .. name:gsub("_", "-")
@@ -96,8 +100,9 @@ end
 ---@return table<string, string>|string sources where each came from, or a complaint
 function connection.settings(options)
   local settings, sources = config.resolve(options)
-  if settings then return settings, sources end
-  return nil, reworded(sources)
+  if not settings then return nil, reworded(sources) end
+  for name, source in pairs(sources) do sources[name] = reworded(source) end
+  return settings, sources
 end
 
 ---@param options trueconf.ClientOptions

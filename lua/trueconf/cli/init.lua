@@ -10,7 +10,9 @@
 -- The commands in the order of the help, with what they do in a few words.
 local COMMANDS = {
   { "bridge", "Run a local chat server that speaks the API of TrueConf Bridge." },
+  { "doctor", "Look at the way to a server, step by step." },
   { "send", "Send a message or a file." },
+  { "token", "Get an access token, tell when it expires." },
   { "version", "Print the version." },
 }
 

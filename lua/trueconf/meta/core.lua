@@ -335,6 +335,42 @@ function core.is_utf8(text) end
 ---@return table<string,string>? headers with `resume`: of an answer that broke off, its beginning is in the file
 function core.http(request) end
 
+-- Looking at the way to a server (probe.c), for tools -------------------------------------
+
+---@class trueconf.core.Certificate
+---@field subject string its common name, or all of its name
+---@field issuer string
+---@field from integer UNIX seconds
+---@field expires integer UNIX seconds
+
+---@class trueconf.core.Doubt: trueconf.core.Certificate what cannot be verified
+---@field kind "missing"|"untrusted"|"expired"|"early"|"host"|"other" missing: the certificate of `issuer`
+---@field text string in OpenSSL's words
+---@field place integer in the chain, counted from 1; it may be behind the end of what was shown
+
+---@class trueconf.core.ProbeReport
+---@field dns? number seconds the name took; nil: it cannot be resolved
+---@field addresses string[] 8 at most
+---@field tcp? number seconds until there was a connection
+---@field address? string the one that answered
+---@field tls? number seconds the handshake took; nil: it was not asked for, or failed
+---@field version? string "TLSv1.3"
+---@field names? string hosts that the certificate is for, separated by ", "
+---@field chain? trueconf.core.Certificate[] as the server shows it, its own first; 8 at most
+---@field doubt? trueconf.core.Doubt nil: the chain is good
+---@field error? trueconf.Error why the first step that is nil was not done: DNS, REFUSED, UNREACHABLE, TIMEOUT, TLS, NOMEM
+
+---Resolve a name, connect, shake hands, and close: on another thread and by the real clock. A certificate that cannot
+---be verified does not end the handshake. The system's own time limit goes for the name.
+---@async
+---@param host string
+---@param port integer
+---@param tls? boolean
+---@param ca_file? string PEM file used in place of the system's trust
+---@param timeout? number seconds for the connection, and for the handshake; default 10
+---@return trueconf.core.ProbeReport
+function core.probe(host, port, tls, ca_file, timeout) end
+
 -- Raw WebSocket client (socket.c), used by tools and specs ------------------------------
 
 ---@class trueconf.core.Socket
@@ -595,6 +631,13 @@ function Session:drop() end
 
 ---@return table counters: frames_in, frames_out, bytes_in, bytes_out, connects, calls, in_flight, queued, unsent, stale, duplicate, garbage, unexpected, epoch
 function Session:stats() end
+
+---When a token expires, by what is readable: `expires_at`, the token's own claim, else in 30 days (protocol: password
+---grant).
+---@param answer string body of the token endpoint's answer, or ""
+---@param token string
+---@return integer expires UNIX milliseconds
+function core.token_expiry(answer, token) end
 
 ---The transition table, for specs and the documentation.
 ---@return { from: trueconf.State, event: string, guard: string?, to: trueconf.State, action: string? }[]

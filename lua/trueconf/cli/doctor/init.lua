@@ -1,0 +1,123 @@
+-- SPDX-License-Identifier: MIT
+-- trueconf doctor: looks at the way from here to a server, and at the account, step by step.
+
+local connection = require "trueconf.cli.connection"
+local core = require "trueconf.core"
+local exits = require "trueconf.cli.exits"
+local json = require "trueconf.json"
+local steps = require "trueconf.cli.doctor.steps"
+local terminal = require "trueconf.cli.terminal"
+
+local NAME = "doctor"
+local TIMEOUT = 10                      -- seconds of a step
+
+local HELP = "Look at the way to a server and at the account, step by step: name, connection, certificates, token, "
+  .. "WebSocket, login, a message that the account writes to itself and removes, version. Each step tells how long "
+  .. "it took, and one that fails what can be done. Messages that are waiting for the account stay unread."
+
+local EXAMPLES = [[
+Examples:
+  trueconf doctor
+  trueconf doctor --url https://chat.acme.test --username herald --password-file secret
+  trueconf doctor --json | jq '.steps[] | select(.status == "failed")'
+
+]]
+
+---@class trueconf.cli.Finding
+---@field name string
+---@field status "ok"|"failed"|"skipped"
+---@field seconds number?
+---@field detail string
+---@field remedy string?
+
+local COLOURS = { ok = "green", failed = "red", skipped = "dim" }
+
+local function print_finding(finding, paint)
+  local time = finding.seconds and ("%.1f ms"):format(finding.seconds * 1000) or ""
+  local status = paint(COLOURS[finding.status], ("%-7s"):format(finding.status))
+  print(("%s  %-9s %10s  %s"):format(status, finding.name, time, terminal.line(finding.detail)))
+  if finding.remedy then print(("%31s%s"):format("", paint("yellow", "-> " .. terminal.line(finding.remedy)))) end
+end
+
+-- The first of the steps it needs that has failed, or was left out for one that has.
+local function obstacle(step, broken)
+  for _, name in ipairs(step.needs) do
+    if broken[name] then return broken[name] end
+  end
+end
+
+---@return trueconf.cli.Finding finding
+---@return integer? code of a step that failed
+local function examine(step, patient)
+  local begun = core.monotonic()
+  local found, more, seconds = step.run(patient)
+  seconds = seconds or core.monotonic() - begun
+  local finding = { name = step.name, seconds = math.floor(seconds * 1e6) / 1e6 }
+  if found then
+    finding.status, finding.detail = "ok", found
+  elseif found == false then
+    finding.status, finding.detail, finding.seconds = "skipped", more, nil
+  else
+    finding.status, finding.detail, finding.remedy = "failed", tostring(more.problem), more.remedy
+    return finding, more.code
+  end
+  return finding
+end
+
+---@param patient trueconf.cli.Patient
+---@param tell fun(finding: trueconf.cli.Finding)
+---@return integer code that of the first step that failed
+local function examine_all(patient, tell)
+  local broken, first = {}, nil
+  for _, step in ipairs(steps.STEPS) do
+    local cause = obstacle(step, broken)
+    if cause then
+      broken[step.name] = cause
+      tell { name = step.name, status = "skipped", detail = cause .. " failed" }
+    else
+      local finding, code = examine(step, patient)
+      if code then broken[step.name], first = step.name, first or code end
+      tell(finding)
+    end
+  end
+  if patient.client then patient.client:stop() end
+  return first or exits.DONE
+end
+
+local function whose(patient)
+  local settings, sources = patient.settings, patient.sources
+  local account = settings.username and (" as %s (%s)"):format(settings.username, sources.username) or ""
+  return ("%s (%s)%s"):format(settings.url, sources.url, account)
+end
+
+local function report(given, patient)
+  if not given.json then
+    local paint = terminal.painter()
+    print(paint("bold", terminal.line(whose(patient))))
+    io.stdout:setvbuf "line"
+    return examine_all(patient, function(finding) print_finding(finding, paint) end)
+  end
+  local findings = {}
+  local code = examine_all(patient, function(finding) findings[#findings + 1] = finding end)
+  print(json.encode {
+    ok = code == exits.DONE, url = patient.settings.url, username = patient.settings.username, steps = findings,
+  })
+  return code
+end
+
+---@type trueconf.cli.Command
+return {
+  describe = function(command)
+    command:description(HELP):epilog(EXAMPLES .. exits.HELP)
+    command:flag("--json", "Print an object: ok, and steps with name, status, seconds, detail and remedy.")
+    connection.describe(command, "token-file")
+  end,
+  run = function(given)
+    given.timeout = given.timeout or TIMEOUT
+    local options, why = connection.options(given)
+    local settings = options
+    if options then settings, why = connection.settings(options) end
+    if not settings then return exits.complain(NAME, why, exits.MISUSE) end
+    return report(given, steps.patient_of(options, settings, why))
+  end,
+}

@@ -1,0 +1,98 @@
+-- SPDX-License-Identifier: MIT
+-- What can be done about each thing that a doctor finds, in one line.
+
+local remedies = {}
+
+local BY_NAME = {
+  DNS = "check the spelling of the host in --url, and whether this machine has a name server (/etc/resolv.conf)",
+  REFUSED = "nothing listens on this port: is the server running, and is it its port? 4309 on the server itself, 443 "
+    .. "or the web port from elsewhere",
+  UNREACHABLE = "there is no way to this address: check the network, VPN and firewall of this machine",
+  TIMEOUT = "packets are lost on the way, mostly in a firewall: open the port, or use --proxy",
+  TLS = "this port does not speak TLS as it should: http:// or ws:// may be right for it, or another port",
+  PROTOCOL = "what answers there is no TrueConf server: check host and port in --url",
+  DISCONNECTED = "the server or something on the way ends connections: look at the log of the web server in front",
+}
+
+---@param err trueconf.Error
+---@return string
+function remedies.connection(err)
+  return BY_NAME[err.name] or "look at the log of the server"
+end
+
+-- Certificates --------------------------------------------------------------------------------
+
+local BY_DOUBT = {
+  missing = function(doubt)
+    return ("let the server show its whole chain (nginx: ssl_certificate with '%s' appended); if that is an authority "
+      .. "of your own, name its file with --ca-file"):format(doubt.issuer)
+  end,
+  untrusted = function() return "if this is an authority of your own, name its file with --ca-file" end,
+  expired = function() return "the certificate must be renewed on the server, and the web server reloaded" end,
+  early = function() return "check the clock of this machine (timedatectl)" end,
+  host = function(_, names)
+    return names == "" and "let a certificate be made that names the host" or
+      "use one of these names in --url, or let a certificate be made for this one"
+  end,
+}
+
+---@param doubt trueconf.core.Doubt
+---@param names string
+---@return string
+function remedies.certificate(doubt, names)
+  local remedy = BY_DOUBT[doubt.kind]
+  return remedy and remedy(doubt, names) or "let the certificate be made anew"
+end
+
+-- The token and what follows -----------------------------------------------------------------------
+
+local BY_TOKEN_STATUS = {
+  [400] = "check user name and password by logging in with an app of TrueConf; the login is the part before '@'",
+  [403] = "login by password is switched off on the server: use --oauth-client-id; or this is not the web port",
+  [404] = "there is no TrueConf Bridge behind this port: is the service running, and is it the web port of the server?",
+  [429] = "there were too many failed logins: wait a minute, and use the right password",
+}
+BY_TOKEN_STATUS[401] = BY_TOKEN_STATUS[400]
+
+---@param err trueconf.Error
+---@return string
+function remedies.token(err)
+  local status = err.code
+  if BY_TOKEN_STATUS[status] then return BY_TOKEN_STATUS[status] end
+  if err.name == "HTTP" and status and status >= 500 then
+    return "TrueConf Bridge, or the directory of users behind it (LDAP), is down: look at the services on the server"
+  end
+  return remedies.connection(err)
+end
+
+---@param err trueconf.Error
+---@return string
+function remedies.websocket(err)
+  if err.name == "HTTP" and err.code == 503 then
+    return "the server has no room for another connection, or is being maintained: stop bots that are not needed"
+  end
+  if err.name == "HTTP" or err.name == "PROTOCOL" then
+    return "the web server in front must pass upgrades on: see docs/tls.md; or this is not the web port of the server"
+  end
+  return remedies.connection(err)
+end
+
+local BY_NAME_OF_AUTH = {
+  TOKEN_EXPIRED = "the token is too old: get a new one with trueconf token",
+  AUTH_FAILED = "get a new token with trueconf token; is it of this server?",
+}
+
+---@param err trueconf.Error
+---@return string
+function remedies.auth(err)
+  return BY_NAME_OF_AUTH[err.name] or remedies.connection(err)
+end
+
+---@param err trueconf.Error
+---@return string
+function remedies.echo(err)
+  if err.name == "TIMEOUT" then return "the server takes requests but does not answer: look at its log" end
+  return "the account may lack the right to write: look at it on the server"
+end
+
+return remedies

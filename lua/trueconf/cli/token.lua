@@ -1,0 +1,137 @@
+-- SPDX-License-Identifier: MIT
+-- trueconf token: gets an access token and tells how long it is good. The token itself is printed only when that is
+-- asked for, and to a terminal only when that is insisted on.
+
+local connection = require "trueconf.cli.connection"
+local core = require "trueconf.core"
+local duration = require "trueconf.duration"
+local exits = require "trueconf.cli.exits"
+local grant = require "trueconf.cli.grant"
+local json = require "trueconf.json"
+local terminal = require "trueconf.cli.terminal"
+
+local NAME = "token"
+
+local HELP = "Get an access token, and tell for whom and until when it is good; each call gets a new one. The token is "
+  .. "not printed unless --print says so. With a token set (TRUECONF_TOKEN, or the config file) no server is asked."
+
+local EXAMPLES = [[
+Examples:
+  trueconf token
+  trueconf token --save ~/.cache/herald.token
+  trueconf token --show ~/.cache/herald.token
+  TRUECONF_TOKEN=$(trueconf token --print) lua5.4 bot.lua
+
+]]
+
+---@class trueconf.cli.Token
+---@field token string
+---@field expires integer UNIX milliseconds
+---@field username? string
+---@field token_url string
+
+-- Where it comes from -----------------------------------------------------------------------
+
+---@return trueconf.cli.Token?
+---@return integer? code
+local function ask(given)
+  local options, complaint = connection.options(given)
+  local settings = options
+  if options then settings, complaint = connection.settings(options) end
+  local client
+  if settings then client, complaint = connection.client(options) end -- which checks them
+  if not client then return nil, exits.complain(NAME, complaint, exits.MISUSE) end
+  local found = { token = settings.token, token_url = client.web.endpoints.token }
+  if found.token then
+    found.expires = core.token_expiry("", found.token) -- and whose it is, only the server knows
+    return found
+  end
+  found.token, found.expires = grant.ask(client.web, settings, options.call_timeout)
+  if not found.token then return nil, exits.fail(NAME, found.expires) end
+  found.username = settings.username
+  return found
+end
+
+-- A file as sessions write it, with the option token_file.
+---@return trueconf.cli.Token?
+---@return integer? code
+local function read(path)
+  local text, err = core.read_private(path)
+  local why = err and err.message or not text and path .. ": no such file"
+  local kept = text and json.decode(text)
+  if not why and not (type(kept) == "table" and type(kept.access_token) == "string"
+      and type(kept.token_url) == "string" and math.type(kept.expires) == "integer") then
+    why = path .. " holds no token"
+  end
+  if why then return nil, exits.complain(NAME, "--show: " .. why, exits.MISUSE) end
+  return { token = kept.access_token, expires = kept.expires, username = kept.username, token_url = kept.token_url }
+end
+
+-- Where it goes -----------------------------------------------------------------------------
+
+local function save(found, path)
+  local text = json.encode {
+    token_url = found.token_url, username = found.username or "", expires = found.expires, access_token = found.token,
+  }
+  local _, err = core.write_private(path, text .. "\n")
+  return err and exits.complain(NAME, "--save: " .. err.message, exits.REFUSED)
+end
+
+local function when(found)
+  local left = (found.expires - core.now()) // 1000
+  local date = os.date("!%Y-%m-%d %H:%M:%S UTC", found.expires // 1000)
+  if left <= 0 then return "expired on " .. date end
+  for _, unit in ipairs { 86400, 3600, 60 } do
+    if left >= unit then left = left // unit * unit end
+  end
+  return ("good until %s, for %s"):format(date, duration.format(left))
+end
+
+local function describe(found)
+  local whose = found.username and found.username ~= "" and " for " .. found.username or ""
+  local server = found.token_url:match "^%a+://[^/]+" or found.token_url
+  return terminal.line(("token%s at %s: %s"):format(whose, server, when(found)))
+end
+
+local function as_json(found, with_token)
+  return json.encode {
+    username = found.username, token_url = found.token_url, expires = found.expires, token = with_token and found.token,
+  }
+end
+
+local function tell(given, found)
+  if given.json then
+    print(as_json(found, given.print or nil))
+  elseif given.print then
+    print(found.token)
+  else
+    print(describe(found))
+  end
+  return found.expires > core.now() and exits.DONE or exits.REFUSED
+end
+
+---@type trueconf.cli.Command
+return {
+  describe = function(command)
+    command:description(HELP):epilog(EXAMPLES .. exits.HELP)
+    command:flag("--print", "Print the token, and nothing else.")
+    command:flag("--force", "Print it even to a terminal.")
+    command:mutex(
+      command:option("--save", "Keep the token in this file, which only its owner can read; a bot's option token_file "
+        .. "takes it from there."):argname "FILE",
+      command:option("--show", "Tell of the token in this file; no server is asked. The status is 1 if it has expired.")
+        :argname "FILE")
+    command:flag("--json", "Print an object; expires is in UNIX milliseconds.")
+    connection.describe(command, "token-file")
+  end,
+  run = function(given)
+    if given.print and not given.force and terminal.output() then
+      return exits.complain(NAME, "will not print a token to a terminal: redirect it, use --save FILE, or insist with "
+        .. "--force", exits.MISUSE)
+    end
+    local found, code
+    if given.show then found, code = read(given.show) else found, code = ask(given) end
+    if not found then return code end
+    return given.save and save(found, given.save) or tell(given, found)
+  end,
+}
