@@ -97,10 +97,13 @@ build = {
     },
     -- modules
     ["trueconf.bot"] = "lua/trueconf/bot.lua",
+    ["trueconf.bot.aside"] = "lua/trueconf/bot/aside.lua",
+    ["trueconf.bot.delivery"] = "lua/trueconf/bot/delivery.lua",
     ["trueconf.bot.dialogs"] = "lua/trueconf/bot/dialogs.lua",
     ["trueconf.bot.handlers"] = "lua/trueconf/bot/handlers.lua",
     ["trueconf.bot.intake"] = "lua/trueconf/bot/intake.lua",
     ["trueconf.bot.outbox"] = "lua/trueconf/bot/outbox.lua",
+    ["trueconf.bot.sessions"] = "lua/trueconf/bot/sessions.lua",
     ["trueconf.bot.work"] = "lua/trueconf/bot/work.lua",
     ["trueconf.bounded"] = "lua/trueconf/bounded.lua",
     ["trueconf.bridge.accounts"] = "lua/trueconf/bridge/accounts.lua",

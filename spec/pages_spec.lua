@@ -73,6 +73,34 @@ local function write_scripts(page, directory)
   return names
 end
 
+describe("the page on delivery", function()
+  it("has a bot that runs and keeps what it says", helper.async(function()
+    local directory <close> = system.directory()
+    local script = scripts("docs/delivery.md")[1]:gsub("clerk.db", directory:file "clerk.db")
+    assert.same({ "You have asked 1 times.", "Your order is on its way." }, converse(script, { "/count", "/order" }))
+    assert.same({ "You have asked 2 times." }, converse(script, { "/count" }))
+  end))
+
+  it("shows what is there", helper.async(function()
+    local server = system.start_bridge()
+    local bot = system.bot(server)
+    local chat = server:person("mira"):chat_with "herald"
+    bot:on_message(function() error "no good" end)
+    bot:start()
+    chat:say "hello"
+    helper.eventually(function() return #bot:aside() == 1 end)
+    for place = 2, 3 do
+      local script = scripts("docs/delivery.md")[place]:gsub("mira@example.com", "mira@localhost")
+      local room = setmetatable({ bot = bot, print = function() end }, { __index = _G })
+      assert(load(script, "=page", "t", room))()
+    end
+    helper.eventually(function() return bot:outbox().waiting == 0 end)
+    assert.equal("The build is green.", server:person("mira"):wait_message(LIMIT).text)
+    bot:stop()
+    server:stop()
+  end))
+end)
+
 describe("the page on testing", function()
   it("has tests that pass", function()
     local directory <close> = system.directory()

@@ -49,6 +49,8 @@ end
 
 function readers.async(block) block.async = true end
 
+function readers.private(block) block.private = true end
+
 -- A comment's lines, with each tag's further lines joined to it.
 local function statements(lines)
   local out = {}
@@ -169,9 +171,10 @@ end
 -- All documented methods of a class, except those that are for the other files of the module.
 local function write_methods(path, class, call, hidden)
   local found, order = read_file(path)
+  hidden = " " .. (hidden or "") .. " "
   for _, name in ipairs(order) do
     local method = name:match("^" .. class .. "[.:]([%w_]+)$")
-    if method and not (" " .. (hidden or "") .. " "):find(" " .. method .. " ", 1, true) then
+    if method and not found[name].private and not hidden:find(" " .. method .. " ", 1, true) then
       write_function(call .. ":" .. method, found[name])
     end
   end
@@ -284,6 +287,9 @@ local function write_bots()
   write_class("`tls`", meta["trueconf.core.TlsOptions"])
   write "## Bot\n\nWhat a client has, and:\n"
   write_methods(LUA .. "bot.lua", "Bot", "bot", "start fall_back state_changed")
+  write_methods(LUA .. "bot/delivery.lua", "Delivery", "bot")
+  write_class("Options of `post`", read_file(LUA .. "bot/outbox.lua")["trueconf.PostOptions"])
+  write_methods(LUA .. "bot/outbox.lua", "Posted", "posted")
   write_events()
   write "## Client\n\nA bot has all of this too, but for `stop`, which is its own.\n"
   write_methods(LUA .. "client.lua", "Client", "client")

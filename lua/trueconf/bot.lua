@@ -5,6 +5,7 @@
 
 local client = require "trueconf.client"
 local core = require "trueconf.core"
+local delivery = require "trueconf.bot.delivery"
 local dialogs = require "trueconf.bot.dialogs"
 local Error = require "trueconf.error"
 local handlers = require "trueconf.bot.handlers"
@@ -13,6 +14,7 @@ local options = require "trueconf.options"
 local queue = require "trueconf.queue"
 local router = require "trueconf.router"
 local seam = require "trueconf.seam"
+local stores = require "trueconf.store"
 local works = require "trueconf.bot.work"
 
 ---@class trueconf.BotOptions: trueconf.ClientOptions
@@ -20,6 +22,9 @@ local works = require "trueconf.bot.work"
 ---to wait for its next message (default), before it runs, or only by msg:ack()
 ---@field order? "chat"|"none" "none": every message at once, also those of one chat; default "chat"
 ---@field remember? integer ids of handled messages that are kept, so that a repeat is not handled; 0: none
+---@field store? string|trueconf.Store where it keeps what must outlive it: a store, or the path of a SQLite file, and
+---then the token too, in PATH.token, unless `token_file` says otherwise; default in memory
+---@field tries? integer how often a handler that fails is tried before its message is set aside; default 1
 ---@field max_waiting? integer messages that may wait for their handlers; default 10000
 ---@field max_handlers? integer handlers at work at the same time, without those that wait for a person; default 500
 ---@field handler_timeout? number seconds a handler may be at work, not counting what it waits for a person; then it is
@@ -34,6 +39,10 @@ local OWN = {
   ack = { type = "string", enum = { "after", "before", "manual" }, default = "after" },
   order = { type = "string", enum = { "chat", "none" }, default = "chat" },
   remember = { type = "integer", min = 0, default = 10000 },
+  store = { type = "string|table", check = function(store)
+    return type(store) == "string" or stores.is_store(store), "must be a path or a store of trueconf.store"
+  end },
+  tries = { type = "integer", min = 1, default = 1 },
   max_waiting = { type = "integer", min = 1, default = 10000 },
   max_handlers = { type = "integer", min = 1, default = 500 },
   handler_timeout = { type = "number", min = 0, default = 600 },
@@ -58,7 +67,7 @@ local Bot = setmetatable({}, { __index = client.Client })
 Bot.__index = Bot
 Bot.__name = "trueconf.Bot"
 
-for _, part in ipairs { router.Router, intake, handlers, dialogs } do
+for _, part in ipairs { router.Router, intake, handlers, dialogs, delivery } do
   for name, method in pairs(part) do
     if not name:find "^__" then Bot[name] = method end
   end
@@ -66,7 +75,8 @@ end
 
 -- A process may hold thousands of bots: each keeps only those options that are not the usual ones.
 local KEPT = {
-  ack = "ack_when", ask_timeout = "ask_timeout", stop_timeout = "stop_timeout", max_handlers = "max_handlers",
+  ack = "ack_when", tries = "tries", ask_timeout = "ask_timeout", stop_timeout = "stop_timeout",
+  max_handlers = "max_handlers",
   handler_timeout = "handler_timeout", busy_timeout = "busy_timeout", command_prefix = "command_prefix", help = "help",
 }
 for name, field in pairs(KEPT) do Bot[field] = OWN[name].default end
@@ -166,10 +176,12 @@ end
 
 ---Connect and begin to handle messages; returns at once.
 function Bot:start()
+  self:reopen_store()
   self.stopping, self.ended = false, core.waiter()
   core.busy_limit(self.busy_timeout)
   works.unwatch(self)
   self.session:start()
+  if self.outbox_box then self.outbox_box:start() end
   for _, lane in ipairs(self.inbox:lanes()) do self:begin(lane) end
 end
 
@@ -183,15 +195,21 @@ local function wait_for_handlers(self, deadline)
 end
 
 ---Take no more messages, let handlers finish, send what waits to be sent, and close the
----connection. What was not handled stays unread at the server.
+---connection. What was not handled stays unread at the server; what was posted and is not sent stays in
+---the store, if that is a file.
 ---@async
----@param deadline? number seconds for the handlers; default the option stop_timeout
+---@param deadline? number seconds for the handlers and for posted messages that no file keeps; default the option
+---stop_timeout
 function Bot:stop(deadline)
+  local ends = core.monotonic() + (deadline or self.stop_timeout)
   self.stopping = true
+  self:stop_retries()
   self:wake_askers()
-  wait_for_handlers(self, deadline or self.stop_timeout)
+  wait_for_handlers(self, ends - core.monotonic())
+  if self.outbox_box then self.outbox_box:stop(ends - core.monotonic()) end
   client.Client.stop(self)
   if self.working == 0 then works.unwatch(self) end
+  self:close_store()
 end
 
 -- The first signal stops in good order, the second at once.
@@ -231,6 +249,7 @@ local function new(given, level)
   given = options.check(SCHEMA, given or {}, level, "trueconf.bot")
   local own = {}
   for name in pairs(OWN) do own[name], given[name] = given[name], nil end
+  if type(own.store) == "string" then given.token_file = given.token_file or own.store .. ".token" end
   local self
   self = client.new(given, {
     on_request = function(method, payload, id, epoch) self:on_request(method, payload, id, epoch) end,
@@ -244,7 +263,8 @@ local function new(given, level)
   self.data = {}
   self.asking, self.works, self.working, self.at_work, self.idle_at = {}, {}, 0, 0, 0
   set_routes(self, router.new_routes())
-  return setmetatable(self, Bot)
+  setmetatable(self, Bot):open_store(own.store, level)
+  return self
 end
 
 return { new = new }

@@ -374,21 +374,50 @@ local SEND_SCHEMA = {
 local SEND = protocol.methods.sendMessage
 
 -- By the schema: with buttons, all in one table, or with what it complains of.
-local function send_by_schema(self, args)
-  local sent, err = methods.invoke(self, SEND, 4, args)
+local function send_by_schema(self, level, args)
+  local sent, err = methods.invoke(self, SEND, level + 2, args)
   return sent, err
 end
 
 -- No text has more characters than bytes: few need to be counted.
-local function send_text(self, payload, timeout)
+local function send_text(self, level, payload, timeout)
   local bytes, ok, err = #payload.content.text, true, nil
-  if bytes == 0 or bytes > LONGEST_TEXT then ok, err = methods.check(SEND, payload, 3) end
+  if bytes == 0 or bytes > LONGEST_TEXT then ok, err = methods.check(SEND, payload, level + 1) end
   if not ok then return nil, err end
   local sent
   sent, err = request(self, "sendMessage", payload, timeout, false)
   if not sent then return nil, err end
   sent.client = self
   return setmetatable(sent, sent_meta)
+end
+
+---send_message() for who passes on the arguments of somebody else.
+---@private
+---@param level integer whom to blame for a mistake: 2 is who called this
+function Client:send_message_at(level, chat_id, text, opts, reply_to)
+  if type(chat_id) == "table" then
+    local sent, err = send_by_schema(self, level, chat_id)
+    return sent, err
+  end
+  if type(chat_id) ~= "string" or type(text) ~= "string" or reply_to and type(reply_to) ~= "string" then
+    local sent, err = send_by_schema(self, level, { chat_id = chat_id, text = text, reply_to = reply_to })
+    return sent, err
+  end
+  local parse_mode, timeout = "text", nil
+  if opts then
+    opts = options.check(SEND_SCHEMA, opts, level, "send_message")
+    opts.reply_to = opts.reply_to or reply_to
+    if opts.buttons then
+      opts.chat_id, opts.text = chat_id, text
+      local sent, err = send_by_schema(self, level, opts)
+      return sent, err
+    end
+    parse_mode, reply_to, timeout = opts.parse_mode or "text", opts.reply_to, opts.timeout
+  end
+  local sent, err = send_text(self, level, {
+    chatId = chat_id, replyMessageId = reply_to, content = { text = text, parseMode = parse_mode },
+  }, timeout)
+  return sent, err
 end
 
 ---Send a text message (protocol 6.1, sendMessage). The arguments may also be given by name, all
@@ -401,28 +430,8 @@ end
 ---@return trueconf.Sent? sent
 ---@return trueconf.Error? err LIMIT for a text that is empty or too long; those of call()
 function Client:send_message(chat_id, text, opts, reply_to)
-  if type(chat_id) == "table" then
-    local sent, err = send_by_schema(self, chat_id)
-    return sent, err
-  end
-  if type(chat_id) ~= "string" or type(text) ~= "string" or reply_to and type(reply_to) ~= "string" then
-    local sent, err = send_by_schema(self, { chat_id = chat_id, text = text, reply_to = reply_to })
-    return sent, err
-  end
-  local parse_mode, timeout = "text", nil
-  if opts then
-    opts = options.check(SEND_SCHEMA, opts, 2, "send_message")
-    opts.reply_to = opts.reply_to or reply_to
-    if opts.buttons then
-      opts.chat_id, opts.text = chat_id, text
-      local sent, err = send_by_schema(self, opts)
-      return sent, err
-    end
-    parse_mode, reply_to, timeout = opts.parse_mode or "text", opts.reply_to, opts.timeout
-  end
-  return send_text(self, {
-    chatId = chat_id, replyMessageId = reply_to, content = { text = text, parseMode = parse_mode },
-  }, timeout)
+  local sent, err = self:send_message_at(3, chat_id, text, opts, reply_to)
+  return sent, err
 end
 
 ---The personal chat with a user; the same one each time (protocol 6.2, createP2PChat).

@@ -9,7 +9,7 @@ local text = require "trueconf.text"
 
 local plain = text.plain
 local types = protocol.enums.EnvelopeType
-local GROUP = protocol.enums.ChatType.GROUP
+local GROUP, PERSONAL = protocol.enums.ChatType.GROUP, protocol.enums.ChatType.P2P
 local PARSE_MODES = protocol.enums.ParseMode.set
 
 ---A file in a message.
@@ -58,6 +58,8 @@ local PARSE_MODES = protocol.enums.ParseMode.set
 ---@field forwarded trueconf.Message? the original of a forwarded message
 ---@field command trueconf.Command|false the command it is; false: none, or one for another bot
 ---@field state table what middleware and handlers note about this message for those behind them
+---@field user_session table what the bot remembers of the author, in its store; only while a handler runs
+---@field chat_session table the same of the chat
 ---@field box { id: integer, position: string }? place in the chat
 local Message = {}
 
@@ -128,6 +130,12 @@ local made = {
       if id == me or id == me:match "^[^@]*" then return me ~= "" end
     end
     return false
+  end,
+  user_session = function(self)
+    return self.bot.session_here and self.bot:session_here("user", protocol.plain_id(self.author)) or nil
+  end,
+  chat_session = function(self)
+    return self.bot.session_here and self.bot:session_here("chat", self.chat_id) or nil
   end,
   photo = function(self) return file_of(self, "photo") end,
   video = function(self) return file_of(self, "video") end,
@@ -211,14 +219,25 @@ for _, kind in ipairs { "Envelope", "AnsweredMessage", "LastMessage", "CommandMe
   objects.register(kind, listed)
 end
 
----Send a text to the chat this message is in.
+-- A personal chat that is gone is opened again, once.
+local function send(self, reply, opts, reply_to)
+  local bot = self.bot
+  local sent, err = bot:send_message_at(4, self.chat_id, reply, opts, reply_to)
+  if sent or err.name ~= "CHAT_NOT_FOUND" or self.chat.type ~= PERSONAL then return sent, err end
+  local chat_id = bot:create_p2p_chat(self.author)
+  if not chat_id then return nil, err end
+  return bot:send_message(chat_id, reply, opts, chat_id == self.chat_id and reply_to or nil)
+end
+
+---Send a text to the chat this message is in. A personal chat that is gone is opened again.
 ---@async
 ---@param reply string
 ---@param opts? trueconf.SendOptions
 ---@return trueconf.Sent? sent
 ---@return trueconf.Error? err
 function Message:answer(reply, opts)
-  return self.bot:send_message(self.chat_id, reply, opts)
+  local sent, err = send(self, reply, opts)
+  return sent, err
 end
 
 ---Send a text as the answer to this message: apps show it with the message it answers.
@@ -228,7 +247,18 @@ end
 ---@return trueconf.Sent? sent
 ---@return trueconf.Error? err
 function Message:reply(reply, opts)
-  return self.bot:send_message(self.chat_id, reply, opts, self.id)
+  local sent, err = send(self, reply, opts, self.id)
+  return sent, err
+end
+
+---Post a text to this chat: it is sent whatever happens; see bot:post(). Only in bots.
+---@param content string
+---@param opts? trueconf.PostOptions
+---@return trueconf.Posted? posted
+---@return trueconf.Error? err LIMIT, IO
+function Message:post(content, opts)
+  local posted, err = self.bot:post_to_chat_of(self, 3, content, opts)
+  return posted, err
 end
 
 ---Send a text and wait for the next message of the same author in this chat. This message

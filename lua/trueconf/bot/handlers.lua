@@ -22,10 +22,18 @@ function Handlers.name_of(item)
   return item.event and item.method or tostring(item)
 end
 
+---Whether something is to be logged now; see held_down.lua.
+---@private
+---@param kind string
+---@return integer? held_back
+function Handlers:may_say(kind)
+  self.held_down = self.held_down or held_down.new()
+  return self.held_down:may_say(kind)
+end
+
 -- The same error of the same handler is logged once a minute, with its number since.
 local function log_error(self, what, failure, place)
-  self.held_down = self.held_down or held_down.new()
-  local held_back = self.held_down:may_say((place or "") .. "\0" .. tostring(failure.err))
+  local held_back = self:may_say((place or "") .. "\0" .. tostring(failure.err))
   if not held_back then return end
   self.log:error("error while handling %s%s%s: %s", what, place and " in the handler of " .. place or "",
     held_back > 0 and (", %d more like this since the last one"):format(held_back) or "", failure.traceback)
@@ -88,7 +96,8 @@ function Handlers:end_work(work, counts)
   if counts then self.at_work = self.at_work - 1 end
   local held = work.item
   if held.dialog then held = held.dialog.held end
-  if held then self:finish(held) end
+  if work.sessions then self:save_sessions(work) end
+  if held and work.failure then self:fail(held, work) elseif held then self:finish(held) end
   if self.held then self:begin_held() end
   if self.stopping and self.working == 0 then works.unwatch(self) end
   if self.idle and self.working <= self.idle_at then self.idle:wake() end
@@ -125,6 +134,15 @@ local function is_held_back(self, lane)
   return item ~= nil and (item.event or not self:find_asker(item)) and true
 end
 
+---Start a handler for what was claimed.
+---@private
+---@param item table
+function Handlers:work_on(item)
+  self.working, self.at_work = self.working + 1, self.at_work + 1
+  core.spawn(handle, self, item)
+  if not self.watched then works.watch(self) end
+end
+
 -- Claim the next message of a lane for the handler that waits for it, or for a new one. What
 -- waits when the bot stops goes on waiting: it is begun by the next start, or delivered again.
 function Handlers:begin(lane)
@@ -140,9 +158,7 @@ function Handlers:begin(lane)
   if asker then
     self:hand_over(item, asker)
   else
-    self.working, self.at_work = self.working + 1, self.at_work + 1
-    core.spawn(handle, self, item)
-    if not self.watched then works.watch(self) end
+    self:work_on(item)
   end
 end
 

@@ -6,6 +6,7 @@
 -- In the store: `outbox` what waits, in order; `posted` the keys of what was sent; `unsent` what the server
 -- refused.
 
+local bounded = require "trueconf.bounded"
 local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local methods = require "trueconf.methods"
@@ -18,6 +19,7 @@ local MOST_KEYS, MOST_UNSENT = 10000, 1000 -- kept; the oldest goes first
 local KEY_LIFE = 30 * 86400 * 1000      -- milliseconds
 local FIRST_PAUSE, LONGEST_PAUSE = 1, 60 -- seconds between tries
 local LOOK_BACK = 500                   -- messages of the history at most
+local MOST_CHATS = 1000                 -- whose newest message is known
 
 ---@class (exact) trueconf.PostOptions: trueconf.SendOptions
 ---@field key? string nothing is posted again under the same key
@@ -48,6 +50,7 @@ Posted.__name = "trueconf.Posted"
 ---@field private bot trueconf.Bot
 ---@field private store trueconf.Store
 ---@field private lanes table<string, table> what waits in a chat: entries from `first` to `last`
+---@field private newest trueconf.Bounded by chat: a message that is older than what is sent next
 ---@field private keys table<string, trueconf.Posted> of what waits
 ---@field private waiting integer
 ---@field private running boolean
@@ -115,7 +118,9 @@ end
 ---@param store trueconf.Store
 ---@return trueconf.Outbox
 local function new(bot, store)
-  local self = setmetatable({ bot = bot, store = store, lanes = {}, keys = {}, waiting = 0, running = false }, Outbox)
+  local self = setmetatable({
+    bot = bot, store = store, lanes = {}, newest = bounded.new(MOST_CHATS), keys = {}, waiting = 0, running = false,
+  }, Outbox)
   trim(store, "posted", MOST_KEYS, core.now() - KEY_LIFE)
   for _, item in ipairs(store:list "outbox") do self:enqueue(posted_of(item.id, item.value)) end
   return self
@@ -209,8 +214,9 @@ end
 
 -- Look for a message behind the newest one that was there before it was sent.
 local function find(bot, record)
-  local me, count = protocol.plain_id(bot:user_id() or ""), 0
+  local me, count = nil, 0
   for message in bot:history(record.chat_id) do
+    me = me or protocol.plain_id(bot:user_id()) -- known once the history has come
     count = count + 1
     if message.id == record.after or count > LOOK_BACK then break end
     if protocol.plain_id(message.author) == me and is_same(message, record) then return message.id end
@@ -231,8 +237,9 @@ end
 -- The newest message before one is sent: where a look-up ends.
 ---@return string? message_id "": there is none
 ---@return trueconf.Error? err
-function Outbox:anchor(record, lane)
-  if lane.newest then return lane.newest end
+function Outbox:anchor(record)
+  local known = self.newest:get(record.chat_id)
+  if known then return known end
   local page, err = self.bot:get_chat_history(record.chat_id, 1)
   if not page then return err.outcome == "rejected" and "" or nil, err end
   local newest = page.messages and page.messages[1]
@@ -245,16 +252,16 @@ local function is_final(err)
 end
 
 -- Send it once. The store has noted that it may have been sent before a byte of it leaves.
-function Outbox:send(posted, lane)
+function Outbox:send(posted)
   local record = posted.record
   local after, sent, err
-  after, err = self:anchor(record, lane)
+  after, err = self:anchor(record)
   if not after then return nil, err end
   record.after, record.tries, record.in_doubt = after, record.tries + 1, true
   self:keep(posted)
   sent, err = self.bot:send_message(message_of(record))
   if sent then
-    lane.newest = sent.id
+    self.newest:put(record.chat_id, sent.id)
     return sent.id
   end
   if err.outcome ~= "unknown" then
@@ -265,7 +272,7 @@ function Outbox:send(posted, lane)
 end
 
 -- A try: the id of the message, or nil and why not yet, or nil, why not, and true: never.
-function Outbox:try(posted, lane)
+function Outbox:try(posted)
   local record = posted.record
   if not record.chat_id then
     local open, err = self:open_chat(record)
@@ -276,11 +283,12 @@ function Outbox:try(posted, lane)
     if found or found == nil then return found, err, err and is_final(err) end
     record.in_doubt = nil
   end
-  local message_id, err = self:send(posted, lane)
+  local message_id, err = self:send(posted)
   if message_id then return message_id end
   if err.name == "CHAT_NOT_FOUND" and record.user_id and not record.reopened then
-    record.chat_id, record.reopened, lane.newest = nil, true, nil
-    return self:try(posted, lane)
+    self.newest:remove(record.chat_id)
+    record.chat_id, record.reopened = nil, true
+    return self:try(posted)
   end
   return nil, err, is_final(err)
 end
@@ -289,7 +297,7 @@ end
 function Outbox:deliver(posted, lane)
   local pause = FIRST_PAUSE
   while self.running do
-    local message_id, err, final = self:try(posted, lane)
+    local message_id, err, final = self:try(posted)
     if message_id then return self:sent(posted, message_id) end
     if final then return self:refused(posted, err) end
     posted.err = err

@@ -12,6 +12,8 @@ local Error = require "trueconf.error"
 ---@field since number when it began, or came back from waiting for a person; monotonic seconds
 ---@field stage "working"|"waiting"|"returned"|"over" waiting: for a person's answer, so that neither the limit nor the
 ---deadline counts; over: what it held is let go
+---@field failure { err: any, traceback: string }? why it has failed
+---@field sessions table<trueconf.Session, true>? that it has opened
 ---@field private warned boolean?
 local Work = {}
 Work.__index = Work
@@ -49,7 +51,8 @@ function Work:__close()
   if self.stage == "over" then return end
   if self.stage ~= "returned" then
     local err = Error.new("CANCELLED", GIVEN_UP, { op = "handler" })
-    core.spawn(self.report, self, { err = err, traceback = tostring(err) })
+    self.failure = { err = err, traceback = tostring(err) }
+    core.spawn(self.report, self, self.failure)
   end
   let_go(self)
 end
@@ -63,12 +66,16 @@ end
 ---@param fn fun(work: trueconf.Work)
 function Work:run(fn)
   local ok, failure = xpcall(fn, with_traceback, self)
-  if not ok then self:report(failure) end
+  if not ok then
+    self.failure = failure
+    self:report(failure)
+  end
   self.stage = "returned"
 end
 
 ---Time spent on waiting for a person is not the handler's.
 function Work:pause()
+  if self.sessions then self.bot:save_sessions(self) end
   self.stage = "waiting"
   self.bot.at_work = self.bot.at_work - 1
   self.bot:begin_held()
@@ -94,9 +101,10 @@ local function end_late(work, limit)
   if work.stage ~= "working" then return end
   local err = Error.new("TIMEOUT", ("the handler was ended after %g s"):format(limit), { op = "handler" })
   local traceback = debug.traceback(work.thread, tostring(err))
+  work.failure = { err = err, traceback = traceback }
   let_go(work)
   core.cancel(work.thread)
-  work:report { err = err, traceback = traceback }
+  work:report(work.failure)
 end
 
 -- When something is next due of a handler; what is due now is done.

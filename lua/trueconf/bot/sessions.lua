@@ -1,0 +1,57 @@
+-- SPDX-License-Identifier: MIT
+-- Session tables: what a bot remembers of a user or a chat, kept in its store. Whoever asks for the same
+-- one at the same time gets the same table; it is written when a handler has finished or begins to wait for
+-- a person, and only if it has changed.
+
+local json = require "trueconf.json"
+
+---@class trueconf.Session
+---@field value table what handlers see
+---@field private key string
+---@field private text string as it is in the store
+
+---@class trueconf.Sessions
+---@field private store trueconf.Store
+---@field private live table<string, trueconf.Session> of those in use
+local Sessions = {}
+Sessions.__index = Sessions
+
+local COLLECTION = "sessions"
+
+---@param store trueconf.Store
+---@return trueconf.Sessions
+local function new(store)
+  return setmetatable({ store = store, live = setmetatable({}, { __mode = "v" }) }, Sessions)
+end
+
+---@param kind "user"|"chat"
+---@param id string
+---@return trueconf.Session
+function Sessions:open(kind, id)
+  local key = kind .. " " .. id
+  local session = self.live[key]
+  if session then return session end
+  local value = self.store:get(COLLECTION, key) or {}
+  session = { key = key, value = value, text = json.encode(value) }
+  self.live[key] = session
+  return session
+end
+
+---Write a session down if it has changed.
+---@param session trueconf.Session
+---@return true? ok
+---@return trueconf.Error? err PROTOCOL: something in it has no form in JSON; it is named
+function Sessions:save(session)
+  local text, err = json.encode(session.value)
+  if not text then return nil, err end
+  if text == session.text then return true end
+  session.text = text
+  if next(session.value) == nil then
+    self.store:remove(COLLECTION, session.key)
+  else
+    self.store:put(COLLECTION, session.key, session.value)
+  end
+  return true
+end
+
+return { new = new }

@@ -1,0 +1,376 @@
+-- SPDX-License-Identifier: MIT
+-- What a bot keeps in its store and what rests on that: handled messages, failed ones, sessions, posts.
+
+local core = require "trueconf.core"
+local stores = require "trueconf.store"
+local trueconf = require "trueconf"
+local bots = require "spec.support.bots"
+local helper = require "spec.support.helper"
+local system = require "spec.support.system"
+
+local LIMIT = bots.LIMIT
+local eventually = helper.eventually
+
+describe("a message whose handler fails", function()
+  local log, lines
+  before_each(function() log, lines = bots.log "info" end)
+
+  it("is set aside, acknowledged, kept with what happened, and the rest goes on", bots.case(function(bot, case)
+    bot:on_text("^bad", function() error "no good" end)
+    bot:on_message(function(msg) assert(msg:answer(msg.text)) end)
+    case.place = debug.getinfo(1, "l").currentline - 2
+  end, function(case)
+    local message = case.chat:say "bad news"
+    assert.equal("next", bots.ask(case, "next"))
+    assert(message:wait_read_by("herald", LIMIT))
+    local aside = case.bot:aside()
+    assert.equal(1, #aside)
+    assert.same({ message.id, message.chat_id, 1 }, { aside[1].id, aside[1].chat_id, aside[1].tries })
+    assert.matches("no good", aside[1].error)
+    assert.matches("stack traceback", aside[1].traceback)
+    assert.matches("delivery_spec.lua:" .. case.place, aside[1].place)
+    assert.equal("bad news", aside[1].payload.content.text)
+    case.bot:forget_aside(message.id)
+    assert.same({}, case.bot:aside())
+  end, { log = "off" }))
+
+  it("is handled again when it is replayed, and leaves when that goes well", bots.case(function(bot, case)
+    case.broken = true
+    bot:on_text("^bad", function(msg)
+      if case.broken then error "no good" end
+      assert(msg:answer("well: " .. msg.text))
+    end)
+  end, function(case)
+    local message = case.chat:say "bad"
+    eventually(function() return #case.bot:aside() == 1 end)
+    assert.is_true(case.bot:replay(message.id))
+    eventually(function() return #case.bot:aside() == 1 and case.bot.working == 0 end)
+    case.broken = false
+    assert.is_true(case.bot:replay(message.id))
+    assert.equal("well: bad", bots.hear(case.mira))
+    assert.same({}, case.bot:aside())
+    assert.is_nil(case.bot:replay "none")
+  end, { log = "off" }))
+
+  it("is tried as often as wanted, before the next one of its chat", bots.case(function(bot, case)
+    case.count = 0
+    bot:on_text("^bad", function(msg)
+      case.count = case.count + 1
+      if case.count < 3 then error "not yet" end
+      assert(msg:answer("try " .. case.count))
+    end)
+    bot:on_message(function(msg) assert(msg:answer(msg.text)) end)
+  end, function(case)
+    local begun = core.monotonic()
+    assert(case.chat:say "bad")
+    assert.equal("try 3", bots.ask(case, "next"))
+    assert.equal("next", bots.hear(case.mira))
+    assert.is_true(core.monotonic() - begun >= 3)
+    assert.same({}, case.bot:aside())
+  end, { log = "off", tries = 3 }))
+
+  it("that waits for another try is not lost when the bot stops", bots.case(function(bot, case)
+    case.count = 0
+    bot:on_text("^bad", function(msg)
+      case.count = case.count + 1
+      if case.count == 1 then error "not yet" end
+      assert(msg:answer "done")
+    end)
+  end, function(case)
+    assert(case.chat:say "bad")
+    eventually(function() return case.count == 1 and case.bot.working == 0 end)
+    case.bot:stop()
+    case.bot:start()
+    assert.equal("done", bots.hear(case.mira))
+    assert.equal(2, case.count)
+  end, { log = "off", tries = 3 }))
+
+  it("in a dialog is not tried again: it is the answer that is set aside", bots.case(function(bot)
+    bot:on_text("^order", function(msg)
+      local size = assert(msg:ask "size?")
+      error("cannot do " .. size.text)
+    end)
+  end, function(case)
+    assert.equal("size?", bots.ask(case, "order"))
+    assert(case.chat:say "huge")
+    eventually(function() return #case.bot:aside() == 1 end)
+    assert.equal("huge", case.bot:aside()[1].payload.content.text)
+  end, { log = "off", tries = 3 }))
+
+  it("stays unread when acknowledging is left to the script", bots.case(function(bot, case)
+    bot:on_text("^bad", function()
+      case.failed = true
+      error "no good"
+    end)
+  end, function(case)
+    assert(case.chat:say "bad")
+    eventually(function() return case.failed and case.bot.working == 0 end)
+    assert.same({}, case.bot:aside())
+    assert.equal(1, #case.server:unread "herald")
+  end, { log = "off", ack = "manual" }))
+
+  it("is told of once a minute for each handler", function()
+    bots.case(function(bot)
+      bot:on_text("^bad", function() error "no good" end)
+    end, function(case)
+      for _ = 1, 20 do assert(case.chat:say "bad") end
+      eventually(function() return #case.bot:aside() == 20 end)
+      local told = 0
+      for _, line in ipairs(lines) do told = told + (line:find "set aside" and 1 or 0) end
+      assert.equal(1, told)
+    end, { log = log })()
+  end)
+end)
+
+describe("sessions", function()
+  it("are kept for users and chats, over messages and waiting", bots.case(function(bot)
+    bot:on_text("^count", function(msg)
+      local user, chat = msg.user_session, msg.chat_session
+      user.count = (user.count or 0) + 1
+      chat.last = msg.text
+      assert.equal(user, msg.user_session)
+      local answer = assert(msg:ask(("%d %s"):format(user.count, chat.last)))
+      user.count = user.count + 10
+      assert(answer:answer(("%d"):format(answer.user_session.count)))
+    end)
+  end, function(case)
+    assert.equal("1 count", bots.ask(case, "count"))
+    eventually(function() return (case.bot.store:get("sessions", "user mira@localhost") or {}).count == 1 end)
+    assert.equal("11", bots.ask(case, "go on"))
+    assert.equal("12 count me", bots.ask(case, "count me"))
+    assert.equal("22", bots.ask(case, "end"))
+    eventually(function() return case.bot.working == 0 end)
+    assert.same({ count = 22 }, case.bot.store:get("sessions", "user mira@localhost"))
+    assert.same({ last = "count me" }, case.bot.store:get("sessions", "chat " .. case.chat.id))
+  end))
+
+  it("are written only when they have changed, and go when they are empty", bots.case(function(bot)
+    bot:on_message(function(msg)
+      local session = msg.chat_session
+      if msg.text == "set" then session.a, session.b = 1, { 2 } end
+      if msg.text == "clear" then session.a, session.b = nil, nil end
+      assert(msg:answer "ok")
+    end)
+  end, function(case)
+    local puts, put = 0, case.bot.store.put
+    case.bot.store.put = function(store, collection, ...)
+      if collection == "sessions" then puts = puts + 1 end
+      return put(store, collection, ...)
+    end
+    bots.ask(case, "look")
+    eventually(function() return case.bot.working == 0 end)
+    assert.equal(0, puts)
+    bots.ask(case, "set")
+    eventually(function() return case.bot.working == 0 end)
+    assert.equal(1, puts)
+    bots.ask(case, "look")
+    eventually(function() return case.bot.working == 0 end)
+    assert.equal(1, puts)
+    bots.ask(case, "clear")
+    eventually(function() return case.bot.working == 0 end)
+    assert.is_nil(case.bot.store:get("sessions", "chat " .. case.chat.id))
+    case.bot.store.put = nil
+  end, { store = stores.memory() }))
+
+  it("are the same table for handlers that run beside each other", bots.case(function(bot, case)
+    local gate = core.waiter()
+    bot:on_text("^wait", function(msg)
+      local session = msg.user_session
+      gate:wait(LIMIT)
+      assert(msg:answer(session.note))
+    end)
+    bot:on_text("^note", function(msg)
+      msg.user_session.note = "seen"
+      gate:wake()
+    end)
+    case.group = case.mira:create_group "Notes"
+    assert(case.group:add "herald")
+  end, function(case)
+    assert(case.chat:say "wait")
+    eventually(function() return case.bot.working == 1 end)
+    assert(case.group:say "note")
+    assert.equal("seen", bots.hear(case.mira))
+  end))
+
+  it("say what cannot be kept, and are there in handlers alone", function()
+    local log, lines = bots.log()
+    bots.case(function(bot)
+      bot:on_message(function(msg)
+        msg.user_session.f = print
+        assert(msg:answer "ok")
+      end)
+    end, function(case)
+      bots.ask(case, "go")
+      eventually(function() return #lines > 0 end)
+      assert.matches("the session of user mira@localhost is not kept: cannot encode 'f'", lines[1])
+      assert.error_matches(function() return bots.message({ text = "x" }, { bot = case.bot }).user_session end,
+        "sessions are there while a handler runs")
+      assert.is_true(case.bot:with_session("user", "MIRA@localhost/x", function(session)
+        session.f = nil
+        session.n = 1
+      end))
+      assert.same({ n = 1 }, case.bot.store:get("sessions", "user mira@localhost"))
+      assert.error_matches(function() case.bot:with_session("group", "x", print) end,
+        "'user' or 'chat' expected, got group")
+    end, { log = log })()
+  end)
+end)
+
+describe("posts", function()
+  it("are sent, to chats and to users, also from a message", bots.case(function(bot)
+    bot:on_message(function(msg) assert(msg:post("posted: " .. msg.text, { key = "k" .. msg.id })) end)
+  end, function(case)
+    assert.equal("posted: hello", bots.ask(case, "hello"))
+    local posted = assert(case.bot:post { user_id = "mira@localhost", text = "by user" })
+    assert.is_truthy(posted:wait(LIMIT))
+    assert.equal("by user", bots.hear(case.mira))
+    assert(case.bot:post(case.chat.id, "<b>bold</b>", { parse_mode = "html" }))
+    assert.equal("<b>bold</b>", bots.hear(case.mira))
+    eventually(function() return case.bot:outbox().waiting == 0 end)
+    assert.same({ waiting = 0, unsent = 0 }, case.bot:outbox())
+  end))
+
+  it("blame the caller's line for mistakes", bots.case(function() end, function(case)
+    local _, err = pcall(function() case.bot:post(case.chat.id) end)
+    assert.matches("delivery_spec.lua:%d+: post: bad argument 'text'", err)
+    _, err = pcall(function() bots.message({ text = "x" }, { bot = case.bot }):post(7) end)
+    assert.matches("delivery_spec.lua:%d+: post: bad argument 'text'", err)
+    _, err = pcall(function() bots.message({ text = "x" }, { bot = case.bot }):reply(7) end)
+    assert.matches("delivery_spec.lua:%d+: send_message: bad argument 'text'", err)
+  end))
+
+  it("without a file are sent before the bot stops", bots.case(function() end, function(case)
+    for n = 1, 20 do assert(case.bot:post(case.chat.id, tostring(n))) end
+    case.bot:stop()
+    assert.equal(20, #case.server:history(case.chat.id))
+  end))
+end)
+
+describe("an answer in a personal chat that is gone", function()
+  it("opens it again, once", bots.case(function(bot)
+    bot:on_message(function(msg)
+      assert(bot:remove_chat(msg.chat_id))
+      assert(msg:answer "still here")
+    end)
+  end, function(case)
+    assert.equal("still here", bots.ask(case, "hello"))
+  end))
+end)
+
+describe("a bot with a store in a file", function()
+  local directory, path, server
+
+  before_each(function()
+    directory = system.directory()
+    path = directory:file "bot.db"
+  end)
+  after_each(function() directory:__close() end)
+
+  local function bot_with(options, handler)
+    options.store = path
+    local bot = system.bot(server, options)
+    bot:on_message(handler)
+    bot:start()
+    return bot
+  end
+
+  it("knows after a restart what it has handled, and its sessions, posts, asides and token", helper.async(function()
+    server = system.start_bridge()
+    local chat = server:person("mira"):chat_with "herald"
+    local handled = {}
+    local function handle(msg)
+      handled[#handled + 1] = msg.text
+      msg.chat_session.count = (msg.chat_session.count or 0) + 1
+      if msg.text == "bad" then error "no good" end
+    end
+    local first = bot_with({ log = "off" }, handle)
+    local message = chat:say "one"
+    assert(message:wait_read_by("herald", LIMIT))
+    chat:say "bad"
+    eventually(function() return #first:aside() == 1 and first.working == 0 end)
+    first:stop()
+    -- The ack was lost, as far as the server knows.
+    server.store:add_unread("herald", message.record)
+    assert.equal(1, #server:unread "herald")
+    local tokens = server.store:last_serial()
+    local second = bot_with({ log = "off" }, handle)
+    assert(message:wait_read_by("herald", LIMIT))
+    assert.same({ "one", "bad" }, handled)
+    assert.equal(1, #second:aside())
+    assert.equal(2, second.store:get("sessions", "chat " .. chat.id).count)
+    assert.equal(tokens, server.store:last_serial())
+    assert.equal("600", system.output("stat -c %%a '%s.token'", path))
+    second:stop()
+    server:stop()
+  end))
+
+  it("can be started again after it was stopped", helper.async(function()
+    server = system.start_bridge()
+    local mira = server:person "mira"
+    local chat = mira:chat_with "herald"
+    local bot = bot_with({}, function(msg)
+      msg.chat_session.count = (msg.chat_session.count or 0) + 1
+      assert(msg:answer(("%d"):format(msg.chat_session.count)))
+    end)
+    chat:say "a"
+    assert.equal("1", bots.hear(mira))
+    bot:stop()
+    bot:start()
+    chat:say "b"
+    assert.equal("2", bots.hear(mira))
+    bot:stop()
+    server:stop()
+  end))
+
+  it("sends after a restart what was posted before", helper.async(function()
+    server = system.start_bridge()
+    local mira = server:person "mira"
+    local chat = mira:chat_with "herald"
+    local bot = trueconf.bot(system.bot_options(server, { store = path }))
+    for n = 1, 3 do assert(bot:post(chat.id, "post " .. n, { key = "p" .. n })) end
+    bot:stop()
+    bot = bot_with({}, function() end)
+    for n = 1, 3 do assert.equal("post " .. n, bots.hear(mira)) end
+    assert.equal("sent", assert(bot:post(chat.id, "post 1", { key = "p1" })).state)
+    bot:stop()
+    server:stop()
+  end))
+
+  it("says at once when the file will not do", helper.async(function()
+    server = system.start_bridge()
+    local kept = assert(stores.open(path))
+    local _, err = pcall(trueconf.bot, system.bot_options(server, { store = path }))
+    assert.matches("trueconf.bot: store: .*bot%.db: another process has it open", err)
+    kept:close()
+    system.write(path, ("rubbish "):rep(1000))
+    _, err = pcall(trueconf.bot, system.bot_options(server, { store = path }))
+    assert.matches("trueconf.bot: store: .*bot%.db: file is not a database", err)
+    _, err = pcall(trueconf.bot, system.bot_options(server, { store = {} }))
+    assert.matches("'store' must be a path or a store of trueconf.store", err)
+    server:stop()
+  end))
+
+  it("goes on when the file is full, and says so", helper.async(function()
+    server = system.start_bridge()
+    local mira = server:person "mira"
+    local chat = mira:chat_with "herald"
+    local log, lines = bots.log "error"
+    local bot = bot_with({ log = log }, function(msg)
+      msg.chat_session.text = ("x"):rep(100000)
+      assert(msg:answer(msg.text))
+    end)
+    bot.store.db:rows "PRAGMA max_page_count = 12"
+    for n = 1, 3 do
+      chat:say(tostring(n))
+      assert.equal(tostring(n), bots.hear(mira))
+    end
+    eventually(function() return #server:unread "herald" == 0 end)
+    assert.matches("what was to be kept is not: .*bot%.db: database or disk is full", lines[1])
+    bot.store.db:rows "PRAGMA query_only = 1"
+    local posted, err = bot:post(chat.id, "hello")
+    assert.is_nil(posted)
+    assert.equal("IO", err.name)
+    bot:stop()
+    server:stop()
+  end))
+end)
