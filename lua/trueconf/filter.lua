@@ -248,8 +248,18 @@ end)
 ---A command, whatever its name. (The command of a click is a string.)
 filter.command = make(function(event) return type(event.command) == "table" end)
 
+-- Patterns of lpeg and regular expressions of lrexlib are objects with a method.
+local function has_match(object)
+  local kind = type(object)
+  return (kind == "userdata" or kind == "table") and type(object.match) == "function"
+end
+
+---What a text may be looked through for: a Lua pattern, a function of the text, or an object with a
+---method `match`, such as patterns of lpeg and lrexlib are.
+---@alias trueconf.Finder string|fun(text: string): any, ...|{ match: fun(self, text: string): any, ... }
+
 ---Compile what is looked for in a text.
----@param pattern string|fun(text: string): any, ... a Lua pattern, or a function such as an lpeg or rex match
+---@param pattern trueconf.Finder
 ---@param what string
 ---@param level integer
 ---@return fun(text: string): table? finds the captures, or what the function has returned
@@ -262,7 +272,9 @@ function filter.finder(pattern, what, level)
       return found[1] ~= nil and found or nil
     end
   end
-  if not is_callable(pattern) then
+  local object = pattern
+  if has_match(object) then pattern = function(text) return object:match(text) end end
+  if type(pattern) ~= "function" then
     error(("%s: a pattern or a function expected, got a %s"):format(what, type(pattern)), level + 1)
   end
   return function(text)
@@ -271,8 +283,8 @@ function filter.finder(pattern, what, level)
   end
 end
 
----A text in which a Lua pattern, or a function, finds something.
----@param pattern string|fun(text: string): any
+---A text in which something is found.
+---@param pattern trueconf.Finder a Lua pattern, a function of the text, or an object such as a pattern of lpeg
 ---@return trueconf.Filter
 function filter.text(pattern)
   local find = filter.finder(pattern, "filter.text", 2)

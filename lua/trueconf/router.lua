@@ -13,7 +13,6 @@ local filters = require "trueconf.filter"
 local MESSAGE, CLICK = "sendMessage", "command"
 
 ---@alias trueconf.Next fun(): boolean lets the handlers behind this one have the event; whether one took it
----@alias trueconf.Finder string|fun(text: string): any, ... a Lua pattern, or a function such as an lpeg or rex match
 ---@alias trueconf.TextHandler fun(msg: trueconf.Message, found: any[], next: trueconf.Next)
 ---@alias trueconf.ClickHandler fun(click: trueconf.CommandEvent, found: any[], next: trueconf.Next)
 ---@alias trueconf.Middleware fun(event: trueconf.Message|table, next: trueconf.Next, bot: trueconf.Bot)
@@ -145,8 +144,8 @@ function Router:on_message(filter, handler)
   add(self, { method = MESSAGE, filter = filter, run = runs(handler) }, 2)
 end
 
----Handle messages in whose text a pattern, or a function, finds something.
----@param pattern trueconf.Finder
+---Handle messages in whose text something is found.
+---@param pattern trueconf.Finder a Lua pattern, a function of the text, or an object such as a pattern of lpeg
 ---@param filter? trueconf.Filter|trueconf.Predicate
 ---@param handler trueconf.TextHandler gets the captures, or what the function has returned
 ---@overload fun(self: trueconf.Router, pattern: trueconf.Finder, handler: trueconf.TextHandler)
