@@ -172,6 +172,7 @@ build = {
     ["trueconf.cli.grant"] = "lua/trueconf/cli/grant.lua",
     ["trueconf.cli"] = "lua/trueconf/cli/init.lua",
     ["trueconf.cli.send"] = "lua/trueconf/cli/send.lua",
+    ["trueconf.cli.tail"] = "lua/trueconf/cli/tail.lua",
     ["trueconf.cli.terminal"] = "lua/trueconf/cli/terminal.lua",
     ["trueconf.cli.token"] = "lua/trueconf/cli/token.lua",
     ["trueconf.cli.version"] = "lua/trueconf/cli/version.lua",

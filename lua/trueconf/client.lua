@@ -100,14 +100,19 @@ local Client = {
 }
 Client.__index = Client
 
--- The core masks the token of `auth`; the addresses of files hold secrets too (protocol: download).
-local function without_secrets(on_trace)
-  return on_trace and function(direction, frame)
-    for _, name in ipairs { "downloadUrl", "avatarUrl" } do
-      frame = frame:gsub('("' .. name .. '"%s*:%s*"[^"?]*%?)[^"]*', "%1***")
-    end
-    on_trace(direction, frame)
+---Take the secrets out of JSON text that is to be shown: the addresses of files hold some (protocol: download).
+---@param frame string
+---@return string
+local function masked(frame)
+  for _, name in ipairs { "downloadUrl", "avatarUrl" } do
+    frame = frame:gsub('("' .. name .. '"%s*:%s*"[^"?]*%?)[^"]*', "%1***")
   end
+  return frame
+end
+
+-- The core masks the token of `auth`.
+local function without_secrets(on_trace)
+  return on_trace and function(direction, frame) on_trace(direction, masked(frame)) end
 end
 
 local function web_of(given, settings)
@@ -500,4 +505,4 @@ end
 methods.add_to(Client)
 files.add_to(Client)
 
-return { new = new, Client = Client, SCHEMA = SCHEMA, Error = Error }
+return { new = new, Client = Client, SCHEMA = SCHEMA, Error = Error, masked = masked }

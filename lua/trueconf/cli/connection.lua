@@ -117,22 +117,28 @@ end
 
 -- Connecting --------------------------------------------------------------------------------
 
+---@class trueconf.cli.Callbacks those of a session, with the client before the rest
+---@field on_state fun(client: trueconf.Client, new: trueconf.State, old: trueconf.State, err: trueconf.Error?)
+---@field on_request fun(client: trueconf.Client, method: string, payload: string, id: integer, epoch: integer)
+
 ---Make a client that is connected. What fails at first is told, and not tried again.
 ---@async
 ---@param options trueconf.ClientOptions
----@param callbacks? { on_state: function?, on_request: function? }
+---@param callbacks? trueconf.cli.Callbacks
 ---@param timeout? number seconds
 ---@return trueconf.Client? client
 ---@return string|trueconf.Error? why a complaint about the settings, or an error
 function connection.open(options, callbacks, timeout)
-  callbacks = callbacks or {}
-  local over, on_state = core.waiter(), callbacks.on_state
-  callbacks.on_state = function(new, old, err)
-    if new == "ready" then over:wake(true) end
-    if new == "backoff" or new == "failed" then over:wake(nil, err) end
-    if on_state then on_state(new, old, err) end
-  end
-  local made, complaint = connection.client(options, callbacks)
+  local over = core.waiter()
+  local made, complaint
+  made, complaint = connection.client(options, {
+    on_state = function(new, old, err)
+      if new == "ready" then over:wake(true) end
+      if new == "backoff" or new == "failed" then over:wake(nil, err) end
+      if callbacks then callbacks.on_state(made, new, old, err) end
+    end,
+    on_request = callbacks and function(...) callbacks.on_request(made, ...) end,
+  })
   if not made then return nil, complaint end
   made:start()
   local ok, err = over:wait(timeout or DEFAULT_TIMEOUT)
@@ -145,7 +151,7 @@ end
 ---@async
 ---@param command string
 ---@param given table<string, any> values of the flags
----@param callbacks? { on_state: function?, on_request: function? }
+---@param callbacks? trueconf.cli.Callbacks
 ---@param more? trueconf.ClientOptions
 ---@return trueconf.Client? client
 ---@return integer? code

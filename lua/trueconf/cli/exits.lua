@@ -33,13 +33,20 @@ function exits.of(err)
   return err.name == "CONFIG" and exits.MISUSE or exits.REFUSED
 end
 
----Say what is wrong, in one line.
+---Say something beside the output, in one line.
+---@param command string
+---@param message any
+function exits.note(command, message)
+  io.stderr:write("trueconf ", command, ": ", (tostring(message):gsub("%c+", " ")), "\n")
+end
+
+---Say what is wrong.
 ---@param command string
 ---@param message any
 ---@param code integer
 ---@return integer code
 function exits.complain(command, message, code)
-  io.stderr:write("trueconf ", command, ": ", (tostring(message):gsub("%c+", " ")), "\n")
+  exits.note(command, message)
   return code
 end
 

@@ -12,6 +12,7 @@ local COMMANDS = {
   { "bridge", "Run a local chat server that speaks the API of TrueConf Bridge." },
   { "doctor", "Look at the way to a server, step by step." },
   { "send", "Send a message or a file." },
+  { "tail", "Watch what the server tells." },
   { "token", "Get an access token, tell when it expires." },
   { "version", "Print the version." },
 }

@@ -142,10 +142,10 @@ local function websocket(patient)
 end
 
 -- Messages of others are not acknowledged: they are for the bot that works with this account.
-local function on_request(patient, method, payload, id, epoch)
+local function on_request(patient, client, method, payload, id, epoch)
   local envelope = method == "sendMessage" and json.decode(payload)
   local message_id = type(envelope) == "table" and envelope.messageId
-  if not envelope then patient.client.session:ack(id, epoch) end
+  if method ~= "sendMessage" then client.session:ack(id, epoch) end
   if type(message_id) ~= "string" then return end
   patient.heard[message_id] = true
   if patient.listening then patient.listening:wake() end

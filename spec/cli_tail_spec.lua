@@ -1,0 +1,156 @@
+-- SPDX-License-Identifier: MIT
+-- trueconf tail, as a process, at a Bridge.
+
+local command = require "spec.support.command"
+local helper = require "spec.support.helper"
+local json = require "trueconf.json"
+local system = require "spec.support.system"
+
+local LIMIT = 10
+
+local function with_bridge(fn, options)
+  return helper.async(function()
+    local server = system.start_bridge(options)
+    fn(server)
+    server:stop()
+  end)
+end
+
+-- A tail that is connected.
+local function watch(server, ...)
+  local tail = command.start({ "tail", ... }, { environment = command.herald(server:url()) })
+  helper.eventually(function() return tail:errors():find("watching as herald@localhost\n", 1, true) end)
+  return tail
+end
+
+local function lines_of(tail, number)
+  return helper.eventually(function()
+    local lines = {}
+    for line in tail:output():gmatch "[^\n]*\n" do lines[#lines + 1] = line:sub(1, -2) end
+    return #lines >= number and lines
+  end)
+end
+
+describe("trueconf tail", function()
+  it("shows events as lines, and ends well on a signal", with_bridge(function(server)
+    local mira = server:person "mira"
+    local chat = mira:chat_with "herald"
+    for _, signal in ipairs { "INT", "TERM" } do
+      local tail <close> = watch(server, "--event", "message")
+      assert(chat:say("two\nlines \27[31m"))
+      assert(chat:send_file("plan.txt", "some bytes"))
+      local lines = lines_of(tail, 2)
+      assert.matches("^%d%d%d%d%-%d%d%-%d%d %d%d:%d%d:%d%d  message  " .. chat.id
+        .. "  mira@localhost: two\\nlines \\x1b%[31m$", lines[1])
+      assert.matches("mira@localhost: %[plan%.txt, 10 bytes%]$", lines[2])
+      assert.equal(0, tail.child:kill(signal))
+    end
+  end))
+
+  it("leaves messages unread for the bot, and does not show what waited", with_bridge(function(server)
+    local mira = server:person "mira"
+    local chat = mira:chat_with "herald"
+    local before = assert(chat:say "before")
+    local tail <close> = watch(server, "--event", "message")
+    local seen = assert(chat:say "seen")
+    assert.matches("seen$", lines_of(tail, 1)[1])
+    assert.equal(0, tail.child:kill "INT") -- in good order: acks that there were would have left before
+    assert.equal(2, #server:unread "herald")
+    local bot, heard = system.bot(server), {}
+    bot:on_message(function(msg) heard[#heard + 1] = msg.id end)
+    bot:start()
+    helper.eventually(function() return #heard == 2 end)
+    assert.same({ before.id, seen.id }, heard)
+    assert(seen:wait_read_by("herald", LIMIT))
+    bot:stop()
+  end))
+
+  it("acknowledges everything but messages", with_bridge(function(server)
+    local asked, acked = {}, {}
+    local stop = server:watch(function(report)
+      local frame = report.kind == "frame" and json.decode(report.text)
+      if frame and report.direction == "out" and frame.type == 1 then asked[frame.id] = frame.method end
+      local method = frame and report.direction == "in" and frame.type == 2 and asked[frame.id]
+      if method then acked[method] = true end
+    end)
+    local tail <close> = watch(server, "--json")
+    local chat = server:person("mira"):chat_with "herald"
+    assert(chat:remove(assert(chat:say "hello")))
+    helper.eventually(function() return acked.removeMessage end) -- which came behind the message
+    stop()
+    local told = {}
+    for _, line in ipairs(lines_of(tail, 4)) do told[assert(json.decode(line)).event] = true end
+    assert.is_true(told.message and told.remove_message and told.file_upload_limits)
+    assert.is_nil(acked.sendMessage)
+    assert.is_true(acked.getFileUploadLimits)
+  end))
+
+  it("writes JSON with the payload as it came", with_bridge(function(server)
+    local tail <close> = watch(server, "--json", "--event", "message", "--count", "2")
+    local chat = server:person("mira"):chat_with "herald"
+    local message = assert(chat:say "ü <b>")
+    assert(chat:say "again")
+    assert.equal(0, tail.child:wait(LIMIT))
+    local lines = lines_of(tail, 2)
+    assert.equal(2, #lines)
+    local told = assert(json.decode(lines[1]))
+    assert.same({ "message", "sendMessage", chat.id }, { told.event, told.method, told.chat_id })
+    assert.equal(message.id, told.payload.messageId)
+    assert.equal("ü &lt;b&gt;", told.payload.content.text)
+  end))
+
+  it("shows what is asked for", with_bridge(function(server)
+    local mira = server:person "mira"
+    local one, two = mira:chat_with "herald", server:person("otto"):chat_with "herald"
+    local tail <close> = watch(server, "--chat", two.id, "--event", "message", "--event", "remove_message", "--json",
+      "--count", "2")
+    assert(one:say "not this")
+    local message = assert(two:say "this")
+    assert(two:edit(message, "changed, not this"))
+    assert(two:remove(message))
+    assert.equal(0, tail.child:wait(LIMIT))
+    local names = {}
+    for _, line in ipairs(lines_of(tail, 2)) do table.insert(names, assert(json.decode(line)).event) end
+    assert.same({ "message", "remove_message" }, names)
+  end))
+
+  it("comes back after a lost connection", with_bridge(function(server)
+    local chat = server:person("mira"):chat_with "herald"
+    local tail <close> = watch(server, "--event", "message")
+    server:drop "herald"
+    helper.eventually(function() return tail:errors():find("connected again", 1, true) end)
+    assert.matches("trueconf tail: DISCONNECTED[^\n]*; trying again\n", tail:errors())
+    assert(chat:say "there again")
+    assert.matches("there again$", lines_of(tail, 1)[1])
+  end))
+
+  it("ends when nobody reads", with_bridge(function(server)
+    local chat = server:person("mira"):chat_with "herald"
+    local options = { environment = command.herald(server:url()), wrap = "sh -c %s' | head -n 1'" }
+    local tail <close> = command.start({ "tail" }, options)
+    helper.eventually(function() return tail:errors():find("watching", 1, true) end)
+    assert(chat:say "one")
+    lines_of(tail, 1)
+    helper.eventually(function()
+      assert(chat:say "more")
+      return tail.child:status()
+    end)
+    assert.equal(0, tail.child:status())
+  end))
+
+  it("says what is wrong", with_bridge(function(server)
+    for _, case in ipairs {
+      { 4, {}, { TRUECONF_PASSWORD = "wr0ng" }, "AUTH_FAILED" },
+      { 3, {}, { TRUECONF_URL = "ws://localhost:" .. system.free_port() }, "REFUSED" },
+      { 2, { "--event", "mesage" }, {}, "'%-%-event': unknown event 'mesage', did you mean 'message'%?; see" },
+      { 2, { "--count", "0" }, {}, "'%-%-count' must be a number above 0, got '0'" },
+      { 2, { "now" }, {}, "too many arguments" },
+    } do
+      local expected, arguments, environment, pattern = table.unpack(case)
+      for name, value in pairs(command.herald(server:url())) do environment[name] = environment[name] or value end
+      local code, output, errors = command.run({ "tail", table.unpack(arguments) }, { environment = environment })
+      assert.same({ expected, "" }, { code, output })
+      assert.matches("^trueconf tail: [^\n]*" .. pattern .. "[^\n]*\n$", errors)
+    end
+  end))
+end)
