@@ -123,14 +123,16 @@ format: ## lay out the C files, bring the rockspec's lists up to date
 LUA_FILES = $(sort $(patsubst lua/%,%,$(shell find lua -name '*.lua')))
 INSTALL_LIB = $(DESTDIR)$(PREFIX)/lib/lua/$(LUA_VERSION)/trueconf
 INSTALL_LUA = $(DESTDIR)$(PREFIX)/share/lua/$(LUA_VERSION)
-install: all ## install module and command (PREFIX=/usr/local, DESTDIR=)
+INSTALL_MAN = $(DESTDIR)$(PREFIX)/share/man/man1
+install: all ## install module, command and man page (PREFIX=/usr/local, DESTDIR=)
 	install -D -m 644 $(CORE) $(INSTALL_LIB)/core.so
 	for file in $(LUA_FILES); do install -D -m 644 lua/$$file $(INSTALL_LUA)/$$file || exit; done
 	install -D -m 755 bin/trueconf $(DESTDIR)$(PREFIX)/bin/trueconf
+	install -D -m 644 docs/trueconf.1 $(INSTALL_MAN)/trueconf.1
 
 uninstall: ## remove what install put there
 	rm -rf $(INSTALL_LIB) $(INSTALL_LUA)/trueconf
-	rm -f $(DESTDIR)$(PREFIX)/bin/trueconf
+	rm -f $(DESTDIR)$(PREFIX)/bin/trueconf $(INSTALL_MAN)/trueconf.1
 
 demo: ## two people talk to a bot, over real connections
 	@$(NEED) build
@@ -144,12 +146,13 @@ bench: ## measure the bot against a client in plain C
 	@$(SUBMAKE) all
 	@$(ON_TREE) $(SUBMAKE) bench-run
 
-doc: all ## write what comes from the code (states, reference, protocol and conversations in docs/; annotations)
+doc: all ## write what comes from the code (states, reference, protocol, conversations, man page; annotations)
 	@$(ON_TREE) $(LUA) tools/doc.lua
 	@$(ON_TREE) $(LUA) tools/reference.lua
 	@$(ON_TREE) $(LUA) tools/protocol.lua
 	@$(ON_TREE) $(LUA) tools/annotations.lua
 	@$(ON_TREE) $(LUA) tools/conversations.lua
+	@$(ON_TREE) $(LUA) tools/man.lua
 
 # luarocks make builds in the tree itself: trueconf/ and csrc/*.o are its traces.
 clean: ## remove everything that was built

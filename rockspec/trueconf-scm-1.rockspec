@@ -164,6 +164,7 @@ build = {
     ["trueconf.cli.bridge.flags"] = "lua/trueconf/cli/bridge/flags.lua",
     ["trueconf.cli.bridge"] = "lua/trueconf/cli/bridge/init.lua",
     ["trueconf.cli.bridge.user"] = "lua/trueconf/cli/bridge/user.lua",
+    ["trueconf.cli.completion"] = "lua/trueconf/cli/completion.lua",
     ["trueconf.cli.connection"] = "lua/trueconf/cli/connection.lua",
     ["trueconf.cli.doctor"] = "lua/trueconf/cli/doctor/init.lua",
     ["trueconf.cli.doctor.remedies"] = "lua/trueconf/cli/doctor/remedies.lua",

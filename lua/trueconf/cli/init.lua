@@ -10,6 +10,7 @@
 -- The commands in the order of the help, with what they do in a few words.
 local COMMANDS = {
   { "bridge", "Run a local chat server that speaks the API of TrueConf Bridge." },
+  { "completion", "Write a script by which a shell completes commands and flags." },
   { "doctor", "Look at the way to a server, step by step." },
   { "send", "Send a message or a file." },
   { "tail", "Watch what the server tells." },
@@ -48,13 +49,17 @@ local function new_parser(argparse)
   return parser
 end
 
--- Only the command that is used, or asked about, is loaded.
-local function add_commands(parser, args)
-  local wanted = args[1] == "help" and args[2] or args[1]
+-- The command that is used, or asked about; others are not loaded.
+local function wanted_command(args)
+  return args[1] == "help" and args[2] or args[1] or ""
+end
+
+-- The commands, with the flags of the one that is wanted; nil: of all.
+local function add_commands(parser, wanted)
   for _, entry in ipairs(COMMANDS) do
     local name, summary = table.unpack(entry)
     local command = parser:command(name, summary):summary(summary)
-    if name == wanted then load_command(name).describe(command) end
+    if not wanted or name == wanted then load_command(name).describe(command) end
   end
 end
 
@@ -81,7 +86,7 @@ local function main(args)
     return 1
   end
   local parser = new_parser(argparse)
-  add_commands(parser, args)
+  add_commands(parser, wanted_command(args))
   local given, code = parse(parser, args)
   if not given then return code end
   if given.print_version then return load_command("version").run(given) end
@@ -89,4 +94,12 @@ local function main(args)
   return load_command(given.command).run(given)
 end
 
-return { main = main }
+---The parser with all there is, for what is made from it: completion and the man page.
+---@return table parser of argparse
+local function whole_parser()
+  local parser = new_parser(require "argparse")
+  add_commands(parser)
+  return parser
+end
+
+return { main = main, whole_parser = whole_parser }
