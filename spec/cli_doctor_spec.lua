@@ -4,6 +4,7 @@
 local certificates = require "spec.support.certificates"
 local command = require "spec.support.command"
 local core = require "trueconf.core"
+local faulty = require "spec.support.faulty"
 local helper = require "spec.support.helper"
 local json = require "trueconf.json"
 local nginx = require "spec.support.nginx"
@@ -168,7 +169,8 @@ describe("trueconf doctor behind nginx", function()
   teardown(function() made:remove() end)
 
   -- What it finds when nginx shows a certificate.
-  local function behind(name, ca_file, check)
+  local function behind(name, ca_file, check, ...)
+    local flags = { ... }
     return helper.async(function()
       local server = system.start_bridge()
       local directory <close> = system.directory()
@@ -177,7 +179,8 @@ describe("trueconf doctor behind nginx", function()
       system.output("cp '%s' '%s'; cp '%s' '%s'", made:file(name .. ".pem"), directory:file "localhost.crt",
         made:file(name .. ".key"), directory:file "localhost.key")
       proxy:begin()
-      local found, code = examine(command.herald(proxy:url "https"), "--ca-file", made:file(ca_file))
+      local found, code = examine(command.herald(proxy:url "https"), "--ca-file", made:file(ca_file),
+        table.unpack(flags))
       check(found, code, proxy)
       proxy:stop()
       server:stop()
@@ -211,4 +214,16 @@ describe("trueconf doctor behind nginx", function()
 
   it("finds one for another host", behind("other", "ca.pem",
     doubts("^the certificate is for elsewhere%.test, not for localhost$", "use one of these names in %-%-url")))
+
+  it("looks at the proxy in between", function()
+    local between = faulty.start()
+    local url = ("http://me:hidden@127.0.0.1:%d"):format(between.proxy)
+    behind("whole", "ca.pem", function(found, code)
+      assert.equal("ok ok skipped ok ok ok ok ok", statuses(found))
+      assert.equal(("127.0.0.1, port %d (the proxy)"):format(between.proxy), found.tcp.detail)
+      assert.equal(0, code)
+      for _, step in pairs(found) do assert.is_nil(step.detail:find "hidden") end
+    end, "--proxy", url)()
+    between:stop()
+  end)
 end)

@@ -85,7 +85,8 @@ describe("trueconf send", function()
   it("shows a progress bar at a terminal", with_bridge(function(_, send)
     local directory <close> = system.directory()
     local path = system.write(directory:file "notes.txt", ("x"):rep(300000))
-    local code, output = send({ "mira", "--file", path }, { wrap = "script -qec %s /dev/null" })
+    local code, output = send({ "mira", "--file", path }, { wrap = "script -qec %s /dev/null",
+      environment = { TERM = "xterm" } })
     assert.equal(0, code)
     assert.matches("\rnotes%.txt %[#+%-*%] +%d+%% of 29%d%.%d KiB", output)
     assert.matches("100%%.*\r\27%[K", output)
@@ -110,6 +111,8 @@ describe("trueconf send", function()
       { 2, {}, { input = "x" }, "whom to send to is missing" },
       { 2, { "mira", "x", "--chat", "y" }, {}, "a user and %-%-chat cannot be used together" },
       { 2, { "mira", "--file", "/none" }, {}, "%-%-file: cannot read /none" },
+      { 2, { "mira", "--file", "/tmp" }, {}, "%-%-file: cannot read /tmp: Is a directory" },
+      { 2, { "mira", "x" }, { environment = { TRUECONF_CONFIG = "/none" } }, "TRUECONF_CONFIG names the file /none" },
       { 2, { "mira", "--file", "-" }, {}, "give one with %-%-name" },
       { 2, { "mira", "x", "--file", "y" }, {}, "a text beside it is its %-%-caption" },
       { 2, { "mira", "x", "--caption", "y" }, {}, "belong to %-%-file" },
@@ -123,6 +126,12 @@ describe("trueconf send", function()
       assert.matches("^trueconf send: [^\n]*" .. pattern .. "[^\n]*\n$", errors)
       assert.is_nil(errors:find("4711", 1, true) or errors:find("wr0ng", 1, true))
     end
+  end))
+
+  it("tells programs what went wrong before anything was sent", with_bridge(function(_, send)
+    local code, output = send { "mira", "x", "--json", "--url", "ws://localhost:" .. system.free_port() }
+    assert.equal(3, code)
+    assert.same({ {}, "REFUSED" }, { assert(json.decode(output)).messages, json.decode(output).error.name })
   end))
 
   it("says that it may have been sent when the answer does not come", with_bridge(function(server, send)

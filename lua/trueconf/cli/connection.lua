@@ -155,6 +155,7 @@ end
 ---@param more? trueconf.ClientOptions
 ---@return trueconf.Client? client
 ---@return integer? code
+---@return trueconf.Error? err
 function connection.of_command(command, given, callbacks, more)
   local options, why = connection.options(given)
   for name, value in pairs(options and more or {}) do options[name] = value end
@@ -162,7 +163,7 @@ function connection.of_command(command, given, callbacks, more)
   if options then made, why = connection.open(options, callbacks, given.timeout) end
   if made then return made end
   if type(why) == "string" then return nil, exits.complain(command, why, exits.MISUSE) end
-  return nil, exits.fail(command, why)
+  return nil, exits.fail(command, why), why
 end
 
 return connection

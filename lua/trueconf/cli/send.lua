@@ -52,6 +52,14 @@ local function read_parts(given)
   return text.split(content, { parse_mode = parse_mode(given) })
 end
 
+-- A folder can be opened, but not read.
+local function why_unreadable(path)
+  local file <close>, err = io.open(path, "rb")
+  if not file then return err end
+  local _, trouble = file:read(0)
+  return trouble and path .. ": " .. trouble
+end
+
 -- A file as send_file() takes it.
 local function read_file(given)
   local file = {
@@ -59,8 +67,8 @@ local function read_file(given)
     reply_to = given.reply_to,
   }
   if given.file ~= "-" then
-    local found <close>, err = io.open(given.file, "rb")
-    if not found then return fail("--file: cannot read " .. err) end
+    local why = why_unreadable(given.file)
+    if why then return fail("--file: cannot read " .. why) end
     file.path = given.file
     return file
   end
@@ -167,8 +175,11 @@ return {
     if not complaint and given.file then file, complaint = read_file(given) end
     if not complaint and not given.file then parts, complaint = read_parts(given) end
     if complaint then return exits.complain(NAME, complaint, exits.MISUSE) end
-    local client, code = connection.of_command(NAME, given)
-    if not client then return code end
+    local client, code, err = connection.of_command(NAME, given)
+    if not client then
+      if err then tell(given, given.chat, {}, err) end
+      return code
+    end
     code = deliver(client, given, parts, file)
     client:stop()
     return code

@@ -19,9 +19,15 @@ function terminal.errors() return is_terminal(ERRORS) end
 
 local COLOURS = { red = 31, green = 32, yellow = 33, blue = 34, bold = 1, dim = 2 }
 
+-- Whether it does more than to print one letter after the other.
+local function is_able()
+  local kind = os.getenv "TERM"
+  return kind ~= nil and kind ~= "dumb"
+end
+
 local function wants_colours()
-  local no_color, kind = os.getenv "NO_COLOR", os.getenv "TERM"
-  return (no_color == nil or no_color == "") and kind ~= nil and kind ~= "dumb" and terminal.output()
+  local no_color = os.getenv "NO_COLOR"
+  return (no_color == nil or no_color == "") and is_able() and terminal.output()
 end
 
 ---A function that colours text for the standard output: at a terminal, and unless NO_COLOR says no (no-color.org).
@@ -63,7 +69,7 @@ local WIDTH = 30                        -- characters of a bar
 ---@return (fun(done: integer, total: integer))? report nil: it is no terminal
 ---@return fun() finish takes the bar away
 function terminal.progress(label)
-  if not terminal.errors() then return nil, function() end end
+  if not is_able() or not terminal.errors() then return nil, function() end end
   local last
   local function report(done, total)
     local percent = total > 0 and done * 100 // total or 0

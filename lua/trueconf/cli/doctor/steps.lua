@@ -11,6 +11,7 @@ local remedies = require "trueconf.cli.doctor.remedies"
 local server_version = require "trueconf.server_version"
 local url = require "trueconf.url"
 
+local PROXY_PORT = 1080                 -- as curl has it
 local DAY = 86400                       -- seconds
 local SOON = 21 * DAY                   -- an end of a certificate that is worth a word
 local OWN_MESSAGE = 2                   -- seconds the server may take to tell of a message of our own
@@ -50,9 +51,10 @@ end
 local function target(patient)
   local proxy = patient.options.proxy
   if not proxy then return patient.address.host, patient.address.port, patient.address.tls end
-  local authority = proxy:match "^%a+://([^/]*)" or proxy
-  local host, port = authority:gsub("^.*@", ""):match "^(.-):?(%d*)$"
-  return host:gsub("[%[%]]", ""), math.tointeger(tonumber(port)) or 1080, false
+  local authority = (proxy:match "^%a+://([^/]*)" or proxy):gsub("^.*@", "")
+  local host, port = authority:match "^(.-):(%d+)$"
+  host = (host or authority):gsub("[%[%]]", "")
+  return host, math.tointeger(tonumber(port)) or PROXY_PORT, false
 end
 
 local function dns(patient)
