@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A bot that takes orders for T-shirts. It asks for what it has to know, each person in a
--- dialog of their own; "/order large red" orders in one line.
+-- A bot that takes orders for T-shirts. It asks for what it has to know, each person in a dialog of
+-- their own, with buttons where the server has them; "/order large red" orders in one line.
 --
 --   TRUECONF_USERNAME=herald TRUECONF_PASSWORD=... lua5.4 examples/order.lua
 --
@@ -10,40 +10,35 @@ local trueconf = require "trueconf"
 
 local SIZES = { "small", "medium", "large" }
 
--- What a person hears when a dialog ends early, by the name of the error.
-local EXCUSES = {
-  TIMEOUT = "I have waited and heard nothing, so I put the order aside. Write /order to begin again.",
-  CLOSED = "I have to stop for a while. Please write /order again later.",
+-- However a dialog ends early, the person is told, and assert() ends the handler without an error.
+local bot = trueconf.bot {
+  ask_defaults = {
+    timeout = 600,
+    on_timeout = "I have waited and heard nothing, so I put the order aside. Write /order to begin again.",
+    on_cancel = "All right, no T-shirt.",
+    on_invalid = "Let us leave it at that. Write /order to begin again.",
+    on_stop = "I have to stop for a while. Please write /order again later.",
+  },
 }
 
-local bot = trueconf.bot { ask_timeout = 600 }
-
--- A message that cannot be sent must not pass unnoticed, nor end the dialogs of others.
+-- A message that cannot be sent must not pass unnoticed, nor end a handler before its time.
 local function noted(sent, err)
   if not sent then bot.log:error("a message was not sent: %s", err) end
-  return sent
-end
-
--- The text of the answer, or nil when there will be none; the person has been told why.
-local function ask(msg, question)
-  local answer, err = msg:ask(question)
-  if answer then return answer.text end
-  local excuse = not err.method and EXCUSES[err.name]
-  if excuse then noted(msg:answer(excuse)) else noted(nil, err) end
-end
-
-local function size_in(answer)
-  for _, size in ipairs(SIZES) do
-    if answer:lower() == size then return size end
-  end
 end
 
 local function ask_size(msg)
-  local answer = ask(msg, "Which size: small, medium or large?")
-  while answer and not size_in(answer) do
-    answer = ask(msg, "There is small, medium and large. Which shall it be?")
-  end
-  return answer and size_in(answer)
+  return assert(msg:ask("Which size: small, medium or large?", {
+    choices = SIZES, retry = "There is small, medium and large. Which shall it be?",
+  }))
+end
+
+local function colour_of(msg)
+  local colour = msg.text:match "^%s*(%a+)%s*$"
+  return colour and colour:lower(), "One word, please, such as red."
+end
+
+local function ask_colour(msg)
+  return assert(msg:ask("And the colour?", { validate = colour_of }))
 end
 
 -- Stands for the shop's own system, which takes its time. Only this handler waits.
@@ -59,8 +54,7 @@ end
 
 bot:on_command("order", function(msg, args)
   local size = args.size or ask_size(msg)
-  local colour = args.colour or size and ask(msg, "And the colour?")
-  if not colour then return end
+  local colour = args.colour or ask_colour(msg)
   noted(msg:answer "One moment, please.")
   book()
   noted(msg:reply(("One %s %s T-shirt is on its way, %s."):format(size, colour, name_of(msg))))

@@ -129,12 +129,68 @@ describe("the example order", function()
 
   it("tells who does not answer that it has given up", helper.async(function()
     local directory <close> = system.directory()
-    local hasty = system.read("examples/order.lua"):gsub("ask_timeout = 600", "ask_timeout = 0.05")
+    local hasty = system.read("examples/order.lua"):gsub("timeout = 600", "timeout = 0.05")
     while_running(system.write(directory:file "hasty.lua", hasty), function(chat, mira)
       answers(chat, mira, { "/order" })
       assert.matches("^I have waited and heard nothing", mira:wait_message(LIMIT).text)
     end)
   end))
+end)
+
+describe("the example survey", function()
+  local t, anna, group
+  before_each(function()
+    t = testing.start { bot = "examples/survey.lua" }
+    anna, group = t:user "anna", t:group { "anna", "boris", "carla", "dora" }
+  end)
+  after_each(function() t:stop() end)
+
+  -- Anna has a poll made; all are asked.
+  local function begin()
+    anna:says({ "/poll", "Tea or coffee?", "tea" }, { chat = group })
+    t:expect(anna):hears "What is the question?"
+    t:expect(anna):hears "Which answers are there? Write them with commas between."
+    t:expect(anna):hears "Between 2 and 10 answers, please, with commas between."
+    anna:says("tea, coffee, Tea", { chat = group })
+    t:expect(anna):hears "I am asking 4 people now; they have 10 minutes."
+  end
+
+  it("asks all members at once, and shows the result", function()
+    begin()
+    for login, answer in pairs { anna = "tea", boris = "coffee", carla = "tea" } do
+      local person = t:user(login)
+      if login ~= "anna" then
+        for _ = 1, 4 do t:expect(person):hears({ pattern = "." }, { chat = group }) end
+      end
+      t:expect(person):hears "Tea or coffee?"
+      t:expect(person):sees_buttons { "tea", "coffee" }
+      person:clicks(answer)
+      t:expect(person):hears "Thank you."
+    end
+    t:user("dora"):says "/cancel"
+    local sign = "\u{2588}"
+    t:expect(anna):hears(("Tea or coffee?\n%s 2 tea\n%s 1 coffee\n3 of 4 have answered."):format(
+      sign:rep(7), sign:rep(3)))
+  end)
+
+  it("waits for nobody for ever, and the group goes on", function()
+    begin()
+    t:expect(anna):hears "Tea or coffee?"
+    anna:says("/help", { chat = group })
+    anna:says("/help@bot", { chat = group })
+    t:expect(anna):hears { contains = "/poll - ask all members of this group" }
+    anna:says "2"
+    t:expect(anna):hears "Thank you."
+    t:advance "10m"
+    t:expect(anna):hears { contains = "1 coffee\n1 of 4 have answered." }
+    t:user("boris"):says "tea"
+    t:expect(anna):hears_nothing()
+  end)
+
+  it("is a matter of groups", function()
+    anna:says "/poll"
+    t:expect(anna):hears "Add me to a group, and write /poll there."
+  end)
 end)
 
 describe("the example commands", function()
@@ -362,7 +418,7 @@ describe("an example", function()
   end))
 
   it("says that the server is not there, waits for it, and stops when told to", helper.async(function()
-    each({ "hello", "echo", "order", "archive", "reminder" }, function(script)
+    each({ "hello", "echo", "order", "survey", "archive", "reminder" }, function(script)
       local child <close> = launch(script, "ws://127.0.0.1:" .. system.free_port())
       helper.eventually(function() return child:log():find("REFUSED", 1, true) end, LIMIT)
       assert.is_nil(child:status())
@@ -371,7 +427,7 @@ describe("an example", function()
   end))
 
   it("is told its own line when a setting is missing", helper.async(function()
-    each({ "hello", "echo", "order", "archive", "reminder", "say" }, function(script)
+    each({ "hello", "echo", "order", "survey", "archive", "reminder", "say" }, function(script)
       local child <close> = launch(script .. " herald hello", "ws://127.0.0.1:1", "")
       assert.equal(1, child:wait(LIMIT))
       assert.is_truthy(child:log():find(script .. ":%d+: no username: set the option"), child:log())

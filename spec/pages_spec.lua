@@ -3,6 +3,7 @@
 
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"
+local testing = require "trueconf.testing"
 
 local LIMIT = 20                        -- seconds any single step may take
 
@@ -143,6 +144,81 @@ describe("the page on handlers", function()
   end))
 end)
 
+describe("the page on dialogs", function()
+  local directory <const> = system.directory()
+  local names = write_scripts("docs/dialogs.md", directory)
+  teardown(function() directory:__close() end)
+
+  local function plays(name, play)
+    return function()
+      local t <close> = testing.start { bot = directory:file(name) }
+      play(t, t:user "anna")
+    end
+  end
+
+  local function talk(t, person, lines, options)
+    for place = 1, #lines, 2 do
+      person:says(lines[place], options)
+      t:expect(person):hears(lines[place + 1])
+    end
+  end
+
+  it("has these scripts", function()
+    assert.same({ "order.lua", "table.lua", "form.lua", "quiz.lua", "print.lua" }, names)
+  end)
+
+  it("takes orders", plays("order.lua", function(t, anna)
+    talk(t, anna, {
+      "/order", "Which size?", "l", "How many?", "50", "Please answer with a whole number from 1 to 20.",
+      "2", "Anything else?", "no", "2 large, no.", "/order", "Which size?", "/cancel", "All right, nothing is ordered.",
+      "/order", "Which size?",
+    })
+    t:advance "10m"
+    t:expect(anna):hears "Never mind then."
+  end))
+
+  it("reserves tables", plays("table.lua", function(t, anna)
+    talk(t, anna, { "/table", "For which day?", "24.12.2026", "Where?" })
+    t:advance "2m"
+    t:expect(anna):hears "Your number?"
+    talk(t, anna, { "none", "Digits only, please, such as +49 30 1234.", "+49 30-12", "24.12., window, +493012." })
+  end))
+
+  it("fills in a form", plays("form.lua", function(t, anna)
+    anna:says "/shirt"
+    t:expect(anna):hears "Size?"
+    anna:clicks "M"
+    t:expect(anna):sees "Colour?"
+    anna:clicks "red"
+    t:expect(anna):sees "A shirt: M, red"
+  end))
+
+  it("quizzes a group", plays("quiz.lua", function(t, anna)
+    local group, boris = t:group { "anna", "boris" }, t:user "boris"
+    local here = { chat = group }
+    talk(t, anna, { "/quiz", "Which planet is the largest?", "Really?", "I only ask." }, here)
+    boris:says("Jupiter", here)
+    t:expect(anna):hears "Right! Another one?"
+    anna:clicks "yes"
+    t:expect(anna):hears "Tomorrow."
+    talk(t, anna, { "/quiz", "Which planet is the largest?" }, here)
+    t:advance "1m"
+    t:expect(anna):hears "Jupiter!"
+  end))
+
+  it("prints", plays("print.lua", function(t, anna)
+    local boris = t:user "boris"
+    talk(t, anna, { "/print", "How many pages?" })
+    anna:says "2"
+    talk(t, anna, { "hello?", "The printer listens." })
+    talk(t, boris, { "/print", "How many pages?" })
+    talk(t, anna, { "/abort", "Nobody waits any more." })
+    t:advance "2m"
+    t:expect(anna):hears "It is printed."
+    talk(t, boris, { "2", "The printer listens." })
+  end))
+end)
+
 -- The names under which the headings of a page can be linked to.
 local function anchors(page)
   local found = {}
@@ -155,8 +231,8 @@ end
 describe("the pages", function()
   it("link to files that are there", function()
     for _, path in ipairs {
-      "README.md", "CHANGELOG.md", "docs/guide.md", "docs/handlers.md", "docs/testing.md", "docs/control.md",
-      "docs/reference.md", "docs/states.md",
+      "README.md", "CHANGELOG.md", "docs/guide.md", "docs/handlers.md", "docs/dialogs.md", "docs/testing.md",
+      "docs/control.md", "docs/reference.md", "docs/states.md",
     } do
       for target in system.read(path):gmatch "%]%(([^)]+)%)" do
         local name, anchor = target:match "^([^#]*)#?(.*)$"

@@ -318,6 +318,23 @@ local function write_handlers()
   write_class("A call, as `use_call` gets it", read_file(LUA .. "client.lua")["trueconf.Call"])
 end
 
+local INNER_DIALOG_METHODS = "is_over find_wait end_wait offer may_answer hand_over leave wait_in ask_in "
+  .. "end_dialogs may_end_dialogs notice_leaving"
+
+local function write_dialogs()
+  local path, questions = LUA .. "bot/dialogs.lua", read_file(LUA .. "bot/dialog_question.lua")
+  write "## Dialogs\n\nWhat `msg:ask` and chats can do. Explained with examples: [dialogs](dialogs.md).\n"
+  write_class("Options of `msg:ask` and `chat:ask`", questions["trueconf.AskOptions"])
+  write_class("A choice", read_file(LUA .. "bot/dialog_choices.lua")["trueconf.Choice"])
+  write_methods(LUA .. "chat.lua", "Chat", "chat")
+  write_class("A chat: `msg.chat`, or `bot:chat(chat_id)`", read_file(LUA .. "chat.lua")["trueconf.ChatHandle"])
+  write_class("Options of `chat:wait`", questions["trueconf.WaitOptions"])
+  write_methods(path, "Dialogs", "bot", INNER_DIALOG_METHODS)
+  write_class("A dialog that waits, as `bot:dialogs` lists it", read_file(path)["trueconf.WaitingDialog"])
+  write_methods(path, "WaitingDialog", "dialog")
+  write_function("trueconf.dialog.leave", read_file(LUA .. "dialog.lua")["dialog.leave"])
+end
+
 local HIDDEN_FILTER_FUNCTIONS = " filter.author_of filter.finder filter.kind_of filter.is_callable "
 
 local function write_filters()
@@ -427,6 +444,7 @@ calls it, never the process; outside a coroutine it runs the loop until it is do
 write_module()
 write_bots()
 write_handlers()
+write_dialogs()
 write_filters()
 write_middleware()
 write_texts()

@@ -11,6 +11,7 @@ local Error = require "trueconf.error"
 local handlers = require "trueconf.bot.handlers"
 local intake = require "trueconf.bot.intake"
 local options = require "trueconf.options"
+local questions = require "trueconf.bot.dialog_question"
 local queue = require "trueconf.queue"
 local router = require "trueconf.router"
 local seam = require "trueconf.seam"
@@ -34,6 +35,8 @@ local works = require "trueconf.bot.work"
 ---@field command_prefix? string what commands begin with; default "/"
 ---@field help? boolean answer /help with the commands, unless there is a handler for it; default true
 ---@field ask_timeout? number seconds msg:ask waits unless told otherwise; default 3600
+---@field ask_defaults? table what msg:ask does unless told otherwise: its options but for choices, types, validation
+---@field max_dialogs? integer dialogs that may wait for somebody; one more ends the oldest; default 10000
 ---@field stop_timeout? number seconds stop() gives to handlers at work; default 10
 local OWN = {
   ack = { type = "string", enum = { "after", "before", "manual" }, default = "after" },
@@ -52,6 +55,8 @@ local OWN = {
   end },
   help = { type = "boolean", default = true },
   ask_timeout = { type = "number", min = 0.001, default = 3600 },
+  ask_defaults = { type = "table", default = {} },
+  max_dialogs = { type = "integer", min = 1, default = 10000 },
   stop_timeout = { type = "number", min = 0, default = 10 },
 }
 
@@ -76,7 +81,7 @@ end
 -- A process may hold thousands of bots: each keeps only those options that are not the usual ones.
 local KEPT = {
   ack = "ack_when", tries = "tries", ask_timeout = "ask_timeout", stop_timeout = "stop_timeout",
-  max_handlers = "max_handlers",
+  ask_defaults = "ask_defaults", max_dialogs = "max_dialogs", max_handlers = "max_handlers",
   handler_timeout = "handler_timeout", busy_timeout = "busy_timeout", command_prefix = "command_prefix", help = "help",
 }
 for name, field in pairs(KEPT) do Bot[field] = OWN[name].default end
@@ -204,7 +209,7 @@ function Bot:stop(deadline)
   local ends = core.monotonic() + (deadline or self.stop_timeout)
   self.stopping = true
   self:stop_retries()
-  self:wake_askers()
+  self:end_dialogs()
   wait_for_handlers(self, ends - core.monotonic())
   if self.outbox_box then self.outbox_box:stop(ends - core.monotonic()) end
   client.Client.stop(self)
@@ -249,6 +254,7 @@ local function new(given, level)
   given = options.check(SCHEMA, given or {}, level, "trueconf.bot")
   local own = {}
   for name in pairs(OWN) do own[name], given[name] = given[name], nil end
+  if next(own.ask_defaults) then own.ask_defaults = questions.check_defaults(own.ask_defaults, level) end
   if type(own.store) == "string" then given.token_file = given.token_file or own.store .. ".token" end
   local self
   self = client.new(given, {
@@ -261,7 +267,8 @@ local function new(given, level)
   end
   self.inbox = queue.new { limit = math.max(own.remember, 1), max_waiting = own.max_waiting }
   self.data = {}
-  self.asking, self.works, self.working, self.at_work, self.idle_at = {}, {}, 0, 0, 0
+  self.working, self.at_work, self.idle_at = 0, 0, 0
+  works.register(self)
   set_routes(self, router.new_routes())
   setmetatable(self, Bot):open_store(own.store, level)
   return self

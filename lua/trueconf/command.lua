@@ -122,7 +122,7 @@ end
 ---@return trueconf.Command?
 function command.match(declared, msg)
   local found = msg.command
-  return found and declared.names[found.name] and found
+  return found and declared.names[found.name] == true and found
 end
 
 ---The arguments a message gives a command.

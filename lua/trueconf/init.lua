@@ -36,7 +36,7 @@ local trueconf = {
 -- What only some programs need is loaded when it is asked for.
 local LAZY = {
   text = "trueconf.text", duration = "trueconf.duration", filter = "trueconf.filter",
-  middleware = "trueconf.middleware", store = "trueconf.store",
+  middleware = "trueconf.middleware", store = "trueconf.store", dialog = "trueconf.dialog",
 }
 
 setmetatable(trueconf, {

@@ -2,6 +2,7 @@
 -- be done with it.
 -- SPDX-License-Identifier: MIT
 
+local chats = require "trueconf.chat"
 local command = require "trueconf.command"
 local objects = require "trueconf.objects"
 local protocol = require "trueconf.protocol"
@@ -36,7 +37,7 @@ local PARSE_MODES = protocol.enums.ParseMode.set
 ---@field envelope table the whole payload in one shape for all servers (protocol 8.1)
 ---@field type integer envelope type; 200 is a plain message
 ---@field timestamp integer milliseconds
----@field chat { id: string, title: string?, type: integer?, kind: trueconf.ChatKind? } all but id from servers of 5.5.6
+---@field chat trueconf.ChatHandle where it is; from servers of 5.5.6 with title, type and kind
 ---@field in_group boolean? whether it is in a group; nil: the server is older than 5.5.6 and does not say
 ---@field parse_mode string?
 ---@field reply_to string? id of the message this one answers
@@ -150,7 +151,9 @@ local kept = {
   envelope = function(self) return protocol.normalise("Envelope", self.payload) end,
   chat = function(self)
     local chat = type(self.payload.chat) == "table" and self.payload.chat or {}
-    return { id = self.chat_id, title = chat.chatTitle, type = chat.chatType, kind = objects.chat_kinds[chat.chatType] }
+    return chats.new(self.bot, {
+      id = self.chat_id, title = chat.chatTitle, type = chat.chatType, kind = objects.chat_kinds[chat.chatType],
+    })
   end,
   mentions = function(self)
     local marked, mode = marked_text(self.payload)
@@ -261,16 +264,28 @@ function Message:post(content, opts)
   return posted, err
 end
 
----Send a text and wait for the next message of the same author in this chat. This message
----counts as handled from here on. Only for a message that a handler of on_message got.
+---Send a question and wait for the answer of the same author in this chat. This message counts as handled from here
+---on. Only for a message that a handler of on_message got.
 ---@async
 ---@param question string
----@param timeout? number seconds; default the bot's option ask_timeout
----@return trueconf.Message? answer
----@return trueconf.Error? err of sending, TIMEOUT, or CLOSED when the bot stops
-function Message:ask(question, timeout)
+---@param opts? trueconf.AskOptions|number options, or only the seconds to wait
+---@return any answer the message; or with `choices`, `type` or `validate` the value
+---@return trueconf.Message|trueconf.CommandEvent|trueconf.Error|nil message_or_err the message, or the click, that
+---brought the answer; else why there is none: TIMEOUT, CANCELLED, LIMIT (no answer would do, or too many dialogs wait),
+---CLOSED (the bot stops), CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT, all of them with the `op` "ask"; or an error of
+---sending the question
+function Message:ask(question, opts)
   if not self.lane then error("ask() is for messages that on_message has handed over", 2) end
-  return self.bot:ask(self, question, timeout)
+  local answer, more = self.bot:ask_in(self.chat, question, opts, self, 2)
+  return answer, more
+end
+
+---Let the chat of this message go on: it counts as handled now, and the next one goes to the ordinary handlers while
+---this one works on. In a handler that holds an answer it is that which counts as handled. It may ask again.
+---@return boolean left false: it has let the chat go before
+function Message:leave()
+  if not self.lane then error("leave() is for messages that on_message has handed over", 2) end
+  return self.bot:leave(self)
 end
 
 ---Replace the text, if the bot wrote this message; buttons that are not given again are removed.

@@ -307,6 +307,19 @@ local function found_by(route, walk)
   return found
 end
 
+---Whether a handler is for a command of this name, be it for somebody else or in another chat.
+---@param router trueconf.Router
+---@param name string in small letters
+---@return boolean
+local function has_command(router, name)
+  for _, route in ipairs(router.routes.list) do
+    if route.command and route.command.names[name] == true or route.router and has_command(route.router, name) then
+      return true
+    end
+  end
+  return false
+end
+
 local enter
 
 -- Try the routes of a router from one on. `outer` goes on behind the router, for a handler that
@@ -413,7 +426,7 @@ local function help(router, walk, name)
   local list = visible(router, walk, {}, {})
   if not name then return list[1] and command.help(list, walk.event) end
   for _, declared in ipairs(list) do
-    if declared.names[name] then return command.details(declared, walk.event) end
+    if declared.names[name] == true then return command.details(declared, walk.event) end
   end
 end
 
@@ -425,5 +438,6 @@ end
 
 return {
   new = new, new_routes = new_routes, own_part = own_part, Router = Router,
-  enter = enter, wants = wants, help = help, is_meant = is_meant, is_known = events.is_known, MESSAGE = MESSAGE,
+  enter = enter, wants = wants, help = help, has_command = has_command, is_meant = is_meant,
+  is_known = events.is_known, MESSAGE = MESSAGE,
 }

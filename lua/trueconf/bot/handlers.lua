@@ -72,6 +72,7 @@ end
 -- Find the handlers, in the table as it is now.
 local function run_handlers(work)
   local bot, method = work.bot, work.method
+  if bot.waits.count > 0 and bot:offer(work) then return end
   if method == router.MESSAGE or router.is_known(method) then
     router.enter(bot, work)
   else
@@ -131,7 +132,7 @@ end
 local function is_held_back(self, lane)
   if self.at_work < self.max_handlers then return false end
   local item = self.inbox:peek(lane)
-  return item ~= nil and (item.event or not self:find_asker(item)) and true
+  return item ~= nil and not self:find_wait(item)
 end
 
 ---Start a handler for what was claimed.
@@ -154,9 +155,9 @@ function Handlers:begin(lane)
   local item = self.inbox:claim(lane)
   if not item then return end
   if self.ack_when == "before" then self:send_ack(item) end
-  local asker = next(self.asking) and not item.event and self:take_asker(item)
-  if asker then
-    self:hand_over(item, asker)
+  local wait = self.waits.count > 0 and self:find_wait(item)
+  if wait then
+    self:hand_over(item, wait)
   else
     self:work_on(item)
   end

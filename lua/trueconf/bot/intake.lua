@@ -106,15 +106,18 @@ end
 -- Whether a handler would look at a notification.
 local function is_wanted(self, method)
   if not protocol.notifications[method] then return self.routes.hooks.unknown ~= nil end
-  return router.wants(self, method)
+  return router.wants(self, method) or self:may_answer(method)
 end
 
 -- A notification other than a message.
 function Intake:on_notification(method, payload, id, epoch)
   local wanted = is_wanted(self, method) and not self.stopping
-  local concerns = events.concerns_client(method) or facts.concerned(self, method)
+  local concerns = events.concerns_client(method) or facts.concerned(self, method) or self:may_end_dialogs(method)
   local event = (wanted or concerns) and read_notification(self, method, payload, id)
-  if event and concerns then facts.notice(self, method, event) end
+  if event and concerns then
+    facts.notice(self, method, event)
+    self:notice_leaving(method, event)
+  end
   if event and wanted then
     self:take_event(event, method, id, epoch)
   else

@@ -18,6 +18,23 @@ local Error = require "trueconf.error"
 local Work = {}
 Work.__index = Work
 
+local bots = setmetatable({}, { __mode = "k" })
+
+---A bot begins to have handlers.
+---@param bot trueconf.Bot
+local function register(bot)
+  bot.works, bots[bot] = {}, true
+end
+
+---The handler that runs, of whatever bot.
+---@return trueconf.Work? work nil: this is no handler's coroutine
+local function running()
+  local thread = coroutine.running()
+  for bot in pairs(bots) do
+    if bot.works[thread] then return bot.works[thread] end
+  end
+end
+
 local GIVEN_UP = "the handler did not end by itself: the runtime has given it up, see what was logged of a coroutine"
 
 local function with_traceback(err)
@@ -66,7 +83,9 @@ end
 ---@param fn fun(work: trueconf.Work)
 function Work:run(fn)
   local ok, failure = xpcall(fn, with_traceback, self)
-  if not ok then
+  if not ok and self.bot.is_over(failure.err) then
+    self.bot.log:info("%s: the dialog is over: %s", self.bot.name_of(self.item), failure.err)
+  elseif not ok then
     self.failure = failure
     self:report(failure)
   end
@@ -174,4 +193,7 @@ local function unwatch(bot)
   if next(watched) == nil then set_timer(nil) end
 end
 
-return { begin = begin, watch = watch, unwatch = unwatch, with_traceback = with_traceback }
+return {
+  register = register, running = running, begin = begin, watch = watch, unwatch = unwatch,
+  with_traceback = with_traceback,
+}

@@ -10,8 +10,8 @@ local words = require "trueconf.command.words"
 ---@class trueconf.Argument
 ---@field [1] string name, under which the handler finds the value
 ---@field type? string|fun(word: string, msg: trueconf.Message): any, string? "string" (default), "integer", "number",
----"boolean", "duration" (seconds), "user" (TrueConf ID), "text" (all that follows, as it was written); or a function
----that returns the value, or nil and what was expected
+---"boolean", "duration" (seconds), "date" (year, month, day), "user" (TrueConf ID), "text" (all that follows, as it was
+---written); or a function that returns the value, or nil and what was expected
 ---@field one_of? string[] the values it may have, in any case of letters
 ---@field min? number
 ---@field max? number

@@ -59,6 +59,22 @@ function readers.duration(word, argument)
   return nil, with_range("a time such as 90s, 10m or 1h30m", argument)
 end
 
+local DAYS = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
+
+local function days_of(year, month)
+  local is_leap = year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
+  return month == 2 and is_leap and 29 or DAYS[month] or 0
+end
+
+-- As os.time takes it.
+function readers.date(word)
+  local year, month, day = word.text:match "^(%d%d%d%d)%-(%d%d?)%-(%d%d?)$"
+  if not year then day, month, year = word.text:match "^(%d%d?)%.(%d%d?)%.(%d%d%d%d)$" end
+  year, month, day = math.tointeger(tonumber(year)), math.tointeger(tonumber(month)), math.tointeger(tonumber(day))
+  if year and day >= 1 and day <= days_of(year, month) then return { year = year, month = month, day = day } end
+  return nil, "a date such as 2026-12-31 or 31.12.2026"
+end
+
 -- Somebody who is mentioned, or an ID; a mere login is one of the bot's own server.
 function readers.user(word, _, msg)
   if word.user_id then return word.user_id end

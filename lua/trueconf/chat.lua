@@ -1,0 +1,65 @@
+-- A chat as handlers see it: where to write, ask and wait.
+-- SPDX-License-Identifier: MIT
+
+---A chat of a bot: msg.chat, or bot:chat(id).
+---@class trueconf.ChatHandle
+---@field id string
+---@field title string? of a message's chat, from servers of 5.5.6
+---@field type integer? of a message's chat, from servers of 5.5.6
+---@field kind trueconf.ChatKind? of a message's chat, from servers of 5.5.6
+---@field bot trueconf.Bot
+local Chat = {}
+
+---Send a text to the chat.
+---@async
+---@param text string
+---@param opts? trueconf.SendOptions
+---@return trueconf.Sent? sent
+---@return trueconf.Error? err
+function Chat:send(text, opts)
+  local sent, err = self.bot:send_message(self.id, text, opts)
+  return sent, err
+end
+
+---Send a question and wait for an answer, of anyone unless `from` says otherwise; see msg:ask().
+---@async
+---@param question string
+---@param opts? trueconf.AskOptions|number options, or only the seconds to wait
+---@return any answer
+---@return trueconf.Message|trueconf.CommandEvent|trueconf.Error|nil message_or_err
+function Chat:ask(question, opts)
+  local answer, more = self.bot:ask_in(self, question, opts, nil, 2)
+  return answer, more
+end
+
+---Wait for the next message in the chat that a filter takes. Others go to the ordinary handlers. In a handler, what
+---it was called with counts as handled from here on.
+---@async
+---@param filter? trueconf.Filter|trueconf.Predicate default: any message of a person
+---@param opts? trueconf.WaitOptions|number options, or only the seconds to wait
+---@return trueconf.Message? msg
+---@return trueconf.Error? err TIMEOUT, CLOSED when the bot stops, and what else ends a dialog
+function Chat:wait(filter, opts)
+  local msg, err = self.bot:wait_in(self, filter, opts, 2)
+  return msg, err
+end
+
+-- The metatable of a bot's chats, made for the first one. The bot is not in the chat itself, which is shown and
+-- compared.
+local function meta_of(bot)
+  local meta = rawget(bot, "chat_meta")
+  if meta then return meta end
+  local class = { bot = bot }
+  for name, method in pairs(Chat) do class[name] = method end
+  bot.chat_meta = { __index = class, __name = "trueconf.ChatHandle" }
+  return bot.chat_meta
+end
+
+---@param bot trueconf.Bot|trueconf.Client a mere client's chats have no methods
+---@param fields table what is known of the chat
+---@return trueconf.ChatHandle
+local function new(bot, fields)
+  return bot.ask_in and setmetatable(fields, meta_of(bot)) or fields
+end
+
+return { new = new }
