@@ -242,7 +242,7 @@ static void tls_failed(struct report *report, const char *what) {
 
 static SSL_CTX *trusting(struct probe_work *work) {
   SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-  int ok = context && (work->ca_file ? SSL_CTX_load_verify_file(context, work->ca_file)
+  int ok = context && (work->ca_file ? SSL_CTX_load_verify_locations(context, work->ca_file, NULL)
                                      : SSL_CTX_set_default_verify_paths(context));
   if (ok) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, on_verify);
@@ -306,7 +306,7 @@ static void look_at_tls(struct probe_work *work, int fd) {
   }
   SSL_free(ssl);
   SSL_CTX_free(context);
-  ERR_clear_error();
+  OPENSSL_thread_stop(); /* the thread goes back to the pool, and need not keep OpenSSL's things for it */
 }
 
 /* ---- the work ----------------------------------------------------------------------------------- */
