@@ -225,7 +225,7 @@ end
 -- A personal chat that is gone is opened again, once.
 local function send(self, reply, opts, reply_to)
   local bot = self.bot
-  local sent, err = bot:send_message_at(4, self.chat_id, reply, opts, reply_to)
+  local sent, err = bot:send_message_at(3, self.chat_id, reply, opts, reply_to)
   if sent or err.name ~= "CHAT_NOT_FOUND" or self.chat.type ~= PERSONAL then return sent, err end
   local chat_id = bot:create_p2p_chat(self.author)
   if not chat_id then return nil, err end
@@ -239,8 +239,7 @@ end
 ---@return trueconf.Sent? sent
 ---@return trueconf.Error? err
 function Message:answer(reply, opts)
-  local sent, err = send(self, reply, opts)
-  return sent, err
+  return send(self, reply, opts)
 end
 
 ---Send a text as the answer to this message: apps show it with the message it answers.
@@ -250,8 +249,7 @@ end
 ---@return trueconf.Sent? sent
 ---@return trueconf.Error? err
 function Message:reply(reply, opts)
-  local sent, err = send(self, reply, opts, self.id)
-  return sent, err
+  return send(self, reply, opts, self.id)
 end
 
 ---Post a text to this chat: it is sent whatever happens; see bot:post(). Only in bots.

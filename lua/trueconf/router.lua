@@ -21,7 +21,8 @@ local MESSAGE, CLICK = "sendMessage", "command"
 ---@field method string? the notification on the wire; nil: a mounted router
 ---@field find? fun(event: table): any what the handler gets beside the event; false or nil: not for it
 ---@field filter? trueconf.Predicate
----@field run fun(walk: trueconf.Walk, found: any, next: trueconf.Next): boolean? false: it was not taken after all
+---@field run fun(walk: trueconf.Walk, found: any, next: trueconf.Next?)
+---@field chains boolean it looks at next()
 ---@field command? trueconf.command.Declared
 ---@field router? trueconf.Router
 ---@field place string where it was registered
@@ -88,14 +89,21 @@ local function split_filter(what, level, given, handler, more)
   return nil, check_function(given, what, level + 1), handler
 end
 
+-- Whether a handler looks at its argument number `place`. Most have no use for next(), and it costs much.
+local function takes(handler, place)
+  if type(handler) ~= "function" then return true end
+  local info = debug.getinfo(handler, "u")
+  return info.isvararg or info.nparams >= place
+end
+
 -- A handler that gets the event alone.
 local function runs(handler)
-  return function(walk, _, next) handler(walk.event, next, walk.bot) end
+  return function(walk, _, next) return handler(walk.event, next, walk.bot) end
 end
 
 -- A handler that gets what was found, too.
 local function runs_with_found(handler)
-  return function(walk, found, next) handler(walk.event, found, next, walk.bot) end
+  return function(walk, found, next) return handler(walk.event, found, next, walk.bot) end
 end
 
 -- For the methods below: whoever calls them is to be found at this route.
@@ -132,7 +140,7 @@ function Router:on(name, filter, handler)
   local method = events.method_of(name)
   if not method then error(events.unknown_name(name), 2) end
   filter, handler = split_filter("on", 2, filter, handler)
-  add(self, { method = method, filter = filter, run = runs(handler) }, 2)
+  add(self, { method = method, filter = filter, run = runs(handler), chains = takes(handler, 2) }, 2)
 end
 
 ---Handle messages written by others. Each call runs in a coroutine of its own and may wait.
@@ -141,7 +149,7 @@ end
 ---@overload fun(self: trueconf.Router, handler: fun(msg: trueconf.Message, next: trueconf.Next))
 function Router:on_message(filter, handler)
   filter, handler = split_filter("on_message", 2, filter, handler)
-  add(self, { method = MESSAGE, filter = filter, run = runs(handler) }, 2)
+  add(self, { method = MESSAGE, filter = filter, run = runs(handler), chains = takes(handler, 2) }, 2)
 end
 
 ---Handle messages in whose text something is found.
@@ -153,7 +161,7 @@ function Router:on_text(pattern, filter, handler)
   local find = filters.finder(pattern, "on_text", 2)
   filter, handler = split_filter("on_text", 2, filter, handler)
   add(self, {
-    method = MESSAGE, filter = filter, run = runs_with_found(handler),
+    method = MESSAGE, filter = filter, run = runs_with_found(handler), chains = takes(handler, 3),
     find = function(msg) return msg.text ~= "" and find(msg.text) end,
   }, 2)
 end
@@ -163,7 +171,7 @@ local function on_click_field(self, what, field, pattern, given, handler)
   local find = filters.finder(pattern, what, 3)
   given, handler = split_filter(what, 3, given, handler)
   add(self, {
-    method = CLICK, filter = given, run = runs_with_found(handler),
+    method = CLICK, filter = given, run = runs_with_found(handler), chains = takes(handler, 3),
     find = function(click) return type(click[field]) == "string" and find(click[field]) end,
   }, 3)
 end
@@ -218,6 +226,7 @@ function Router:on_command(name, filter, handler, spec)
   local declared = command.declare(name, spec, 2)
   add(self, {
     method = MESSAGE, filter = filter, command = declared, run = run_command(self, declared, handler),
+    chains = takes(handler, 3),
     find = function(msg) return command.match(declared, msg) end,
   }, 2)
 end
@@ -320,30 +329,47 @@ local function has_command(router, name)
   return false
 end
 
-local enter
+local enter, offer
+
+-- What next() does for a route: the routes behind it, and then those behind its router.
+local function next_of(router, walk, routes, place, outer)
+  return function()
+    local here = walk.place
+    local taken = offer(router, walk, routes, place + 1, outer) or outer ~= nil and outer()
+    walk.place = here
+    return taken
+  end
+end
 
 -- Try the routes of a router from one on. `outer` goes on behind the router, for a handler that
 -- says next() to the last of its own.
-local function offer(router, walk, routes, from, outer)
-  for place = from, #routes.list do
-    local route = routes.list[place]
+function offer(router, walk, routes, from, outer)
+  local list = routes.list
+  for place = from, #list do
+    local route = list[place]
     local found = found_by(route, walk)
     if found then
-      local function next_one()
-        local here = walk.place
-        local taken = offer(router, walk, routes, place + 1, outer) or outer ~= nil and outer()
-        walk.place = here
-        return taken
-      end
       if route.router then
-        if enter(route.router, walk, next_one) then return true end
+        if enter(route.router, walk, next_of(router, walk, routes, place, outer)) then return true end
       else
-        route.run(walk, found, next_one)
+        route.run(walk, found, route.chains and next_of(router, walk, routes, place, outer) or nil)
         return true
       end
     end
   end
   return router:fall_back(walk, routes)
+end
+
+---Let a bot's handlers have an event. The first one runs by a tail call: the coroutine stays shallow.
+---@param bot trueconf.Bot
+---@param walk trueconf.Walk
+local function run(bot, walk)
+  local routes = bot.routes
+  local route = not routes.layers[1] and routes.list[1]
+  if not route or route.router then return enter(bot, walk) end
+  local found = found_by(route, walk)
+  if not found then return offer(bot, walk, routes, 2) end
+  return route.run(walk, found, route.chains and next_of(bot, walk, routes, 1) or nil)
 end
 
 -- Around what a router does with an event, its middleware. Whether the event was taken: also by
@@ -437,7 +463,6 @@ local function new()
 end
 
 return {
-  new = new, new_routes = new_routes, own_part = own_part, Router = Router,
-  enter = enter, wants = wants, help = help, has_command = has_command, is_meant = is_meant,
-  is_known = events.is_known, MESSAGE = MESSAGE,
+  new = new, new_routes = new_routes, own_part = own_part, Router = Router, run = run, enter = enter, wants = wants,
+  help = help, has_command = has_command, is_meant = is_meant, is_known = events.is_known, MESSAGE = MESSAGE,
 }

@@ -73,18 +73,15 @@ end
 local function run_handlers(work)
   local bot, method = work.bot, work.method
   if bot.waits.count > 0 and bot:offer(work) then return end
-  if method == router.MESSAGE or router.is_known(method) then
-    router.enter(bot, work)
-  else
-    local hook = bot.routes.hooks.unknown
-    if hook then hook.run(method, work.event) end
-  end
+  if method == router.MESSAGE or router.is_known(method) then return router.run(bot, work) end
+  local hook = bot.routes.hooks.unknown
+  if hook then hook.run(method, work.event) end
 end
 
 local function handle(self, item)
   local event = item.event
   local work <close> = works.begin(self, item, event or item, event and item.method or router.MESSAGE)
-  work:run(run_handlers)
+  work:returned(xpcall(run_handlers, works.with_traceback, work))
 end
 
 ---A handler has ended, in whatever way. Nothing here may wait.
@@ -128,9 +125,9 @@ function Handlers:begin_held()
   end
 end
 
--- Whether the next message of a lane has to wait for room. Answers that a handler waits for do not.
+-- With no room left, whether the next message of a lane has to wait for it. Answers that a handler waits for
+-- do not.
 local function is_held_back(self, lane)
-  if self.at_work < self.max_handlers then return false end
   local item = self.inbox:peek(lane)
   return item ~= nil and not self:find_wait(item)
 end
@@ -148,7 +145,7 @@ end
 -- waits when the bot stops goes on waiting: it is begun by the next start, or delivered again.
 function Handlers:begin(lane)
   if self.stopping then return end
-  if is_held_back(self, lane) then
+  if self.at_work >= self.max_handlers and is_held_back(self, lane) then
     hold(self, lane)
     return
   end

@@ -79,10 +79,10 @@ function Work:report(failure)
   self.bot:report(failure, self.item, self.place or nil)
 end
 
----Run what handles it, and note what that raises.
----@param fn fun(work: trueconf.Work)
-function Work:run(fn)
-  local ok, failure = xpcall(fn, with_traceback, self)
+---Note how the handlers have ended.
+---@param ok boolean
+---@param failure { err: any, traceback: string }? what they have raised
+function Work:returned(ok, failure)
   if not ok and self.bot.is_over(failure.err) then
     self.bot.log:info("%s: the dialog is over: %s", self.bot.name_of(self.item), failure.err)
   elseif not ok then
