@@ -51,15 +51,15 @@ end
 function command.start(arguments, options)
   options = options or {}
   local directory = system.directory()
-  local words = { os.getenv "LUA" or "lua5.4", "bin/trueconf" }
+  -- A sanitizer is for the command alone, not for what it runs under.
+  local preload = "LD_PRELOAD=" .. quoted(os.getenv "LD_PRELOAD" or "")
+  local words = { "env", preload, os.getenv "LUA" or "lua5.4", "bin/trueconf" }
   for _, argument in ipairs(arguments) do words[#words + 1] = quoted(argument) end
   local line = table.concat(words, " ")
   if options.wrap then line = options.wrap:format(quoted(line)) end
-  local environment = { LD_PRELOAD = os.getenv "LD_PRELOAD" }
-  for name, value in pairs(options.environment or {}) do environment[name] = value end
   system.write(directory:file "input", options.input or "")
-  system.write(directory:file "script", SCRIPT:format(exports(environment), line, directory:file "input",
-    directory:file "output", directory:file "errors"))
+  system.write(directory:file "script", SCRIPT:format(exports(options.environment or {}), line,
+    directory:file "input", directory:file "output", directory:file "errors"))
   local child = system.launch("sh " .. directory:file "script")
   return setmetatable({ directory = directory, child = child }, Command)
 end
