@@ -5,6 +5,7 @@
 #include "crypto.h"
 #include "errors.h"
 #include "http.h"
+#include "input.h"
 #include "listener.h"
 #include "picture.h"
 #include "probe.h"
@@ -33,6 +34,8 @@ int luaopen_trueconf_core(lua_State *L) {
   private_file_open(L);
   picture_open(L);
   probe_open(L);
+  input_open(L);
+  stamp_open(L);
   tidy_open(L);
   http_open(L);
   socket_open(L);

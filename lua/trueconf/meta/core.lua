@@ -243,6 +243,24 @@ function core.read_private(path) end
 ---@return trueconf.Error? err IO
 function core.write_private(path, text, new_only) end
 
+-- Input and files of a program (input.c, stamp.c) ----------------------------------------
+
+---Wait until there is something to read from a descriptor, or its end. Takes one of the threads of libuv's pool.
+---@async
+---@param fd integer such as 0, the standard input
+function core.readable(fd) end
+
+---Read what is there; waits with the whole process if there is nothing yet.
+---@param fd integer
+---@return string? bytes at most 65536; nil without an error: the end
+---@return trueconf.Error? err IO
+function core.read(fd) end
+
+---A text that changes when a file is written to, or another one takes its place.
+---@param path string
+---@return string? stamp nil: there is no such file, or it cannot be seen
+function core.file_stamp(path) end
+
 -- Pictures (picture.c) -----------------------------------------------------------------
 
 ---@class trueconf.core.Picture

@@ -1,0 +1,88 @@
+-- SPDX-License-Identifier: MIT
+-- The standard input of a program beside its loop, and stamps of files.
+
+local core = require "trueconf.core"
+local helper = require "spec.support.helper"
+local system = require "spec.support.system"
+
+-- What a script prints when its input is a pipe that this shell command writes to.
+local function piped(input, script)
+  local directory <close> = system.directory()
+  local path = system.write(directory:file "script.lua", "local core = require 'trueconf.core'\n" .. script)
+  return system.output("{ %s; } | LD_PRELOAD='%s' LUA_PATH='%s' LUA_CPATH='%s' timeout 20 %s %s", input,
+    os.getenv "LD_PRELOAD" or "", package.path, package.cpath, os.getenv "LUA" or "lua5.4", path)
+end
+
+describe("core.readable", function()
+  it("lets the loop go on until something comes, and sees the end", function()
+    local printed = piped("sleep 0.3; echo one; sleep 0.1; printf two", [[
+      local turns = 0
+      local function tick() turns = turns + 1; core.sleep(0.01); return tick() end
+      local ticker = core.spawn(tick)
+      repeat
+        core.readable(0)
+        local text = core.read(0)
+        io.write("[", tostring(text), "]")
+      until not text
+      core.cancel(ticker)
+      print(turns > 5)
+    ]])
+    assert.equal("[one\n][two][nil]true", printed)
+  end)
+
+  it("takes files too", function()
+    local directory <close> = system.directory()
+    local script = system.write(directory:file "script.lua", [[
+      local core = require "trueconf.core"
+      core.readable(0)
+      print(core.read(0) == io.open("LICENSE"):read "a")
+    ]])
+    local printed = system.output("LD_PRELOAD='%s' LUA_PATH='%s' LUA_CPATH='%s' timeout 20 %s %s <LICENSE",
+      os.getenv "LD_PRELOAD" or "", package.path, package.cpath, os.getenv "LUA" or "lua5.4", script)
+    assert.equal("true", printed)
+  end)
+
+  it("can be given up, and keeps no program from ending", function()
+    assert.equal("over", piped("sleep 5 2>/dev/null & true", [[
+      local reader = core.spawn(function() core.readable(0) end)
+      core.sleep(0.05)
+      assert(core.cancel(reader))
+      core.spawn(function() core.readable(0) end)
+      core.sleep(0.05)
+      core.close()
+      print "over"
+    ]]))
+  end)
+
+  it("leaves the input blocking for whoever has it next", function()
+    assert.equal("blocking", piped("echo one", [[
+      core.readable(0)
+      local flags = io.open("/proc/self/fdinfo/0"):read("a"):match "flags:%s*(%d+)"
+      print(tonumber(flags, 8) & 2048 == 0 and "blocking" or flags)
+    ]]))
+  end)
+
+  it("says what cannot be read", function()
+    local text, err = core.read(99)
+    assert.is_nil(text)
+    assert.equal("IO", err.name)
+  end)
+end)
+
+describe("core.file_stamp", function()
+  it("changes with the file, also when another takes its place", helper.async(function()
+    local directory <close> = system.directory()
+    local path = directory:file "bot.lua"
+    assert.is_nil(core.file_stamp(path))
+    system.write(path, "one")
+    local first = core.file_stamp(path)
+    assert.equal(first, core.file_stamp(path))
+    system.write(path, "longer")
+    local second = core.file_stamp(path)
+    assert.not_equal(first, second)
+    os.remove(path)
+    system.output("printf longer >'%s'; touch -r '%s' '%s'; mv '%s' '%s'", path .. "~", directory.path, path .. "~",
+      path .. "~", path)
+    assert.not_equal(second, core.file_stamp(path))
+  end))
+end)
