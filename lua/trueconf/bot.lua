@@ -233,16 +233,20 @@ local function watch_signals(self)
   return signals
 end
 
----Run until the bot is stopped, by stop(), SIGINT or SIGTERM, or gives up.
----@async
----@return true? ok
----@return trueconf.Error? err why it gave up
-function Bot:run()
+local function run(self)
   if self:state() == "idle" or self:state() == "closed" or self:state() == "failed" then self:start() end
   local signals = watch_signals(self)
   local ok, err = self.ended:wait()
   for _, signal in ipairs(signals) do signal:close() end
   return ok, err
+end
+
+---Run until the bot is stopped, by stop(), SIGINT or SIGTERM, or gives up.
+---@async
+---@return true? ok
+---@return trueconf.Error? err why it gave up
+function Bot:run()
+  return (seam.run or run)(self, run)
 end
 
 ---Make a bot.
@@ -252,6 +256,8 @@ end
 local function new(given, level)
   level = (level or 2) + 1
   given = options.check(SCHEMA, given or {}, level, "trueconf.bot")
+  local living = seam.making and seam.making(given)
+  if living then return living end
   local own = {}
   for name in pairs(OWN) do own[name], given[name] = given[name], nil end
   if next(own.ask_defaults) then own.ask_defaults = questions.check_defaults(own.ask_defaults, level) end

@@ -189,6 +189,7 @@ local function new(given, callbacks, level)
   level = (level or 2) + 1
   given = options.check(SCHEMA, given or {}, level, "trueconf.client")
   if seam.settings then given = seam.settings(given) end
+  for name, value in pairs(seam.flags or {}) do given[name] = value end
   local elsewhere = seam.settings and {} or nil
   local settings, sources = config.resolve(given, elsewhere, elsewhere)
   if not settings then error(tostring(sources), level) end
@@ -201,7 +202,7 @@ local function new(given, callbacks, level)
   self.oddity_logger = function(kind, count, text) log_oddity(self, kind, count, text) end
   session.on_oddity = self.oddity_logger
   self.session = make_session(session, level)
-  if seam.made then seam.made(self) end
+  if seam.made then seam.made(self, settings) end
   return self
 end
 

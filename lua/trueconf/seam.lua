@@ -1,11 +1,15 @@
--- Where trueconf.testing takes hold of the bots of its process, so that a bot's script runs in a test as it stands.
+-- Where trueconf.testing and the command line take hold of the bots of their process, so that a bot's script runs there
+-- as it stands.
 -- Nothing is set in ordinary life.
 -- SPDX-License-Identifier: MIT
 
 ---@class trueconf.Seam
 ---@field settings? fun(given: table): table options of a client in the place of those it was given; then neither the
 ---environment nor a config file is read, and signals are not watched
----@field made? fun(client: trueconf.Client) a client was made
+---@field flags? table<string, any> options of every client, in the place of those it was given
+---@field making? fun(given: table): trueconf.Bot? a bot that is to be had in the place of a new one with these options
+---@field made? fun(client: trueconf.Client, settings: trueconf.Settings) a client was made
+---@field run? fun(bot: trueconf.Bot, run: function): true?, trueconf.Error? in the place of bot:run(), which is given
 ---@field failed? fun(failure: { err: any, traceback: string }, what: string) a handler of a bot has raised an error
 local seam = {}
 

@@ -201,8 +201,11 @@ function system.launch_lua(script, options)
   return system.launch(command, { environment = environment, files = options.files })
 end
 
--- Where a script finds what this process finds, from any directory.
-local function absolute(path)
+
+---Paths of a search path, from any directory.
+---@param path string
+---@return string
+function system.absolute(path)
   return (path:gsub("[^;]+", function(place)
     return place:find "^/" and place or system.output "pwd" .. "/" .. place
   end))
@@ -215,7 +218,7 @@ end
 ---@return string
 function system.run_lua(directory, script, environment)
   return system.output("cd '%s'; LD_PRELOAD='%s' LUA_PATH='%s' LUA_CPATH='%s' %s %s %s || true", directory,
-    os.getenv "LD_PRELOAD" or "", absolute(package.path), absolute(package.cpath), environment or "",
+    os.getenv "LD_PRELOAD" or "", system.absolute(package.path), system.absolute(package.cpath), environment or "",
     os.getenv "LUA" or "lua5.4", script)
 end
 

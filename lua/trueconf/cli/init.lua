@@ -6,9 +6,11 @@
 ---@class trueconf.cli.Command
 ---@field describe fun(command: table) adds options to a command of argparse
 ---@field run fun(given: table<string, any>): integer does the work, with what was given; returns the exit code
+---@field arrange? fun(args: string[]): string[] what the parser is to see of the command line
 
 -- The commands in the order of the help, with what they do in a few words.
 local COMMANDS = {
+  { "run", "Run a bot." },
   { "bridge", "Run a local chat server that speaks the API of TrueConf Bridge." },
   { "completion", "Write a script by which a shell completes commands and flags." },
   { "doctor", "Look at the way to a server, step by step." },
@@ -63,6 +65,17 @@ local function add_commands(parser, wanted)
   end
 end
 
+-- What belongs to a script is not for the parser.
+local function arrange(args)
+  for _, entry in ipairs(COMMANDS) do
+    if entry[1] == args[1] then
+      local own = load_command(args[1]).arrange
+      return own and own(args) or args
+    end
+  end
+  return args
+end
+
 local function complain(text)
   io.stderr:write(text, "\n")
   return 2
@@ -87,7 +100,7 @@ local function main(args)
   end
   local parser = new_parser(argparse)
   add_commands(parser, wanted_command(args))
-  local given, code = parse(parser, args)
+  local given, code = parse(parser, arrange(args))
   if not given then return code end
   if given.print_version then return load_command("version").run(given) end
   if not given.command then return complain(parser:get_help()) end

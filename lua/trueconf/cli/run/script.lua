@@ -1,0 +1,97 @@
+-- SPDX-License-Identifier: MIT
+-- The file of a bot: read, run as `lua` would, and told about in one line when it fails.
+
+local script = {}
+
+-- Where this module's own files are: a mistake is told at a line of the bot.
+local OWN = debug.getinfo(1, "S").source:match "^(.*)cli/run/[^/]*$"
+
+-- The folder of a path, "." for a bare name.
+---@param path string
+---@return string
+function script.folder_of(path)
+  return path:match "^(.+)/[^/]*$" or path:match "^/" or "."
+end
+
+---Let `require` find what lies beside a bot, after all it finds elsewhere.
+---@param path string
+function script.search_beside(path)
+  local folder = script.folder_of(path)
+  local own = ("%s/?.lua;%s/?/init.lua"):format(folder, folder)
+  if not (";" .. package.path .. ";"):find(";" .. own .. ";", 1, true) then
+    package.path = package.path .. ";" .. own
+  end
+end
+
+-- Mistakes --------------------------------------------------------------------------------------
+
+local function is_of_bot(info)
+  return info.currentline > 0 and OWN ~= info.source:sub(1, #OWN)
+end
+
+-- The nearest line of the bot's, from a level on.
+local function place_from(level)
+  while true do
+    level = level + 1
+    local info = debug.getinfo(level, "Sl")
+    if not info then return nil end
+    if is_of_bot(info) then return ("%s:%d"):format(info.short_src, info.currentline) end
+  end
+end
+
+-- `require` tells all places where it has looked, and puts a line of its own above the mistake in a module.
+local function one_line(text)
+  text = text:gsub("^(.-module '[^']*' not found):.*$", "%1")
+  text = text:gsub("^.-error loading module '[^']*' from file '[^']*':%s*", "")
+  return (text:gsub("%s*\n%s*", " "))
+end
+
+-- Who returns what a call returns is not on the stack any more, and what called it is blamed: this file.
+local HERE = "^" .. debug.getinfo(1, "S").short_src:gsub("%p", "%%%0") .. ":%d+: "
+
+---A handler for xpcall that makes one line of an error, beginning with a place.
+---@param path string the place, if no better one is known
+---@return fun(err: any): string
+local function complaint_at(path)
+  return function(err)
+    local text = one_line(tostring(err))
+    local _, last = text:find(HERE)
+    if last then return path .. ": " .. text:sub(last + 1) end
+    if text:find "^[^%s:][^:]*:%d+: " then return text end
+    return (place_from(2) or path) .. ": " .. text
+  end
+end
+
+-- Running ---------------------------------------------------------------------------------------
+
+---Read the file.
+---@param path string
+---@return function? chunk
+---@return string? complaint
+function script.read(path)
+  local chunk, err = loadfile(path, "t")
+  if not chunk then return nil, one_line(err) end
+  return chunk
+end
+
+local function is_client(value)
+  return type(value) == "table" and type(value.start) == "function" and type(value.state) == "function"
+end
+
+---Run what read() has given. What it returns is a bot, or a function that makes one, or nothing.
+---@async
+---@param chunk function
+---@param path string
+---@param args string[]
+---@return boolean ok
+---@return trueconf.Bot|string|nil bot the one it has returned, or a complaint
+function script.run(chunk, path, args)
+  arg = table.move(args, 1, #args, 1, { [0] = path }) -- luacheck: globals arg
+  return xpcall(function()
+    local made = chunk(table.unpack(args))
+    if type(made) == "function" then made = made() end
+    return is_client(made) and made or nil
+  end, complaint_at(path))
+end
+
+return script

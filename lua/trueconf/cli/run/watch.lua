@@ -1,0 +1,265 @@
+-- SPDX-License-Identifier: MIT
+-- A bot whose file is run anew whenever it changes, or a module of its own does. Only what is registered is exchanged,
+-- all at once: the connection, messages that wait, handlers at work and dialogs stay. While the file runs,
+-- trueconf.bot{} gives the bot that is there already, and bot:run() returns at once. A file that is wrong changes
+-- nothing.
+
+local backgrounds = require "trueconf.cli.run.background"
+local config = require "trueconf.config"
+local core = require "trueconf.core"
+local log = require "trueconf.log"
+local modules = require "trueconf.cli.run.modules"
+local script = require "trueconf.cli.run.script"
+local seam = require "trueconf.seam"
+local trueconf = require "trueconf"
+
+local INTERVAL = 0.15                   -- seconds between two looks at the files
+
+---@class trueconf.cli.Watched a client that the file has made
+---@field client trueconf.Client|trueconf.Bot
+---@field given table? the options of a bot
+---@field settings trueconf.Settings
+
+---@class trueconf.cli.Watch
+---@field path string
+---@field args string[]
+---@field clients trueconf.cli.Watched[]
+---@field private modules trueconf.cli.Modules
+---@field private background trueconf.cli.Background?
+---@field private log trueconf.Log
+local Watch = {}
+Watch.__index = Watch
+
+-- Bots that are there already -----------------------------------------------------------------------
+
+local function same_account(one, other)
+  return one.url == other.url and one.username == other.username and (one.username or one.token == other.token)
+end
+
+local function find(clients, settings)
+  for _, watched in ipairs(clients) do
+    if watched.given and same_account(watched.settings, settings) then return watched end
+  end
+end
+
+-- Options that a bot has been given otherwise; functions are new ones each time.
+local function differing(old, new)
+  local names = {}
+  for _, options in ipairs { old, new } do
+    for name, value in pairs(options) do
+      local comparable = type(value) ~= "function" and type(value) ~= "table"
+      if comparable and old[name] ~= new[name] then names[name] = true end
+    end
+  end
+  local list = {}
+  for name in pairs(names) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
+function Watch:adopt(watched, given)
+  local names = differing(watched.given, given)
+  if names[1] then
+    self.log:warn("%s: a bot that runs keeps its options; to change %s, start again", self.path,
+      table.concat(names, ", "))
+  end
+  return watched
+end
+
+local function with_flags(given)
+  local all = {}
+  for _, options in ipairs { given, seam.flags or {} } do
+    for name, value in pairs(options) do all[name] = value end
+  end
+  return all
+end
+
+local function is_running(client)
+  local state = client:state()
+  return state ~= "idle" and state ~= "closed" and state ~= "failed"
+end
+
+local function run_bot(bot)
+  if not is_running(bot) then bot:start() end
+  return true
+end
+
+-- While the file runs, whatever it makes is noted in `made`.
+function Watch:hold(made)
+  local given_last
+  function seam.making(given)
+    given_last = with_flags(given)
+    local settings = config.resolve(given_last)
+    local living = settings and find(self.clients, settings)
+    if not living then return nil end
+    table.insert(made, self:adopt(living, given_last))
+    return living.client
+  end
+  function seam.made(client, settings)
+    table.insert(made, { client = client, given = given_last, settings = settings })
+    given_last = nil
+  end
+end
+
+local function let_go()
+  seam.making, seam.made = nil, nil
+end
+
+-- Running the file ----------------------------------------------------------------------------------
+
+local GIVEN_UP = ": it has kept the loop from turning, and was ended"
+
+-- In a coroutine of its own, which may be ended.
+local function run_apart(self, background)
+  local over = core.waiter()
+  core.spawn(function()
+    local _ <close> = setmetatable({}, { __close = function() over:wake(false, self.path .. GIVEN_UP) end })
+    background:enter()
+    local chunk, wrong = script.read(self.path)
+    if not chunk then return over:wake(false, wrong) end
+    over:wake(script.run(chunk, self.path, self.args))
+  end)
+  return over:wait()
+end
+
+local NO_BOT = " has made no bot; a bot's file ends with bot:run() or returns the bot"
+
+local function run_file(self, background, made)
+  local ok, bot = run_apart(self, background)
+  if not ok then error(bot, 0) end
+  if not made[1] then error(self.path .. NO_BOT, 0) end
+  if bot then run_bot(bot) end
+end
+
+-- Run the file while all bots that are there collect what is registered; none of it counts if the file fails.
+local function run_with(clients, place, run)
+  local watched = clients[place]
+  if not watched then return run() end
+  if not watched.given then return run_with(clients, place + 1, run) end
+  local ok, err = watched.client:replace_handlers(function() run_with(clients, place + 1, run) end)
+  if not ok then error(err, 0) end
+end
+
+local function includes(list, client)
+  for _, watched in ipairs(list) do
+    if watched.client == client then return true end
+  end
+  return false
+end
+
+-- Stop those clients that are not among others.
+local function stop_others(clients, others)
+  for _, watched in ipairs(clients) do
+    if not includes(others, watched.client) then core.spawn(watched.client.stop, watched.client) end
+  end
+end
+
+---Run the file, for the first time or again.
+---@async
+---@return boolean ok
+---@return string? complaint
+function Watch:load()
+  local made, background, restore = {}, backgrounds.new(), self.modules:forget()
+  self:hold(made)
+  local ok, complaint = pcall(run_with, self.clients, 1, function() run_file(self, background, made) end)
+  let_go()
+  local ended = ok and self.background or not ok and background
+  if ended then ended:close() end
+  if ok then
+    stop_others(self.clients, made)
+    self.clients, self.background = made, background
+    return true
+  end
+  restore()
+  stop_others(made, self.clients)
+  return false, complaint
+end
+
+-- The life of the command ---------------------------------------------------------------------------
+
+-- Whether all has come to an end, and whether in good order.
+function Watch:ended()
+  local failed = false
+  for _, watched in ipairs(self.clients) do
+    if is_running(watched.client) then return false end
+    failed = failed or watched.client:state() == "failed"
+  end
+  return self.clients[1] ~= nil, failed
+end
+
+---Run the file again whenever it has changed, until its bots have come to an end.
+---@async
+---@return boolean failed a bot has given up
+function Watch:follow()
+  while true do
+    core.sleep(INTERVAL)
+    local ended, failed = self:ended()
+    if ended then return failed end
+    if self.modules:changed() then
+      local ok, complaint = self:load()
+      if ok then
+        self.log:info("%s: loaded again", self.path)
+      else
+        self.log:error("%s; %s", complaint, self.clients[1] and "the old code goes on" or "waiting for a change")
+      end
+    end
+  end
+end
+
+---Stop all bots, each in good order.
+---@async
+function Watch:stop()
+  local waiters = {}
+  for place, watched in ipairs(self.clients) do
+    waiters[place] = core.waiter()
+    core.spawn(function()
+      watched.client:stop()
+      waiters[place]:wake()
+    end)
+  end
+  for _, waiter in ipairs(waiters) do waiter:wait() end
+  if self.background then self.background:close() end
+end
+
+---@param path string
+---@param args string[]
+---@return trueconf.cli.Watch
+local function new(path, args)
+  backgrounds.install()
+  seam.run = run_bot
+  trueconf.run = function() end
+  return setmetatable({
+    path = path, args = args, clients = {}, modules = modules.new(path), log = log.new(),
+  }, Watch)
+end
+
+-- The first signal stops in good order, the second at once.
+local function stop_on_signals(watch, over)
+  local stopping = false
+  local function on_signal(name)
+    if stopping then return over:wake(1, "stopped by " .. name) end
+    stopping = true
+    watch:stop()
+    over:wake(0)
+  end
+  for _, name in ipairs { "SIGINT", "SIGTERM" } do core.signal(name, on_signal) end
+end
+
+---Run a bot until it ends or is stopped, and its file anew whenever that changes.
+---@param path string
+---@param args string[]
+---@return integer exit_code
+local function run(path, args)
+  local watch, over = new(path, args), core.waiter()
+  stop_on_signals(watch, over)
+  core.spawn(function()
+    local ok, complaint = watch:load()
+    if not ok then watch.log:error("%s; waiting for a change", complaint) end
+    over:wake(watch:follow() and 1 or 0)
+  end)
+  local code, complaint = over:wait()
+  if complaint then io.stderr:write("trueconf run: ", complaint, "\n") end
+  return code
+end
+
+return { new = new, run = run }
