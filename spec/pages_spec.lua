@@ -231,8 +231,8 @@ end
 describe("the pages", function()
   it("link to files that are there", function()
     for _, path in ipairs {
-      "README.md", "CHANGELOG.md", "docs/guide.md", "docs/handlers.md", "docs/dialogs.md", "docs/testing.md",
-      "docs/control.md", "docs/reference.md", "docs/states.md",
+      "README.md", "CHANGELOG.md", "docs/cli.md", "docs/guide.md", "docs/handlers.md", "docs/dialogs.md",
+      "docs/testing.md", "docs/control.md", "docs/reference.md", "docs/states.md",
     } do
       for target in system.read(path):gmatch "%]%(([^)]+)%)" do
         local name, anchor = target:match "^([^#]*)#?(.*)$"
