@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What the file of a bot sets going besides its handlers: coroutines, timers and signals. When the file is run anew, all
--- of that ends, or it would be there twice. What handlers set going stays: it belongs to people.
+-- What the file of a bot sets going besides its handlers: coroutines, timers and signals. When the file is run anew,
+-- all of that ends, or it would be there twice. What handlers set going stays: it belongs to people.
 
 local core = require "trueconf.core"
 local trueconf = require "trueconf"

@@ -7,8 +7,8 @@ local seam = require "trueconf.seam"
 
 local USAGE = "Usage: trueconf run [OPTION...] FILE [ARGUMENT...]"
 local HELP = "Run the file of a bot, which ends with bot:run() or returns the bot, until SIGINT or SIGTERM. What it "
-  .. "does not set itself comes from the environment (TRUECONF_URL, TRUECONF_USERNAME, TRUECONF_PASSWORD, ...) or a config "
-  .. "file; flags stand above all of it. What follows FILE are the arguments of the file."
+  .. "does not set itself comes from the environment (TRUECONF_URL, TRUECONF_USERNAME, TRUECONF_PASSWORD, ...) or a "
+  .. "config file; flags stand above all of it. What follows FILE are the arguments of the file."
 local EXAMPLES = [[
 Examples:
   trueconf run bot.lua
