@@ -113,6 +113,32 @@ describe("trueconf doctor", function()
     server:stop()
   end))
 
+  it("finds a server without login by password, and takes the other way", helper.async(function()
+    local server = system.start_bridge {
+      password_login = false, oauth_applications = { tools = { scopes = { "version:read" } } },
+    }
+    local found, code = examine(command.herald(server:url()))
+    expect_failure(found, "token", "AUTH_FAILED %(403%)", "use %-%-oauth%-client%-id")
+    assert.equal(4, code)
+    found, code = examine(command.herald(server:url()), "--oauth-client-id", "tools")
+    assert.equal("ok ok skipped ok ok ok ok ok", statuses(found))
+    assert.equal(0, code)
+    server:stop()
+  end))
+
+  it("sends no password unencrypted to another machine", helper.async(function()
+    local server = system.start_bridge()
+    local settings = command.herald("ws://0.0.0.0:" .. server:port()) -- leads here, and is not known to
+    local found, code = examine(settings)
+    assert.equal("ok ok skipped failed ok skipped skipped ok", statuses(found))
+    expect_failure(found, "token", "the password would go to 0%.0%.0%.0 unencrypted", "settings")
+    assert.equal(2, code)
+    found, code = examine(settings, "--allow-plaintext")
+    assert.equal("ok ok skipped ok ok ok ok ok", statuses(found))
+    assert.equal(0, code)
+    server:stop()
+  end))
+
   it("finds a directory of users that is down", helper.async(function()
     local server = system.start_bridge {
       accounts = { ldap = { url = "ldap://127.0.0.1:" .. system.free_port(), bind_dn = "uid=%s,dc=acme,dc=test" } },

@@ -46,6 +46,8 @@ describe("trueconf send", function()
     assert.same({ "<b>disk</b> full", "html" }, { message.text, message.parse_mode })
     assert.equal(0, (send({ "--chat", chat.id, "-" }, { input = "two\nlines\n" })))
     assert.equal("two\nlines", assert(mira:wait_message(5)).text)
+    assert.equal(0, (send { "--chat", chat.id, "--", "-12 degrees" }))
+    assert.equal("-12 degrees", assert(mira:wait_message(5)).text)
   end))
 
   it("splits a long text, unless told not to", with_bridge(function(server, send)

@@ -12,12 +12,14 @@ local MOST = 1 << 20                    -- bytes of a text; in parts it would be
 local PIECE = 65536                     -- bytes of a file read at once
 
 local HELP = "Send a message or a file to a user, or to a chat. The text is an argument or comes from the standard "
-  .. "input; one that is too long for a message is sent as several. The ids of the messages are printed."
+  .. "input; one that is too long for a message is sent as several. -- goes before one that begins with "
+  .. "a hyphen. The ids of the messages are printed."
 
 local EXAMPLES = [[
 Examples:
   trueconf send mira "The backup is done."
   df -h | trueconf send mira@chat.acme.test
+  trueconf send mira -- "-12 degrees"
   trueconf send --chat 3f0c9a2e --html "<b>Disk full</b> on db1"
   trueconf send mira --file report.pdf --caption "As promised"
   pg_dump shop | gzip | trueconf send mira --file - --name shop.sql.gz
