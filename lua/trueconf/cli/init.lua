@@ -10,6 +10,7 @@
 
 -- The commands in the order of the help, with what they do in a few words.
 local COMMANDS = {
+  { "new", "Make a bot to begin with: its file, a test, a service." },
   { "run", "Run a bot." },
   { "bridge", "Run a local chat server that speaks the API of TrueConf Bridge." },
   { "completion", "Write a script by which a shell completes commands and flags." },

@@ -1,0 +1,92 @@
+-- SPDX-License-Identifier: MIT
+-- trueconf new: the files that a bot begins with.
+
+local exits = require "trueconf.cli.exits"
+local templates = require "trueconf.cli.new.templates"
+
+local HELP = "Make a folder with a bot to begin with: bot.lua, a test, a service of systemd, and the settings that it "
+  .. "needs. No file that is there is changed."
+local EXAMPLES = [[
+Examples:
+  trueconf new clerk
+  trueconf new clerk --dir ~/bots/clerk]]
+
+local LONGEST_NAME = 32                 -- of a user of systemd's, as the service has one of this name
+
+-- The files with their texts, in a fixed order.
+local function files_of(name)
+  local files = {}
+  for path, text in pairs(templates) do
+    files[#files + 1] = {
+      path = path:gsub("NAME", name),
+      text = text:gsub("NAME_STORE", (name:upper():gsub("%-", "_")) .. "_STORE"):gsub("NAME", name),
+    }
+  end
+  table.sort(files, function(one, other) return one.path < other.path end)
+  return files
+end
+
+local function exists(path)
+  local file <close> = io.open(path)
+  return file ~= nil
+end
+
+local function quoted(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+-- All or none: a file that is there is somebody's work.
+local function complaint_of(folder, files)
+  for _, file in ipairs(files) do
+    local path = folder .. "/" .. file.path
+    if exists(path) then return path .. " is there already; nothing was written" end
+  end
+end
+
+local function write(path, text)
+  local file <close>, err = io.open(path, "w")
+  if not file then return nil, err end
+  return file:write(text)
+end
+
+local function write_all(folder, files)
+  if not os.execute("mkdir -p -- " .. quoted(folder)) then return nil, "cannot make the folder " .. folder end
+  for _, file in ipairs(files) do
+    local ok, err = write(folder .. "/" .. file.path, file.text)
+    if not ok then return nil, "cannot write " .. err end
+  end
+  return true
+end
+
+local function is_name(name)
+  return #name <= LONGEST_NAME and name:find "^%l[%l%d_-]*$" ~= nil
+end
+
+local function tell(folder, files)
+  for _, file in ipairs(files) do print(folder .. "/" .. file.path) end
+  print(("\nTry it:  cd %s && trueconf chat --bridge bot.lua"):format(folder))
+  print(("Test it: cd %s && lua5.4 bot_test.lua"):format(folder))
+end
+
+---@type trueconf.cli.Command
+return {
+  describe = function(command)
+    command:description(HELP):epilog(EXAMPLES)
+    command:argument("name", "Name of the bot: small letters, digits, '_' and '-'."):argname "NAME"
+    command:option("--dir", "Folder for it (./NAME); made when it is missing."):argname "DIR"
+  end,
+  run = function(given)
+    local name = given.name
+    if not is_name(name) then
+      return exits.complain("new", ("the name must be at most %d small letters, digits, '_' and '-', and begin with a "
+        .. "letter; got '%s'"):format(LONGEST_NAME, name:sub(1, 64)), exits.MISUSE)
+    end
+    local folder, files = given.dir or name, files_of(name)
+    local complaint = complaint_of(folder, files)
+    if complaint then return exits.complain("new", complaint, exits.REFUSED) end
+    local ok, err = write_all(folder, files)
+    if not ok then return exits.complain("new", err, exits.REFUSED) end
+    tell(folder, files)
+    return exits.DONE
+  end,
+}

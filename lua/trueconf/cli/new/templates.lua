@@ -1,0 +1,174 @@
+-- SPDX-License-Identifier: MIT
+-- The files of a new bot. NAME stands for its name.
+
+local templates = {}
+
+templates["bot.lua"] = [==[
+-- NAME: a bot for TrueConf Server.
+--
+--   trueconf run --watch --env .env bot.lua
+--
+-- Who it is comes from the environment; see .env.example.
+
+local trueconf = require "trueconf"
+
+-- With a store, nothing that was promised is forgotten when the bot starts again.
+local bot = trueconf.bot { store = os.getenv "NAME_STORE" }
+
+bot:on_command("hello", function(msg)
+  local answer, err = msg:ask "Hello! What is your name?"
+  if answer then
+    assert(msg:answer(("Nice to meet you, %s."):format(answer.text)))
+  elseif err.name == "TIMEOUT" then
+    assert(msg:answer "I have waited and heard nothing. Write /hello to begin again.")
+  end
+end, { description = "get to know each other" })
+
+bot:default(function(msg)
+  assert(msg:reply(("You said: %s. Write /help to see what I can do."):format(msg.text)))
+end)
+
+assert(bot:run())
+]==]
+
+templates["bot_test.lua"] = [==[
+-- lua5.4 bot_test.lua
+--
+-- Nothing has to run for it: server, people and time are in this process.
+
+local testing = require "trueconf.testing"
+
+local t = testing.start { bot = "bot.lua" }
+local anna = t:user "anna"
+
+anna:says "good morning"
+t:expect(anna):hears { contains = "good morning" }
+
+anna:says "/hello"
+t:expect(anna):hears "Hello! What is your name?"
+anna:says "Anna"
+t:expect(anna):hears "Nice to meet you, Anna."
+
+anna:says "/hello"
+t:expect(anna):hears "Hello! What is your name?"
+t:advance "2h"
+t:expect(anna):hears { contains = "heard nothing" }
+
+t:stop()
+print "passed"
+]==]
+
+templates[".env.example"] = [==[
+# Copy this to .env, and let nobody else read it:
+#   install -m 600 .env.example .env
+TRUECONF_URL=wss://chat.example.com
+TRUECONF_USERNAME=NAME
+TRUECONF_PASSWORD=
+# debug, info, warn, error or off
+TRUECONF_LOG=info
+]==]
+
+templates["NAME.service"] = [==[
+# A service of systemd; README.md tells how to install it.
+[Unit]
+Description=NAME, a bot for TrueConf Server
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+ExecStart=/usr/bin/env trueconf run /opt/NAME/bot.lua
+WorkingDirectory=/opt/NAME
+# Holds the password: owned by root, mode 0600.
+EnvironmentFile=/etc/NAME.env
+Environment=NAME_STORE=/var/lib/NAME/NAME.db
+StateDirectory=NAME
+StateDirectoryMode=0700
+UMask=0077
+DynamicUser=yes
+Restart=on-failure
+RestartSec=5
+# The bot gives its handlers ten seconds (stop_timeout).
+TimeoutStopSec=20
+
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateUsers=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProcSubset=pid
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RemoveIPC=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+
+[Install]
+WantedBy=multi-user.target
+]==]
+
+templates["README.md"] = [==[
+# NAME
+
+A bot for TrueConf Server.
+
+## Try it
+
+Without any server:
+
+```
+trueconf chat --bridge bot.lua
+```
+
+At a real one:
+
+```
+install -m 600 .env.example .env      # then fill in address and password
+trueconf run --watch --env .env bot.lua
+```
+
+`--watch` takes in changes of the bot while it runs. `trueconf doctor` looks what is wrong when there is no connection.
+
+## Test it
+
+```
+lua5.4 bot_test.lua
+```
+
+## Install it as a service
+
+```
+sudo mkdir -p /opt/NAME
+sudo cp bot.lua /opt/NAME/
+sudo install -m 600 .env /etc/NAME.env
+sudo install -m 644 NAME.service /etc/systemd/system/
+sudo systemctl daemon-reload
+sudo systemctl enable --now NAME
+journalctl -fu NAME
+```
+]==]
+
+templates[".gitignore"] = [==[
+# Secrets, and what the bot keeps.
+.env
+trueconf.conf
+*.db
+*.db-*
+*.token
+]==]
+
+return templates
