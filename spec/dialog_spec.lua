@@ -146,6 +146,37 @@ describe("choices", function()
     assert.is_nil(t:transcript():match "well%?.*well%?.*%[large%]")
   end))
 
+  it("that were refused are not shown as chosen", case(asker(function(msg)
+    return shown(msg:ask("well?", { choices = { "a", "b" }, validate = function() return nil, "No." end, retries = 0 }))
+  end), function(t, anna)
+    anna:says "/ask"
+    t:expect(anna):hears "well?"
+    anna:clicks "a"
+    t:expect(anna):hears(ENDS)
+    t:expect(anna):sees "well?"
+  end))
+
+  it("are asked for again when a file is sent", case(asker(function(msg) return msg:ask("well?", WORDS) end),
+    function(t, anna)
+      anna:says "/ask"
+      t:expect(anna):hears "well?"
+      anna:sends_file("a.txt", "a")
+      t:expect(anna):hears "Please answer with small, large or extra large."
+    end))
+
+  it("are buttons if messages look like those of a server that has them", function()
+    for version, buttons in pairs { ["5.5.4"] = false, ["5.5.6"] = true } do
+      case(function(bot)
+        bot.version = false -- it does not say
+        asker(function(msg) return msg:ask("well?", WORDS) end)(bot)
+      end, function(t, anna)
+        anna:says "/ask"
+        t:expect(anna):hears(buttons and "well?" or LIST)
+        if buttons then t:expect(anna):sees_buttons { "small", "large", "extra large" } end
+      end, nil, { bridge = { version = version } })()
+    end
+  end)
+
   it("on buttons may be answered in words as well", asks(WORDS, { "well?", "2", "large" }))
 
   it("may be tables, known by label and id", function()
@@ -292,6 +323,68 @@ describe("an answer", function()
     t:expect(anna):hears "plain: me"
     anna:says("no, me", { chat = group })
     t:expect(anna):hears "no, me"
+  end))
+end)
+
+describe("a message", function()
+  it("is not for who has stopped waiting while the filter was asked", case(asker(function(msg)
+    return shown(msg:ask("well?", { timeout = 5, filter = function() return core.sleep(10) or true end }))
+  end), function(t, anna)
+    anna:says { "/ask", "x" }
+    t:expect(anna):hears "well?"
+    t:advance(5)
+    t:expect(anna):hears(ENDS)
+    t:advance(5)
+    t:expect(anna):hears "plain: x"
+  end))
+
+  it("of the system is no answer", case(asker(function(msg) return shown(msg:ask("well?", { from = "anyone" })) end),
+    function(t, anna)
+      local group = t:group { "anna" }
+      t:user "boris"
+      t:expect(anna):hears "plain: " -- to what the system has written of the group
+      anna:says("/ask", { chat = group })
+      t:expect(anna):hears "well?"
+      assert(anna.person:chat(group.id):add "boris")
+      t:expect(anna):hears "plain: "
+      anna:says("x", { chat = group })
+      t:expect(anna):hears "x"
+    end, { receive_system = true }))
+
+  it("that has come when the question fails goes to the ordinary handlers", case(asker(function(msg, bot)
+    local there = bot:chat(assert(bot:create_p2p_chat("boris@" .. msg.author:match "@(.*)$")))
+    local _, err = there:ask "well?"
+    return err.method .. " " .. err.name
+  end), function(t, anna)
+    local boris = t:user "boris"
+    boris:says "hi"
+    t:expect(boris):hears "plain: hi"
+    t:fault("silence", { sendMessage = 1 })
+    anna:says "/ask"
+    boris:says "early"
+    t:expect(boris):hears_nothing()
+    t:fault()
+    t:advance "1m"
+    t:expect(anna):hears "sendMessage TIMEOUT"
+    t:expect(boris):hears "plain: early"
+    boris:says "next"
+    t:expect(boris):hears "plain: next"
+  end))
+
+  it("is not let go of by a question about an earlier one outside of the handler", case(asker(function(msg)
+    assert(msg:ask "one?")
+    trueconf.spawn(function() assert(msg:answer("two: " .. assert(msg:ask "two?").text)) end)
+    core.sleep(60)
+    return "done"
+  end), function(t, anna)
+    anna:says { "/ask", "a" }
+    t:expect(anna):hears "one?"
+    t:expect(anna):hears "two?"
+    anna:says "b"
+    t:expect(anna):hears_nothing()
+    t:advance(60)
+    t:expect(anna):hears "done"
+    t:expect(anna):hears "two: b"
   end))
 end)
 
@@ -580,6 +673,78 @@ describe("a dialog in one message", function()
   end))
 end)
 
+describe("a dialog of a bot", function()
+  local function order(msg)
+    local size, colour = assert(msg:ask "size?"), assert(msg:ask "colour?")
+    return size.text .. " " .. colour.text
+  end
+
+  for name, options in pairs {
+    ["without order"] = { order = "none" }, ["that acknowledges before"] = { ack = "before" },
+    ["that remembers nothing"] = { remember = 0 }, ["with few handlers"] = { max_handlers = 1 },
+  } do
+    it(name .. " takes its course", case(asker(order), function(t, anna)
+      for _ = 1, 2 do
+        anna:says "/ask"
+        t:expect(anna):hears "size?"
+        t:user("boris"):says "hi"
+        t:expect "boris":hears "plain: hi"
+        anna:says "L"
+        t:expect(anna):hears "colour?"
+        anna:says "red"
+        t:expect(anna):hears "L red"
+      end
+    end, options))
+  end
+
+  it("gets its answer even if no more handlers may begin", case(function(bot)
+    bot:on_text("^/busy$", function() core.sleep(60) end)
+    asker(function(msg) return shown(msg:ask "well?") end)(bot)
+  end, function(t, anna)
+    anna:says "/ask"
+    t:expect(anna):hears "well?"
+    t:user("boris"):says { "/busy", "hi" }
+    anna:says { "x", "y" }
+    t:expect(anna):hears "x"
+    t:expect(anna):hears_nothing()
+    t:advance(60)
+    t:expect(anna):hears "plain: y"
+    t:expect "boris":hears "plain: hi"
+  end, { max_handlers = 1 }))
+
+  it("that acknowledges by hand is acknowledged by hand", case(asker(function(msg)
+    local first = assert(msg:ask "one?")
+    local second = assert(first:ask "two?")
+    second:ack()
+    first:ack()
+    return ("%s %s %s"):format(msg.acked, first.acked, second.acked)
+  end), function(t, anna)
+    local said = { anna:says "/ask", anna:says "a", anna:says "b" }
+    for _, text in ipairs { "one?", "two?", "false true true" } do t:expect(anna):hears(text) end
+    assert.is_false(said[1]:is_read_by "bot")
+    assert.is_true(said[2]:is_read_by "bot")
+    assert.is_true(said[3]:is_read_by "bot")
+  end, { ack = "manual" }))
+
+  it("goes on with the handlers it began with when they are exchanged", function()
+    local bot
+    case(function(one)
+      bot = one
+      asker(order)(one)
+    end, function(t, anna)
+      anna:says "/ask"
+      t:expect(anna):hears "size?"
+      assert(bot:replace_handlers(function(one)
+        one:on_message(function(msg) assert(msg:answer("new: " .. msg.text)) end)
+      end))
+      for _, line in ipairs { { "L", "colour?" }, { "red", "L red" }, { "/ask", "new: /ask" } } do
+        anna:says(line[1])
+        t:expect(anna):hears(line[2])
+      end
+    end)()
+  end)
+end)
+
 describe("a dialog is left", function()
   for name, leave in pairs { ["msg:leave"] = function(msg) return msg:leave() end, ["dialog.leave"] = dialog.leave } do
     it("by " .. name .. ", and its chat goes on while the handler works", case(asker(function(msg)
@@ -718,6 +883,7 @@ describe("dialogs that wait", function()
         assert.same({}, bot:dialogs())
         assert.is_false(bot.waits:any_clicks())
         assert.is_nil(next(bot.waits.chats))
+        assert.same({ 0, 0 }, { bot.working, bot.at_work })
       end
     end)()
   end)
@@ -746,6 +912,8 @@ describe("dialogs that wait", function()
       t:advance(61)
       t:expect("p1"):hears "well?"
       t:expect("p1"):hears "Good night."
+      assert.equal(5, #ends)
+      assert.is_nil(t:transcript():find("changes a message", 1, true))
     end)()
     assert.same({ "CLOSED", "CLOSED", "CLOSED", "CLOSED", "CLOSED" }, ends)
     assert.equal(5, closed)

@@ -33,7 +33,7 @@ end
 ---@param err any
 ---@return boolean
 function Dialogs.is_over(err)
-  if type(err) == "table" and not Error.is(err) then err = err.message end
+  if type(err) == "table" and not Error.is(err) then err = rawget(err, "message") end
   return Error.is(err) and err.op == "ask"
 end
 
@@ -170,22 +170,21 @@ local function stopping_error()
   return over("CLOSED", "the bot is stopping"), "stop"
 end
 
--- Runs when a wait ends in whatever way, also when its coroutine is closed with the answer under way.
+-- Runs when a wait ends in whatever way, also when its question could not be sent, or its coroutine is closed: an
+-- answer that has come by then is for the ordinary handlers.
 local Wait = {}
 
 function Wait.__close(wait)
-  wait.bot.waits:remove(wait)
-  local item = wait.item
+  local bot, item = wait.bot, wait.item
+  bot.waits:remove(wait)
   wait.item = nil
-  if item then wait.bot:finish(item) end
+  if not item then return end
+  if bot.stopping then bot:finish(item) else bot:work_on(item) end
 end
 
 -- Begin to wait: from here on nothing is missed. The oldest who wait make room.
 local function open_wait(self, wait)
   if self.stopping then return nil, stopping_error() end
-  if wait.from and not next(wait.from) then
-    return nil, over("USER_IS_NOT_CHAT_PARTICIPANT", "who was to answer has left the chat")
-  end
   if self.waits == NONE then self.waits = waits.new() end
   while self.waits.count >= self.max_dialogs do
     self:end_wait(self.waits:oldest(), over("LIMIT", "ended, as more than %d dialogs wait and it was the oldest one",
@@ -298,7 +297,6 @@ end
 ---@param level integer whom to blame for a mistake
 function Dialogs:ask_in(chat, words, opts, msg, level)
   local question = questions.new(self, chat, words, opts, msg and msg.author, level + 1)
-  if self.stopping then return conclude(self, question, stopping_error()) end
   question:prepare()
   local value, more, kind = pursue(self, question, msg)
   if not self.stopping then question:close() end
