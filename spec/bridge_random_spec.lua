@@ -4,6 +4,7 @@
 -- chats of others, what is counted agrees with what is listed, and a data folder holds all of it.
 
 local core = require "trueconf.core"
+local sorted_keys = require "trueconf.sorted_keys"
 local snapshot = require "spec.support.snapshot"
 local support = require "spec.support.bridge"
 local system = require "spec.support.system"
@@ -79,9 +80,7 @@ MAKE.add = function() return { chatId = some_chat(), userId = some_user(), displ
 -- Now and then something is missing or of another type.
 local function spoil(payload)
   if math.random(25) > 1 then return payload end
-  local names = {}
-  for name in pairs(payload) do names[#names + 1] = name end
-  table.sort(names)
+  local names = sorted_keys(payload)
   if names[1] then payload[one_of(names)] = some_truth() and 17 or nil end
   return payload
 end

@@ -2,6 +2,7 @@
 -- Writes lua/trueconf/meta/protocol.lua, from which the language server knows every method, argument and object, from
 -- the schema in lua/trueconf/protocol/.
 local protocol = require "trueconf.protocol"
+local sorted_keys = require "trueconf.sorted_keys"
 
 local PAGE = "lua/trueconf/meta/protocol.lua"
 local SPACE = "trueconf."
@@ -44,13 +45,6 @@ local known_types = hand_written_types()
 
 local function pascal(name)
   return (name:gsub("^%l", string.upper))
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 local function write_field(field, optional, note)

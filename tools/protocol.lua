@@ -3,18 +3,12 @@
 -- lua/trueconf/protocol/.
 local core = require "trueconf.core"
 local protocol = require "trueconf.protocol"
+local sorted_keys = require "trueconf.sorted_keys"
 
 local out = {}
 
 local function write(line, ...)
   out[#out + 1] = select("#", ...) > 0 and line:format(...) or line
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 local function code(text)

@@ -7,6 +7,7 @@ local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
+local random_hex = require "trueconf.random_hex"
 local transfer = require "trueconf.transfer"
 local upload = require "trueconf.upload"
 local url = require "trueconf.url"
@@ -290,12 +291,8 @@ local function to_string(client, info, given, clock)
   return file:read "a"
 end
 
-local function hex(bytes)
-  return (bytes:gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
-end
-
 local function to_path(client, info, given, clock)
-  local part <close> = upload.temporary(("%s.%s.part"):format(given.path, hex(core.random(6))))
+  local part <close> = upload.temporary(("%s.%s.part"):format(given.path, random_hex(6)))
   local result, err = to_file(client, info, given, part, clock)
   if not result then return nil, err end
   local ok, why = os.rename(part.path, given.path)

@@ -4,6 +4,8 @@
 -- never a value that could be a secret.
 -- SPDX-License-Identifier: MIT
 
+local sorted_keys = require "trueconf.sorted_keys"
+
 ---@class trueconf.Option what a schema says of one option
 ---@field type? string a Lua type, "integer", or several separated by "|"; none: any value
 ---@field required? boolean
@@ -136,19 +138,12 @@ local function unknown_option(key, schema)
   return ("unknown option '%s'%s"):format(key, near and (", did you mean '%s'?"):format(near) or "")
 end
 
--- Names in a fixed order, so that of several mistakes always the same one is reported.
-local function sorted_names(schema)
-  local names = {}
-  for name in pairs(schema) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
+-- In a fixed order, so that of several mistakes always the same one is reported.
 local function find_mistake(schema, given, result)
   for key in pairs(given) do
     if not schema[key] then return unknown_option(key, schema) end
   end
-  for _, name in ipairs(sorted_names(schema)) do
+  for _, name in ipairs(sorted_keys(schema)) do
     local option, value = schema[name], given[name]
     if value == nil then value = option.default else value = taken(value, option) end
     if value == nil and option.required then return ("option '%s' is required"):format(name) end

@@ -2,8 +2,8 @@
 -- apps that know no surveys.
 -- SPDX-License-Identifier: MIT
 
-local core = require "trueconf.core"
 local escape = require "trueconf.text.escape"
+local random_hex = require "trueconf.random_hex"
 
 local survey = {}
 
@@ -12,7 +12,7 @@ local PAGE = "https://%s/webtools/survey"
 
 -- Other clients take the SHA-1 of the title and random digits that they tell nobody: random digits for all others.
 local function secret()
-  return (core.random(SECRET_BYTES):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+  return random_hex(SECRET_BYTES)
 end
 
 local function percent(sign)

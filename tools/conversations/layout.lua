@@ -3,6 +3,7 @@
 -- tree first: a text, or { open =, close =, { key, tree }, ... } with keys as they are written.
 
 local protocol = require "trueconf.protocol"
+local sorted_keys = require "trueconf.sorted_keys"
 
 local layout = {}
 
@@ -139,13 +140,6 @@ local VIEWS = {
 local function name_of_class(value)
   local meta = getmetatable(value)
   return type(meta) == "table" and meta.__name
-end
-
-local function sorted_keys(value)
-  local keys = {}
-  for key in pairs(value) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 local function tree_of(value, fields, clean)

@@ -7,6 +7,7 @@ local facts = require "trueconf.facts"
 local filters = require "trueconf.filter"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
+local random_hex = require "trueconf.random_hex"
 local router = require "trueconf.router"
 local text = require "trueconf.text"
 local values = require "trueconf.command.values"
@@ -235,9 +236,7 @@ local function compose(self)
   local words, rows = self.text, nil
   if in_list then words = words .. text.escape("\n" .. choices.list(self.choices), self.opts.parse_mode or "text") end
   if by_buttons then
-    rows, self.clicks = choices.buttons(self.choices, (core.random(TOKEN_BYTES):gsub(".", function(byte)
-      return ("%02x"):format(byte:byte())
-    end)))
+    rows, self.clicks = choices.buttons(self.choices, random_hex(TOKEN_BYTES))
   end
   return words, rows
 end

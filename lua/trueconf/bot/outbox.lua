@@ -12,6 +12,7 @@ local Error = require "trueconf.error"
 local methods = require "trueconf.methods"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
+local sorted_keys = require "trueconf.sorted_keys"
 local text = require "trueconf.text"
 
 local MOST_WAITING = 10000
@@ -336,10 +337,7 @@ end
 ---Begin to send.
 function Outbox:start()
   self.running = true
-  local names = {}
-  for name in pairs(self.lanes) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do self:work(name) end
+  for _, name in ipairs(sorted_keys(self.lanes)) do self:work(name) end
 end
 
 ---Send no more; what waits stays. Without a store on disk it is given the time to be sent.

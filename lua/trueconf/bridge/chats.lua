@@ -3,8 +3,8 @@
 -- act returns its result and a list of notifications to send after the answer; or nil, an error
 -- code and optionally a description.
 
-local core = require "trueconf.core"
 local protocol = require "trueconf.protocol"
+local random_hex = require "trueconf.random_hex"
 
 local codes, rights = protocol.codes, protocol.rights
 local ChatType, EnvelopeType, Role = protocol.enums.ChatType, protocol.enums.EnvelopeType, protocol.enums.Role
@@ -38,7 +38,7 @@ end
 -- Creating -------------------------------------------------------------------------------
 
 local function new_chat_id()
-  return (core.random(20):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
+  return random_hex(20)
 end
 
 function Chats:open_personal(account, other)

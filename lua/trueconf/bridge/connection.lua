@@ -6,6 +6,7 @@
 local core = require "trueconf.core"
 local json = require "trueconf.json"
 local protocol = require "trueconf.protocol"
+local random_hex = require "trueconf.random_hex"
 local methods = require "trueconf.bridge.methods"
 
 local codes = protocol.codes
@@ -34,17 +35,13 @@ local CLOSE = { UNSUPPORTED_DATA = 1003, INVALID_TEXT = 1007, POLICY = 1008 }
 local Connection = {}
 Connection.__index = Connection
 
-local function hex(length)
-  return (core.random(length):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
-end
-
 ---@param bridge trueconf.bridge.Server
 ---@param transport trueconf.core.Connection or anything with its send, close and drop
 ---@return trueconf.bridge.Connection
 local function new(bridge, transport)
   return setmetatable({
-    id = "c-" .. hex(6),
-    instance = hex(6),
+    id = "c-" .. random_hex(6),
+    instance = random_hex(6),
     bridge = bridge,
     transport = transport,
     next_id = 1,

@@ -11,6 +11,7 @@ local core = require "trueconf.core"
 local json = require "trueconf.json"
 local mime = require "trueconf.mime"
 local protocol = require "trueconf.protocol"
+local random_hex = require "trueconf.random_hex"
 local expiring = require "trueconf.bridge.expiring"
 
 local codes = protocol.codes
@@ -60,10 +61,6 @@ local function new(bridge)
   self.tasks:each(function(task) self:discard(task.file_id) end)
   store.on_orphan = function(file) self:discard(file.id) end
   return self
-end
-
-local function hex(length)
-  return (core.random(length):gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
 end
 
 -- The code as the version that is played has it.
@@ -178,7 +175,7 @@ function Files:begin(account, size, name)
   if wrong then return nil, self:code(wrong), description end
   -- A temporary folder is made when there is something to put into it.
   if self.folder and not self:can_write() then return nil, codes.INTERNAL_ERROR end
-  local task = { id = core.uuid(), key = account.key, size = size, name = name, file_id = hex(20) }
+  local task = { id = core.uuid(), key = account.key, size = size, name = name, file_id = random_hex(20) }
   self.tasks:put(task.id, task)
   return task.id
 end
@@ -268,7 +265,7 @@ function Files:finish(request, task)
     return self:refuse(request, wrong, description)
   end
   if self.marker then self.written[self:path(file.id)] = file end
-  local id = "tmp-" .. hex(16)
+  local id = "tmp-" .. random_hex(16)
   self.temporal:put(id, { file = file, key = task.key })
   respond(request, 200, { temporalFileId = id })
 end
@@ -308,7 +305,7 @@ end
 function Files:spare_path()
   local ok, err = self:open()
   if not ok then return nil, err end
-  return self:reserve("spare-" .. hex(16))
+  return self:reserve("spare-" .. random_hex(16))
 end
 
 ---Such a path is needed no more.
@@ -341,7 +338,7 @@ end
 function Files:add(name, source, kind)
   local ok, err = self:open()
   if not ok then return nil, err end
-  local file = { id = hex(20), name = name, size = 0, mime = kind or mime.of_name(name), ready = true }
+  local file = { id = random_hex(20), name = name, size = 0, mime = kind or mime.of_name(name), ready = true }
   local path = self:reserve(file.id)
   file.size, err = move_in(source, path)
   if not file.size then return nil, err end

@@ -5,6 +5,7 @@
 local core = require "trueconf.core"
 local json = require "trueconf.json"
 local Error = require "trueconf.error"
+local sorted_keys = require "trueconf.sorted_keys"
 local acts = require "trueconf.bridge.person_acts"
 local person_chat = require "trueconf.bridge.person_chat"
 local seen_message = require "trueconf.bridge.seen_message"
@@ -65,10 +66,7 @@ end
 
 -- Let others take part in a new chat, in a fixed order.
 local function invite(chat, participants)
-  local logins = {}
-  for login in pairs(participants or {}) do logins[#logins + 1] = login end
-  table.sort(logins)
-  for _, login in ipairs(logins) do
+  for _, login in ipairs(sorted_keys(participants or {})) do
     local ok, err = chat:add(login)
     if ok and participants[login] ~= "user" then ok, err = chat:set_role(login, participants[login]) end
     if not ok then return nil, err end

@@ -4,6 +4,7 @@
 
 local core = require "trueconf.core"
 local log = require "trueconf.log"
+local sorted_keys = require "trueconf.sorted_keys"
 local accounts = require "trueconf.bridge.accounts"
 local chats = require "trueconf.bridge.chats"
 local commands = require "trueconf.bridge.commands"
@@ -59,10 +60,7 @@ Server.__index = Server
 
 -- In a fixed order, so that a run with a seeded random source can be repeated.
 local function put_accounts(server, described)
-  local sorted = {}
-  for login in pairs(described) do sorted[#sorted + 1] = login end
-  table.sort(sorted)
-  for _, login in ipairs(sorted) do server.accounts:put(login, described[login]) end
+  for _, login in ipairs(sorted_keys(described)) do server.accounts:put(login, described[login]) end
 end
 
 ---A server with its accounts that does not listen yet.

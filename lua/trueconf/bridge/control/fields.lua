@@ -5,6 +5,7 @@
 local json = require "trueconf.json"
 local mime = require "trueconf.mime"
 local protocol = require "trueconf.protocol"
+local sorted_keys = require "trueconf.sorted_keys"
 
 local MAX_WAIT = 60                     -- seconds
 local MAX_COUNT = 10000
@@ -89,13 +90,6 @@ local function shown(value)
   return type(value) == "table" and "an object or array" or "a " .. type(value)
 end
 
-local function sorted_names(set)
-  local names = {}
-  for name in pairs(set) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function kind_of(described)
   local name, optional = described:match "^([%w_]+)(%??)$"
   return KINDS[name], optional == "?"
@@ -106,14 +100,14 @@ end
 ---@param described table<string, string> kinds by name
 ---@return trueconf.bridge.Refusal? wrong
 function fields.complaint(input, described)
-  for _, name in ipairs(sorted_names(input)) do
+  for _, name in ipairs(sorted_keys(input)) do
     if not described[name] then
-      local known = sorted_names(described)
+      local known = sorted_keys(described)
       local expected = known[1] and "one of " .. table.concat(known, ", ") or "no fields"
       return fields.refusal(tostring(name):sub(1, 64), expected, "an unknown field")
     end
   end
-  for _, name in ipairs(sorted_names(described)) do
+  for _, name in ipairs(sorted_keys(described)) do
     local kind, optional = kind_of(described[name])
     local value = input[name]
     if not (value == nil and optional) and not kind.fits(value) then
