@@ -2,6 +2,7 @@
 -- trueconf tail, as a process, at a Bridge.
 
 local command = require "spec.support.command"
+local core = require "trueconf.core"
 local helper = require "spec.support.helper"
 local json = require "trueconf.json"
 local system = require "spec.support.system"
@@ -136,6 +137,54 @@ describe("trueconf tail", function()
       return tail.child:status()
     end)
     assert.equal(0, tail.child:status())
+  end))
+
+  it("ends well on a signal while it connects", helper.async(function()
+    local silent = require "socket".bind("127.0.0.1", 0)
+    local _, port = silent:getsockname()
+    local settings = { TRUECONF_URL = "ws://127.0.0.1:" .. port, TRUECONF_TOKEN = "t" }
+    local tail <close> = command.start({ "tail" }, { environment = settings })
+    helper.eventually(function()
+      silent:settimeout(0)
+      return silent:accept()
+    end)
+    assert.equal(0, tail.child:kill "INT")
+    assert.equal("", tail:output() .. tail:errors())
+    silent:close()
+  end))
+
+  it("takes what it does not understand as it is", helper.async(function()
+    local odd = {
+      { "sendMessage", '{"chatId":"c1","messageId":"m1","type":202,"timestamp":1e99,"content":{"size":"x"}}' },
+      { "sendMessage", '{"chatId":"c1","messageId":["m2"],"author":"nobody","content":7}' },
+      { "becomeTea", '{"chatId":"c1","kind":"\\u001b[2Jgreen"}' },
+      { "editChatAvatar", '{"chatId":"c1","avatarUrl":"https://chat.acme.test/avatar?key=s3cret"}' },
+      { "becomeTea", "[]" },
+      { "removeChat", '{"chatId":"c2"}' },
+    }
+    local listener
+    listener = assert(core.listen {
+      websocket_paths = { "/websocket/chat_bot/" },
+      on_frame = function(connection, text)
+        local frame = assert(json.decode(text))
+        if frame.method ~= "auth" then return end
+        connection:send(('{"type":2,"id":%d,"payload":{"userId":"herald@localhost/1"}}'):format(frame.id))
+        for id, entry in ipairs(odd) do
+          connection:send(('{"type":1,"id":%d,"method":"%s","payload":%s}'):format(id, table.unpack(entry)))
+        end
+      end,
+    })
+    local url = "ws://localhost:" .. listener:port()
+    local tail <close> = command.start({ "tail" }, { environment = { TRUECONF_URL = url, TRUECONF_TOKEN = "t" } })
+    local lines = lines_of(tail, 6)
+    assert.matches("m1", lines[1])
+    assert.matches("c1", lines[2])
+    assert.matches("becomeTea  c1  kind=\\x1b%[2Jgreen$", lines[3])
+    assert.matches("edit_chat_avatar  c1  avatar_url=https://chat%.acme%.test/avatar%?%*%*%*$", lines[4])
+    assert.matches("becomeTea  %-$", lines[5])
+    assert.matches("remove_chat  c2$", lines[6])
+    assert.equal(0, tail.child:kill "INT")
+    listener:close()
   end))
 
   it("says what is wrong", with_bridge(function(server)

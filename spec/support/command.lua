@@ -75,6 +75,7 @@ function Command:errors()
 end
 
 function Command:__close()
+  self.child:kill() -- whoever watches it notes its end in the directory
   self.child:__close()
   self.directory:__close()
 end

@@ -73,7 +73,8 @@ local function as_line(self, watched)
   local describe = watched.method == MESSAGE and describe_message or describe_fields
   local date = self.paint("dim", os.date("%Y-%m-%d %H:%M:%S", time // 1000))
   local event = self.paint("blue", terminal.line(watched.event))
-  return ("%s  %s  %s  %s"):format(date, event, terminal.line(watched.chat_id or "-"), terminal.line(describe(watched)))
+  local chat, what = terminal.line(watched.chat_id or "-"), terminal.line(describe(watched))
+  return (("%s  %s  %s  %s"):format(date, event, chat, what):gsub(" +$", ""))
 end
 
 -- The payload is what came, so that nothing is lost on the way through tables.
@@ -151,14 +152,24 @@ local function on_state(self, new, err)
   end
 end
 
-local function watch(self)
+local function on_signal(self)
+  if not self.client then os.exit(exits.DONE) end -- there is no connection yet that should be closed in good order
+  self.over:wake(exits.DONE)
+end
+
+-- Before it connects: what is shown may be what somebody waits for to end it.
+local function watch_signals(self)
   local signals = {}
   for place, name in ipairs { "SIGINT", "SIGTERM" } do
-    signals[place] = core.signal(name, function() self.over:wake(exits.DONE) end)
+    signals[place] = core.signal(name, function() on_signal(self) end)
   end
+  return signals
+end
+
+local function watch(self)
   if not self.given.quiet then exits.note(NAME, "watching as " .. self.client:user_id()) end
   local code = self.over:wait()
-  for _, signal in ipairs(signals) do signal:close() end
+  self.client:stop()
   return code
 end
 
@@ -193,14 +204,14 @@ return {
       given = given, format = given.json and as_json or as_line, paint = terminal.painter(), over = core.waiter(),
       left = given.count or math.huge, lost = false,
     }
+    local signals = watch_signals(self)
     local code
     self.client, code = connection.of_command(NAME, given, {
       on_request = function(...) on_request(self, ...) end,
       on_state = function(_, new, _, err) on_state(self, new, err) end,
     }, { receive_unread = false, receive_system = given.system, max_denials = 3 })
-    if not self.client then return code end
-    code = watch(self)
-    self.client:stop()
+    if self.client then code = watch(self) end
+    for _, signal in ipairs(signals) do signal:close() end
     return code
   end,
 }
