@@ -950,6 +950,55 @@ describe("a chat that ends", function()
   it("for others does not", ended("still here", function(chat) return chat:expel "carla" end))
 end)
 
+describe("many dialogs at once", function()
+  -- What each person says and then hears.
+  local COURSE = {
+    { "/ask", "a?" }, { "7", "b?" }, { "x", "Please answer with a whole number." }, { "5", "yes or no?" },
+    { "y", "12 yes" }, { "/ask", "a?" }, { "1", "b?" }, { "/cancel", "left" }, { "hm", "plain: hm" }, { "/ask", "a?" },
+  }
+
+  local function sum(msg)
+    local function number(question) return assert(msg:ask(question, { type = "integer", timeout = 1e6 })) end
+    local total = number "a?" + number "b?"
+    return total .. " " .. assert(msg:ask("yes or no?", { choices = { "yes", "no" } }))
+  end
+
+  it("keep apart, with frames that come twice, late and in another order", function()
+    local bot
+    case(function(one)
+      bot = one
+      asker(sum)(one)
+    end, function(t)
+      local seed, people = 7, {}
+      local function random(n)
+        seed = (seed * 1103515245 + 12345) % 2147483648
+        return seed // 65536 % n + 1
+      end
+      for i = 1, 12 do people[i] = { user = t:user("p" .. i), at = 1 } end
+      t:fault("duplicate", 0.3)
+      t:fault("delay_up_to", 2)
+      t:fault("reorder", 0.3)
+      while people[1] do
+        local place = random(#people)
+        local person = people[place]
+        local said, heard = table.unpack(COURSE[person.at])
+        person.user:says(said)
+        t:expect(person.user):hears(heard, { within = "1m" })
+        person.at = person.at + 1
+        if not COURSE[person.at] then table.remove(people, place) end
+      end
+      for _, name in ipairs { "duplicate", "reorder" } do
+        assert.is_true((t.bridge.mischief.struck[name] or 0) > 10, name)
+      end
+      assert.equal(12, #bot:dialogs())
+      for _, one in ipairs(bot:dialogs()) do assert.is_true(one:cancel()) end
+      t:advance "1m"
+      assert.same({}, bot:dialogs())
+      for i = 1, 12 do t:expect("p" .. i):hears "left" end
+    end, { ask_defaults = { on_cancel = "left" } })()
+  end)
+end)
+
 describe("a lost connection", function()
   it("does not end a dialog", asks(nil, { "well?", "x", "x" }, nil, nil))
 
