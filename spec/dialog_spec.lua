@@ -156,6 +156,17 @@ describe("choices", function()
     t:expect(anna):sees "well?"
   end))
 
+  it("lose their buttons whatever has become of the question", case(asker(function(msg)
+    msg:ask("well?", { choices = { "a", "b" }, validate = function() error "no tea left" end })
+  end), function(t, anna)
+    anna:says "/ask"
+    t:expect(anna):hears "well?"
+    t:expect(anna):sees_buttons { "a", "b" }
+    anna:clicks "a"
+    t:expect_error "no tea left"
+    t:expect(anna):sees "well?\n\u{2192} a"
+  end))
+
   it("are asked for again when a file is sent", case(asker(function(msg) return msg:ask("well?", WORDS) end),
     function(t, anna)
       anna:says "/ask"

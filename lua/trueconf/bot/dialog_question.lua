@@ -265,20 +265,31 @@ function Question:show()
   return sent, err
 end
 
----@async
-function Question:take_buttons_away()
+-- Take the buttons away, and show what was chosen: a click leaves no other trace in the chat.
+local function take_buttons_away(self, sent)
   local words, mode = self.shown, self.opts.parse_mode or "text"
   if self.chosen then words = words .. text.escape("\n\u{2192} " .. self.chosen.label, mode) end
-  local edited, err = self.bot:edit_message(self.sent, words, { parse_mode = mode })
+  local edited, err = self.bot:edit_message(sent, words, { parse_mode = mode })
   if not edited then self.bot.log:debug("the buttons of a question stay: %s", err) end
 end
 
----Take the buttons away, and show what was chosen: a click leaves no other trace in the chat. Nobody has to wait for
----it, unless the message is the script's, who may be about to change it again.
+---The question is over: its buttons go, once. Nobody has to wait for that, unless the message is the script's, which
+---may be about to change it again.
 ---@async
-function Question:close()
-  if not self.clicks or not self.sent then return end
-  if self.opts.edit then self:take_buttons_away() else core.spawn(self.take_buttons_away, self) end
+---@param in_haste boolean? it must not wait
+function Question:close(in_haste)
+  local sent = self.sent
+  self.sent = nil
+  if not sent or not self.clicks or self.bot.stopping then return end
+  if self.opts.edit and not in_haste then
+    take_buttons_away(self, sent)
+  else
+    core.spawn(take_buttons_away, self, sent)
+  end
+end
+
+function Question:__close()
+  self:close(true)
 end
 
 -- Answers --------------------------------------------------------------------------------------

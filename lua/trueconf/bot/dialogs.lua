@@ -296,10 +296,10 @@ end
 ---@param msg trueconf.Message? whose author is asked
 ---@param level integer whom to blame for a mistake
 function Dialogs:ask_in(chat, words, opts, msg, level)
-  local question = questions.new(self, chat, words, opts, msg and msg.author, level + 1)
+  local question <close> = questions.new(self, chat, words, opts, msg and msg.author, level + 1)
   question:prepare()
   local value, more, kind = pursue(self, question, msg)
-  if not self.stopping then question:close() end
+  question:close()
   if value ~= nil then return value, more end
   return conclude(self, question, more, kind)
 end
