@@ -201,7 +201,6 @@ function system.launch_lua(script, options)
   return system.launch(command, { environment = environment, files = options.files })
 end
 
-
 ---Paths of a search path, from any directory.
 ---@param path string
 ---@return string
