@@ -89,7 +89,6 @@ local function server(body, options)
   return assert(core.listen(options))
 end
 
-
 -- Are files below the directory open in this process?
 local function holds_files()
   local list = output("ls -l /proc/$PPID/fd 2>/dev/null || true")

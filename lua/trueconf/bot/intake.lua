@@ -13,7 +13,6 @@ local MOST_AUTHORS = 1000 -- whose ids are kept in compared form
 ---@class trueconf.Bot
 local Intake = {}
 
-
 local function chat_of(envelope)
   local chat = envelope.chat
   return envelope.chatId or type(chat) == "table" and chat.chatId or nil
