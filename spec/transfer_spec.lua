@@ -168,11 +168,12 @@ describe("a download that is cancelled", function()
     at.server:fault { file_delay = 30 }
     local message, transfer = sent(at), trueconf.transfer()
     local call = fetch(at, message, transfer, {})
-    helper.eventually(function() return next(at.bot.file_waiters or {}) and next(at.server.files.subscribers) end)
+    local progress = at.server.files.progress
+    helper.eventually(function() return next(at.bot.file_waiters or {}) and next(progress.subscribers) end)
     transfer:cancel()
     assert_cancelled(nil, call.over:wait(5))
     assert.same({}, at.bot.file_waiters)
-    helper.eventually(function() return not next(at.server.files.subscribers) end)
+    helper.eventually(function() return not next(progress.subscribers) end)
   end))
 
   it("while its sink waits closes what that holds", scene(function(at)
@@ -195,11 +196,11 @@ describe("a download that is cancelled", function()
   it("between two tries does not try again", scene(function(at)
     local message, transfer = sent(at, ("x"):rep(MIB)), trueconf.transfer()
     at.server:fault { download_cut = 1000 }
-    local tries, give = 0, at.server.files.give
-    at.server.files.give = function(...)
+    local tries, handle = 0, at.server.files.handle
+    at.server.files.handle = function(...)
       tries = tries + 1
       if tries == 4 then core.timer(0.1, function() transfer:cancel() end) end
-      return give(...)
+      return handle(...)
     end
     assert_cancelled(nil, fetch(at, message, transfer, {}).over:wait(5))
     assert.equal(4, tries)

@@ -5,6 +5,7 @@
 local core = require "trueconf.core"
 local protocol = require "trueconf.protocol"
 local url = require "trueconf.url"
+local reply = require "trueconf.bridge.reply"
 
 local codes = protocol.codes
 
@@ -372,9 +373,7 @@ end
 
 -- HTTP -------------------------------------------------------------------------------------
 
-local function respond_unavailable(request)
-  request:respond(UNAVAILABLE, { ["Content-Type"] = "text/html" }, ("<h1>%d</h1>"):format(UNAVAILABLE))
-end
+local function respond_unavailable(request) reply.as_proxy(request, UNAVAILABLE) end
 
 local function drop(request) request:drop() end
 

@@ -13,10 +13,12 @@ local mime = require "trueconf.mime"
 local protocol = require "trueconf.protocol"
 local random_hex = require "trueconf.random_hex"
 local expiring = require "trueconf.bridge.expiring"
+local file_progress = require "trueconf.bridge.file_progress"
+local reply = require "trueconf.bridge.reply"
+local served_file = require "trueconf.bridge.served_file"
 
 local codes = protocol.codes
 local EnvelopeType, FileState = protocol.enums.EnvelopeType, protocol.enums.FileState
-local PROGRESS = "uploadFileProgress"
 
 local FILES_PATH = "/bridge/api/client/v1/files"
 local TASK_LIFE, TEMPORAL_LIFE = 3600, 24 * 3600 -- seconds; both are not published
@@ -24,7 +26,6 @@ local MOST_TASKS, MOST_TEMPORAL = 10000, 10000
 local DOWNLOAD_LIFE = 3600              -- seconds that an address is good for
 local FORM_ROOM = 4 << 20               -- bytes of an upload besides file and preview, at least
 local MAX_NAME = 255                    -- bytes
-local STEPS = 4                         -- progress told of a file that is slow on purpose
 
 ---@class trueconf.bridge.FileRecord
 ---@field id string
@@ -43,15 +44,14 @@ local STEPS = 4                         -- progress told of a file that is slow 
 ---@field private is_open boolean? the folder is there
 ---@field private marker string? file that keeps the name of a temporary folder ours
 ---@field private written table<string, trueconf.bridge.FileRecord|true> what is in a temporary folder
----@field private subscribers table<string, table<trueconf.bridge.Connection, true>> by file id
----@field private timers table<trueconf.core.Timer, true>
+---@field progress trueconf.bridge.FileProgress
 local Files = {}
 Files.__index = Files
 
 ---@param bridge trueconf.bridge.Server
 ---@return trueconf.bridge.Files
 local function new(bridge)
-  local self = setmetatable({ bridge = bridge, written = {}, subscribers = {}, timers = {} }, Files)
+  local self = setmetatable({ bridge = bridge, written = {}, progress = file_progress.new(bridge) }, Files)
   self.folder = bridge.options.data and bridge.options.data .. "/files"
   local store = bridge.store
   self.tasks = expiring.new(TASK_LIFE, MOST_TASKS, function(task) self:discard(task.file_id) end, store:shelf "tasks")
@@ -109,8 +109,7 @@ end
 
 ---Let go of everything; files in a temporary folder are removed.
 function Files:close()
-  for timer in pairs(self.timers) do timer:cancel() end
-  self.timers, self.subscribers = {}, {}
+  self.progress:close()
   if not self.marker then return end
   self.tasks:clear()
   self.temporal:clear()
@@ -216,14 +215,8 @@ function Files:on_head(head)
   return { form = { file = path, preview = preview_path(path) }, max_body = room_of(task) }
 end
 
-local function respond(request, status, body)
-  request:respond(status, {
-    ["Content-Type"] = "application/json", ["Access-Control-Allow-Origin"] = "*",
-  }, json.encode(body))
-end
-
 function Files:refuse(request, name, description)
-  respond(request, 400, { error = self:code(name), error_description = description })
+  reply.refuse(request, 400, self:code(name), description)
 end
 
 local function utf8_or(text, default)
@@ -267,7 +260,7 @@ function Files:finish(request, task)
   if self.marker then self.written[self:path(file.id)] = file end
   local id = "tmp-" .. random_hex(16)
   self.temporal:put(id, { file = file, key = task.key })
-  respond(request, 200, { temporalFileId = id })
+  reply.send(request, 200, { temporalFileId = id })
 end
 
 -- Answer an upload whose body has been taken, or thrown away.
@@ -295,7 +288,7 @@ function Files:take(account, temporal_id)
   if not upload or upload.key ~= account.key then return nil end
   self.temporal:take(temporal_id)
   self.bridge.store:put_file(upload.file)
-  self:slow_down(upload.file)
+  self.progress:slow_down(upload.file)
   return upload.file
 end
 
@@ -344,7 +337,7 @@ function Files:add(name, source, kind)
   if not file.size then return nil, err end
   if self.marker then self.written[path] = file end
   self.bridge.store:put_file(file)
-  self:slow_down(file)
+  self.progress:slow_down(file)
   return file
 end
 
@@ -423,76 +416,6 @@ function Files:info(id)
   }
 end
 
--- Progress -------------------------------------------------------------------------------
-
-function Files:tell(file, connection, progress)
-  local text = json.encode { fileId = file.id, progress = progress }
-  connection:notify {
-    method = PROGRESS, head = '{"method":"' .. PROGRESS .. '","type":1,"id":', system = false,
-    payload = function() return text end,
-  }
-end
-
-function Files:tell_all(file, progress)
-  for connection in pairs(self.subscribers[file.id] or {}) do self:tell(file, connection, progress) end
-end
-
-function Files:after(seconds, fn)
-  local timer
-  timer = core.timer(seconds, function()
-    self.timers[timer] = nil
-    fn()
-  end)
-  self.timers[timer] = true
-end
-
--- With the fault `file_delay` a file is under way for so long, as one of another server may be; it
--- is ready some time after the last progress.
-function Files:slow_down(file)
-  local delay = self.bridge.faults.file_delay
-  if not delay then return end
-  file.ready = false
-  for step = 1, STEPS do
-    self:after(delay * step / (STEPS + 1), function() self:tell_all(file, file.size * step // STEPS) end)
-  end
-  self:after(delay, function() file.ready = true end)
-end
-
----Tell a connection the progress of a file from now on.
----@param connection trueconf.bridge.Connection
----@param id string
----@return boolean known
----@return fun()? follow_up to be called after the response
-function Files:subscribe(connection, id)
-  local file = self.bridge.store:file(id)
-  if not file then return false end
-  if file.ready then return true, function() self:tell(file, connection, file.size) end end
-  self.subscribers[id] = self.subscribers[id] or {}
-  self.subscribers[id][connection] = true
-  return true
-end
-
----@param connection trueconf.bridge.Connection
----@param id string
----@return boolean known
-function Files:unsubscribe(connection, id)
-  local list = self.subscribers[id]
-  if list then
-    list[connection] = nil
-    if not next(list) then self.subscribers[id] = nil end
-  end
-  return self.bridge.store:file(id) ~= nil
-end
-
----A connection is gone.
----@param connection trueconf.bridge.Connection
-function Files:forget(connection)
-  for id, list in pairs(self.subscribers) do
-    list[connection] = nil
-    if not next(list) then self.subscribers[id] = nil end
-  end
-end
-
 -- Downloads ------------------------------------------------------------------------------
 
 -- The token of an address names its end and is signed, so that none has to be remembered.
@@ -511,7 +434,7 @@ function Files:address(file, what)
   return ("%s%s/%s%s?token=%s"):format(base, FILES_PATH, file.id, what, self:token(file.id, what, over))
 end
 
--- The file an address leads to, and whether it is the preview that is meant.
+-- The file or preview that an address leads to, and its path.
 function Files:addressed(request)
   local id, what = request.path:sub(#FILES_PATH + 1):match "^/(%x+)(.*)$"
   local file = id and self.folder and self.bridge.store:file(id)
@@ -520,71 +443,6 @@ function Files:addressed(request)
   if not core.equal(request.query.token, self:token(id, what, over)) then return nil end
   if what == "/preview" and file.preview then return file.preview, preview_path(self:path(id)) end
   if what == "" then return file, self:path(id) end
-end
-
--- A number in a range; past all files if it is past all integers.
-local function position(digits)
-  return math.tointeger(tonumber(digits)) or math.maxinteger
-end
-
--- First byte and length of the part that is asked for; nil: all of it; false: there is no such part.
-local function range_of(header, size)
-  local first, last = (header or ""):match "^bytes=(%d*)%-(%d*)$"
-  if not first or first == "" and last == "" then return nil end
-  if first == "" then
-    first, last = math.max(size - position(last), 0), size - 1
-  else
-    first, last = position(first), math.min(last == "" and size - 1 or position(last), size - 1)
-  end
-  if first > last then return false end
-  return first, last - first + 1
-end
-
--- A file never changes under its address, so its id will do (RFC 9110, ETag and If-Range).
-local function tag_of(path)
-  return ('"%s"'):format(path:match "[^/]*$")
-end
-
-local function wanted_range(headers, size, tag)
-  local condition = headers["if-range"]
-  if condition and condition ~= tag then return nil end
-  return range_of(headers.range, size)
-end
-
--- A name in a header: ASCII as it is, the rest in the way of RFC 5987.
-local function disposition(name)
-  local encoded = name:gsub("[^%w._-]", function(byte) return ("%%%02X"):format(byte:byte()) end)
-  return "attachment; filename*=UTF-8''" .. encoded
-end
-
-function Files:give(request, file, path)
-  local tag = tag_of(path)
-  local headers = {
-    ["Content-Type"] = file.mime, ["Content-Disposition"] = disposition(file.name), ["Accept-Ranges"] = "bytes",
-    ETag = tag, ["X-Content-Type-Options"] = "nosniff", ["Cache-Control"] = "private",
-  }
-  local status, first, length = 200, wanted_range(request.headers, file.size, tag)
-  if first == false then
-    headers["Content-Range"] = ("bytes */%d"):format(file.size)
-    return request:respond(416, headers, "")
-  end
-  if first then
-    status, headers["Content-Range"] = 206, ("bytes %d-%d/%d"):format(first, first + length - 1, file.size)
-  end
-  local faults = self.bridge.faults
-  local ok, err = request:respond(status, headers, {
-    path = path, offset = first or 0, length = length or file.size, rate = faults.download_rate,
-    cut_after = faults.download_cut,
-  })
-  if ok or err.name == "CLOSED" then return end
-  self.bridge.log:error("bridge: file %s cannot be read: %s", path, err)
-  respond(request, 500, { error = "internal_error" })
-end
-
-function Files:serve(request)
-  local file, path = self:addressed(request)
-  if not file then return respond(request, 404, { error = "not_found" }) end
-  self:give(request, file, path)
 end
 
 ---Whether a path is one of files.
@@ -600,12 +458,12 @@ end
 function Files:handle(request)
   local status = self.bridge.faults.files_status
   local wanted = request.path == FILES_PATH and "POST" or "GET"
-  if status then return request:respond(status, { ["Content-Type"] = "text/html" }, "<h1>" .. status .. "</h1>") end
-  if request.method ~= wanted then
-    return request:respond(405, { Allow = wanted, ["Content-Type"] = "application/json" },
-      json.encode { error = "method_not_allowed" })
-  end
-  if wanted == "POST" then self:receive(request) else self:serve(request) end
+  if status then return reply.as_proxy(request, status) end
+  if request.method ~= wanted then return reply.wrong_method(request, wanted) end
+  if wanted == "POST" then return self:receive(request) end
+  local file, path = self:addressed(request)
+  if not file then return reply.refuse(request, 404, "not_found") end
+  served_file.give(self.bridge, request, file, path)
 end
 
 return { new = new, Files = Files }

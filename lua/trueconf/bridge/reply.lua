@@ -17,7 +17,7 @@ end
 
 ---@param request trueconf.core.Request
 ---@param status integer
----@param name string `error`
+---@param name string|integer `error`
 ---@param description? string `error_description`
 ---@param more? table<string, any> headers
 function reply.refuse(request, status, name, description, more)
@@ -30,6 +30,18 @@ end
 function reply.as_proxy(request, status)
   local body = ("<html><body><h1>%d</h1></body></html>"):format(status)
   reply.send(request, status, body, { ["Content-Type"] = "text/html" })
+end
+
+---Headers of a file that a page is to save. In a name ASCII stays as it is, the rest goes the way of RFC 5987.
+---@param name string
+---@param mime string
+---@return table<string, string>
+function reply.file_headers(name, mime)
+  local encoded = name:gsub("[^%w._-]", function(byte) return ("%%%02X"):format(byte:byte()) end)
+  return {
+    ["Content-Type"] = mime, ["Content-Disposition"] = "attachment; filename*=UTF-8''" .. encoded,
+    ["X-Content-Type-Options"] = "nosniff",
+  }
 end
 
 ---The wrong HTTP method.

@@ -217,7 +217,7 @@ function Server:on_close(transport, code)
   if not conn then return self.control and self.control:on_close(transport) end
   self.reports:connection("closed", conn, { code = code })
   conn:on_close()
-  self.files:forget(conn)
+  self.files.progress:forget(conn)
 end
 
 ---Leave an HTTP request without an answer until the fault is over or the Bridge stops.

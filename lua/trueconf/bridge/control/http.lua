@@ -5,6 +5,7 @@ local json = require "trueconf.json"
 local mime = require "trueconf.mime"
 local acts = require "trueconf.bridge.control.acts"
 local fields = require "trueconf.bridge.control.fields"
+local reply = require "trueconf.bridge.reply"
 
 local LARGEST_FILE = 16 << 30           -- bytes
 local NAME_OF = {}                      -- of acts, by method and path
@@ -85,11 +86,9 @@ end
 
 -- Answer with a file of the Bridge, as a page would save it.
 local function serve(request, answer)
-  local name = answer.file.name:gsub("[^%w._-]", function(byte) return ("%%%02X"):format(byte:byte()) end)
-  local ok, err = request:respond(200, {
-    ["Content-Type"] = answer.file.mime_type, ["Content-Disposition"] = "attachment; filename*=UTF-8''" .. name,
-    ["X-Content-Type-Options"] = "nosniff", ["Cache-Control"] = "no-store",
-  }, { path = answer.serve })
+  local headers = reply.file_headers(answer.file.name, answer.file.mime_type)
+  headers["Cache-Control"] = "no-store"
+  local ok, err = request:respond(200, headers, { path = answer.serve })
   if not ok and err.name ~= "CLOSED" then http.refuse(request, 500, err.name, err.message) end
 end
 

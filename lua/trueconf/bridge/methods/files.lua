@@ -43,13 +43,13 @@ function methods.getFileInfo(bridge, _, payload)
 end
 
 function methods.subscribeFileProgress(bridge, connection, payload)
-  local known, follow_up = bridge.files:subscribe(connection, payload.fileId)
+  local known, follow_up = bridge.files.progress:subscribe(connection, payload.fileId)
   if known then return { result = true }, follow_up end
   return nil, no_file(known)
 end
 
 function methods.unsubscribeFileProgress(bridge, connection, payload)
-  local known = bridge.files:unsubscribe(connection, payload.fileId)
+  local known = bridge.files.progress:unsubscribe(connection, payload.fileId)
   return known and { result = true } or nil, no_file(known)
 end
 
