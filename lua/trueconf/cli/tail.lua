@@ -166,9 +166,11 @@ local function watch_signals(self)
   return signals
 end
 
-local function watch(self)
+-- A second signal ends the program at once.
+local function watch(self, signals)
   if not self.given.quiet then exits.note(NAME, "watching as " .. self.client:user_id()) end
   local code = self.over:wait()
+  for _, signal in ipairs(signals) do signal:close() end
   self.client:stop()
   return code
 end
@@ -210,8 +212,7 @@ return {
       on_request = function(...) on_request(self, ...) end,
       on_state = function(_, new, _, err) on_state(self, new, err) end,
     }, { receive_unread = false, receive_system = given.system, max_denials = 3 })
-    if self.client then code = watch(self) end
-    for _, signal in ipairs(signals) do signal:close() end
+    if self.client then code = watch(self, signals) end
     return code
   end,
 }
