@@ -12,6 +12,7 @@
 local COMMANDS = {
   { "new", "Make a bot to begin with: its file, a test, a service." },
   { "run", "Run a bot." },
+  { "chat", "Talk to bots at a Bridge." },
   { "bridge", "Run a local chat server that speaks the API of TrueConf Bridge." },
   { "completion", "Write a script by which a shell completes commands and flags." },
   { "doctor", "Look at the way to a server, step by step." },

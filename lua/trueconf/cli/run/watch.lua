@@ -68,7 +68,7 @@ end
 
 local function with_flags(given)
   local all = {}
-  for _, options in ipairs { given, seam.flags or {} } do
+  for _, options in ipairs { seam.settings and seam.settings(given) or given, seam.flags or {} } do
     for name, value in pairs(options) do all[name] = value end
   end
   return all
@@ -223,13 +223,14 @@ end
 
 ---@param path string
 ---@param args string[]
+---@param logger? trueconf.Log
 ---@return trueconf.cli.Watch
-local function new(path, args)
+local function new(path, args, logger)
   backgrounds.install()
   seam.run = run_bot
   trueconf.run = function() end
   return setmetatable({
-    path = path, args = args, clients = {}, modules = modules.new(path), log = log.new(),
+    path = path, args = args, clients = {}, modules = modules.new(path), log = logger or log.new(),
   }, Watch)
 end
 

@@ -1,0 +1,103 @@
+-- SPDX-License-Identifier: MIT
+-- Lines that a person types, and lines that are shown meanwhile: at a terminal above the one that is being typed, which
+-- the terminal itself lets people edit.
+
+local core = require "trueconf.core"
+local terminal = require "trueconf.cli.terminal"
+
+local INPUT = 0
+local LONGEST_LINE = 65536              -- bytes
+
+---@class trueconf.cli.Console
+---@field interactive boolean somebody sits there
+---@field private rest string what was read behind the last line
+---@field private prompting boolean
+---@field private paint fun(colour: string, text: string): string
+local Console = {}
+Console.__index = Console
+
+---@return trueconf.cli.Console
+local function new()
+  local interactive = terminal.input() and terminal.output()
+  io.stdout:setvbuf "full"
+  return setmetatable({
+    interactive = interactive, rest = "", prompting = false, paint = terminal.painter(),
+  }, Console)
+end
+
+-- Reading -------------------------------------------------------------------------------------------
+
+-- A line, its end cut off; nil: there are no more.
+local function next_line(self)
+  while true do
+    local line, rest = self.rest:match "^([^\n]*)\n(.*)$"
+    if line or #self.rest > LONGEST_LINE then
+      line, self.rest = line or self.rest, rest or ""
+      return (line:gsub("\r$", ""))
+    end
+    core.readable(INPUT)
+    local bytes = core.read(INPUT)
+    if not bytes then
+      line, self.rest = self.rest, ""
+      return line ~= "" and line or nil
+    end
+    self.rest = self.rest .. bytes
+  end
+end
+
+---The next line; nil: there are no more.
+---@async
+---@param prompt string
+---@return string?
+function Console:line(prompt)
+  if not self.interactive then return next_line(self) end
+  io.write(prompt)
+  io.flush()
+  self.prompting = true
+  local line = next_line(self)
+  self.prompting = false
+  return line
+end
+
+-- Showing -------------------------------------------------------------------------------------------
+
+local function width()
+  local pipe <close> = io.popen "stty size 2>/dev/null"
+  local columns = pipe and tonumber((pipe:read "a"):match "%d+ (%d+)")
+  return columns and columns > 20 and columns or 80
+end
+
+-- Pieces of a line that fit into the width.
+local function pieces(line, most)
+  local list = {}
+  while utf8.len(line) and utf8.len(line) > most do
+    local place = utf8.offset(line, most + 1)
+    list[#list + 1], line = line:sub(1, place - 1), line:sub(place)
+  end
+  list[#list + 1] = line
+  return list
+end
+
+-- Make room above the line that is being typed, write there, and go back: index, up, save, insert a line, restore,
+-- down.
+local ABOVE = "\27D\27[A\0277\27[L\r%s\0278\27[B"
+
+---Show text. Orders to the terminal in it have no effect.
+---@param label string who or what it is about, in the colour; with "" the text is
+---@param colour "red"|"green"|"yellow"|"blue"|"bold"|"dim"
+---@param text string
+function Console:show(label, colour, text)
+  if label == "" then label, text = text, "" end
+  local most = self.prompting and width() or math.maxinteger
+  for line in (label .. text .. "\n"):gmatch "(.-)\n" do
+    for _, piece in ipairs(pieces(terminal.line(line), most)) do
+      local is_labelled = label ~= "" and piece:sub(1, #label) == label
+      if is_labelled then piece = self.paint(colour, label) .. piece:sub(#label + 1) end
+      label = ""
+      io.write((self.prompting and ABOVE or "%s\n"):format(piece))
+    end
+  end
+  io.flush()
+end
+
+return { new = new }

@@ -1,0 +1,144 @@
+-- SPDX-License-Identifier: MIT
+-- trueconf chat: a person at a terminal, or a script, talks to bots at a Bridge.
+
+local consoles = require "trueconf.cli.chat.console"
+local control = require "trueconf.cli.chat.control"
+local core = require "trueconf.core"
+local exits = require "trueconf.cli.exits"
+local sessions = require "trueconf.cli.chat.session"
+
+local USAGE = [==[
+Usage: trueconf chat --bridge FILE [OPTION...] [ARGUMENT...]
+       trueconf chat [--url URL] [--key-file FILE] --as LOGIN [--with LOGIN]]==]
+local HELP = "Talk to bots at a Bridge as one of its people. With --bridge FILE a Bridge and the bot in that file run "
+  .. "in this process, and the file is taken in anew whenever it changes. Else the control endpoint of a Bridge that "
+  .. "runs already is used (trueconf bridge --control). In the chat, /? explains. Lines may come from a pipe: each is "
+  .. "said when the one before has been answered."
+local EXAMPLES = [[
+Examples:
+  trueconf chat --bridge bot.lua
+  trueconf chat --key-file key --as mira --with herald
+  printf '/order\nlarge\n/wait on its way\n' | trueconf chat --bridge bot.lua --as mira
+Exit codes: 0 done, 1 something was refused or /wait waited in vain, 2 used wrongly, 3 no Bridge.]]
+
+local DEFAULT_URL = "ws://127.0.0.1:4309"
+local DEFAULT_PATIENCE = 3              -- seconds
+
+local function seconds(text)
+  local value = tonumber(text)
+  if value and value > 0 and value < 1e6 then return value end
+  return nil, ("option '--wait' must be a number of seconds, got '%s'"):format(text:sub(1, 64))
+end
+
+local function describe(command)
+  command:description(HELP):usage(USAGE):epilog(EXAMPLES)
+  command:argument("arguments", "What the bot's file gets in `arg` and `...`."):argname("ARGUMENT"):args "*"
+  command:option("--bridge", "File of a bot, to be run here with a Bridge of its own."):argname "FILE"
+  command:option("--url", ("Address of a Bridge that runs (%s)."):format(DEFAULT_URL)):argname "URL"
+  command:option("--key-file", "File with the key of its control endpoint (TRUECONF_CONTROL_KEY)."):argname "FILE"
+  command:option("--as", "Who talks; with --bridge by default you."):argname "LOGIN"
+  command:option("--with", "Whom to; with --bridge by default the bot."):argname "LOGIN"
+  command:option("--wait", ("How long a script waits for an answer, and /wait (%d)."):format(DEFAULT_PATIENCE))
+    :argname("SECONDS"):convert(seconds)
+end
+
+local function complain(message, code)
+  return exits.complain("chat", message, code)
+end
+
+-- Where to ------------------------------------------------------------------------------------------
+
+local function read_key(given)
+  if not given.key_file then
+    local key = os.getenv "TRUECONF_CONTROL_KEY"
+    if key and key ~= "" then return key end
+    return nil, "the key of the Bridge's control endpoint is missing: --key-file FILE or TRUECONF_CONTROL_KEY; "
+      .. "or try a bot with --bridge FILE"
+  end
+  local text, err = core.read_private(given.key_file)
+  if not text then return nil, "--key-file: " .. (err and err.message or "there is no file " .. given.key_file) end
+  return text:match "^[^\r\n]*"
+end
+
+-- A name for whoever sits here, as an account may be called.
+local function own_name()
+  local name = (os.getenv "USER" or ""):lower():gsub("[^%w_.-]", "")
+  return name ~= "" and name or "me"
+end
+
+-- Address, key, and the Bridge if it runs here; or nil, a complaint and the exit code.
+local function find_bridge(given, console)
+  if not given.bridge then
+    local key, wrong = read_key(given)
+    if not key then return nil, wrong, exits.MISUSE end
+    return { url = (given.url or DEFAULT_URL):gsub("^http", "ws"):gsub("/+$", ""), key = key }
+  end
+  local readable <close>, err = io.open(given.bridge)
+  if not readable then return nil, "--bridge: cannot read " .. err, exits.MISUSE end
+  local log = { level = "warn", sink = function(level, text)
+    if console.interactive then console:show(level .. " ", "yellow", text) else io.stderr:write(text, "\n") end
+  end }
+  local host, wrong = require("trueconf.cli.chat.host").start(given.bridge, given.arguments, log)
+  if not host then return nil, wrong, exits.REFUSED end
+  return { url = host.server:url(), key = host.server:control_key(), host = host }
+end
+
+-- Talking -------------------------------------------------------------------------------------------
+
+local function talk(session, given, place)
+  local who, whom = given.as or own_name(), given.with or place.host and place.host.bot
+  if not session:be(who) then return exits.REFUSED end
+  if whom and not session:with(whom) then return exits.REFUSED end
+  if session.console.interactive then session.console:show("", "dim", "/? explains, Ctrl-D ends") end
+  session:run()
+  return session.failed and not session.console.interactive and exits.REFUSED or exits.DONE
+end
+
+-- The life of the command, in a coroutine.
+local function chat(given, place, console, over)
+  local whom = given.with or place.host and place.host.bot
+  local session = sessions.new(console, {
+    patience = given.wait or DEFAULT_PATIENCE, may_create = place.host ~= nil, other = whom,
+  })
+  local err
+  session.control, err = control.open(place.url, place.key, function(event) session:on_event(event) end, function(lost)
+    over:wake(exits.UNREACHABLE, ("the connection to the Bridge was lost: %s"):format(lost))
+  end)
+  if not session.control then
+    return over:wake(exits.UNREACHABLE, ("cannot talk to the Bridge at %s: %s"):format(place.url, err))
+  end
+  local code = talk(session, given, place)
+  session.control:close()
+  over:wake(code)
+end
+
+-- Without a Bridge of our own, we can be nobody in particular.
+local function misuse(given)
+  if given.bridge and (given.url or given.key_file) then return "--bridge runs a Bridge of its own" end
+  if not given.bridge and not given.as then return "--as LOGIN is missing: who talks" end
+  if not given.bridge and given.arguments[1] then return "arguments are for the bot of --bridge FILE" end
+end
+
+local function run(given)
+  local wrong = misuse(given)
+  if wrong then return complain(wrong, exits.MISUSE) end
+  local console, over, host = consoles.new(), core.waiter(), nil
+  local worker = core.spawn(function()
+    local _ <close> = setmetatable({}, { __close = function() over:wake(exits.REFUSED, "it failed; see above") end })
+    local place, complaint, code = find_bridge(given, console)
+    if not place then return over:wake(code, complaint) end
+    host = place.host
+    chat(given, place, console, over)
+  end)
+  for _, name in ipairs { "SIGINT", "SIGTERM" } do
+    core.signal(name, function() over:wake(exits.DONE) end)
+  end
+  local code, complaint = over:wait()
+  core.cancel(worker)
+  if host then host:stop() end
+  if console.interactive then print() end
+  return complaint and complain(complaint, code) or code
+end
+
+---@type trueconf.cli.Command
+return { describe = describe, run = run }

@@ -1,0 +1,389 @@
+-- SPDX-License-Identifier: MIT
+-- What a person at `trueconf chat` does and sees: lines become acts at the Bridge, and what others write is shown in
+-- the order in which it comes. Several people can be played; one of them types, all of them see.
+
+local core = require "trueconf.core"
+local plain = require "trueconf.text.plain"
+local terminal = require "trueconf.cli.terminal"
+
+local MOST_EVENTS = 1000                -- that wait to be shown
+local MOST_SEEN = 1000                  -- messages that are known to have been shown
+local QUIET = 0.2                       -- seconds without news, after which the next line of a script is read
+
+---@class trueconf.cli.ChatSession
+---@field control trueconf.cli.Control
+---@field console trueconf.cli.Console
+---@field person string? who types
+---@field chat { chat_id: string, title: string }? where
+---@field failed boolean something has gone wrong
+---@field private people table<string, true> who is played
+---@field private titles table<string, string> of chats
+---@field private listed table[] chats, as they were listed last
+---@field private buttons table? those below the newest message that has some
+---@field private queue table[] events that wait to be shown
+---@field private seen table<string, true> ids of messages that were shown, and those in order
+---@field private heard string[] what others have said since the last act
+---@field private news trueconf.core.Waiter
+---@field private patience number seconds a script waits for an answer
+---@field private may_create boolean accounts are made when they are named
+local Session = {}
+Session.__index = Session
+
+-- What is seen --------------------------------------------------------------------------------------
+
+local function words_of(message)
+  if message.type == 204 then return "(a survey)" end
+  return (plain[message.parse_mode or "text"] or plain.text)(message.text)
+end
+
+local function login_of(id)
+  return (id:match "^[^@]*")
+end
+
+local function is_shown(self, id)
+  local seen = self.seen
+  if seen[id] then return true end
+  seen[id] = true
+  seen[#seen + 1] = id
+  if #seen > MOST_SEEN then seen[table.remove(seen, 1)] = nil end
+  return false
+end
+
+local function title_of(self, person, chat_id)
+  if not self.titles[chat_id] then
+    local answer = self.control:act("list_chats", { person = person })
+    for _, chat in ipairs(answer and answer.chats or {}) do self.titles[chat.chat_id] = chat.title end
+  end
+  return self.titles[chat_id] or "another chat"
+end
+
+local function label_of(self, message, person, note)
+  local elsewhere = not self.chat or self.chat.chat_id ~= message.chat_id
+  return login_of(message.author) .. (elsewhere and (" (%s)"):format(title_of(self, person, message.chat_id)) or "")
+    .. (note or "") .. ": "
+end
+
+-- Buttons get numbers across the rows.
+local function show_buttons(self, message, person)
+  local found, words = {}, {}
+  for _, row in ipairs(message.buttons or {}) do
+    for _, button in ipairs(row) do
+      if button.type == "command" then
+        found[#found + 1] = button.id or button.label
+        words[#words + 1] = ("[/%d] %s"):format(#found, button.label)
+      else
+        words[#words + 1] = ("%s <%s>"):format(button.label, button.url or button.type)
+      end
+    end
+  end
+  if not words[1] then return end
+  self.buttons = { message_id = message.message_id, person = person, list = found }
+  self.console:show("  ", "dim", table.concat(words, "  "))
+end
+
+local function file_words(self, message, person)
+  local file = message.type == 202 and self.control:act("file", { person = person, message_id = message.message_id })
+  if not file then return nil end
+  self.file = { person = person, message_id = message.message_id, name = file.name }
+  return ("(%s, %s; /save keeps it)"):format(file.name, terminal.size(file.size))
+end
+
+-- Own lines stand on the terminal already; a script sees them where they belong.
+local function show_message(self, message, person, note)
+  local own = self.people[login_of(message.author)] ~= nil
+  if not own or not self.console.interactive then
+    local words = file_words(self, message, person) or words_of(message)
+    self.console:show(label_of(self, message, person, note), own and "dim" or "green", words)
+    show_buttons(self, message, person)
+    if not own then
+      table.insert(self.heard, words)
+      self.news:wake()
+    end
+  end
+end
+
+local OLD_ENOUGH = 100                  -- messages of a chat among which a changed one is looked for
+
+local show = {}
+
+-- One that is gone meanwhile is not shown, nor is what the system says.
+function show.sendMessage(self, payload, person)
+  if is_shown(self, payload.messageId) then return end
+  local message = self.control:act("message", { person = person, message_id = payload.messageId })
+  if message and message.type >= 200 then show_message(self, message, person) end
+end
+
+-- The server does not say which message was changed: the newest one with this text.
+function show.editMessage(self, payload, person)
+  local answer = self.control:act("history", { person = person, chat_id = payload.chatId, count = OLD_ENOUGH })
+  local messages = answer and answer.messages or {}
+  for place = #messages, 1, -1 do
+    local message = messages[place]
+    if message.edited and message.text == payload.content.text then
+      if is_shown(self, message.message_id .. "\0" .. payload.timestamp) then return end
+      return show_message(self, message, person, " (changed)")
+    end
+  end
+end
+
+-- One after the other, as each may have to ask the Bridge.
+local function show_all(self)
+  while true do
+    self.came:wait()
+    self.came = core.waiter()
+    while self.queue[1] do
+      local event = table.remove(self.queue, 1)
+      local run = show[event.method]
+      if run then run(self, event.payload, event.person) end
+    end
+  end
+end
+
+---Take an event of the control endpoint.
+---@param event table
+function Session:on_event(event)
+  if event.event ~= "person" or #self.queue >= MOST_EVENTS then return end
+  table.insert(self.queue, event)
+  self.came:wake()
+end
+
+-- Waiting, for scripts ------------------------------------------------------------------------------
+
+local function await(self, fits, seconds)
+  local deadline = core.monotonic() + seconds
+  while not fits() do
+    local left = deadline - core.monotonic()
+    if left <= 0 then return false end
+    self.news = core.waiter()
+    self.news:wait(left)
+  end
+  return true
+end
+
+-- A script goes on when somebody has answered and says no more.
+local function settle(self)
+  if self.console.interactive then return end
+  if not await(self, function() return self.heard[1] end, self.patience) then return end
+  local count
+  repeat
+    count = #self.heard
+  until not await(self, function() return #self.heard > count end, QUIET)
+end
+
+-- Acts ----------------------------------------------------------------------------------------------
+
+function Session:complain(text)
+  self.failed = true
+  if self.console.interactive then return self.console:show("", "red", text) end
+  io.stderr:write("trueconf chat: ", terminal.line(text), "\n")
+end
+
+-- Carry out an act, or tell why not.
+local function act(self, name, fields)
+  local answer, err = self.control:act(name, fields)
+  if not answer then self:complain(err.message) end
+  return answer
+end
+
+-- The act of the person who types, in the chat.
+local function act_here(self, name, fields)
+  if not self.chat then return self:complain "in no chat; /with LOGIN opens one, /? explains" end
+  fields.person, fields.chat_id = self.person, self.chat.chat_id
+  self.heard = {}
+  local answer = act(self, name, fields)
+  if answer then settle(self) end
+  return answer
+end
+
+local function make_account(self, login)
+  return not self.may_create or act(self, "accounts", { login = login }) ~= nil
+end
+
+local function watch(self)
+  local list = {}
+  for login in pairs(self.people) do list[#list + 1] = login end
+  table.sort(list)
+  return act(self, "watch", { people = list })
+end
+
+local function enter(self, chat_id, title)
+  self.chat = { chat_id = chat_id, title = title }
+  self.titles[chat_id] = title
+end
+
+---Play a person.
+---@async
+---@param login string
+---@return boolean ok
+function Session:be(login)
+  if not make_account(self, login) then return false end
+  local known = self.people[login]
+  self.people[login] = true
+  if not watch(self) then
+    self.people[login] = known
+    return false
+  end
+  if self.person ~= login then self.chat = nil end
+  self.person = login
+  return true
+end
+
+---Open the personal chat with somebody.
+---@async
+---@param login string
+---@return boolean ok
+function Session:with(login)
+  local answer = act(self, "chats", { person = self.person, with = login })
+  if answer then enter(self, answer.chat_id, login) end
+  return answer ~= nil
+end
+
+-- Lines ---------------------------------------------------------------------------------------------
+
+---@type table<string, { usage: string, meaning: string, run: fun(self: trueconf.cli.ChatSession, text: string) }>
+local COMMANDS = {}
+
+local ORDER = { "as", "with", "group", "chats", "open", "click", "file", "save", "wait", "?", "quit" }
+
+COMMANDS.as = { usage = "LOGIN", meaning = "go on as somebody else, in the same chat or with the same bot",
+  run = function(self, login)
+    local chat = self.chat
+    if not self:be(login) or self.chat or not chat then return end
+    local answer = self.control:act("list_chats", { person = login })
+    for _, other in ipairs(answer and answer.chats or {}) do
+      if other.chat_id == chat.chat_id then return enter(self, chat.chat_id, chat.title) end
+    end
+    if self.other and self.other ~= login then self:with(self.other) end
+  end }
+
+COMMANDS.with = { usage = "LOGIN", meaning = "talk to somebody",
+  run = function(self, login)
+    if self.people[login] or make_account(self, login) then self:with(login) end
+  end }
+
+COMMANDS.group = { usage = "TITLE: LOGIN ...", meaning = "make a group with others, and talk there",
+  run = function(self, text)
+    local title, logins = text:match "^%s*(.-)%s*:%s*(.*)$"
+    if not title or title == "" then return self:complain "expected /group TITLE: LOGIN ..." end
+    local participants = {}
+    for login in logins:gmatch "[^%s,]+" do
+      if not make_account(self, login) then return end
+      participants[login] = "user"
+    end
+    local fields = { person = self.person, group = title, participants = next(participants) and participants or nil }
+    local answer = act(self, "chats", fields)
+    if answer then enter(self, answer.chat_id, title) end
+  end }
+
+COMMANDS.chats = { usage = "", meaning = "list the chats",
+  run = function(self)
+    local answer = act(self, "list_chats", { person = self.person })
+    if not answer then return end
+    self.listed = answer.chats
+    for number, chat in ipairs(answer.chats) do
+      self.console:show(("%3d  "):format(number), "dim", chat.title)
+    end
+  end }
+
+COMMANDS.open = { usage = "NUMBER", meaning = "talk in a chat of that list",
+  run = function(self, text)
+    local chat = self.listed[tonumber(text) or 0]
+    if not chat then return self:complain "expected /open and the number of a chat that /chats has listed" end
+    enter(self, chat.chat_id, chat.title)
+  end }
+
+COMMANDS.click = { usage = "NUMBER", meaning = "click a button; the same as /NUMBER",
+  run = function(self, text)
+    local buttons = self.buttons
+    local button = buttons and buttons.list[math.tointeger(tonumber(text)) or 0]
+    if not button then return self:complain(("there is no button %s"):format(text)) end
+    self.heard = {}
+    local fields = { person = self.person, message_id = buttons.message_id, button = button }
+    if act(self, "click", fields) then settle(self) end
+  end }
+
+COMMANDS.file = { usage = "PATH [CAPTION]", meaning = "send a file; a path with spaces in quotes",
+  run = function(self, text)
+    local path, caption = text:match '^"([^"]+)"%s*(.*)$'
+    if not path then path, caption = text:match "^(%S+)%s*(.*)$" end
+    if not path then return self:complain "expected /file PATH [CAPTION]" end
+    if not self.chat then return self:complain "in no chat; /with LOGIN opens one" end
+    self.heard = {}
+    local sent, err = self.control:upload({ person = self.person, chat_id = self.chat.chat_id,
+      caption = caption ~= "" and caption or nil, name = path:match "[^/]*$" }, path)
+    if not sent then return self:complain(err.message) end
+    settle(self)
+  end }
+
+COMMANDS.save = { usage = "[PATH]", meaning = "keep the newest file",
+  run = function(self, path)
+    local file = self.file
+    if not file then return self:complain "nobody has sent a file" end
+    -- A name from the wire is no path.
+    if path == "" then path = file.name:gsub("[/%c]", "_"):gsub("^%.+", "") end
+    local there <close> = io.open(path)
+    if there then return self:complain(path .. " is there already") end
+    local ok, err = self.control:download({ person = file.person, message_id = file.message_id }, path)
+    if not ok then return self:complain(err.message) end
+    self.console:show("", "dim", "kept as " .. path)
+  end }
+
+COMMANDS.wait = { usage = "[TEXT]", meaning = "for scripts: wait until somebody has said this since the last line",
+  run = function(self, text)
+    local function is_said()
+      for _, words in ipairs(self.heard) do
+        if words:find(text, 1, true) then return true end
+      end
+      return false
+    end
+    if not await(self, is_said, self.patience) then
+      self:complain(("nobody has said '%s' within %g s"):format(text, self.patience))
+    end
+  end }
+
+COMMANDS.quit = { usage = "", meaning = "end; so does Ctrl-D", run = function(self) self.over = true end }
+
+COMMANDS["?"] = { usage = "", meaning = "this", run = function(self)
+  for _, name in ipairs(ORDER) do
+    local command = COMMANDS[name]
+    self.console:show(("  /%-24s"):format(name .. " " .. command.usage), "bold", command.meaning)
+  end
+  self.console:show("", "dim", "Everything else is said in the chat, commands of a bot too; //as says /as.")
+end }
+
+-- What a line is: a command of ours, or something to say.
+local function run_line(self, line)
+  local name, rest = line:match "^/(%S+)%s*(.-)%s*$"
+  if name and name:find "^%d+$" then return COMMANDS.click.run(self, name) end
+  if name and COMMANDS[name] then return COMMANDS[name].run(self, rest) end
+  if line:find "%S" then act_here(self, "say", { text = line:gsub("^//", "/") }) end
+end
+
+function Session:prompt()
+  return ("%s%s> "):format(self.person, self.chat and " in " .. self.chat.title or "")
+end
+
+---Read lines and do what they say, until there are no more.
+---@async
+function Session:run()
+  while not self.over do
+    local line = self.console:line(terminal.line(self:prompt()))
+    if not line then return end
+    if utf8.len(line) then run_line(self, line) else self:complain "that is not UTF-8" end
+  end
+end
+
+---@param console trueconf.cli.Console
+---@param options { patience: number, may_create: boolean, other: string? }
+---@return trueconf.cli.ChatSession
+local function new(console, options)
+  local self = setmetatable({
+    console = console, patience = options.patience, may_create = options.may_create, other = options.other,
+    people = {}, titles = {}, listed = {}, queue = {}, seen = {}, heard = {},
+    came = core.waiter(), news = core.waiter(), failed = false, over = false,
+  }, Session)
+  self.shower = core.spawn(show_all, self)
+  return self
+end
+
+return { new = new }
