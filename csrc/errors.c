@@ -111,7 +111,7 @@ const char *err_name(enum err err) {
 
 enum err err_of_name(const char *name) {
   enum err err = ERR_COUNT - 1;
-  while (err > ERR_NONE && strcmp(local_errors[err].name, name))
+  while (err > ERR_NONE && strcmp(local_errors[err].name, name) != 0)
     err--;
   return err;
 }
