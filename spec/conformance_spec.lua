@@ -82,7 +82,7 @@ for _, row in ipairs(protocol.versions.MATRIX) do
     end)
 
     it("and the Bridge had nothing to complain about", function()
-      assert.equal(0, talk.bridge_status)
+      assert.equal(0, talk.bridge_status, talk.bridge_log)
       assert.equal(1, select(2, talk.bridge_log:gsub("\n", "\n")), talk.bridge_log)
     end)
   end)
