@@ -120,8 +120,14 @@ void rt_timer_stop(struct rt *rt, struct rt_timer *timer) {
   timer->place = 0;
 }
 
+/* The rest of a nanosecond is one: or who waits for it by timers again and again would stop virtual time. */
+static double whole_ns(double seconds) {
+  double ns = seconds * NS_PER_S;
+  return ns > 0 && ns < 1 ? 1 : ns;
+}
+
 void rt_timer_start(struct rt *rt, struct rt_timer *timer, double seconds) {
-  double ns = seconds > 0 ? seconds * NS_PER_S : 0;
+  double ns = seconds > 0 ? whole_ns(seconds) : 0;
   rt_timer_stop(rt, timer);
   if (!heap_grow(rt)) {
     timer->fire(timer);

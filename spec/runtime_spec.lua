@@ -817,6 +817,21 @@ describe("virtual time", function()
     assert.not_equal(core.random(16), core.random(16))
   end)
 
+  it("goes on while somebody waits by timers for the rest of a nanosecond", function()
+    core.virtual_time(true)
+    local due = core.monotonic() + 1e-11
+    local timers = 0
+    local function wait()
+      timers = timers + 1
+      assert.is_true(timers < 10, "time stands still")
+      if core.monotonic() < due then core.timer(due - core.monotonic(), wait) end
+    end
+    wait()
+    core.advance(1e-6)
+    assert.is_true(core.monotonic() > due)
+    assert.equal(2, timers)
+  end)
+
   it("can be advanced from a coroutine, by one at a time", function()
     core.virtual_time(true)
     local err
