@@ -111,8 +111,8 @@ describe("events", function()
       assert.matches(pattern, complaint)
     end
     fails("on: unknown event 'edit_mesage', did you mean 'edit_message'%?", "edit_mesage", print)
-    fails("on: the name of an event expected, got a nil", nil, print)
-    fails("on needs a function, got a nil", "edit_message")
+    fails("on: the name of an event expected, got nil", nil, print)
+    fails("on: a function expected, got nil", "edit_message")
     assert.has_error(function() bot:on_unknown(7) end)
   end)
 

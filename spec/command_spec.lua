@@ -207,9 +207,9 @@ describe("the arguments of a command", function()
       assert.matches(pattern, mistake)
     end
     local function handler() end
-    fails("the command's name must be a string, got a number", 5, handler)
+    fails("on_command: a command's name expected, got a number", 5, handler)
     fails("'a b' cannot be a command's name", "a b", handler)
-    fails("on_command needs a function, got a nil", "a")
+    fails("on_command: a function expected, got nil", "a")
     fails("unknown option 'descripton', did you mean 'description'", "a", handler, { descripton = "x" })
     fails("argument 1 of the command must be a table that begins with", "a", handler, { "size" })
     fails("argument 'x': option 'type' must be a function or one of boolean, date, duration", "a", handler,

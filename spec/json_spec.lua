@@ -124,7 +124,7 @@ describe("json.decode", function()
   end)
 
   it("blames the caller for something other than a string", function()
-    assert.matches("^[^:]*json_spec.lua:%d+: JSON text must be a string, got a nil$", misuse(json.decode, nil))
+    assert.matches("^[^:]*json_spec.lua:%d+: JSON text must be a string, got nil$", misuse(json.decode, nil))
     assert.matches("got a number$", misuse(json.decode, 42))
   end)
 end)

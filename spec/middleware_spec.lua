@@ -215,6 +215,6 @@ describe("around calls", function()
     local client = trueconf.client { url = "ws://127.0.0.1:1", token = "t", log = "off" }
     client:use_call(function() return { userId = "x", displayName = "stand-in" } end)
     assert.equal("stand-in", client:get_user_display_name "anna@x")
-    assert.error_matches(function() client:use_call(5) end, "use_call needs a function, got a number")
+    assert.error_matches(function() client:use_call(5) end, "use_call: a function expected, got a number")
   end)
 end)

@@ -157,6 +157,7 @@ describe("the outbox of a bot", function()
       { { nil, "x" }, "post: either 'chat_id' or 'user_id' is needed" },
       { { { chat_id = "c", user_id = "u", text = "x" } }, "post: either 'chat_id' or 'user_id' is needed" },
       { { "c", 7 }, "post: bad argument 'text': a string expected, got a number" },
+      { { "c" }, "post: bad argument 'text': a string expected, got nil" },
       { { 7, "x" }, "post: bad argument 'chat_id': a string expected, got a number" },
       { { "c", "x", { mode = "html" } }, "unknown option 'mode'" },
     } do

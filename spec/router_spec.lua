@@ -153,14 +153,14 @@ describe("a router", function()
   it("checks what it is given, at the caller's line", function()
     local root = trueconf.router()
     for pattern, register in pairs {
-      ["on_message needs a function, got a nil"] = function() root:on_message() end,
-      ["on_message needs a function, got a string"] = function() root:on_message(filter.photo, "x") end,
+      ["on_message: a function expected, got nil"] = function() root:on_message() end,
+      ["on_message: a function expected, got a string"] = function() root:on_message(filter.photo, "x") end,
       ["on: unknown event 'mesage', did you mean 'message'"] = function() root:on("mesage", print) end,
       ["on_text: malformed pattern"] = function() root:on_text("[", print) end,
-      ["on_click: a pattern or a function expected, got a nil"] = function() root:on_click(nil, print) end,
-      ["on_button needs a function, got a number"] = function() root:on_button("x", 1) end,
-      ["use needs a function, got a table"] = function() root:use {} end,
-      ["default needs a function, got a nil"] = function() root:default() end,
+      ["on_click: a pattern or a function expected, got nil"] = function() root:on_click(nil, print) end,
+      ["on_button: a function expected, got a number"] = function() root:on_button("x", 1) end,
+      ["use: a function expected, got a table"] = function() root:use {} end,
+      ["default: a function expected, got nil"] = function() root:default() end,
     } do
       local ok, mistake = pcall(register)
       assert.is_false(ok, pattern)

@@ -164,9 +164,9 @@ describe("the builders", function()
   it("refuse what is no text, at the caller's line", function()
     local function message(fn, ...) return select(2, pcall(fn, ...)) end
     local here = "^spec/text_spec%.lua:%d+: "
-    assert.matches(here .. "a text is a string, a number or markup, not table",
+    assert.matches(here .. "a text must be a string, a number or markup, got a table",
       message(function() local _ = html.bold {} end))
-    assert.matches(here .. "a text is a string, a number or markup, not nil",
+    assert.matches(here .. "a text must be a string, a number or markup, got nil",
       message(function() local _ = html("a", nil) end))
     assert.matches(here .. "markdown markup in html", message(function() local _ = html(markdown.bold "x") end))
     assert.matches(here .. "markdown markup in html",
@@ -177,9 +177,9 @@ describe("the builders", function()
     assert.matches(here .. "user_id must be", message(function() local _ = html.mention(nil, "x") end))
     assert.matches(here .. "user_id must be", message(function() local _ = text.mention("", "x", "html") end))
     assert.matches(here .. "a quote needs a text", message(function() local _ = html.quote(" ", "x") end))
-    assert.matches(here .. 'parse_mode must be "text", "markdown" or "html", not bb',
+    assert.matches(here .. 'parse_mode must be "text", "markdown" or "html", got bb',
       message(function() local _ = text.escape("x", "bb") end))
-    assert.matches(here .. "the text must be a string, not nil", message(function() local _ = text.mentions(nil) end))
+    assert.matches(here .. "the text must be a string, got nil", message(function() local _ = text.mentions(nil) end))
   end)
 
   it("are undone by plain", function()
@@ -370,11 +370,11 @@ describe("text.split", function()
   end)
 
   it("refuses what it cannot do", function()
-    assert.has_error(function() text.split("x", { limit = 31 }) end, "limit must be an integer of at least 32, not 31")
+    assert.has_error(function() text.split("x", { limit = 31 }) end, "limit must be an integer of at least 32, got 31")
     assert.has_error(function() text.split("x", { limit = "9" }) end)
     assert.has_error(function() text.split("x", { size = 99 }) end, "unknown option 'size'")
     assert.has_error(function() text.split("\xff", {}) end, "the text is not UTF-8")
-    assert.has_error(function() text.split(nil) end, "the text must be a string, not nil")
+    assert.has_error(function() text.split(nil) end, "the text must be a string, got nil")
   end)
 
   local function check_parts(parts, limit, seed)
@@ -490,9 +490,9 @@ describe("text.cut", function()
   end)
 
   it("refuses what it cannot do", function()
-    assert.has_error(function() text.cut("x", 31) end, "limit must be an integer of at least 32, not 31")
+    assert.has_error(function() text.cut("x", 31) end, "limit must be an integer of at least 32, got 31")
     assert.has_error(function() text.cut("\xff") end, "the text is not UTF-8")
-    assert.has_error(function() text.cut(nil) end, "the text must be a string, not nil")
+    assert.has_error(function() text.cut(nil) end, "the text must be a string, got nil")
     assert.has_error(function() text.cut("x", 40, "bb") end)
   end)
 

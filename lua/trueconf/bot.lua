@@ -110,7 +110,7 @@ end
 ---Put a function around all calls of the bot's, outermost first; see client:use_call().
 ---@param layer trueconf.CallMiddleware
 function Bot:use_call(layer)
-  if type(layer) ~= "function" then error(("use_call needs a function, got a %s"):format(type(layer)), 2) end
+  if type(layer) ~= "function" then options.refuse("use_call", "a function", layer, 2) end
   table.insert(router.own_part(self.draft or self.routes, "calls"), layer)
   self.call_layers = self.routes.calls
 end

@@ -288,7 +288,7 @@ end
 ---and an error.
 ---@param layer trueconf.CallMiddleware
 function Client:use_call(layer)
-  if type(layer) ~= "function" then error(("use_call needs a function, got a %s"):format(type(layer)), 2) end
+  if type(layer) ~= "function" then options.refuse("use_call", "a function", layer, 2) end
   if self.call_layers == Client.call_layers then self.call_layers = {} end
   table.insert(self.call_layers, layer)
 end

@@ -76,7 +76,7 @@ local SCHEMA = {
 
 local function check_name(name, level)
   if type(name) ~= "string" then
-    error(("on_command: the command's name must be a string, got a %s"):format(type(name)), level + 1)
+    options.refuse("on_command", "a command's name", name, level + 1)
   end
   if not name:find "^[^%s@/]+$" or #name > LONGEST_NAME then
     error(("on_command: '%s' cannot be a command's name: no spaces, no @, no /"):format(name), level + 1)
@@ -104,7 +104,7 @@ end
 ---@return trueconf.command.Declared
 function command.declare(name, given, level)
   if given ~= nil and type(given) ~= "table" then
-    error(("on_command: a table with arguments and a description expected, got a %s"):format(type(given)), level + 1)
+    options.refuse("on_command", "a table with arguments and a description", given, level + 1)
   end
   local args, named = {}, {}
   for key, value in pairs(given or {}) do

@@ -329,7 +329,7 @@ local function id_of(file, level)
   if type(file) == "table" then id = file.file_id or type(file.file) == "table" and file.file.file_id end
   if type(id) == "string" then return id end
   error(("download: a file, a message with one, or a file id expected, got %s"):format(
-    type(file) == "table" and "a table without one" or "a " .. type(file)), level + 1)
+    type(file) == "table" and "a table without one" or options.type_of(file)), level + 1)
 end
 
 local function check_options(given, level)

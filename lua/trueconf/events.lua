@@ -41,7 +41,7 @@ end
 ---@param name any
 ---@return string complaint
 function events.unknown_name(name)
-  if type(name) ~= "string" then return ("on: the name of an event expected, got a %s"):format(type(name)) end
+  if type(name) ~= "string" then return ("on: the name of an event expected, got %s"):format(options.type_of(name)) end
   local near = options.nearest(name, methods)
   return ("on: unknown event '%s'%s"):format(name, near and (", did you mean '%s'?"):format(near) or "")
 end

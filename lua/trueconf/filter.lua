@@ -5,6 +5,7 @@
 -- SPDX-License-Identifier: MIT
 
 local facts = require "trueconf.facts"
+local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 
 ---@alias trueconf.Predicate fun(event: table, bot: trueconf.Bot): any
@@ -35,7 +36,7 @@ end
 local function test_of(value, level)
   if type(value) == "function" then return value end
   if getmetatable(value) == Filter then return value.test end
-  error(("a filter or a function expected, got a %s"):format(type(value)), level + 1)
+  options.refuse("filter", "a filter or a function", value, level + 1)
 end
 
 filter.is_callable = is_callable
@@ -72,9 +73,7 @@ local function set_of(what, level, change, ...)
   local list = type(given) == "table" and given or { ... }
   local set = {}
   for _, name in ipairs(list) do
-    if type(name) ~= "string" then
-      error(("%s: a string expected, got a %s"):format(what, type(name)), level + 1)
-    end
+    if type(name) ~= "string" then options.refuse(what, "a string", name, level + 1) end
     set[change and change(name) or name] = true
   end
   if next(set) == nil then error(what .. ": at least one string expected", level + 1) end
@@ -274,9 +273,7 @@ function filter.finder(pattern, what, level)
   end
   local object = pattern
   if has_match(object) then pattern = function(text) return object:match(text) end end
-  if type(pattern) ~= "function" then
-    error(("%s: a pattern or a function expected, got a %s"):format(what, type(pattern)), level + 1)
-  end
+  if type(pattern) ~= "function" then options.refuse(what, "a pattern or a function", pattern, level + 1) end
   return function(text)
     local found = table.pack(pattern(text))
     return found[1] and found or nil

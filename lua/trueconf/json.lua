@@ -17,6 +17,7 @@
 local cjson = require "cjson"
 local core = require "trueconf.core"
 local Error = require "trueconf.error"
+local options = require "trueconf.options"
 
 local find, format, gsub, sub, byte = string.find, string.format, string.gsub, string.sub, string.byte
 local concat = table.concat
@@ -116,7 +117,7 @@ end
 ---@return any value
 ---@return trueconf.Error? err PROTOCOL: not JSON, not UTF-8, nested too deep; LIMIT: too large
 local function decode(text, max_size)
-  if type(text) ~= "string" then error("JSON text must be a string, got a " .. type(text), 2) end
+  if type(text) ~= "string" then error("JSON text must be a string, got " .. options.type_of(text), 2) end
   if #text > (max_size or MAX_SIZE) then
     return nil, Error.new("LIMIT", format("JSON text of %d bytes, at most %d are read", #text, max_size or MAX_SIZE))
   end

@@ -4,6 +4,7 @@
 
 local Error = require "trueconf.error"
 local objects = require "trueconf.objects"
+local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 local survey = require "trueconf.survey"
 
@@ -60,7 +61,7 @@ local function read_arguments(method, level, ...)
   args.timeout = nil
   if timeout ~= nil and (type(timeout) ~= "number" or timeout <= 0 or timeout ~= timeout) then
     error(("%s: bad argument 'timeout': a positive number expected, got %s"):format(method.lua_name,
-      type(timeout) == "number" and timeout or "a " .. type(timeout)), level + 1)
+      type(timeout) == "number" and timeout or options.type_of(timeout)), level + 1)
   end
   local payload
   payload, mistake = protocol.to_wire(method.name, args)

@@ -31,7 +31,7 @@ end
 ---@return trueconf.Middleware
 function middleware.guard(test, refusal)
   if not filter.is_callable(test) then
-    error(("guard: a filter or a function expected, got a %s"):format(type(test)), 2)
+    options.refuse("guard", "a filter or a function", test, 2)
   end
   local refuse = refuse_with(refusal)
   return function(event, next, bot)
@@ -71,7 +71,7 @@ end
 ---@param given trueconf.RolesOptions
 ---@return trueconf.Middleware
 function middleware.roles(given)
-  if type(given) ~= "table" then error(("roles: a table expected, got a %s"):format(type(given)), 2) end
+  if type(given) ~= "table" then options.refuse("roles", "a table", given, 2) end
   return middleware.guard(filter.role(table.move(given, 1, #given, 1, {})), given.refuse)
 end
 

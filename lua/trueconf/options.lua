@@ -73,10 +73,17 @@ local function expected_types(types)
   return table.concat(names, " or ")
 end
 
+---What came, as messages tell it: the type, never the value, which could be a secret.
+---@param value any
+---@return string
+function options.type_of(value)
+  return value == nil and "nil" or with_article(type(value))
+end
+
 local function given_type(value, types)
   if value ~= value then return "NaN" end
   if math.type(value) == "float" and types:find "integer" then return "a number with a fraction" end
-  return value == nil and "nil" or with_article(type(value))
+  return options.type_of(value)
 end
 
 local function type_mistake(value, types)
@@ -170,6 +177,15 @@ function options.check(schema, given, level, what)
   end
   if wrong then error(what and ("%s: %s"):format(what, wrong) or wrong, level) end
   return result
+end
+
+---Raise that a function was given something else than it takes.
+---@param what string the function
+---@param expected string
+---@param value any what came
+---@param level integer whom to blame, as in error()
+function options.refuse(what, expected, value, level)
+  error(("%s: %s expected, got %s"):format(what, expected, options.type_of(value)), level + 1)
 end
 
 ---Check one argument that is not in a table of options.

@@ -9,6 +9,7 @@
 local command = require "trueconf.command"
 local events = require "trueconf.events"
 local filters = require "trueconf.filter"
+local options = require "trueconf.options"
 
 local MESSAGE, CLICK = "sendMessage", "command"
 
@@ -74,9 +75,7 @@ local function place_of(level)
 end
 
 local function check_function(value, what, level)
-  if type(value) ~= "function" then
-    error(("%s needs a function, got a %s"):format(what, type(value)), level + 1)
-  end
+  if type(value) ~= "function" then options.refuse(what, "a function", value, level + 1) end
   return value
 end
 
@@ -245,11 +244,9 @@ end
 ---@param router trueconf.Router
 ---@param filter? trueconf.Filter|trueconf.Predicate
 function Router:mount(router, filter)
-  if getmetatable(router) ~= Router then
-    error(("mount: a router expected, got a %s"):format(type(router)), 2)
-  end
+  if getmetatable(router) ~= Router then options.refuse("mount", "a router", router, 2) end
   if filter ~= nil and not filters.is_callable(filter) then
-    error(("mount: a filter or a function expected, got a %s"):format(type(filter)), 2)
+    options.refuse("mount", "a filter or a function", filter, 2)
   end
   if holds(router, self) then error("mount: a router cannot be inside itself", 2) end
   add(self, { router = router, filter = filter }, 2)

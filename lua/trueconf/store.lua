@@ -5,6 +5,7 @@
 
 local core = require "trueconf.core"
 local json = require "trueconf.json"
+local options = require "trueconf.options"
 local sqlite = require "trueconf.sqlite"
 
 local SCHEMA = {
@@ -148,7 +149,7 @@ end
 ---@return trueconf.Error? err IO: damaged, in use by another process, of a newer version, not to be written;
 ---UNSUPPORTED: lua-dbi is missing
 local function open(path)
-  if type(path) ~= "string" then error(("store: a path expected, got a %s"):format(type(path)), 2) end
+  if type(path) ~= "string" then options.refuse("store", "a path", path, 2) end
   local db, err = sqlite.open(path, SCHEMA)
   if not db then return nil, err end
   local self = setmetatable({ is_durable = true, db = db }, File)

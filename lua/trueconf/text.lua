@@ -2,6 +2,7 @@
 -- write html (protocol 10.1), so even a plain word may come with marks and entities around it.
 -- SPDX-License-Identifier: MIT
 
+local options = require "trueconf.options"
 local builder = require "trueconf.text.builder"
 local cut = require "trueconf.text.cut"
 local escape = require "trueconf.text.escape"
@@ -38,9 +39,9 @@ local text = {
 }
 
 local function check(content, mode)
-  if type(content) ~= "string" then error(("the text must be a string, not %s"):format(type(content)), 3) end
+  if type(content) ~= "string" then error(("the text must be a string, got %s"):format(options.type_of(content)), 3) end
   if mode ~= nil and not escape.is_mode(mode) then
-    error(('parse_mode must be "text", "markdown" or "html", not %s'):format(tostring(mode)), 3)
+    error(('parse_mode must be "text", "markdown" or "html", got %s'):format(tostring(mode)), 3)
   end
   return mode or "text"
 end
@@ -125,7 +126,7 @@ end
 
 local function check_limit(limit)
   if math.type(limit) == "integer" and limit >= MIN_LIMIT then return end
-  error(("limit must be an integer of at least %d, not %s"):format(MIN_LIMIT, tostring(limit)), 3)
+  error(("limit must be an integer of at least %d, got %s"):format(MIN_LIMIT, tostring(limit)), 3)
 end
 
 ---The beginning of a text that is too long, as servers keep it: cut at the visible length, be it within a word. Marks,

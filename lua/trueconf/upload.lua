@@ -102,7 +102,7 @@ local function copy_pieces(reader, file, level)
     local piece, err = reader()
     if piece == nil then return err == nil or nil, err end
     if type(piece) ~= "string" then
-      error(("send_file: reader must return a string or nil, got a %s"):format(type(piece)), level + 1)
+      error(("send_file: reader must return a string or nil, got %s"):format(options.type_of(piece)), level + 1)
     end
     local ok, why = file:write(piece)
     if not ok then return nil, failed(("cannot write a temporary file: %s"):format(why)) end

@@ -437,11 +437,8 @@ local function record_of(level, ...)
   if (chat_id == nil) == (record.user_id == nil) then
     error("post: either 'chat_id' or 'user_id' is needed", level + 1)
   end
-  for name, value in pairs { chat_id = chat_id or "", text = content or false } do
-    if type(value) ~= "string" then
-      error(("post: bad argument '%s': a string expected, got a %s"):format(name, type(value)), level + 1)
-    end
-  end
+  if chat_id ~= nil then options.argument("post", "chat_id", chat_id, "string", level + 1) end
+  options.argument("post", "text", content, "string", level + 1)
   record.chat_id, record.text = chat_id, content
   local ok, err = check(record, level + 1)
   if not ok then return nil, err end

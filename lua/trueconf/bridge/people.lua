@@ -5,6 +5,7 @@
 local core = require "trueconf.core"
 local json = require "trueconf.json"
 local Error = require "trueconf.error"
+local options = require "trueconf.options"
 local sorted_keys = require "trueconf.sorted_keys"
 local acts = require "trueconf.bridge.person_acts"
 local person_chat = require "trueconf.bridge.person_chat"
@@ -84,7 +85,7 @@ end
 ---@return trueconf.bridge.PersonChat? chat
 ---@return trueconf.Error? err ROLE_NOT_FOUND, USER_IS_ALREADY_CHAT_PARTICIPANT
 function Person:create_group(title, participants)
-  acts.check_title(title, 2)
+  acts.check_text("title", title, 2)
   check_participants(self.bridge, participants, 2)
   local chat = assert(acts.outcome(self, self.bridge.chats:create_group(self.account, title)))
   return invite(hold(self, chat), participants)
@@ -96,7 +97,7 @@ end
 ---@return trueconf.bridge.PersonChat? chat
 ---@return trueconf.Error? err ROLE_NOT_FOUND, USER_IS_ALREADY_CHAT_PARTICIPANT
 function Person:create_channel(title, participants)
-  acts.check_title(title, 2)
+  acts.check_text("title", title, 2)
   check_participants(self.bridge, participants, 2)
   local chat = assert(acts.outcome(self, self.bridge.chats:create_channel(self.account, title)))
   return invite(hold(self, chat), participants)
@@ -149,7 +150,7 @@ end
 ---person from now on, own ones written elsewhere included.
 ---@param fn fun(message: trueconf.bridge.SeenMessage)
 function Person:on_message(fn)
-  if type(fn) ~= "function" then error(("expected a function, got %s"):format(type(fn)), 2) end
+  if type(fn) ~= "function" then options.refuse("on_message", "a function", fn, 2) end
   self.handlers[#self.handlers + 1] = fn
 end
 
@@ -217,7 +218,7 @@ end
 ---Call fn(event) in a coroutine of its own for everything this person is told from now on.
 ---@param fn fun(event: trueconf.bridge.Event)
 function Person:on_event(fn)
-  if type(fn) ~= "function" then error(("expected a function, got %s"):format(type(fn)), 2) end
+  if type(fn) ~= "function" then options.refuse("on_event", "a function", fn, 2) end
   self.watchers[#self.watchers + 1] = fn
 end
 

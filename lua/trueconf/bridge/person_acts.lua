@@ -2,6 +2,7 @@
 -- What the acts of simulated people have in common: how they name things, how they end.
 
 local Error = require "trueconf.error"
+local options = require "trueconf.options"
 
 local acts = {}
 
@@ -25,10 +26,10 @@ function acts.user_id_of(bridge, login, level)
   return account.id
 end
 
-function acts.check_title(title, level)
-  if type(title) ~= "string" or title == "" or not utf8.len(title) then
-    error(("title must be UTF-8 and not empty, got %s"):format(type(title)), level + 1)
-  end
+function acts.check_text(what, value, level)
+  if type(value) ~= "string" then options.refuse(what, "a string", value, level + 1) end
+  if value == "" then error(what .. " must not be empty", level + 1) end
+  if not utf8.len(value) then error(what .. " must be UTF-8", level + 1) end
 end
 
 return acts

@@ -27,9 +27,7 @@ end
 local ESCAPES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ["\n"] = "<br>" }
 
 local function content_of(text, opts, level)
-  if type(text) ~= "string" or text == "" or not utf8.len(text) then
-    error(("text must be UTF-8 and not empty, got %s"):format(type(text)), level + 1)
-  end
+  acts.check_text("text", text, level + 1)
   if opts.parse_mode then return { text = text, parseMode = opts.parse_mode } end
   return { text = text:gsub("[&<>\n]", ESCAPES), parseMode = "html" }
 end
@@ -230,7 +228,7 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS
 function PersonChat:rename(title)
-  acts.check_title(title, 2)
+  acts.check_text("title", title, 2)
   local person = self.person
   local timestamp, err = acts.outcome(person, person.bridge.chats:set_title(person.account, self.id, title))
   if not timestamp then return nil, err end

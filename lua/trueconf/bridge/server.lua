@@ -4,6 +4,7 @@
 
 local core = require "trueconf.core"
 local log = require "trueconf.log"
+local refuse = require("trueconf.options").refuse
 local sorted_keys = require "trueconf.sorted_keys"
 local accounts = require "trueconf.bridge.accounts"
 local chats = require "trueconf.bridge.chats"
@@ -380,7 +381,7 @@ end
 ---@param fn fun(report: trueconf.bridge.Report)
 ---@return fun() stop
 function Server:watch(fn)
-  if type(fn) ~= "function" then error(("expected a function, got %s"):format(type(fn)), 2) end
+  if type(fn) ~= "function" then refuse("watch", "a function", fn, 2) end
   return self.reports:watch(fn)
 end
 

@@ -1,6 +1,7 @@
 -- Texts made of parts: strings are escaped, what a builder made is taken as it is.
 -- SPDX-License-Identifier: MIT
 
+local options = require "trueconf.options"
 local escape = require "trueconf.text.escape"
 
 ---@class trueconf.Markup: a piece of marked-up text; tostring() gives what is sent
@@ -27,7 +28,7 @@ local function written(mode, value, level)
     return value.raw
   end
   if type(value) ~= "string" and type(value) ~= "number" then
-    error(("a text is a string, a number or markup, not %s"):format(type(value)), level + 1)
+    error(("a text must be a string, a number or markup, got %s"):format(options.type_of(value)), level + 1)
   end
   return escape.text(tostring(value), mode)
 end
@@ -92,8 +93,8 @@ local writers = {
 
 local function checked(value, what, level)
   if type(value) ~= "string" or value == "" then
-    error(("%s must be a string that is not empty, not %s"):format(what, value == "" and "an empty one" or type(value)),
-      level + 1)
+    error(("%s must be a string that is not empty, got %s"):format(what,
+      value == "" and "an empty one" or options.type_of(value)), level + 1)
   end
   return value
 end
