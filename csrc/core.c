@@ -36,6 +36,7 @@ int luaopen_trueconf_core(lua_State *L) {
   probe_open(L);
   input_open(L);
   stamp_open(L);
+  line_editor_open(L);
   tidy_open(L);
   http_open(L);
   socket_open(L);

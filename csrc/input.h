@@ -8,7 +8,8 @@
 #include <lua.h>
 
 /* Each adds its functions to the table on top. */
-void input_open(lua_State *L); /* readable, read */
-void stamp_open(lua_State *L); /* file_stamp */
+void input_open(lua_State *L);       /* readable, read */
+void stamp_open(lua_State *L);       /* file_stamp */
+void line_editor_open(lua_State *L); /* edit_begin, edit_key, edit_end */
 
 #endif

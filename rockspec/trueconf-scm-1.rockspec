@@ -62,6 +62,7 @@ build = {
         "csrc/http_room.c",
         "csrc/http_setup.c",
         "csrc/input.c",
+        "csrc/line_editor.c",
         "csrc/listener.c",
         "csrc/lookup.c",
         "csrc/multipart.c",

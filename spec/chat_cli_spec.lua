@@ -250,7 +250,7 @@ def wait(words):
 wait.seen = 0
 signal.alarm(25)
 for step in steps:
-    kind, text = step[0], step[1:].encode().decode("unicode_escape").encode()
+    kind, text = step[0], step[1:].encode().decode("unicode_escape").encode("latin-1")
     if kind == "<":
         wait(text)
     else:
@@ -264,15 +264,17 @@ sys.stdout.write(out.decode(errors="replace"))
 print("status", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 ]]
 
-  local function typed(...)
+  local function typed_with(environment, ...)
     system.write(directory:file "bot.lua", BOT)
     local typist, steps = system.write(directory:file "typist.py", TYPIST), {}
     for place, step in ipairs { ... } do steps[place] = "'" .. step .. "'" end
-    local command = ("cd %s; exec env LD_PRELOAD=%s TERM=xterm LUA_PATH=\"%s\" LUA_CPATH=\"%s\" %s %s chat "
-      .. "--bridge bot.lua --as anna"):format(directory.path, os.getenv "LD_PRELOAD" or "",
+    local command = ("cd %s; exec env LD_PRELOAD=%s TERM=xterm LC_ALL=C.UTF-8 %s LUA_PATH=\"%s\" LUA_CPATH=\"%s\" "
+      .. "%s %s chat --bridge bot.lua --as anna"):format(directory.path, os.getenv "LD_PRELOAD" or "", environment,
       system.absolute(package.path), system.absolute(package.cpath), LUA, system.absolute "bin/trueconf")
     return system.output("python3 '%s' '%s' %s", typist, command, table.concat(steps, " "))
   end
+
+  local function typed(...) return typed_with("", ...) end
 
   it("shows what comes above the line that is being typed", function()
     local screen = typed("<anna in clerk> ", ">/later\\n", "<anna in clerk> ", ">hel", "<hel", "<here it is", ">lo\\n",
@@ -285,6 +287,19 @@ print("status", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     local screen = typed("<anna in clerk> ", ">" .. ("x"):rep(50) .. "\\n", "<xxx>", ">a\\x16\\x1b]0;b\\n",
       "<\\\\x1b]0;b>", ">\\x04")
     assert.is_truthy(screen:find("\27[32mclerk: \27[0myou said <" .. ("x"):rep(23) .. "\0278", 1, true), screen)
+    assert.matches("status 0$", screen)
+  end)
+
+  it("lets a line be changed, and those before it come again", function()
+    local screen = typed("<anna in clerk> ", ">hello\\n", "<you said <hello>", ">\\x1b[A\\x01well \\n",
+      "<you said <well hello>", ">\\xc3\\xa4h\\x02\\x02\\x04\\n", "<you said <h>", ">\\x04")
+    assert.matches("status 0$", screen)
+  end)
+
+  it("does without readline", function()
+    local without = "LUA_INIT=\"require([[trueconf.core]]).edit_begin = function() end\""
+    local screen = typed_with(without, "<anna in clerk> ", ">/later\\n", "<anna in clerk> ", ">hellp", "<hellp",
+      "<here it is", ">\\x7fo\\n", "<you said <hello>", ">\\x04")
     assert.matches("status 0$", screen)
   end)
 

@@ -243,7 +243,7 @@ function core.read_private(path) end
 ---@return trueconf.Error? err IO
 function core.write_private(path, text, new_only) end
 
--- Input and files of a program (input.c, stamp.c) ----------------------------------------
+-- Input and files of a program (input.c, line_editor.c, stamp.c)------------------------------------
 
 ---Wait until there is something to read from a descriptor, or its end. Takes one of the threads of libuv's pool.
 ---@async
@@ -255,6 +255,20 @@ function core.readable(fd) end
 ---@return string? bytes at most 65536; nil without an error: the end
 ---@return trueconf.Error? err IO
 function core.read(fd) end
+
+---Begin to read a line that can be changed while it is typed; those before it come again. There is one terminal, so one
+---line at a time. The work is done by the readline of the interpreter.
+---@param prompt string
+---@return true? ok
+---@return trueconf.Error? err UNSUPPORTED: it has none
+function core.edit_begin(prompt) end
+
+---Take a key; call it when the standard input is readable.
+---@return string|false|nil line nil: it goes on; false: the input has ended
+function core.edit_key() end
+
+---Give the terminal back as it was.
+function core.edit_end() end
 
 ---A text that changes when a file is written to, or another one takes its place.
 ---@param path string

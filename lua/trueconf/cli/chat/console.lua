@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Lines that a person types, and lines that are shown meanwhile: at a terminal above the one that is being typed, which
--- the terminal itself lets people edit.
+-- Lines that a person types, and lines that are shown meanwhile: at a terminal above the one that is being typed. With
+-- an interpreter that has readline, that one can be changed and those before it come again; else the keys of the
+-- terminal itself work.
 
 local core = require "trueconf.core"
 local terminal = require "trueconf.cli.terminal"
@@ -45,18 +46,35 @@ local function next_line(self)
   end
 end
 
+local Editing = { __close = core.edit_end }
+
+-- The next line as it is edited, or false for no more; nil: there is no editor.
+local function edited_line(prompt)
+  if not core.edit_begin(prompt) then return nil end
+  local _ <close> = setmetatable({}, Editing)
+  local line
+  repeat
+    core.readable(INPUT)
+    line = core.edit_key()
+  until line ~= nil
+  return line
+end
+
 ---The next line; nil: there are no more.
 ---@async
 ---@param prompt string
 ---@return string?
 function Console:line(prompt)
   if not self.interactive then return next_line(self) end
-  io.write(prompt)
-  io.flush()
   self.prompting = true
-  local line = next_line(self)
+  local line = edited_line(prompt)
+  if line == nil then
+    io.write(prompt)
+    io.flush()
+    line = next_line(self)
+  end
   self.prompting = false
-  return line
+  return line or nil
 end
 
 -- Showing -------------------------------------------------------------------------------------------
