@@ -303,6 +303,149 @@ describe("the example say", function()
   end))
 end)
 
+describe("the example several", function()
+  local here, there, child
+  local passwords = { office = "4711", reception = "4712" }
+
+  -- Both servers, and the bots at them.
+  local function open(more)
+    here = system.start_bridge { accounts = passwords }
+    there = system.start_bridge { accounts = { reception = passwords.reception } }
+    local settings = environment(here, "", "")
+    settings.PARTNER_URL, settings.OFFICE_PASSWORD, settings.RECEPTION_PASSWORD = there:url(), "4711", "4712"
+    for name, value in pairs(more or {}) do settings[name] = value end
+    child = system.launch_lua("examples/several.lua", { environment = settings })
+  end
+
+  local function close()
+    child:__close()
+    here:stop()
+    there:stop()
+  end
+
+  local function says(person, login, line, answer)
+    person:chat_with(login):say(line)
+    assert.equal(answer, assert(person:wait_message(LIMIT), child:log()).text)
+  end
+
+  it("brings visitors of two servers together with one office, and stops at one signal", helper.async(function()
+    open()
+    local mira, kim, guest = here:person "mira", here:person "kim", there:person "guest"
+    says(kim, "reception", "hello", "This is the main entrance. Write /ring to call the office.")
+    says(guest, "reception", "/ring", "Nobody is in. Please come back later.")
+    says(mira, "office", "/duty", "Who rings is told here.")
+    says(guest, "reception", "/ring", "Somebody will answer soon.")
+    assert.equal("1: guest@localhost has rung at the partner's.", assert(mira:wait_message(LIMIT)).text)
+    says(kim, "reception", "/ring", "Somebody will answer soon.")
+    assert.equal("2: kim@localhost has rung at the main entrance.", assert(mira:wait_message(LIMIT)).text)
+    mira:chat_with("office"):say "/answer 1 The door is open."
+    assert.equal("The door is open.", assert(guest:wait_message(LIMIT)).text)
+    says(mira, "office", "/answer 3 Hello?", "There is no such visitor.")
+    assert.equal(0, child:kill "TERM", child:log())
+    close()
+  end))
+
+  it("stops all when one gives up", helper.async(function()
+    open { OFFICE_PASSWORD = "sesame" }
+    assert.equal(1, child:wait(LIMIT), child:log())
+    assert.matches("several: ws://127.0.0.1:%d+: AUTH_FAILED", child:log())
+    close()
+  end))
+end)
+
+describe("the example alert", function()
+  local ALERT = 'LD_PRELOAD="%s" %s examples/alert.lua --store %s %s'
+  local server, mira, directory
+
+  local function scene(fn)
+    return helper.async(function()
+      directory = system.directory()
+      server = system.start_bridge { accounts = { herald = "4711", mira = "x" } }
+      mira = server:person "mira"
+      fn()
+      server:stop()
+      directory:__close()
+    end)
+  end
+
+  -- Start it by a shell, as cron does; `input` is what its standard input has.
+  local function begin(arguments, input, password)
+    local store = directory:file "alerts.db"
+    local command = ALERT:format(os.getenv "LD_PRELOAD" or "", os.getenv "LUA" or "lua5.4", store, arguments)
+    system.write(directory:file "input", input or "")
+    local script = system.write(directory:file "job", ("%s <%s"):format(command, directory:file "input"))
+    local settings = environment(server, "herald", password)
+    settings.TRUECONF_LOG = "error"
+    return system.launch("sh " .. script, { environment = settings })
+  end
+
+  local function alert(...)
+    local child <close> = begin(...)
+    return { child:wait(2 * LIMIT), child:log() }
+  end
+
+  local function hears(line) assert.equal(line, assert(mira:wait_message(LIMIT)).text) end
+
+  local function hears_no_more()
+    server:person("herald"):chat_with("mira"):say "that was all"
+    hears "that was all"
+  end
+
+  it("sends a text, or what comes from a pipe, and says nothing when all is well", scene(function()
+    assert.same({ 0, "" }, alert "mira@localhost disk full")
+    hears "disk full"
+    assert.same({ 0, "" }, alert("mira@localhost", "  the backup failed\n1 \xff\n\n"))
+    hears "the backup failed\n1 ?"
+    assert.same({ 0, "" }, alert(mira:chat_with("herald").id, "x", "4711"))
+    hears "x"
+    assert.same({ 0, "" }, alert("mira@localhost", ("y"):rep(10000)))
+    hears(trueconf.text.cut(("y"):rep(10000)))
+    assert.same({ 0, "" }, alert("mira@localhost", " \n"))
+    hears_no_more()
+  end))
+
+  it("sends an alert once under a key", scene(function()
+    for _ = 1, 2 do assert.same({ 0, "" }, alert "--key disk mira@localhost disk full") end
+    assert.same({ 0, "" }, alert "--key memory mira@localhost memory full")
+    hears "disk full"
+    hears "memory full"
+    hears_no_more()
+  end))
+
+  it("keeps what cannot be sent for the next call", scene(function()
+    local status, log = table.unpack(alert("mira@localhost one", "", "sesame"))
+    assert.equal(75, status, log)
+    assert.matches("alert: 1 kept, not sent yet: AUTH_FAILED", log)
+    assert.same({ 0, "" }, alert "mira@localhost")
+    hears "one"
+    hears_no_more()
+  end))
+
+  it("tells what is refused, and what is used wrongly", scene(function()
+    local status, log = table.unpack(alert "nowhere hello")
+    assert.equal(1, status)
+    assert.matches("alert: CHAT_NOT_FOUND", log)
+    status, log = table.unpack(alert "--kee disk mira@localhost")
+    assert.equal(2, status)
+    assert.matches("^alert: unknown option '%-%-kee'", log)
+    assert.equal(2, alert ""[1])
+    system.write(directory:file "alerts.db", "this is no store")
+    status, log = table.unpack(alert "mira@localhost hello")
+    assert.equal(1, status)
+    assert.matches("alert: IO", log)
+    hears_no_more()
+  end))
+
+  it("waits for one that is at work", scene(function()
+    local store = assert(trueconf.store.open(directory:file "alerts.db"))
+    local child <close> = begin "mira@localhost hello"
+    trueconf.sleep(0.3)
+    store:close()
+    assert.equal(0, child:wait(LIMIT), child:log())
+    hears "hello"
+  end))
+end)
+
 describe("the example archive", function()
   it("keeps what it is sent, tells what it has, and brings it back", helper.async(function()
     local directory <close> = system.directory()

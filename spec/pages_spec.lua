@@ -48,6 +48,17 @@ describe("the README", function()
   end)
 end)
 
+describe("the examples", function()
+  it("are in the README, and each is run by a spec", function()
+    local page = system.read "README.md"
+    local specs = system.output "cat spec/examples_spec.lua spec/demo_spec.lua"
+    for name in system.output("ls examples"):gmatch "%S+%.lua" do
+      assert.is_truthy(page:find("](examples/" .. name .. ")", 1, true), "the README does not name " .. name)
+      assert.is_truthy(specs:find("examples/" .. name, 1, true), "no spec runs " .. name)
+    end
+  end)
+end)
+
 describe("the guide", function()
   it("has scripts that run", helper.async(function()
     local bot, dialog, test, clerk = table.unpack(scripts "docs/guide.md")
