@@ -279,7 +279,7 @@ end
 
 local function write_bots()
   local bot, messages = read_file(LUA .. "bot.lua"), read_file(LUA .. "message.lua")
-  local clients = read_file(LUA .. "client.lua")
+  local clients, outbox = read_file(LUA .. "client.lua"), read_file(LUA .. "bot/outbox.lua")
   write "## Options\n\nDurations are seconds, sizes bytes. An unknown option is an error.\n"
   write_class("Of the connection: `trueconf.bot` and `trueconf.client`",
     client_options(clients["trueconf.ClientOptions"]))
@@ -288,8 +288,11 @@ local function write_bots()
   write "## Bot\n\nWhat a client has, and:\n"
   write_methods(LUA .. "bot.lua", "Bot", "bot", "start fall_back state_changed")
   write_methods(LUA .. "bot/delivery.lua", "Delivery", "bot")
-  write_class("Options of `post`", read_file(LUA .. "bot/outbox.lua")["trueconf.PostOptions"])
+  write_class("Options of `post`", outbox["trueconf.PostOptions"])
   write_methods(LUA .. "bot/outbox.lua", "Posted", "posted")
+  write_class("What `bot:outbox` returns", outbox["trueconf.OutboxState"])
+  write_class("What `bot:unsent` lists", outbox["trueconf.UnsentMessage"])
+  write_class("What `bot:aside` lists", read_file(LUA .. "bot/aside.lua")["trueconf.AsideMessage"])
   write_events()
   write "## Client\n\nA bot has all of this too, but for `stop`, which is its own.\n"
   write_methods(LUA .. "client.lua", "Client", "client")
@@ -372,6 +375,19 @@ local function write_texts()
   write_class("Options of `text.split`", found["trueconf.SplitOptions"])
 end
 
+-- What bots are given, and whoever likes may make by himself.
+local function write_stores_and_logs()
+  local stores, logs = read_file(LUA .. "store.lua"), read_file(LUA .. "log.lua")
+  write '## Stores\n\n`local store = require "trueconf.store"`; most bots need only the path in their option `store`.\n'
+  write_function("store.open", stores.open)
+  write_function("store.memory", stores.memory)
+  write_methods(LUA .. "store.lua", "Memory", "store", "collection")
+  write '## Logs\n\n`local log = require "trueconf.log"`; `bot.log` is the one of a bot.\n'
+  write_function("log.new", logs.new)
+  write_class("Options of `log.new`", logs["trueconf.LogOptions"])
+  write_methods(LUA .. "log.lua", "Log", "log")
+end
+
 local function write_errors()
   local errors = read_file(LUA .. "error.lua")
   write [[
@@ -395,13 +411,15 @@ before). `code` is the server's number.
   write ""
 end
 
+local INNER_SERVER_METHODS = "listen hold on_sent on_authorized tell_person upload_limits"
+
 local function write_bridge()
   local settings = read_file(LUA .. "bridge/settings.lua")
   local people = read_file(LUA .. "bridge/people.lua")
   write '## Bridge\n\n`local bridge = require "trueconf.bridge"`\n'
   write_function("bridge.start", read_file(LUA .. "bridge/init.lua").start)
   write_class("Options", settings["trueconf.bridge.Options"])
-  write_methods(LUA .. "bridge/server.lua", "Server", "server", "listen hold on_authorized tell_person upload_limits")
+  write_methods(LUA .. "bridge/server.lua", "Server", "server", INNER_SERVER_METHODS)
   write_class("Upload limits", read_file(LUA .. "bridge/upload_limits.lua")["trueconf.bridge.UploadLimits"])
   write_class("Faults", read_file(LUA .. "bridge/faults.lua")["trueconf.bridge.Faults"])
   write "## People of a Bridge\n\n`server:person(login)` gives a person, `person:chat_with(login)` a chat.\n"
@@ -449,6 +467,7 @@ write_filters()
 write_middleware()
 write_texts()
 write_durations()
+write_stores_and_logs()
 write_errors()
 write_bridge()
 write_testing()

@@ -26,15 +26,15 @@ local LONGEST_TEXT = protocol.limits.TEXT
 ---Options of the connection; trueconf.bot takes them too.
 ---@class trueconf.ClientOptions
 ---@field url? string ws://, wss://, http:// or https://, port 4309 or 443 by default; none: the local Bridge
----@field username? string
----@field password? string
+---@field username? string login of the bot's account
+---@field password? string of the account; username and password, or a token
 ---@field token? string|fun():string?,any a ready token, or a function that waits and returns one
 ---@field oauth_client_id? string get the token by the OAuth2 exchange, with this id of an application that the
 ---administrator has made; for servers that let nobody in by the password alone, from 5.5.3
 ---@field web_url? string address of the server's web port, if it is not that of `url`; OAuth and the version are there
 ---@field token_file? string keep the token here between runs, mode 0600
 ---@field ca_file? string PEM file of the authority that signed the server's certificate
----@field tls? trueconf.core.TlsOptions
+---@field tls? trueconf.core.TlsOptions how certificates are checked
 ---@field proxy? string http://[user:password@]host:port
 ---@field allow_plaintext? boolean let password and token go unencrypted to another machine
 ---@field receive_unread? boolean ask for what came while the bot was away; default true

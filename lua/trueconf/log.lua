@@ -50,6 +50,7 @@ local function put(self, level, text, ...)
   if not pcall(self.sink, level, text) then write_line(level, text) end
 end
 
+---Write a line; so do info, warn and error.
 ---@param text any printed as it is, or a format if values follow
 ---@param ... any
 function Log:debug(text, ...) put(self, "debug", text, ...) end
@@ -77,6 +78,7 @@ end
 ---@field level? trueconf.LogLevel|"off" default: the environment's TRUECONF_LOG, else "info"
 ---@field sink? fun(level: trueconf.LogLevel, text: string) takes the messages in place of stderr; must not wait
 
+---Make a logger.
 ---@param given? trueconf.LogOptions
 ---@return trueconf.Log
 local function new(given)

@@ -20,6 +20,7 @@ local SCHEMA = {
 ---@field id string
 ---@field value table
 
+---Collections of tables, each under an id.
 ---@class trueconf.Store
 ---@field is_durable boolean what is in it outlives the process
 ---@field on_failure fun(err: trueconf.Error)? what was put in lately could not be written
@@ -77,7 +78,7 @@ local function by_place(a, b)
 end
 
 ---@param collection string
----@return trueconf.StoreItem[] in the order they came
+---@return trueconf.StoreItem[] items in the order they came
 function Memory:list(collection)
   local list = {}
   for _, item in pairs(self:collection(collection)) do list[#list + 1] = item end
@@ -91,6 +92,7 @@ end
 ---@return trueconf.Error? err IO: what this turn of the loop has put in and removed is not
 function Memory:commit() return true end
 
+---End it; a bot closes only the store that it has opened by itself.
 function Memory:close() end
 
 ---A store in memory.

@@ -64,12 +64,12 @@ function command.start(arguments, options)
   return setmetatable({ directory = directory, child = child }, Command)
 end
 
----@return string what it wrote to the standard output so far
+---@return string text what it wrote to the standard output so far
 function Command:output()
   return system.read(self.directory:file "output") or ""
 end
 
----@return string what it wrote to the standard error so far
+---@return string text what it wrote to the standard error so far
 function Command:errors()
   return system.read(self.directory:file "errors") or ""
 end

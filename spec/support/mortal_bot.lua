@@ -61,7 +61,7 @@ function MortalBot:stop(signal)
   return status
 end
 
----@return string[] what the bot has written down
+---@return string[] lines what the bot has written down
 function MortalBot:lines()
   return system.lines(self.files.NUMBERS_FILE)
 end

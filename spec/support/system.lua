@@ -221,7 +221,7 @@ function system.run_lua(directory, script, environment)
     os.getenv "LUA" or "lua5.4", script)
 end
 
----@return string what it printed
+---@return string output what it printed
 function Child:log()
   return system.read(self.directory:file "log") or ""
 end

@@ -7,6 +7,7 @@ local core = require "trueconf.core"
 local COLLECTION = "aside"
 local MOST = 1000
 
+---A message that was set aside.
 ---@class trueconf.AsideMessage
 ---@field id string of the message
 ---@field chat_id string
@@ -47,7 +48,7 @@ function Aside:put(message, failure, place, tries)
   for place_in_list = 1, #list - MOST do self.store:remove(COLLECTION, list[place_in_list].id) end
 end
 
----@return trueconf.AsideMessage[] oldest first
+---@return trueconf.AsideMessage[] messages oldest first
 function Aside:list()
   local list = self.store:list(COLLECTION)
   for place, item in ipairs(list) do

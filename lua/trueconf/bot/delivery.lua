@@ -256,7 +256,7 @@ function Delivery:outbox()
 end
 
 ---Posted messages that the server has refused: at most the newest 1000.
----@return table[] messages oldest first
+---@return trueconf.UnsentMessage[] messages oldest first
 function Delivery:unsent()
   return kept(self).outbox_box:unsent()
 end

@@ -27,8 +27,8 @@ local TOKEN_BYTES = 8
 ---@field show? "buttons"|"list"|"both" how choices are shown; default: what fits the server and the chat
 ---@field type? string what the text must be, as for the arguments of commands: "integer", "number", "date", "duration",
 ---"boolean", "user", "string"
----@field min? number
----@field max? number
+---@field min? number the least value, of the types integer, number and duration
+---@field max? number the greatest
 ---@field validate? fun(answer: trueconf.Message|trueconf.CommandEvent, value: any): any, string? returns the value that
 ---ask shall return, or true: as it is; or nil, and what the person is told
 ---@field retries? integer wrong answers that may be put right; default 3
@@ -39,10 +39,11 @@ local TOKEN_BYTES = 8
 ---@field cancel? string|string[]|false words that end the dialog; default "/cancel"
 ---@field commands? boolean|string[] commands of the bot that go to their handlers meanwhile: all, or those named; else
 ---they are answers like any other text; default false
----@field on_timeout? trueconf.DialogEnd
----@field on_cancel? trueconf.DialogEnd
----@field on_invalid? trueconf.DialogEnd after the last wrong answer
----@field on_stop? trueconf.DialogEnd the bot stops
+---@field on_timeout? trueconf.DialogEnd nobody has answered: a text to send, or a function of the error and the chat;
+---what it returns is returned by ask
+---@field on_cancel? trueconf.DialogEnd the same for a word that ends the dialog
+---@field on_invalid? trueconf.DialogEnd the same after the last wrong answer
+---@field on_stop? trueconf.DialogEnd the same when the bot stops
 ---@field parse_mode? "text"|"markdown"|"html" of the question; default "text"
 ---@field reply_to? string id of the message that the question answers
 ---@field edit? trueconf.Sent|trueconf.Message|string a message of the bot's that becomes the question

@@ -357,6 +357,7 @@ end
 
 -- Looking at it ----------------------------------------------------------------------------
 
+---What waits to be sent.
 ---@class trueconf.OutboxState
 ---@field waiting integer messages
 ---@field oldest number? seconds that the oldest of them waits
@@ -374,7 +375,19 @@ function Outbox:look()
   }
 end
 
----@return table[] messages that were refused, oldest first
+---A posted message that the server has refused.
+---@class trueconf.UnsentMessage
+---@field id string of the post
+---@field chat_id string?
+---@field user_id string? in place of a chat
+---@field text string
+---@field key string?
+---@field posted_at integer UNIX milliseconds
+---@field tries integer
+---@field error string name of the error
+---@field message string of the error, for people
+
+---@return trueconf.UnsentMessage[] messages oldest first
 function Outbox:unsent()
   local list = self.store:list "unsent"
   for place, item in ipairs(list) do

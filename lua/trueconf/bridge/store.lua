@@ -108,7 +108,7 @@ function Store:account(key)
   return self.accounts[key]
 end
 
----@return trueconf.bridge.Account[] all of them, by key
+---@return trueconf.bridge.Account[] accounts by key
 function Store:account_list()
   local list = {}
   for _, account in pairs(self.accounts) do list[#list + 1] = account end
@@ -397,7 +397,7 @@ end
 ---@param key string
 ---@param count integer at most so many
 ---@param from? trueconf.bridge.Message the first one; nil: the newest
----@return trueconf.bridge.Message[] newest first
+---@return trueconf.bridge.Message[] messages newest first
 function Store:history_of(chat, key, count, from)
   local list, message, first = {}, from or chat.newest, chat.hidden_through[key] or 0
   while message and message.box > first and #list < count do
@@ -409,7 +409,7 @@ end
 
 ---Everything kept of a chat.
 ---@param chat trueconf.bridge.ChatRecord
----@return trueconf.bridge.Message[] oldest first
+---@return trueconf.bridge.Message[] messages oldest first
 function Store:history(chat)
   local list, message = {}, chat.oldest
   while message do
@@ -511,7 +511,7 @@ end
 
 ---@param key string
 ---@param limit? integer the newest so many; nil: all
----@return trueconf.bridge.Message[] oldest first
+---@return trueconf.bridge.Message[] messages oldest first
 function Store:unread_list(key, limit)
   local set = self.unread[key]
   return set and set:list(limit) or {}

@@ -55,7 +55,7 @@ end
 local UNITS = { "bytes", "KiB", "MiB", "GiB", "TiB" }
 
 ---@param bytes integer
----@return string such as "3.5 MiB"
+---@return string text such as "3.5 MiB"
 function terminal.size(bytes)
   local unit = 1
   while bytes >= 1024 and unit < #UNITS do bytes, unit = bytes / 1024, unit + 1 end

@@ -279,7 +279,7 @@ end
 
 ---What is to be said of an argument: its values, its default.
 ---@param argument table
----@return string? nil: the usage line says it all
+---@return string? text nil: the usage line says it all
 function arguments.details(argument)
   local parts = { argument.description }
   if argument.one_of then parts[#parts + 1] = values.listed(argument.one_of) end

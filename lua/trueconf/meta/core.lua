@@ -446,7 +446,7 @@ function Socket:close(code, reason) end
 ---Drop the TCP connection without a close frame.
 function Socket:drop() end
 
----@return string? the subprotocol the server chose
+---@return string? subprotocol the one the server chose
 function Socket:protocol() end
 
 -- Server (listener.c) -----------------------------------------------------------------
@@ -661,7 +661,7 @@ function Session:damaged() end
 ---Drop the connection as if the network had failed; the session comes back by itself.
 function Session:drop() end
 
----@return table counters: frames_in, frames_out, bytes_in, bytes_out, connects, calls, in_flight, queued, unsent, stale, duplicate, garbage, unexpected, epoch
+---@return table counters frames_in, frames_out, bytes_in, bytes_out, connects, calls, in_flight, queued, unsent, stale, duplicate, garbage, unexpected, epoch
 function Session:stats() end
 
 ---When a token expires, by what is readable: `expires_at`, the token's own claim, else in 30 days (protocol: password

@@ -4,7 +4,7 @@
 local options = require "trueconf.options"
 local escape = require "trueconf.text.escape"
 
----@class trueconf.Markup: a piece of marked-up text; tostring() gives what is sent
+---@class trueconf.Markup a piece of marked-up text; tostring() gives what is sent
 ---@field parse_mode "html"|"markdown"
 ---@field raw string
 local Markup = { __name = "trueconf.Markup" }
