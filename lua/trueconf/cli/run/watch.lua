@@ -32,13 +32,28 @@ Watch.__index = Watch
 
 -- Bots that are there already -----------------------------------------------------------------------
 
-local function same_account(one, other)
-  return one.url == other.url and one.username == other.username and (one.username or one.token == other.token)
+-- Functions are new ones each time.
+local function same_token(one, other)
+  return one == other or type(one) == "function" and type(other) == "function"
 end
 
-local function find(clients, settings)
+local function same_account(one, other)
+  return one.url == other.url and one.username == other.username
+    and (one.username ~= nil or same_token(one.token, other.token))
+end
+
+local function includes(list, client)
+  for _, watched in ipairs(list) do
+    if watched.client == client then return true end
+  end
+  return false
+end
+
+-- The bot of an account that has not been asked for yet.
+local function find(clients, settings, taken)
   for _, watched in ipairs(clients) do
-    if watched.given and same_account(watched.settings, settings) then return watched end
+    local fits = watched.given and same_account(watched.settings, settings)
+    if fits and not includes(taken, watched.client) then return watched end
   end
 end
 
@@ -90,7 +105,7 @@ function Watch:hold(made)
   function seam.making(given)
     given_last = with_flags(given)
     local settings = config.resolve(given_last)
-    local living = settings and find(self.clients, settings)
+    local living = settings and find(self.clients, settings, made)
     if not living then return nil end
     table.insert(made, self:adopt(living, given_last))
     return living.client
@@ -138,13 +153,6 @@ local function run_with(clients, place, run)
   if not watched.given then return run_with(clients, place + 1, run) end
   local ok, err = watched.client:replace_handlers(function() run_with(clients, place + 1, run) end)
   if not ok then error(err, 0) end
-end
-
-local function includes(list, client)
-  for _, watched in ipairs(list) do
-    if watched.client == client then return true end
-  end
-  return false
 end
 
 -- Stop those clients that are not among others.

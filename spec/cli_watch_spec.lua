@@ -237,6 +237,34 @@ describe("trueconf run --watch", function()
     assert.equal(0, at.child:kill "INT")
   end))
 
+  it("keeps bots apart that are on one account or on tokens alone", watched(BOT .. "return bot", function(at)
+    local token = at.server:mint_token "john"
+    local function two(words)
+      return (([[
+        local trueconf = require "trueconf"
+        for number = 1, 2 do
+          local bot = trueconf.bot { token = function() return "TOKEN" end }
+          bot:on_message(function(msg) assert(msg:answer("WORDS " .. number .. " " .. msg.text)) end)
+          bot:start()
+        end
+        trueconf.run()
+      ]]):gsub("TOKEN", token):gsub("WORDS", words))
+    end
+    local function ask(text)
+      local chat, heard = at.server:person("mira"):chat_with "john", {}
+      assert(chat:say(text))
+      for place = 1, 2 do heard[place] = assert(chat.person:wait_message(LIMIT)).text end
+      table.sort(heard)
+      return heard
+    end
+    at:rewrite(two "one")
+    helper.eventually(function() return at.server.listener:count() == 2 end)
+    assert.same({ "one 1 hello", "one 2 hello" }, ask "hello")
+    at:rewrite(two "two")
+    assert.same({ "two 1 hello", "two 2 hello" }, ask "hello")
+    assert.equal(3, at:connections())
+  end))
+
   it("says which options of a bot stay as they are", watched(bot_that_says "one", function(at)
     assert.equal("one hello", at:ask "hello")
     local changed = bot_that_says("two"):gsub('"herald"', '"herald", ask_timeout = 5')
