@@ -10,8 +10,10 @@
  * Owns: struct busy with its thread, from busy_limit() until the runtime closes.
  * SPDX-License-Identifier: MIT
  */
+#define _GNU_SOURCE /* dladdr */
 #include "runtime_private.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -30,8 +32,9 @@ struct busy {
   _Atomic pthread_t loop;        /* the thread that runs it */
 };
 
-/* What the handler of the signal looks at, on the loop's thread. */
-static _Thread_local struct rt *volatile running;
+/* What the handler of the signal looks at, on the loop's thread. Each thread has had room for it from its
+ * beginning: for others the first use makes room, with malloc(), which the signal may have interrupted. */
+static _Thread_local struct rt *volatile running __attribute__((tls_model("initial-exec")));
 static struct sigaction previous; /* who else minds the signal */
 
 /* ---- on the loop's thread ----------------------------------------------------------------------- */
@@ -70,17 +73,16 @@ static void on_urgent(int number, siginfo_t *info, void *context) {
 void busy_enter(struct rt *rt) {
   struct busy *busy = rt->busy;
   rt->resumed.busy = false;
+  rt->resumed.outer = running;
+  running = rt;
   if (!busy)
     return;
-  running = rt;
   atomic_store_explicit(&busy->loop, pthread_self(), memory_order_relaxed);
   atomic_fetch_add_explicit(&busy->turn, 1, memory_order_release);
 }
 
 void busy_leave(struct rt *rt) {
-  if (!running)
-    return;
-  running = NULL;
+  running = rt->resumed.outer;
   if (rt->busy && atomic_load_explicit(&rt->busy->turn, memory_order_relaxed) % 2 == 1)
     atomic_fetch_add_explicit(&rt->busy->turn, 1, memory_order_release);
 }
@@ -124,12 +126,20 @@ static int start_watcher(struct busy *busy) {
   return status;
 }
 
+/* Lua unmaps the module with the state that has loaded it, unless somebody else holds it. */
+static void stay_mapped(void) {
+  Dl_info module;
+  if (dladdr(&previous, &module))
+    dlopen(module.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+}
+
 /* The handler stays for the life of the process: another Lua state may need it. */
 static void mind_signal(void) {
   static atomic_flag done = ATOMIC_FLAG_INIT;
   struct sigaction action = {0};
   if (atomic_flag_test_and_set(&done))
     return;
+  stay_mapped();
   action.sa_sigaction = on_urgent;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   sigemptyset(&action.sa_mask);
@@ -138,6 +148,8 @@ static void mind_signal(void) {
 
 void busy_stop(struct rt *rt) {
   struct busy *busy = rt->busy;
+  if (running == rt) /* one of its coroutines has asked for that, or ends the Lua state */
+    running = rt->resumed.outer;
   if (!busy)
     return;
   uv_mutex_lock(&busy->lock);

@@ -12,6 +12,7 @@
 
 #define FOREVER 9e18                         /* nanoseconds: 285 years */
 #define DEFAULT_START INT64_C(1767225600000) /* 2026-01-01, UTC */
+#define LATEST_START (INT64_C(1) << 53)      /* what a float can tell; as a time before 1970, the earliest */
 enum {
   FIRST_CAPACITY = 64,
   QUIET_TURNS = 3, /* turns without any event before virtual time moves */
@@ -210,7 +211,7 @@ static int l_monotonic(lua_State *L) {
 }
 
 static int l_advance(lua_State *L) {
-  double seconds = rt_check_seconds(L, 1);
+  uint64_t step = (uint64_t)(rt_check_seconds(L, 1) * NS_PER_S + 0.5);
   bool to_next = lua_toboolean(L, 2);
   struct rt *rt = rt_get(L);
   struct op *op;
@@ -218,10 +219,11 @@ static int l_advance(lua_State *L) {
     return luaL_error(L, "advance needs virtual time: call virtual_time(true) first");
   if (rt->virtual.advancing)
     return luaL_error(L, "time is being advanced by another coroutine");
+  luaL_argcheck(L, (double)rt->virtual.now + (double)step < FOREVER, 1, "virtual time ends after 285 years");
   op = op_new(L, sizeof *op, NULL, "virtual time");
   op->push = rt_push_nothing;
   op->cancel = advance_cancel;
-  rt->virtual.target = rt->virtual.now + (uint64_t)(seconds * NS_PER_S + 0.5);
+  rt->virtual.target = rt->virtual.now + step;
   rt->virtual.to_next = to_next;
   rt->virtual.advancing = op;
   rt->virtual.quiet = 0;
@@ -234,6 +236,7 @@ static int l_virtual_time(lua_State *L) {
   int64_t start = luaL_optinteger(L, 2, DEFAULT_START);
   uint64_t seed = (uint64_t)luaL_optinteger(L, 3, 1);
   struct rt *rt = rt_get(L);
+  luaL_argcheck(L, start >= -LATEST_START && start <= LATEST_START, 2, "UNIX milliseconds expected");
   if (rt->timers || rt->virtual.advancing)
     return luaL_error(L, "the clock can be replaced only while no timer runs");
   rt->virtual.on = on;

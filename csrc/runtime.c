@@ -90,7 +90,7 @@ static void rt_turn(struct rt *rt) {
   rt_run_flushes(rt);
   if (rt->virtual.advancing)
     rt_advance(rt);
-  if (!rt->jobs && !rt->flushes && !rt->virtual.advancing)
+  if (!rt->jobs && !rt->before_flush && !rt->flushes && !rt->virtual.advancing)
     uv_idle_stop(&rt->idle);
 }
 
@@ -211,6 +211,7 @@ static int l_close(lua_State *L) {
     rt_turn(rt);
   loop_close(L, rt);
   rt_unanchor_all(L);
+  rt_forget_before_flush(rt, L);
   rt->closing = false;
   return 0;
 }

@@ -33,12 +33,14 @@ struct rt {
   long refs;       /* what keeps run() from returning */
   long coroutines; /* started by spawn and not finished */
   struct {
-    lua_State *co;   /* NULL: none */
-    bool spawned;    /* counted in `coroutines` */
-    bool parked;     /* it has yielded in op_wait */
-    bool busy;       /* it was made to yield, since it kept the loop from turning */
-  } resumed;         /* the coroutine that the drain point runs */
-  struct busy *busy; /* NULL: nobody watches */
+    lua_State *co;    /* NULL: none */
+    bool spawned;     /* counted in `coroutines` */
+    bool parked;      /* it has yielded in op_wait */
+    bool busy;        /* it was made to yield, since it kept the loop from turning */
+    struct rt *outer; /* whose coroutine has turned this loop, on the same thread */
+  } resumed;          /* the coroutine that the drain point runs */
+  struct busy *busy;  /* NULL: nobody watches */
+  int cancels;        /* core.cancel inside of core.cancel */
   struct rt_list ops, signals;
 
   struct rt_job *jobs, **jobs_tail;
@@ -114,6 +116,8 @@ void rt_begin(struct rt *rt, lua_State *L, int nargs);
 void rt_give_up_ops(struct rt *rt);
 /* At the end of a drain: call what core.before_flush was given. */
 void rt_run_before_flush(struct rt *rt, lua_State *L);
+/* Nothing of it is for the next loop. */
+void rt_forget_before_flush(struct rt *rt, lua_State *L);
 /* Free the job of a coroutine that never began. */
 void rt_drop_start(struct rt_job *job);
 

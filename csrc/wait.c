@@ -15,6 +15,7 @@
 
 static const char ANCHORS_KEY, ON_ERROR_KEY, BEFORE_FLUSH_KEY; /* only their addresses matter */
 enum { OWNER = 1, THREAD, OP_VALUES = THREAD };                /* user values of an op */
+enum { MOST_CANCELS = 200 }; /* inside of each other, each on the stack of C; Lua's own limit for such */
 
 /* ---- anchors ------------------------------------------------------------------------------------ */
 
@@ -305,13 +306,17 @@ static int l_before_flush(lua_State *L) {
   return 0;
 }
 
+void rt_forget_before_flush(struct rt *rt, lua_State *L) {
+  rt->before_flush = false;
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &BEFORE_FLUSH_KEY);
+}
+
 /* What they register meanwhile is for the next turn. */
 void rt_run_before_flush(struct rt *rt, lua_State *L) {
   lua_Integer count;
-  rt->before_flush = false;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &BEFORE_FLUSH_KEY);
-  lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &BEFORE_FLUSH_KEY);
+  rt_forget_before_flush(rt, L);
   count = (lua_Integer)lua_rawlen(L, -1);
   for (lua_Integer i = 1; i <= count; i++) {
     lua_rawgeti(L, -1, i);
@@ -491,22 +496,32 @@ static bool has_not_begun(lua_State *co) {
   return lua_status(co) == LUA_OK && !lua_getstack(co, 0, &frame) && lua_gettop(co) > 0;
 }
 
+/* Close the coroutine. Lua 5.4.4 does not count these calls of C. */
+static void end_thread(struct rt *rt, lua_State *L, lua_State *co) {
+  int status;
+  rt->cancels++;
+  status = close_thread(co, L);
+  rt->cancels--;
+  if (status == LUA_OK)
+    return;
+  lua_xmove(co, L, 1);
+  report_of(rt, L, co);
+}
+
 /* core.cancel(thread) -> cancelled */
 static int l_cancel(lua_State *L) {
   lua_State *co = lua_tothread(L, 1);
   struct rt *rt = rt_get(L);
   struct op *op;
   luaL_argexpected(L, co, 1, "coroutine");
+  if (rt->cancels >= MOST_CANCELS)
+    return luaL_error(L, "too many coroutines that end each other (%d)", rt->cancels);
   op = lua_status(co) == LUA_YIELD ? op_of(rt, co) : NULL;
   if (op)
     op_leave(L, op);
   lua_pushboolean(L, op || has_not_begun(co));
-  if (!lua_toboolean(L, -1))
-    return 1;
-  if (close_thread(co, L) != LUA_OK) {
-    lua_xmove(co, L, 1);
-    report_of(rt, L, co);
-  }
+  if (lua_toboolean(L, -1))
+    end_thread(rt, L, co);
   return 1;
 }
 

@@ -115,6 +115,35 @@ describe("core.before_flush", function()
     assert.is_true(called)
   end)
 
+  it("lets the loop wait for nothing else, however often a function registers another", async(function()
+    local turns, beginning = 0, core.monotonic()
+    local slept = core.spawn(core.sleep, 30)
+    local done = core.waiter()
+    local function again()
+      turns = turns + 1
+      if turns < 10 then core.before_flush(again) else done:wake(true) end
+    end
+    core.sleep(0.01)
+    core.before_flush(again)
+    assert(done:wait(10))
+    core.cancel(slept)
+    assert.is_true(core.monotonic() - beginning < 5)
+  end))
+
+  it("leaves nothing to the next loop", function()
+    local turns = 0
+    local function again()
+      turns = turns + 1
+      core.before_flush(again)
+    end
+    core.before_flush(again)
+    core.close()
+    assert.is_true(turns > 0)
+    turns = 0
+    core.run()
+    assert.equal(0, turns)
+  end)
+
   it("takes a function alone", function()
     assert.error_matches(function() core.before_flush(1) end, "function expected")
   end)
@@ -554,6 +583,24 @@ describe("core.cancel", function()
     assert.error_matches(function() core.cancel(1) end, "coroutine expected")
   end))
 
+  it("ends coroutines that end each other, as many as the stack of C takes", function()
+    local last, errors = nil, {}
+    local before = core.on_error(function(err) errors[#errors + 1] = err end)
+    for _ = 1, 20000 do
+      local below = last
+      last = core.spawn(function()
+        local _ <close> = setmetatable({}, { __close = function() return below and core.cancel(below) end })
+        core.sleep(30)
+      end)
+    end
+    repeat core.sleep(0) until core.stats().ready == 0
+    assert.is_true(core.cancel(last))
+    assert.equal(20000 - 200, core.stats().coroutines)
+    core.close()
+    core.on_error(before)
+    assert.matches("too many coroutines that end each other", errors[1])
+  end)
+
   it("reports an error in a <close> variable, and goes on", async(function()
     local co = core.spawn(function()
       local _ <close> = setmetatable({}, { __close = function() error "stuck" end })
@@ -916,6 +963,15 @@ describe("virtual time", function()
     core.advance(10)
     listener:close(true)
     assert.same({ length = length, at = 0.0 }, back)
+  end)
+
+  it("goes no further than its numbers reach", function()
+    assert.error_matches(function() core.virtual_time(true, math.mininteger) end, "UNIX milliseconds expected")
+    assert.error_matches(function() core.virtual_time(true, math.maxinteger) end, "UNIX milliseconds expected")
+    core.virtual_time(true, 0)
+    core.advance(8e9)
+    assert.error_matches(function() core.advance(8e9) end, "ends after 285 years")
+    assert.equal(8000000000000, core.now())
   end)
 
   it("ends with the loop", function()
