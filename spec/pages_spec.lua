@@ -59,20 +59,105 @@ describe("the examples", function()
   end)
 end)
 
+-- The blocks of a page, in order, each with what stands behind its ```.
+local function blocks(path)
+  local list = {}
+  for kind, text in system.read(path):gmatch "\n```(%l*)\n(.-)\n?```%f[\n]" do
+    list[#list + 1] = { kind = kind, text = text }
+  end
+  return list
+end
+
+-- What the guide says of a piece: a file of its own, the line that makes the bot, or a piece above the last line.
+local function add_piece(directory, piece)
+  local name = piece:match "^%-%- (%S+%.lua)\n"
+  if name then return system.write(directory:file(name), piece .. "\n") end
+  local path = directory:file "bot.lua"
+  local before, made, after = system.read(path):match "^(.-\n)(local bot = trueconf%.bot%s*%b())(.*)$"
+  if not made then before, made, after = system.read(path):match "^(.-\n)(local bot = trueconf%.bot%s*%b{})(.*)$" end
+  if piece:find "^local bot =" then
+    made = piece
+  else
+    after = after:gsub("assert%(bot:run%(%)%)\n$", function(last) return piece .. "\n\n" .. last end)
+  end
+  system.write(path, before .. made .. after)
+end
+
+-- Programs of this tree, under what this process runs under, as they are called when they are installed.
+local function install(directory)
+  system.output("mkdir '%s'", directory:file "bin")
+  local line = ('#!/bin/sh\nexec env PATH="%s" LD_PRELOAD="%s" LUA_PATH="%s" LUA_CPATH="%s" %s %%s "$@"\n'):format(
+    os.getenv "PATH", os.getenv "LD_PRELOAD" or "", system.absolute(package.path), system.absolute(package.cpath),
+    os.getenv "LUA" or "lua5.4")
+  system.write(directory:file "bin/trueconf", line:format(system.absolute "bin/trueconf"))
+  system.write(directory:file "bin/lua5.4", line:format "")
+  system.output("chmod +x '%s'/*", directory:file "bin")
+end
+
+local ALONE = "cd '%s'; PATH='%s/bin':$PATH; unset CLERK_STORE TRUECONF_URL TRUECONF_USERNAME TRUECONF_PASSWORD"
+  .. " TRUECONF_TOKEN; export PATH TRUECONF_CONFIG=/dev/null"
+
+-- A command of the guide, as a program for `sh`.
+local function shell(directory, commands)
+  local path = directory:file "commands.sh"
+  system.write(path, ALONE:format(directory.path, directory.path) .. "\n" .. commands .. "\n")
+  return "bash -euo pipefail " .. path
+end
+
 describe("the guide", function()
-  it("has scripts that run", helper.async(function()
-    local bot, dialog, test, clerk = table.unpack(scripts "docs/guide.md")
-    assert.same({ "You said: hello" }, converse(bot, { "hello" }))
-    assert.same(
-      { "Which size?", "And the colour?", "One large red is on its way." },
-      converse(dialog, { "/order", "large", "red" }))
-    assert.same({ "Which size?" }, converse(dialog, { "/order" }))
-    assert.same({ "Messages so far: 1", "Deploy?" }, converse(clerk, { "/count", "/deploy" }))
-    local directory <close> = system.directory()
-    local child <close> = system.launch_lua(system.write(directory:file "test.lua", test))
-    assert.equal(0, child:wait(LIMIT), child:log())
-    assert.equal("passed\n", child:log())
+  local directory, parts
+  setup(function()
+    directory, parts = system.directory(), blocks "docs/guide.md"
+    install(directory)
+  end)
+  teardown(function() directory:__close() end)
+
+  it("grows a bot that does at each step what is shown", function()
+    local run = 0
+    for place, part in ipairs(parts) do
+      if part.kind == "lua" then
+        add_piece(directory, part.text)
+      elseif part.kind == "sh" and not part.text:find "chat.example.com" then
+        local output, shown = system.output("%s </dev/null", shell(directory, part.text)), parts[place + 1]
+        if shown.kind == "" then assert.equal(shown.text, output) end
+        run = run + 1
+      end
+    end
+    assert.is_true(run >= 8)
+    assert.is_truthy(system.read(directory:file "clerk/clerk.service"))
+    assert.equal(system.read(directory:file "bot.lua"), system.read(directory:file "clerk/bot.lua"))
+  end)
+
+  it("brings the bot to a server", helper.async(function()
+    local server = system.start_bridge { accounts = { clerk = "4711", boss = "x" } }
+    local commands
+    for _, part in ipairs(parts) do
+      if part.text:find "chat.example.com" then commands = part.text end
+    end
+    commands = commands:gsub("https://chat.example.com", (server:url():gsub("^ws", "http")))
+      :gsub("\ntrueconf run", "\nexec trueconf run")
+    local input = system.write(directory:file "input", "4711\n")
+    local child <close> = system.launch("sh " .. system.write(directory:file "run.sh",
+      ("exec %s <%s"):format(shell(directory, commands), input)))
+    helper.eventually(function() return child:log():find("ready as clerk", 1, true) end, LIMIT)
+    local mira = server:person "mira"
+    mira:chat_with("clerk"):say "/spend 12.50 taxi"
+    assert.equal("Noted: 12.50 for taxi.", mira:wait_message(LIMIT).text)
+    assert.equal(0, child:kill "TERM", child:log())
+    server:stop()
   end))
+end)
+
+describe("the page on the Bridge", function()
+  it("has scripts that run", function()
+    local directory <close> = system.directory()
+    local test, ldap, oauth = table.unpack(scripts "docs/bridge.md")
+    local start = 'local bridge = require "trueconf.bridge"\n%s\nserver:stop()\nprint "passed"\n'
+    for _, script in ipairs { test, start:format(ldap), start:format(oauth) } do
+      system.write(directory:file "script.lua", script)
+      assert.equal("passed", system.run_lua(directory.path, "script.lua"))
+    end
+  end)
 end)
 
 -- Write the scripts of a page into a directory, each under the name it begins with.
@@ -141,7 +226,7 @@ end)
 
 describe("the page on handlers", function()
   it("has scripts that run", helper.async(function()
-    local greeter, shop, office = table.unpack(scripts "docs/handlers.md")
+    local greeter, shop, office, clerk = table.unpack(scripts "docs/handlers.md")
     assert.same({ "Hello, Mira!", "Tell me your name." }, converse(greeter, { "my name is Mira", "who are you?" }))
     assert.same({
       "1 large, coming.", "3 large, wrapped, coming.", "3 large, coming.", "3 large, coming.",
@@ -152,6 +237,7 @@ describe("the page on handlers", function()
       "/order large many", "/help", "/close",
     }))
     assert.same({ "This is visit 1.", "This is visit 2." }, converse(office, { "/report", "/report" }))
+    assert.same({ "Messages so far: 1", "Deploy?" }, converse(clerk, { "/count", "/deploy" }))
   end))
 end)
 
