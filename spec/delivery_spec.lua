@@ -374,3 +374,64 @@ describe("a bot with a store in a file", function()
     server:stop()
   end))
 end)
+
+describe("a request that the server is not able to carry out", function()
+  -- The server answers 100 to the next `count` messages.
+  local function trouble(server, count)
+    local refusal = server.mischief.refusal
+    server.mischief.refusal = function(self, frame)
+      if frame.method ~= "sendMessage" then return refusal(self, frame) end
+      count = count - 1
+      if count >= 0 then return 100 end
+      server.mischief.refusal = nil
+    end
+  end
+
+  it("is repeated by a bot", bots.case(function(bot)
+    bot:on_message(function(msg) assert(msg:answer(msg.text)) end)
+  end, function(case)
+    trouble(case.server, 2)
+    assert.equal("hello", bots.ask(case, "hello"))
+    assert.equal(2, #case.server:history(case.chat.id))
+  end))
+
+  it("is given up at its deadline, after so many tries, or when it is refused for good", bots.case(function() end,
+    function(case)
+      trouble(case.server, 1000)
+      local begun = core.monotonic()
+      local sent, err = case.bot:send_message(case.chat.id, "x", { timeout = 1 })
+      assert.same({ nil, "CONNECTION_ERROR" }, { sent, err.name })
+      assert.is_true(core.monotonic() - begun < 1.5)
+      case.bot.retries = 1
+      sent, err = case.bot:send_message(case.chat.id, "x")
+      assert.same({ nil, "CONNECTION_ERROR" }, { sent, err.name })
+      begun = core.monotonic()
+      sent, err = case.bot:edit_message("none", "x")
+      assert.same({ nil, "MESSAGE_NOT_FOUND" }, { sent, err.name })
+      assert.is_true(core.monotonic() - begun < 0.4)
+      assert.equal(0, #case.server:history(case.chat.id))
+    end))
+
+  it("is not repeated by a client, nor when it may have been carried out", helper.async(function()
+    local server = system.start_bridge()
+    local chat = server:person("mira"):chat_with "herald"
+    local options = system.bot_options(server)
+    local client = trueconf.client(options)
+    client:start()
+    trouble(server, 1)
+    local sent, err = client:send_message(chat.id, "x")
+    assert.same({ nil, "CONNECTION_ERROR" }, { sent, err.name })
+    client:stop()
+    local bot = trueconf.bot(options)
+    bot:start()
+    assert(bot:wait_ready(LIMIT))
+    server:fault { drop_at = "answer" }
+    sent, err = bot:send_message(chat.id, "once")
+    assert.same({ nil, "unknown" }, { sent, err.outcome })
+    server:fault()
+    core.sleep(0.7)
+    assert.equal(1, #server:history(chat.id))
+    bot:stop()
+    server:stop()
+  end))
+end)

@@ -71,6 +71,7 @@ end
 local Bot = setmetatable({}, { __index = client.Client })
 Bot.__index = Bot
 Bot.__name = "trueconf.Bot"
+Bot.retries = 4
 
 for _, part in ipairs { router.Router, intake, handlers, dialogs, delivery } do
   for name, method in pairs(part) do

@@ -39,6 +39,8 @@ local LONGEST_TEXT = protocol.limits.TEXT
 ---@field allow_plaintext? boolean let password and token go unencrypted to another machine
 ---@field receive_unread? boolean ask for what came while the bot was away; default true
 ---@field receive_system? boolean also receive system messages; default false
+---@field retries? integer how often a request is repeated, after a pause that grows from 0.5 s and within its deadline,
+---when the server was in trouble or the connection was lost before the request was sent; default 4 for bots, else 0
 ---@field server_version? string such as "5.5.4"; else the server is asked once, where it answers
 ---@field log? trueconf.Log|string a logger or a level
 local SCHEMA = {
@@ -71,6 +73,7 @@ local SCHEMA = {
   max_frame = { type = "integer", min = 125 },
   max_unsent = { type = "integer", min = 4096 },
   on_trace = { type = "function" },
+  retries = { type = "integer", min = 0 },
   server_version = { type = "string", check = server_version.is_version },
   log = { type = "table|string" },
 }
@@ -97,6 +100,7 @@ local FOR_SESSION = {
 ---@field private limits trueconf.UploadLimits? as last heard
 local Client = {
   call_layers = {}, -- of those that have none
+  retries = 0,
 }
 Client.__index = Client
 
@@ -196,6 +200,7 @@ local function new(given, callbacks, level)
   check_credentials(settings, level)
   local self = setmetatable({ log = make_log(given.log), url = settings.url }, Client)
   self.web, self.version = web_of(given, settings), given.server_version
+  self.retries, self.patience = given.retries, given.call_timeout
   self.exchange = make_exchange(given, settings, self.web, level)
   local session = session_options(given, settings, self.web, self.exchange)
   for name, callback in pairs(callbacks or {}) do session[name] = callback end
@@ -245,11 +250,35 @@ end
 ---@field timeout? number seconds; default the option call_timeout
 ---@field read? boolean repeat the request by itself after a lost connection; known for reading methods
 
--- One request, as it is.
+local FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8 -- seconds between tries
+local PATIENCE = 30                     -- seconds, where neither call nor client have a deadline of their own
+
+-- The request has done nothing, and may well succeed later.
+local function is_worth_repeating(err)
+  return err.retryable and (err.outcome == "rejected" or err.outcome == "not_sent" and err.name == "DISCONNECTED")
+end
+
+local function repeat_request(self, err, method, body, timeout, read)
+  local ends = core.monotonic() + (timeout or self.patience or PATIENCE)
+  local pause = FIRST_PAUSE
+  for _ = 1, self.retries do
+    if not is_worth_repeating(err) or core.monotonic() + pause >= ends then break end
+    self.log:debug("%s: %s is repeated in %g s: %s", self.url, method, pause, err)
+    core.sleep(pause * (0.75 + core.random(1):byte() / 512))
+    local answer
+    answer, err = self.session:request(method, body, math.max(ends - core.monotonic(), 0.001), read)
+    if answer then return answer end
+    pause = math.min(2 * pause, LONGEST_PAUSE)
+  end
+  return nil, err
+end
+
+-- One request, until it is settled.
 local function transact(self, method, payload, timeout, read)
   local body, mistake = json.encode(payload)
   if not body then return nil, mistake end
   local answer, err = self.session:request(method, body, timeout, read)
+  if not answer and self.retries > 0 then answer, err = repeat_request(self, err, method, body, timeout, read) end
   if not answer then return nil, err end
   if answer == "{}" then return {} end
   return json.decode(answer)

@@ -72,7 +72,7 @@ end
 function Stage:make_bot(given)
   return trueconf.bot(with({
     url = self.server:url(), username = BOT, password = PASSWORD, server_version = protocol.versions.NEWEST,
-    ping_interval = 0, backoff_jitter = 0, log = "off",
+    ping_interval = 0, backoff_jitter = 0, retries = 0, log = "off",
     on_trace = function(direction, frame) self:note("frame", frame, direction) end,
   }, given))
 end

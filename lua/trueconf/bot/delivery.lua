@@ -21,7 +21,7 @@ local PERSONAL = protocol.enums.ChatType.P2P
 ---@field private aside_box trueconf.Aside
 ---@field private sessions trueconf.Sessions
 ---@field private outbox_box trueconf.Outbox
----@field private retries table<table, trueconf.core.Timer>? messages whose handler is tried again, and when
+---@field private retry_timers table<table, trueconf.core.Timer>? messages whose handler is tried again, and when
 local Delivery = {}
 
 -- The store ----------------------------------------------------------------------------------
@@ -108,9 +108,9 @@ end
 
 -- The chat waits meanwhile, so that its order holds.
 local function try_again(self, msg)
-  self.retries = self.retries or {}
-  self.retries[msg] = core.timer(retry_pause(msg.tries), function()
-    self.retries[msg] = nil
+  self.retry_timers = self.retry_timers or {}
+  self.retry_timers[msg] = core.timer(retry_pause(msg.tries), function()
+    self.retry_timers[msg] = nil
     self:work_on(msg)
   end)
 end
@@ -138,11 +138,11 @@ end
 ---Put messages back that wait for another try; the next start begins with them.
 ---@private
 function Delivery:stop_retries()
-  local retries = self.retries
-  if not retries then return end
-  self.retries = nil
-  for _, timer in pairs(retries) do timer:cancel() end
-  self.inbox:reap(function(msg) return retries[msg] == nil end)
+  local timers = self.retry_timers
+  if not timers then return end
+  self.retry_timers = nil
+  for _, timer in pairs(timers) do timer:cancel() end
+  self.inbox:reap(function(msg) return timers[msg] == nil end)
 end
 
 ---Messages that were set aside because their handler has failed: at most the newest 1000.
