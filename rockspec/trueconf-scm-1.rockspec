@@ -18,7 +18,8 @@ supported_platforms = { "unix" }
 dependencies = {
   "lua >= 5.4, < 5.5",
   "lua-cjson >= 2.1.0",
-  "argparse >= 0.7.1",
+  "argparse >= 0.7.1",                -- of the command alone
+  -- luadbi-sqlite3 is needed by those who keep something on disk, and looked for only then.
 }
 external_dependencies = {
   UV = { header = "uv.h", library = "uv" },

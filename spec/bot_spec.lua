@@ -41,10 +41,10 @@ local function with_bot(given, body)
     if given.on_message then bot:on_message(function(msg) given.on_message(msg, bot) end) end
     up(bot)
     local mira = server:person "mira"
-    local ok, err = xpcall(body, debug.traceback, server, bot, mira:chat_with "herald", mira)
-    bot:stop(1)
-    server:stop()
-    if not ok then error(err, 0) end
+    helper.finally(function()
+      bot:stop(1)
+      server:stop()
+    end, body, server, bot, mira:chat_with "herald", mira)
   end)
 end
 

@@ -20,9 +20,7 @@ local FILES_PATH = "/bridge/api/client/v1/files"
 local function served(body)
   return helper.async(function()
     local server = system.start_bridge { ping_interval = 0 }
-    local ok, err = xpcall(body, debug.traceback, server)
-    server:stop(true)
-    if not ok then error(err, 0) end
+    helper.finally(function() server:stop(true) end, body, server)
   end)
 end
 

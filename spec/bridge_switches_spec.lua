@@ -19,10 +19,10 @@ local function served(options, body)
     options.server_name, options.password_cost, options.log = "chat.acme.test", 1, { level = "off" }
     local server = assert(bridge.start(options))
     local open = {}
-    local ok, err = xpcall(body, debug.traceback, server, open)
-    for _, thing in ipairs(open) do (thing.stop or thing.close)(thing) end
-    server:stop()
-    if not ok then error(err, 0) end
+    helper.finally(function()
+      for _, thing in ipairs(open) do (thing.stop or thing.close)(thing) end
+      server:stop()
+    end, body, server, open)
   end)
 end
 

@@ -38,10 +38,10 @@ local function with_bots(body, options)
       assert(bot:wait_ready(5))
       bots[login] = bot
     end
-    local ok, err = xpcall(body, debug.traceback, bots.herald, told.herald, bots.mira, told.mira, server)
-    for _, bot in pairs(bots) do bot:stop(1) end
-    server:stop()
-    if not ok then error(err, 0) end
+    helper.finally(function()
+      for _, bot in pairs(bots) do bot:stop(1) end
+      server:stop()
+    end, body, bots.herald, told.herald, bots.mira, told.mira, server)
   end)
 end
 

@@ -73,9 +73,7 @@ describe("events", function()
       local options = { before = prepare }
       for key, value in pairs(given or {}) do options[key] = value end
       local bot, name = server:bot(script, options)
-      local ok, err = xpcall(body, debug.traceback, bot, name)
-      bot:stop(1)
-      if not ok then error(err, 0) end
+      helper.finally(function() bot:stop(1) end, body, bot, name)
     end)
   end
 

@@ -64,15 +64,8 @@ describe("the methods of a client", function()
   -- Run the body with a client that was answered like this, one answer to each request.
   local function answered(payloads, body, given)
     return helper.async(function()
-      local steps = {}
-      for place, payload in ipairs(payloads) do
-        steps[#steps + 1], steps[#steps + 2] = scripted.answer(place, payload)
-      end
-      steps[#steps + 1] = "silent"
-      local client, name = server:client(steps, given)
-      local ok, err = xpcall(body, debug.traceback, client, name)
-      client:stop()
-      if not ok then error(err, 0) end
+      local client, name = server:client(scripted.answers(payloads), given)
+      helper.finally(function() client:stop() end, body, client, name)
     end)
   end
 

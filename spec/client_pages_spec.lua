@@ -30,15 +30,8 @@ describe("a client", function()
 
   local function answered(payloads, body)
     return helper.async(function()
-      local steps = {}
-      for place, payload in ipairs(payloads) do
-        steps[#steps + 1], steps[#steps + 2] = scripted.answer(place, payload)
-      end
-      steps[#steps + 1] = "silent"
-      local client, name = server:client(steps)
-      local ok, err = xpcall(body, debug.traceback, client, name)
-      client:stop()
-      if not ok then error(err, 0) end
+      local client, name = server:client(scripted.answers(payloads))
+      helper.finally(function() client:stop() end, body, client, name)
     end)
   end
 

@@ -62,11 +62,10 @@ local function scene(body, options)
     local herald = support.login(bridge, "herald")
     local chat_id = herald:request("createP2PChat", { userId = "mira@chat.acme.test" }).chatId
     herald:take()
-    local ok, err = xpcall(body, function(err) return type(err) == "string" and debug.traceback(err) or err end,
-      bridge, herald, chat_id)
-    bridge.files:close()
-    core.virtual_time(false)
-    if not ok then error(err, 0) end
+    helper.finally(function()
+      bridge.files:close()
+      core.virtual_time(false)
+    end, body, bridge, herald, chat_id)
   end
 end
 

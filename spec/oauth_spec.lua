@@ -58,11 +58,11 @@ describe("a client with an OAuth application, at a Bridge", function()
       for name, value in pairs(bridge_options or {}) do options[name] = value end
       local server = system.start_bridge(options)
       local client, record = make_client(server:url(), client_options)
-      local ok, err = xpcall(body, debug.traceback, server, client, record)
-      client:stop(0)
-      server:stop(true)
+      helper.finally(function()
+        client:stop(0)
+        server:stop(true)
+      end, body, server, client, record)
       assert_no_secret(record)
-      assert(ok, err)
     end)
   end
 

@@ -77,6 +77,16 @@ function helper.async(body, deadline)
   end
 end
 
+---Call a function and clean up after it, whether it raises an error or not; the error goes on.
+---@param clean_up fun()
+---@param body fun(...)
+---@param ... any arguments of body
+function helper.finally(clean_up, body, ...)
+  local ok, err = xpcall(body, with_traceback, ...)
+  clean_up()
+  if not ok then error(err, 0) end
+end
+
 ---Run fn until it returns something true, for a condition another process brings about.
 ---@async
 ---@param fn fun(): any

@@ -87,4 +87,16 @@ function scripted.answer(place, payload)
   return { "take" }, { "answer", place, payload }
 end
 
+---Steps that answer one request after the other, and then none.
+---@param payloads table[]
+---@return table[] steps
+function scripted.answers(payloads)
+  local steps = {}
+  for place, payload in ipairs(payloads) do
+    steps[#steps + 1], steps[#steps + 2] = scripted.answer(place, payload)
+  end
+  steps[#steps + 1] = "silent"
+  return steps
+end
+
 return scripted
