@@ -304,7 +304,7 @@ end
 
 -- What a route finds in an event, or nil if it is not for it.
 local function found_by(route, walk)
-  if not is_for(route, walk.method) then return nil end
+  if route.method ~= walk.method and not is_for(route, walk.method) then return nil end
   walk.place = route.place
   local found = true
   if route.find then found = route.find(walk.event) end

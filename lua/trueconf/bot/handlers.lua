@@ -81,7 +81,9 @@ end
 local function handle(self, item)
   local event = item.event
   local work <close> = works.begin(self, item, event or item, event and item.method or router.MESSAGE)
-  work:returned(xpcall(run_handlers, works.with_traceback, work))
+  local ok, failure = xpcall(run_handlers, works.with_traceback, work)
+  if not ok then work:failed(failure) end
+  work.stage = "returned"
 end
 
 ---A handler has ended, in whatever way. Nothing here may wait.

@@ -79,17 +79,15 @@ function Work:report(failure)
   self.bot:report(failure, self.item, self.place or nil)
 end
 
----Note how the handlers have ended.
----@param ok boolean
----@param failure { err: any, traceback: string }? what they have raised
-function Work:returned(ok, failure)
-  if not ok and self.bot.is_over(failure.err) then
+---Note what the handlers have raised.
+---@param failure { err: any, traceback: string }
+function Work:failed(failure)
+  if self.bot.is_over(failure.err) then
     self.bot.log:info("%s: the dialog is over: %s", self.bot.name_of(self.item), failure.err)
-  elseif not ok then
-    self.failure = failure
-    self:report(failure)
+    return
   end
-  self.stage = "returned"
+  self.failure = failure
+  self:report(failure)
 end
 
 ---Time spent on waiting for a person is not the handler's.
