@@ -233,8 +233,6 @@ describe("the schema", function()
     assert.is_true(has(newest, "WRONG_PAYLOAD_FORMAT"))
     assert.is_true(has(older, "FILE_UPLOAD_FAILED") and has(older, "NOT_AUTHORIZED"))
     assert.is_false(has(older, "MAX_FILE_SIZE_EXCEEDED") or has(older, "WRONG_PAYLOAD_FORMAT"))
-    assert.is_true(protocol.is_common_error "ACCESS_DENIED")
-    assert.is_false(protocol.is_common_error "CHAT_NOT_FOUND")
   end)
 
   it("still has what other files take from it", function()

@@ -232,7 +232,7 @@ end
 ---@async
 ---@param timeout? number seconds
 ---@return true? ok
----@return trueconf.Error? err TIMEOUT, CLOSED, or why the session failed
+---@return trueconf.Error? err TIMEOUT, CLOSED, or why the client gave up
 function Client:wait_ready(timeout)
   if timeout ~= nil then options.argument("wait_ready", "timeout", timeout, "number", 2) end
   return self.session:wait_ready(timeout)

@@ -21,7 +21,7 @@ core._VERSION = ""
 -- Runtime (runtime.c): one libuv loop per Lua state ---------------------------------
 
 ---Run the loop until core.stop() is called or nothing is left that could happen:
----no waiting coroutine, timer, running session, listener or signal handler.
+---no waiting coroutine, timer, running client, listener or signal handler.
 function core.run() end
 
 ---Make core.run() return after the current turn.

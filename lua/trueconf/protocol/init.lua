@@ -59,9 +59,6 @@ protocol.PLAIN_MESSAGE = enums.EnvelopeType.PLAIN_MESSAGE
 ---Parse modes of a text (protocol 10.1).
 protocol.PARSE_MODES = enums.ParseMode.values
 
-local any_method = {}
-for _, name in ipairs(methods.ANY_METHOD) do any_method[name] = true end
-
 ---Errors that a method may answer with: its own, then those that any may (protocol 6.0).
 ---@param name string
 ---@param version? string of the server; default the newest
@@ -77,13 +74,6 @@ function protocol.errors_of(name, version)
   add(protocol.methods[name].errors)
   add(methods.ANY_METHOD)
   return list
-end
-
----Whether any method may answer with an error.
----@param error_name string
----@return boolean
-function protocol.is_common_error(error_name)
-  return any_method[error_name] or false
 end
 
 ---A TrueConf ID without its instance part and in lower case, as ids are compared (protocol 4.6).
