@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- client.lua - the bot that is measured: an ordinary on_message handler that replies. The load server starts it and
 -- says by BENCH_* in the environment where it listens and what to do.
--- SPDX-License-Identifier: MIT
 
 local trueconf = require "trueconf"
 

@@ -1,10 +1,10 @@
+-- SPDX-License-Identifier: MIT
 -- kit.lua - what virtual time saves, and whether it takes the same course each time.
 -- Lives through a year with a daily reminder, then through the same bad hours again and again, each time in a process
 -- of its own, and compares what was said.
 --
 --   lua5.4 bench/kit.lua [RUNS]       100 runs unless told otherwise
 --
--- SPDX-License-Identifier: MIT
 
 local testing = require "trueconf.testing"
 local trueconf = require "trueconf"

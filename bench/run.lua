@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- run.lua - measures the bot beside the client in plain C, in one go, and writes the table.
 -- Both meet the same load server in turn, pinned alike; each figure is the median of its rounds.
--- SPDX-License-Identifier: MIT
 
 local cjson = require "cjson"
 

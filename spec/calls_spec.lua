@@ -1,5 +1,5 @@
--- Requests of a session: ids, deadlines, the window, and what becomes of them when things go wrong.
 -- SPDX-License-Identifier: MIT
+-- Requests of a session: ids, deadlines, the window, and what becomes of them when things go wrong.
 
 local core = require "trueconf.core"
 local faulty = require "spec.support.faulty"

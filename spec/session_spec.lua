@@ -1,5 +1,5 @@
--- The state machine of a session: its table cell by cell, and the ways through it for real.
 -- SPDX-License-Identifier: MIT
+-- The state machine of a session: its table cell by cell, and the ways through it for real.
 
 local bridge = require "trueconf.bridge"
 local core = require "trueconf.core"

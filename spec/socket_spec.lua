@@ -1,5 +1,5 @@
--- WebSocket connections of a client: how they come about, TLS, proxies, and the bare socket for tools.
 -- SPDX-License-Identifier: MIT
+-- WebSocket connections of a client: how they come about, TLS, proxies, and the bare socket for tools.
 
 local bridge = require "trueconf.bridge"
 local certificates = require "spec.support.certificates"

@@ -1,5 +1,5 @@
--- Where a session's token comes from, how long it is good, and the file it is kept in.
 -- SPDX-License-Identifier: MIT
+-- Where a session's token comes from, how long it is good, and the file it is kept in.
 
 local core = require "trueconf.core"
 local faulty = require "spec.support.faulty"

@@ -1,5 +1,5 @@
--- The frames of a connection: assembling, limits, order, back-pressure, pings, and how it ends.
 -- SPDX-License-Identifier: MIT
+-- The frames of a connection: assembling, limits, order, back-pressure, pings, and how it ends.
 
 local core = require "trueconf.core"
 local faulty = require "spec.support.faulty"

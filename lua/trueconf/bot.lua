@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- A bot: handlers for what comes in, on top of a client. Messages of one chat are handled
 -- in order and one at a time, chats run beside each other, and a message is acknowledged
 -- when its handler has finished: a crash loses none.
--- SPDX-License-Identifier: MIT
 
 local client = require "trueconf.client"
 local core = require "trueconf.core"

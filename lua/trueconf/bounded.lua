@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- A table that holds at most so many entries: those that were not asked for lately go first.
 -- Two generations, so nothing has to be sorted or timed: when the young one is full it becomes the
 -- old one, and what was left of the old one goes.
--- SPDX-License-Identifier: MIT
 
 ---@class trueconf.Bounded
 ---@field private young table

@@ -1,5 +1,5 @@
--- A chat as handlers see it: where to write, ask and wait.
 -- SPDX-License-Identifier: MIT
+-- A chat as handlers see it: where to write, ask and wait.
 
 ---A chat of a bot: msg.chat, or bot:chat(id).
 ---@class trueconf.ChatHandle

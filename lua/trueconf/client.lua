@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- A client: one account's standing connection and the calls that go over it. The core
 -- keeps the connection; this file turns tables into frames and back.
--- SPDX-License-Identifier: MIT
 
 local config = require "trueconf.config"
 local core = require "trueconf.core"

@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Commands: a message that begins with "/name" and what comes with it. Apps mark nothing of this
 -- (protocol 10.3); in groups a mention or "/name@bot" says whom a command is for.
--- SPDX-License-Identifier: MIT
 
 local arguments = require "trueconf.command.arguments"
 local letters = require "trueconf.text.letters"

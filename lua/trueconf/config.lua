@@ -1,9 +1,9 @@
+-- SPDX-License-Identifier: MIT
 -- Where a bot's settings come from: the argument first, then the environment, then a
 -- config file, then the local Bridge as the address. The file has lines `key = value`;
 -- a value may be quoted with " or ', and # begins a comment at the start of a line or
 -- after a space. Every value is text: a password of digits stays as it is.
 -- Messages name the file and the line, never the value.
--- SPDX-License-Identifier: MIT
 
 local Error = require "trueconf.error"
 local options = require "trueconf.options"

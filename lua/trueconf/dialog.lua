@@ -1,9 +1,9 @@
+-- SPDX-License-Identifier: MIT
 -- For the handler that runs, wherever it is called from.
 --
 --   local dialog = require "trueconf.dialog"
 --   dialog.leave()
 --
--- SPDX-License-Identifier: MIT
 
 local works = require "trueconf.bot.work"
 

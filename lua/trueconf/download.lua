@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- Fetching a file (protocol: download): wait until the server has all of it, then get it over
 -- HTTP from the configured server. The address the server gives holds a secret, so it is never
 -- logged, part of an error, or returned.
--- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
 local Error = require "trueconf.error"

@@ -1,5 +1,5 @@
--- Spans of time as people write them: "90s", "2h30m", "1d".
 -- SPDX-License-Identifier: MIT
+-- Spans of time as people write them: "90s", "2h30m", "1d".
 
 local duration = {}
 

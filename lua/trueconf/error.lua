@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- What can go wrong, as one kind of table: `name` is stable and the only field to
 -- branch on, `message` is for people. The names and the metatable live in the C core,
 -- which makes most of these errors.
--- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
 

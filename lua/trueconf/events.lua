@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- What a server tells besides messages, as events: checked, in one shape for all servers, in
 -- Lua's names.
--- SPDX-License-Identifier: MIT
 
 local download = require "trueconf.download"
 local objects = require "trueconf.objects"

@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- What is asked of the server about chats again and again, and therefore kept for a while: what
 -- kind a chat is, which role somebody has in it.
--- SPDX-License-Identifier: MIT
 
 local bounded = require "trueconf.bounded"
 local core = require "trueconf.core"

@@ -1,5 +1,5 @@
--- Files as a client's methods; the work is in upload.lua and download.lua.
 -- SPDX-License-Identifier: MIT
+-- Files as a client's methods; the work is in upload.lua and download.lua.
 
 local download = require "trueconf.download"
 local methods = require "trueconf.methods"

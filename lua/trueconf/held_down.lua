@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Lets the same thing be said only now and then: a handler that fails a thousand times a second
 -- must not fill the disk with its tracebacks.
--- SPDX-License-Identifier: MIT
 
 local bounded = require "trueconf.bounded"
 local core = require "trueconf.core"

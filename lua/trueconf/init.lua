@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- trueconf: chat bots on TrueConf Server.
 --
 --   local trueconf = require "trueconf"
@@ -5,7 +6,6 @@
 --   bot:on_message(function(msg) msg:reply("You said: " .. msg.text) end)
 --   bot:run()
 --
--- SPDX-License-Identifier: MIT
 
 local bot = require "trueconf.bot"
 local client = require "trueconf.client"

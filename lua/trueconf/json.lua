@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- JSON text to Lua values and back, the same on lua-cjson 2.1.0 (Debian) and its
 -- successors 2.1.0.x (LuaRocks), which differ in numbers and empty arrays.
 -- lua-cjson does the work; this file and two walks in the C core correct what it gets and
@@ -12,7 +13,6 @@
 -- object, anything else an error. An empty table is `{}` unless json.array() marked it.
 -- lua-cjson writes what it writes exactly (see core.json_is_plain), which is almost every
 -- request; the rest is written here, slower.
--- SPDX-License-Identifier: MIT
 
 local cjson = require "cjson"
 local core = require "trueconf.core"

@@ -1,8 +1,8 @@
+-- SPDX-License-Identifier: MIT
 -- A small logger with levels, one line per message on stderr unless told otherwise. It
 -- hides nothing by itself: whoever logs keeps secrets out. Control characters, which can
 -- come from the wire, are replaced; further lines of a text are indented, so that no
 -- text can pass for a line of the log.
--- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
 local options = require "trueconf.options"

@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- A message as a handler sees it: what came on the wire under short names, and what can
 -- be done with it.
--- SPDX-License-Identifier: MIT
 
 local chats = require "trueconf.chat"
 local command = require "trueconf.command"

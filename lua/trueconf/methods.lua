@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- The methods of the API as methods of a client, made from the schema: arguments by name or by
 -- place, checked before anything is sent; answers normalised and in Lua's names.
--- SPDX-License-Identifier: MIT
 
 local Error = require "trueconf.error"
 local objects = require "trueconf.objects"

@@ -1,10 +1,10 @@
+-- SPDX-License-Identifier: MIT
 -- Middleware that many bots need: who may use the bot, and how much.
 --
 --   bot:use(middleware.allow { users = { "anna", "boris@chat.example.com" } })
 --   bot:use(middleware.rate_limit { count = 5, seconds = 10 })
 --   moderation:use(middleware.roles { "owner", "admin", refuse = "That is for the owner and admins." })
 --
--- SPDX-License-Identifier: MIT
 
 local bounded = require "trueconf.bounded"
 local core = require "trueconf.core"

@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- The MIME type of a file by the extension of its name, and back: what chats carry most. Apps
 -- decide by the type whether they show a picture, play a sound or offer a file.
--- SPDX-License-Identifier: MIT
 
 local mime = {}
 

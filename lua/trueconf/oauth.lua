@@ -1,8 +1,8 @@
+-- SPDX-License-Identifier: MIT
 -- The OAuth2 application exchange (protocol 3.3): how a token is got from a server on which logging in by
 -- password alone is switched off. Three calls at the web port, each giving what the next one shows; the
 -- administrator has made an application, whose client id goes with the user's name and password.
 -- Errors name the call and what the server has against it, in a word of its own, never its text.
--- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
 local Error = require "trueconf.error"

@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- What arrives, as scripts see it: names in snake_case, objects by their kind. Made from the
 -- schema, one converter for each kind of object. Fields that the schema does not know keep the
 -- name they have on the wire.
--- SPDX-License-Identifier: MIT
 
 local field_notation = require "trueconf.protocol.field"
 local protocol = require "trueconf.protocol"

@@ -1,8 +1,8 @@
+-- SPDX-License-Identifier: MIT
 -- Option tables, validated once at the edge: one table in, a checked copy with the
 -- defaults out. A mistake in the options is misuse, so it raises and blames the line of
 -- the caller. Every message names the option, what was expected and what came, but
 -- never a value that could be a secret.
--- SPDX-License-Identifier: MIT
 
 local sorted_keys = require "trueconf.sorted_keys"
 

@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Lists of the API that come by pages, as iterators that fetch the next page when it is needed.
 -- An error ends the loop by being raised, as the object it is: a loop has no place to return it.
--- SPDX-License-Identifier: MIT
 
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"

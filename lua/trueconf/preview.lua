@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- The small picture that goes with a file (protocol: upload sequence): given by the caller, the file itself, or made
 -- from a picture by gdk-pixbuf, where that is installed. To have none is never an error of sending.
--- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
 local mime = require "trueconf.mime"

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The messages of each chat, in order and one at a time. A message is enqueued when it
 -- arrives, claimed for a handler when its chat is free, and acknowledged when that has
 -- finished; ids are remembered, so that what the server delivers again is not handled
@@ -6,7 +7,6 @@
 --
 -- Every operation but reap() takes constant time. A chat costs memory only while it has
 -- messages, and its record is used again for the next chat.
--- SPDX-License-Identifier: MIT
 
 local Error = require "trueconf.error"
 

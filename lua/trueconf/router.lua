@@ -1,10 +1,10 @@
+-- SPDX-License-Identifier: MIT
 -- Who handles what: handlers with their filters in the order they were registered, routers that
 -- hold handlers of their own, and middleware around all of a router's. The first handler that fits
 -- takes an event; next() lets those behind it have it as well.
 --
 -- What is registered sits in one table, `routes`, which can be exchanged as a whole while handlers
 -- run: those at work go on with the table they were found in.
--- SPDX-License-Identifier: MIT
 
 local command = require "trueconf.command"
 local events = require "trueconf.events"

@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- Where trueconf.testing and the command line take hold of the bots of their process, so that a bot's script runs there
 -- as it stands.
 -- Nothing is set in ordinary life.
--- SPDX-License-Identifier: MIT
 
 ---@class trueconf.Seam
 ---@field settings? fun(given: table): table options of a client in the place of those it was given; then neither the

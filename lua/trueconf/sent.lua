@@ -1,5 +1,5 @@
--- A message that was sent, as the answer names it: what can still be done with it.
 -- SPDX-License-Identifier: MIT
+-- A message that was sent, as the answer names it: what can still be done with it.
 
 local objects = require "trueconf.objects"
 

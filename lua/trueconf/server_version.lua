@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- The version of the server: stated by the user, or asked for once where the server tells it.
 -- The chat API itself has no way to ask (protocol: version matrix). Bridge's own port does not
 -- answer either, so not to know is the usual case there, and no error.
--- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
 local json = require "trueconf.json"

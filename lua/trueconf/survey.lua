@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- What the card of a survey carries besides what a script says (protocol 12): a secret, and a link for
 -- apps that know no surveys.
--- SPDX-License-Identifier: MIT
 
 local escape = require "trueconf.text.escape"
 local random_hex = require "trueconf.random_hex"

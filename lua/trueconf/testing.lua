@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- A test kit for authors of bots. The bot runs in the process of the test, at a Bridge in the
 -- same process, under virtual time and with seeded chance, so that a test is quick and takes the
 -- same course each time.
@@ -11,7 +12,6 @@
 --   t:stop()
 --
 -- Works with any test framework, and without one: what is not as expected is an error.
--- SPDX-License-Identifier: MIT
 
 local bridge = require "trueconf.bridge"
 local core = require "trueconf.core"

@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Texts of messages: written with marks, read without them, measured, split. The apps of users
 -- write html (protocol 10.1), so even a plain word may come with marks and entities around it.
--- SPDX-License-Identifier: MIT
 
 local options = require "trueconf.options"
 local builder = require "trueconf.text.builder"

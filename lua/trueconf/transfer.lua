@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- A handle by which uploads and downloads under way are cancelled. What has the handle as its option `transfer`
 -- works in a coroutine of its own; to cancel is to end that coroutine where it waits. So everything it holds
 -- hangs on `<close>` variables, and the core takes its request back or closes its connection.
--- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
 

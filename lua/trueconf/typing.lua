@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Keeps an activity of the bot alive in a chat: what the others see fades by itself, so it is
 -- sent again as long as it lasts (protocol 6.6).
--- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
 local options = require "trueconf.options"

@@ -1,8 +1,8 @@
+-- SPDX-License-Identifier: MIT
 -- Sending a file: what is to be sent, the limits of the server, and the three steps of the
 -- protocol (upload sequence): leave to upload over the socket, the bytes over HTTP, the message
 -- over the socket. Bytes are streamed from where they are; what a function produces is written
 -- to a temporary file first, since the size has to be known before the first byte leaves.
--- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
 local Error = require "trueconf.error"

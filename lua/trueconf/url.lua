@@ -1,8 +1,8 @@
+-- SPDX-License-Identifier: MIT
 -- The address of a server: checked, and turned into the addresses of its endpoints. Any
 -- of ws, wss, http and https may be given; what counts is whether it means TLS.
 -- Messages read "must ...", so that the caller can put the name of the option, the
 -- variable or the file's line before them; they never repeat a user or a password.
--- SPDX-License-Identifier: MIT
 
 local url = {}
 

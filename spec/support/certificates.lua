@@ -1,8 +1,8 @@
+-- SPDX-License-Identifier: MIT
 -- Certificates for servers of specs, made once per file in a directory of their own:
 --   good  for localhost      address  for 127.0.0.1     other    for elsewhere.test
 --   expired  for localhost, until yesterday             alone    for localhost, signed by itself
 --   short    for localhost, signed by an authority in the middle that ca.pem has signed; whole  with that one's
--- SPDX-License-Identifier: MIT
 
 local certificates = {}
 

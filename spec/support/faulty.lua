@@ -1,5 +1,5 @@
--- Starts faulty_server.py and talks to it: scripts of what goes wrong, and the log of what came.
 -- SPDX-License-Identifier: MIT
+-- Starts faulty_server.py and talks to it: scripts of what goes wrong, and the log of what came.
 
 local core = require "trueconf.core"
 local json = require "trueconf.json"

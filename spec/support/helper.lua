@@ -1,5 +1,5 @@
--- What the specs share: a body that waits, and the check that nothing is left behind.
 -- SPDX-License-Identifier: MIT
+-- What the specs share: a body that waits, and the check that nothing is left behind.
 
 local core = require "trueconf.core"
 

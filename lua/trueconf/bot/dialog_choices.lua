@@ -1,5 +1,5 @@
--- Choices of a question: how they are shown, and which of them an answer means.
 -- SPDX-License-Identifier: MIT
+-- Choices of a question: how they are shown, and which of them an answer means.
 
 local letters = require "trueconf.text.letters"
 local limits = require "trueconf.protocol.limits"

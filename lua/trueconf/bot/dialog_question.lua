@@ -1,5 +1,5 @@
--- A question: what msg:ask takes, how it is shown, and what an answer is worth.
 -- SPDX-License-Identifier: MIT
+-- A question: what msg:ask takes, how it is shown, and what an answer is worth.
 
 local choices = require "trueconf.bot.dialog_choices"
 local core = require "trueconf.core"

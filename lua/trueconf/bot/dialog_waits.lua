@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Who waits for whom: the waits of a bot in the order they began, and by chat. Their number is bounded.
 -- A plain data structure: no I/O, no coroutines.
--- SPDX-License-Identifier: MIT
 
 ---@class trueconf.Wait
 ---@field chat_id string

@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Dialogs: handlers that wait for what somebody writes or clicks. A handler that waits lets go of what it holds, so
 -- that its chat goes on, and what it has waited for it holds in turn until it waits again or ends.
--- SPDX-License-Identifier: MIT
 
 local chats = require "trueconf.chat"
 local core = require "trueconf.core"

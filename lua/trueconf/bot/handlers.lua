@@ -1,5 +1,5 @@
--- Handlers at work: which message is next, how many may run, what becomes of it when one has ended.
 -- SPDX-License-Identifier: MIT
+-- Handlers at work: which message is next, how many may run, what becomes of it when one has ended.
 
 local core = require "trueconf.core"
 local held_down = require "trueconf.held_down"

@@ -1,5 +1,5 @@
--- What comes in for a bot: looked at, told apart, and put into the queue of its chat.
 -- SPDX-License-Identifier: MIT
+-- What comes in for a bot: looked at, told apart, and put into the queue of its chat.
 
 local events = require "trueconf.events"
 local facts = require "trueconf.facts"

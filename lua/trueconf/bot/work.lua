@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- A handler at work on a message or an event: one coroutine, watched so that it cannot hold its chat
 -- for ever, and cleaned up after however it ends: by itself, by an error, closed at its deadline, or
 -- given up by the runtime because it has yielded by itself or would not let the loop turn.
--- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
 local Error = require "trueconf.error"

@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- The arguments of a command: what its author declares, what a person has written, and how the two
 -- come together. By place or by name: "/order large", "/order size=large", "/order --size large".
--- SPDX-License-Identifier: MIT
 
 local letters = require "trueconf.text.letters"
 local options = require "trueconf.options"

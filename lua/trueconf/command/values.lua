@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- What a word of a command means, by the type of the argument. Each reader returns the value, or
 -- nil and what was expected.
--- SPDX-License-Identifier: MIT
 
 local duration = require "trueconf.duration"
 local letters = require "trueconf.text.letters"

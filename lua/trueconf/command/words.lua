@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- What stands behind a command's name, cut into words: "quoted words" hold together, also in the
 -- quotes that telephones put in, and a mention is one word.
--- SPDX-License-Identifier: MIT
 
 local MARKED = require "trueconf.text.mentions".MARKED
 

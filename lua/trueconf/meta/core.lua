@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 ---@meta trueconf.core
 
 -- What the C module trueconf.core offers to the Lua files above it. This file is

@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- From the arguments of a Lua call to the payload on the wire: snake_case to camelCase, fields
 -- of `content` given beside the others, defaults filled in. Values are not checked here.
--- SPDX-License-Identifier: MIT
 
 local field_notation = require "trueconf.protocol.field"
 local json = require "trueconf.json"

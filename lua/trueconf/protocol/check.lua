@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- Checks payloads against the schema. Each method, notification and object is compiled once
 -- into nested closures per direction and version of the server; a check that finds nothing
 -- allocates nothing.
--- SPDX-License-Identifier: MIT
 
 local enums = require "trueconf.protocol.enums"
 local field_notation = require "trueconf.protocol.field"

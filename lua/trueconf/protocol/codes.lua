@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Error codes of the server by name (protocol: error codes). The table itself is the C core's,
 -- which classifies answers by it; here is what else there is to know of a code.
--- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
 local versions = require "trueconf.protocol.versions"

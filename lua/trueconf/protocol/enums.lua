@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Enumerations (protocol: small enums, envelope types, roles, buttons and commands).
 -- Each value is there by name too: enums.EnvelopeType.PLAIN_MESSAGE is 200.
--- SPDX-License-Identifier: MIT
 
 ---@class trueconf.protocol.Enum
 ---@field name string

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Reads the notation of fields in objects.lua, methods.lua and notifications.lua:
 --
 --   { "replyMessageId", "string|null?", "the message being answered", since = "5.5.6" }
@@ -18,7 +19,6 @@
 --   short       in Lua a string stands for the object with only this field
 --   since       version that brought it
 --   at_server   what is different when a server looks at it: servers are milder
--- SPDX-License-Identifier: MIT
 
 local names = require "trueconf.protocol.names"
 

@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- The protocol as data: every method, notification, object, enum, error and limit, from which
 -- the client's methods, the checks of both sides, the annotations, the reference and the
 -- generators of tests are made. Names of the wire are as they are; Lua names are derived.
--- SPDX-License-Identifier: MIT
 
 local arguments = require "trueconf.protocol.arguments"
 local check = require "trueconf.protocol.check"

@@ -1,5 +1,5 @@
--- Numbers that both sides keep to (protocol: limits; text length; buttons).
 -- SPDX-License-Identifier: MIT
+-- Numbers that both sides keep to (protocol: limits; text length; buttons).
 
 ---@class trueconf.protocol.limits
 return {

@@ -1,8 +1,8 @@
+-- SPDX-License-Identifier: MIT
 -- Methods a client may call (protocol: client methods). The notation of fields is told in
 -- field.lua. Errors are those of the method itself; `ANY_METHOD` adds what every one may meet.
 -- Where the protocol names none for a method with a chat or a message, those of its id are added,
 -- and UNKNOWN_MESSAGE where a message may be of a kind that will not do.
--- SPDX-License-Identifier: MIT
 
 local field = require "trueconf.protocol.field"
 local limits = require "trueconf.protocol.limits"

@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Names on both sides: the wire's in camelCase, Lua's in snake_case, the second derived from
 -- the first by rule. The way back is known for every name that was derived once.
--- SPDX-License-Identifier: MIT
 
 local names = {}
 

@@ -1,8 +1,8 @@
+-- SPDX-License-Identifier: MIT
 -- Brings what arrives into one shape, whatever the version of the server and whatever has been
 -- met in the field: a chat by `chatId` or by `chat`, forwards flat or nested, `infoHash`, a bare
 -- list of chats or an object with them, truth values as strings, missing `isEdited`.
 -- Tables are altered in place: what came from the wire belongs to who decoded it.
--- SPDX-License-Identifier: MIT
 
 local check = require "trueconf.protocol.check"
 local enums = require "trueconf.protocol.enums"

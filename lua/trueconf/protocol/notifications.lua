@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- What a server tells a client (protocol: server notifications). Names repeat those of methods;
 -- the direction tells them apart. The notation of fields is told in field.lua.
--- SPDX-License-Identifier: MIT
 
 local field = require "trueconf.protocol.field"
 local names = require "trueconf.protocol.names"

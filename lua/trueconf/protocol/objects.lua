@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- Objects inside payloads (protocol: objects and enums; files; surveys; buttons). The notation
 -- of fields is told in field.lua. An object whose fields depend on its own `type` has variants;
 -- a union is one object or another depending on a field beside it.
--- SPDX-License-Identifier: MIT
 
 local field = require "trueconf.protocol.field"
 local limits = require "trueconf.protocol.limits"

@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Who may do what in a chat (protocol: rights by role). Cells the vendor did not publish are
 -- filled as recommended: what changes the chat is for owner and admin.
--- SPDX-License-Identifier: MIT
 
 local enums = require "trueconf.protocol.enums"
 

@@ -1,5 +1,5 @@
--- Versions of the server and what each of them brought (protocol: version matrix).
 -- SPDX-License-Identifier: MIT
+-- Versions of the server and what each of them brought (protocol: version matrix).
 
 local versions = {}
 

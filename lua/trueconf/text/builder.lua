@@ -1,5 +1,5 @@
--- Texts made of parts: strings are escaped, what a builder made is taken as it is.
 -- SPDX-License-Identifier: MIT
+-- Texts made of parts: strings are escaped, what a builder made is taken as it is.
 
 local options = require "trueconf.options"
 local escape = require "trueconf.text.escape"

@@ -1,7 +1,7 @@
+-- SPDX-License-Identifier: MIT
 -- The beginning of a text that is too long, as servers keep it (protocol 10.4): a hard cut at the
 -- visible length, wherever that is in a sentence or a word. Marks, tags, entities and characters
 -- stay whole; what is open at the cut is closed. The label of a link may end there, its target not.
--- SPDX-License-Identifier: MIT
 
 local length = require "trueconf.text.length"
 local split = require "trueconf.text.split"

@@ -1,5 +1,5 @@
--- Signs that would be read as marks, written so that they are shown (protocol 10.1).
 -- SPDX-License-Identifier: MIT
+-- Signs that would be read as marks, written so that they are shown (protocol 10.1).
 
 local escape = {}
 

@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- The visible length of a text, by which it is limited (protocol 10.4). It is counted alike in
 -- every mode, and as it is written: an entity or an escaped sign counts with all its characters.
--- SPDX-License-Identifier: MIT
 
 local scan = require "trueconf.text.scan"
 

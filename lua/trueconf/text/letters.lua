@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Which characters are letters or digits, by Unicode 14.0: the categories L and N, as far as a
 -- person writes with them (Python's str.isalnum, by which lengths are counted).
--- SPDX-License-Identifier: MIT
 
 -- Distances, to base 36, from one border to the next: at the first one (U+0080) begin other
 -- signs, at the second (U+00AA) letters, and so on by turns. Unassigned ones go with those before.

@@ -1,5 +1,5 @@
--- Mentions, quotes, contacts: what a text says besides its words (protocol 10.2, 6.1, 8.5).
 -- SPDX-License-Identifier: MIT
+-- Mentions, quotes, contacts: what a text says besides its words (protocol 10.2, 6.1, 8.5).
 
 local escape = require "trueconf.text.escape"
 local plain = require "trueconf.text.plain"

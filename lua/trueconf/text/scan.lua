@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Reading marked-up text from left to right, in time that grows with its length however it is
 -- made: what is looked for ahead (the end of a tag, of a link) is looked for once.
--- SPDX-License-Identifier: MIT
 
 local letters = require "trueconf.text.letters"
 

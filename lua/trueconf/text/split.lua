@@ -1,6 +1,6 @@
+-- SPDX-License-Identifier: MIT
 -- Long texts in parts (protocol 10.4): each within the limit, each whole in itself. What is open
 -- at a cut is closed there and opened again in the next part; nothing that is shown is lost.
--- SPDX-License-Identifier: MIT
 
 local escape = require "trueconf.text.escape"
 local length = require "trueconf.text.length"

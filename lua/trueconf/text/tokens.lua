@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- A text cut into the smallest pieces that are shown or taken away together.
 --
 -- A token has a kind, what was written (raw), and what it adds to the visible length at most
@@ -10,7 +11,6 @@
 --   open, close   a tag, a mark, or the two ends of a markdown link
 --   drop   a tag that changes nothing: bold in bold, an end without a beginning
 -- The lists are fields of one table each, since a hostile text has many tokens.
--- SPDX-License-Identifier: MIT
 
 local escape = require "trueconf.text.escape"
 local scan = require "trueconf.text.scan"
