@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- A bot that keeps files: it saves what it is sent, "list" names what there is, and "get NAME"
+-- A bot that keeps the files of each chat: it saves what it is sent, "list" names what there is, and "get NAME"
 -- brings it back.
 --
 --   TRUECONF_USERNAME=herald TRUECONF_PASSWORD=... lua5.4 examples/archive.lua [FOLDER]
 --
--- The folder must exist. TRUECONF_URL names the server; without it the bot looks for the local
--- Bridge.
+-- The folder must exist; a bot that starts again knows what is in it. Without one the files come here, and the bot
+-- knows them while it runs. TRUECONF_URL names the server; without it the bot looks for the local Bridge.
 
 local filter = require "trueconf.filter"
 local trueconf = require "trueconf"
@@ -13,31 +13,43 @@ local trueconf = require "trueconf"
 local FOLDER = arg[1] or "."
 local LARGEST = 100 * 1000 * 1000       -- bytes
 
-local bot = trueconf.bot()
-local kept, names = {}, {}
+local bot = trueconf.bot { store = arg[1] and FOLDER .. "/archive.db" }
 
--- What a sender calls a file is no path: no folder, no dots at its beginning.
-local function safe(name)
-  return (name:gsub("[^%w._-]", "_"):gsub("^%.+", "_"))
+-- What a sender calls a file is no path, so each lies there under the ID of its message.
+local function path_of(id)
+  return ("%s/%s"):format(FOLDER, id)
+end
+
+-- The files of a chat: the IDs of their messages by name.
+local function files_of(msg)
+  local session = msg.chat_session
+  session.files = session.files or {}
+  return session.files
 end
 
 bot:on_message(filter.file, function(msg)
-  local name = safe(msg.file.name or msg.id)
-  local saved, err = bot:download(msg, { path = FOLDER .. "/" .. name, max_bytes = LARGEST })
+  local files, name = files_of(msg), msg.file.name or msg.id
+  local saved, err = bot:download(msg, { path = path_of(msg.id), max_bytes = LARGEST })
   if not saved then return assert(msg:reply("I could not keep it: " .. err.message)) end
-  if not kept[name] then names[#names + 1] = name end
-  kept[name] = true
+  if files[name] then os.remove(path_of(files[name])) end
+  files[name] = msg.id
   assert(msg:reply(("Kept %s, %d bytes."):format(name, saved.size)))
 end)
 
 bot:on_text("^list$", function(msg)
+  local names = {}
+  for name in pairs(files_of(msg)) do names[#names + 1] = name end
+  table.sort(names)
   assert(msg:reply(names[1] and table.concat(names, "\n") or "There is nothing yet."))
 end)
 
 bot:on_text("^get (.+)$", function(msg, found)
   local name = found[1]
-  if not kept[name] then return assert(msg:reply("There is no " .. name .. ".")) end
-  local sent, err = bot:send_file(msg.chat_id, { path = FOLDER .. "/" .. name, reply_to = msg.id })
+  local id = files_of(msg)[name]
+  if not id then return assert(msg:reply("There is no " .. name .. ".")) end
+  local sent, err = bot:send_file(msg.chat_id, {
+    path = path_of(id), name = name:gsub("[/\\%c]", "_"), reply_to = msg.id,
+  })
   if not sent then assert(msg:reply("I could not send it: " .. err.message)) end
 end)
 

@@ -2,23 +2,23 @@
 -- A list of chores for each chat, kept by commands: /add, /list, /done, and /clear for who owns the
 -- group. /help is made from them.
 --
---   TRUECONF_USERNAME=herald TRUECONF_PASSWORD=... lua5.4 examples/commands.lua
+--   TRUECONF_USERNAME=herald TRUECONF_PASSWORD=... lua5.4 examples/commands.lua [FILE]
 --
--- TRUECONF_URL names the server; without it the bot looks for the local Bridge.
+-- The lists are kept in the file; without one they end with the bot. TRUECONF_URL names the server; without it the bot
+-- looks for the local Bridge.
 
 local filter = require "trueconf.filter"
 local trueconf = require "trueconf"
 
 local MOST = 50                         -- chores of a chat
 
-local bot = trueconf.bot()
-bot.data.chores = {}                    -- lists by chat
+local bot = trueconf.bot { store = arg[1] }
 
--- The chat's list is at hand for every handler.
+-- The chat's list, for every handler. What is put into a session is kept.
 bot:use(function(msg, next)
-  local chores = bot.data.chores
-  chores[msg.chat_id] = chores[msg.chat_id] or {}
-  msg.state.chores = chores[msg.chat_id]
+  local session = msg.chat_session
+  session.chores = session.chores or {}
+  msg.state.chores = session.chores
   next()
 end)
 
@@ -30,7 +30,7 @@ end
 bot:on_command({ "add", "a" }, function(msg, args)
   local chores = msg.state.chores
   if #chores == MOST then return assert(msg:reply "The list is full.") end
-  chores[#chores + 1] = args
+  chores[#chores + 1] = { text = args.text, urgent = args.urgent, within = args.within }
   assert(msg:reply("Noted: " .. shown(#chores, args)))
 end, {
   { "urgent", type = "boolean" },
@@ -55,7 +55,7 @@ end, {
 })
 
 bot:on_command("clear", filter.private | filter.role("owner", "admin"), function(msg)
-  bot.data.chores[msg.chat_id] = nil
+  msg.chat_session.chores = nil
   assert(msg:reply "The list is empty.")
 end, { description = "begin anew" })
 

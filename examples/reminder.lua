@@ -13,7 +13,6 @@ local duration = trueconf.duration
 local MOST = 100                        -- reminders in one chat
 local SHORTEST = 60                     -- seconds between two of "/every"
 local LONGEST = 366 * 86400             -- seconds
-local PAUSE = 30                        -- seconds until the next attempt, when the server is away
 
 local bot = trueconf.bot()
 local reminders = {}                    -- by chat, each a list
@@ -27,22 +26,12 @@ local function remove(reminder)
   if not list[1] then reminders[reminder.chat_id] = nil end
 end
 
--- Nobody is there to repeat it, so the bot does until it is sent, or may be.
-local function deliver(reminder)
-  local sent, err = bot:send_message(reminder.chat_id, "Reminder: " .. reminder.text)
-  while not sent and err.outcome == "not_sent" and err.retryable do
-    trueconf.sleep(PAUSE)
-    sent, err = bot:send_message(reminder.chat_id, "Reminder: " .. reminder.text)
-  end
-  if not sent then bot.log:error("a reminder was not sent: %s", err) end
-end
-
 -- From its hour on, not from now: a daily reminder does not come later each day.
 local function schedule(reminder, seconds)
   reminder.due = (reminder.due or trueconf.now()) + math.floor(seconds * 1000)
   reminder.timer = trueconf.timer(math.max(reminder.due - trueconf.now(), 0) / 1000, function()
     if reminder.every then schedule(reminder, reminder.every) else remove(reminder) end
-    deliver(reminder)
+    assert(bot:post(reminder.chat_id, "Reminder: " .. reminder.text)) -- also while the server is away, once
   end)
 end
 
