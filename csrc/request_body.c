@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "exchange.h"
+#include "fields.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -249,37 +250,13 @@ struct decision {
   bool ignore_body, made;
 };
 
-static void check_decision_names(lua_State *L, int table) {
+static void read_decision(lua_State *L, int table, struct decision *decision) {
   static const char *const known[] = {"save_to", "form",      "max_body", "ignore_body",
                                       "rate",    "cut_after", NULL};
-  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
-    int i = 0;
-    while (known[i] && strcmp(known[i], name) != 0)
-      i++;
-    if (!known[i])
-      luaL_error(L, "unknown field '%s' in the answer of on_head", name);
-  }
-}
-
-static lua_Integer bytes_field(lua_State *L, int table, const char *name, lua_Integer least,
-                               lua_Integer otherwise) {
-  int is_integer = 1;
-  lua_Integer bytes = otherwise;
-  if (lua_getfield(L, table, name) != LUA_TNIL) {
-    bytes = lua_tointegerx(L, -1, &is_integer);
-    if (!is_integer || lua_type(L, -1) == LUA_TSTRING || bytes < least)
-      luaL_error(L, "'%s': a number of bytes expected, got %s", name, luaL_tolstring(L, -1, NULL));
-  }
-  lua_pop(L, 1);
-  return bytes;
-}
-
-static void read_decision(lua_State *L, int table, struct decision *decision) {
-  check_decision_names(L, table);
-  decision->max_body = bytes_field(L, table, "max_body", 0, -1);
-  decision->rate = bytes_field(L, table, "rate", 1, 0);
-  decision->cut_after = bytes_field(L, table, "cut_after", 0, -1);
+  fields_check_names(L, table, "on_head", known);
+  decision->max_body = fields_integer(L, table, "on_head", "max_body", 0, -1);
+  decision->rate = fields_integer(L, table, "on_head", "rate", 1, 0);
+  decision->cut_after = fields_integer(L, table, "on_head", "cut_after", 0, -1);
   lua_getfield(L, table, "ignore_body");
   decision->ignore_body = lua_toboolean(L, -1);
   lua_pop(L, 1);

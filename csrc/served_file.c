@@ -4,6 +4,7 @@
  * Owns: the descriptor. Reading is synchronous, at most one piece at a time.
  * SPDX-License-Identifier: MIT
  */
+#include "fields.h"
 #include "peer.h"
 
 #include <errno.h>
@@ -24,45 +25,20 @@ struct served_file {
   uint64_t seen;     /* when the credit was last reckoned */
 };
 
-static lua_Integer integer_field(lua_State *L, int table, const char *name, lua_Integer least,
-                                 lua_Integer otherwise) {
-  int is_integer = 1;
-  lua_Integer value = otherwise;
-  if (lua_getfield(L, table, name) != LUA_TNIL)
-    value = lua_tointegerx(L, -1, &is_integer);
-  if (!is_integer || lua_type(L, -1) == LUA_TSTRING)
-    luaL_error(L, "body '%s': integer expected, got %s", name, luaL_typename(L, -1));
-  if (lua_type(L, -1) != LUA_TNIL && value < least)
-    luaL_error(L, "body '%s': %I or more expected, got %I", name, (LUAI_UACINT)least, (LUAI_UACINT)value);
-  lua_pop(L, 1);
-  return value;
-}
-
-static void check_names(lua_State *L, int table) {
-  static const char *const known[] = {"path", "offset", "length", "rate", "cut_after", NULL};
-  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
-    int i = 0;
-    while (known[i] && strcmp(known[i], name) != 0)
-      i++;
-    if (!known[i])
-      luaL_error(L, "body: unknown field '%s'", name);
-  }
-}
-
 void served_file_read_options(lua_State *L, int table, struct served_range *range) {
+  static const char *const known[] = {"path", "offset", "length", "rate", "cut_after", NULL};
   size_t length;
-  check_names(L, table);
+  fields_check_names(L, table, "body", known);
   if (lua_getfield(L, table, "path") != LUA_TSTRING)
     luaL_error(L, "body 'path': string expected, got %s", luaL_typename(L, -1));
   range->path = lua_tolstring(L, -1, &length); /* the table keeps it */
   if (!length || strlen(range->path) != length)
     luaL_error(L, "body 'path': it is empty or contains a zero byte");
   lua_pop(L, 1);
-  range->offset = integer_field(L, table, "offset", 0, 0);
-  range->length = integer_field(L, table, "length", 0, -1);
-  range->rate = integer_field(L, table, "rate", 1, 0);
-  range->cut_after = integer_field(L, table, "cut_after", 0, -1);
+  range->offset = fields_integer(L, table, "body", "offset", 0, 0);
+  range->length = fields_integer(L, table, "body", "length", 0, -1);
+  range->rate = fields_integer(L, table, "body", "rate", 1, 0);
+  range->cut_after = fields_integer(L, table, "body", "cut_after", 0, -1);
 }
 
 /* Set `left` from the range and what there is. */

@@ -53,6 +53,7 @@ build = {
         "csrc/crypto.c",
         "csrc/directory.c",
         "csrc/errors.c",
+        "csrc/fields.c",
         "csrc/http.c",
         "csrc/http_error.c",
         "csrc/http_file.c",

@@ -220,17 +220,17 @@ describe("on_head", function()
     assert_reported("cannot wait", function() core.sleep(1) end)
     assert_reported("on_head: a table or nil expected, got number", function() return 5 end)
     local wrong = {
-      ["unknown field 'save'"] = { save = "x" },
+      ["on_head: unknown field 'save'"] = { save = "x" },
       ["'save_to': a path expected, got number"] = { save_to = 5 },
       ["'save_to': the path is empty"] = { save_to = "" },
       ["'save_to' and 'form' exclude each other"] = { save_to = "x", form = {} },
       ["'form': a table expected, got string"] = { form = "x" },
       ["'form': a path expected, got boolean"] = { form = { file = true } },
       ["'form': names of parts expected, got a key of type number"] = { form = { "x" } },
-      ["'max_body': a number of bytes expected, got -5"] = { save_to = "x", max_body = -5 },
-      ["'max_body': a number of bytes expected, got 5"] = { max_body = "5" },
-      ["'rate': a number of bytes expected, got 0"] = { rate = 0 },
-      ["'cut_after': a number of bytes expected, got -1"] = { cut_after = -1 },
+      ["'max_body': 0 or more expected, got -5"] = { save_to = "x", max_body = -5 },
+      ["'max_body': integer expected, got string"] = { max_body = "5" },
+      ["'rate': 1 or more expected, got 0"] = { rate = 0 },
+      ["'cut_after': 0 or more expected, got -1"] = { cut_after = -1 },
       ["'ignore_body' excludes"] = { save_to = "x", ignore_body = true },
     }
     for text, decision in pairs(wrong) do assert_reported(text, function() return decision end) end
