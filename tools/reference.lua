@@ -296,6 +296,7 @@ local function write_bots()
   write_events()
   write "## Client\n\nA bot has all of this too, but for `stop`, which is its own.\n"
   write_methods(LUA .. "client.lua", "Client", "client")
+  write_methods(LUA .. "pages.lua", "Client", "client")
   write_class("Options of `send_message`, `msg:answer` and `msg:reply`", clients["trueconf.SendOptions"])
   write_class("Options of `msg:edit` and `sent:edit`", clients["trueconf.EditOptions"])
   write_class("Options of `call`", clients["trueconf.CallOptions"])

@@ -480,37 +480,6 @@ function Client:get_user_display_name(user_id)
   return name, err
 end
 
--- Pages -----------------------------------------------------------------------------------
-
----The chats of this account, one after the other, for a generic `for`. Pages are fetched as they
----are needed; an error ends the loop by being raised.
----@async
----@param opts? { count: integer? } chats of a page; default 50
----@return fun(): trueconf.Chat?
-function Client:chats(opts)
-  return (pages.chats(self, opts, 2))
-end
-
----The messages of a chat from the newest to the oldest, for a generic `for`, those of the system
----too. Pages are fetched as they are needed; an error ends the loop by being raised.
----@async
----@param chat_id string
----@param opts? { count: integer?, from: string? } messages of a page, default 100; id of the message to begin with
----@return fun(): trueconf.Message?
-function Client:history(chat_id, opts)
-  return (pages.history(self, chat_id, opts, 2))
-end
-
----The participants of a chat, for a generic `for`. Pages are fetched as they are needed; an error
----ends the loop by being raised.
----@async
----@param chat_id string
----@param opts? { page_size: integer? } participants of a page; default 100
----@return fun(): trueconf.Participant?
-function Client:participants(chat_id, opts)
-  return (pages.participants(self, chat_id, opts, 2))
-end
-
 -- Activity --------------------------------------------------------------------------------
 
 ---Show the others in a chat that the bot is writing, until close() is called on what this
@@ -525,5 +494,6 @@ end
 
 methods.add_to(Client)
 files.add_to(Client)
+pages.add_to(Client)
 
 return { new = new, Client = Client, SCHEMA = SCHEMA, Error = Error, masked = masked }

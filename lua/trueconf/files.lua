@@ -71,7 +71,7 @@ function Client:download(file, opts)
   return result, err
 end
 
-local files = { on_progress = download.on_progress }
+local files = {}
 
 ---Give a class the methods about files.
 ---@param class table

@@ -7,7 +7,8 @@ local protocol = require "trueconf.protocol"
 
 local limits = protocol.limits
 
-local pages = {}
+---@class trueconf.Client
+local Client = {}
 
 -- Iterate over the items of pages, each once; a page without anything new is the last one.
 -- `fetch` gets the number of the page and the last item, and returns a list or nil and an error.
@@ -43,27 +44,29 @@ end
 
 local CHATS_SCHEMA = { count = { type = "integer", min = 1, default = limits.CHATS_PAGE } }
 
----@param client trueconf.Client
----@param given? { count: integer? }
----@param level integer
+---The chats of this account, one after the other, for a generic `for`. Pages are fetched as they
+---are needed; an error ends the loop by being raised.
+---@async
+---@param opts? { count: integer? } chats of a page; default 50
 ---@return fun(): trueconf.Chat?
-function pages.chats(client, given, level)
-  local count = options.check(CHATS_SCHEMA, given, level + 1, "chats").count
-  return items_of(function(number) return client:get_chats(count, number) end,
+function Client:chats(opts)
+  local count = options.check(CHATS_SCHEMA, opts, 2, "chats").count
+  return items_of(function(number) return self:get_chats(count, number) end,
     function(chat) return chat.chat_id end, memory())
 end
 
 local PARTICIPANTS_SCHEMA = { page_size = { type = "integer", min = 1, default = limits.PARTICIPANTS_PAGE } }
 
----@param client trueconf.Client
+---The participants of a chat, for a generic `for`. Pages are fetched as they are needed; an error
+---ends the loop by being raised.
+---@async
 ---@param chat_id string
----@param given? { page_size: integer? }
----@param level integer
+---@param opts? { page_size: integer? } participants of a page; default 100
 ---@return fun(): trueconf.Participant?
-function pages.participants(client, chat_id, given, level)
-  options.argument("participants", "chat_id", chat_id, "string", level + 1)
-  local size = options.check(PARTICIPANTS_SCHEMA, given, level + 1, "participants").page_size
-  return items_of(function(number) return client:get_chat_participants(chat_id, size, number) end,
+function Client:participants(chat_id, opts)
+  options.argument("participants", "chat_id", chat_id, "string", 2)
+  local size = options.check(PARTICIPANTS_SCHEMA, opts, 2, "participants").page_size
+  return items_of(function(number) return self:get_chat_participants(chat_id, size, number) end,
     function(participant) return participant.user_id end, memory())
 end
 
@@ -96,20 +99,21 @@ local function sorted(messages)
   return list
 end
 
----@param client trueconf.Client
+---The messages of a chat from the newest to the oldest, for a generic `for`, those of the system
+---too. Pages are fetched as they are needed; an error ends the loop by being raised.
+---@async
 ---@param chat_id string
----@param given? { count: integer?, from: string? }
----@param level integer
+---@param opts? { count: integer?, from: string? } messages of a page, default 100; id of the message to begin with
 ---@return fun(): trueconf.Message?
-function pages.history(client, chat_id, given, level)
-  options.argument("history", "chat_id", chat_id, "string", level + 1)
-  local opts = options.check(HISTORY_SCHEMA, given, level + 1, "history")
+function Client:history(chat_id, opts)
+  options.argument("history", "chat_id", chat_id, "string", 2)
+  opts = options.check(HISTORY_SCHEMA, opts, 2, "history")
   local previous, current = {}, {}
   local function fetch(number, oldest)
     local anchor, count = opts.from, opts.count
     -- The anchor itself is among the answers: alone it would be no progress.
     if number > 1 then anchor, count = oldest.id, math.max(count, 2) end
-    local page, err = client:get_chat_history(chat_id, count, anchor)
+    local page, err = self:get_chat_history(chat_id, count, anchor)
     if not page then return nil, err end
     previous, current = current, {}
     return sorted(page.messages or {})
@@ -119,6 +123,14 @@ function pages.history(client, chat_id, given, level)
     if id ~= nil then current[id] = true end
     return known
   end)
+end
+
+local pages = {}
+
+---Give a class the methods for lists.
+---@param class table
+function pages.add_to(class)
+  for name, method in pairs(Client) do class[name] = method end
 end
 
 return pages
