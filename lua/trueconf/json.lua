@@ -182,7 +182,7 @@ local function write_object(out, object, path)
   local separator = "{"
   for key, value in next, object do
     path[#path + 1] = key
-    if type(key) ~= "string" then refuse(path, format("a key must be a string, got a %s", type(key))) end
+    if type(key) ~= "string" then refuse(path, format("a key must be a string, got %s", options.type_of(key))) end
     out[#out + 1] = separator
     out[#out + 1] = write_string(key, path)
     out[#out + 1] = ":"

@@ -6,6 +6,7 @@ local chats = require "trueconf.chat"
 local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local filters = require "trueconf.filter"
+local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 local questions = require "trueconf.bot.dialog_question"
 local waits = require "trueconf.bot.dialog_waits"
@@ -224,7 +225,7 @@ end
 ---@param level integer whom to blame for a mistake
 function Dialogs:wait_in(chat, filter, given, level)
   if filter ~= nil and not filters.is_callable(filter) then
-    error(("wait: a filter or a function expected, got a %s"):format(type(filter)), level + 1)
+    options.refuse("wait", "a filter or a function", filter, level + 1)
   end
   local opts = questions.read_wait(self, given, level + 1)
   local wait <close>, err = open_wait(self, {
@@ -353,7 +354,7 @@ end
 ---@param chat_id string
 ---@return trueconf.ChatHandle
 function Dialogs:chat(chat_id)
-  if type(chat_id) ~= "string" then error(("chat: the id of a chat expected, got a %s"):format(type(chat_id)), 2) end
+  if type(chat_id) ~= "string" then options.refuse("chat", "the id of a chat", chat_id, 2) end
   return chats.new(self, { id = chat_id })
 end
 

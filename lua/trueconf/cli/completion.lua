@@ -17,8 +17,8 @@ return {
     command:epilog(EXAMPLES)
     command:argument("shell", "bash, zsh or fish."):choices(SHELLS)
   end,
-  run = function(given)
-    local parser = require("trueconf.cli").whole_parser()
+  run = function(given, whole_parser)
+    local parser = whole_parser()
     io.write((parser["get_" .. given.shell .. "_complete"](parser)))
     return 0
   end,

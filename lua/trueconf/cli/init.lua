@@ -91,6 +91,14 @@ local function parse(parser, args)
   return nil, complain(("%s: %s; see %s --help"):format(given.words, given.message, given.words))
 end
 
+---The parser with all there is, for what is made from it: completion and the man page.
+---@return table parser of argparse
+local function whole_parser()
+  local parser = new_parser(require "argparse")
+  add_commands(parser)
+  return parser
+end
+
 ---Run the command named by the first argument.
 ---@param args string[]
 ---@return integer exit_code
@@ -106,15 +114,7 @@ local function main(args)
   if not given then return code end
   if given.print_version then return load_command("version").run(given) end
   if not given.command then return complain(parser:get_help()) end
-  return load_command(given.command).run(given)
-end
-
----The parser with all there is, for what is made from it: completion and the man page.
----@return table parser of argparse
-local function whole_parser()
-  local parser = new_parser(require "argparse")
-  add_commands(parser)
-  return parser
+  return load_command(given.command).run(given, whole_parser)
 end
 
 return { main = main, whole_parser = whole_parser }
