@@ -18,13 +18,14 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { MOST_ADDRESSES = 8, MOST_CERTIFICATES = 8, NAME_SIZE = 256, NAMES_SIZE = 512 };
-static const double DAY = 86400;
+static const double DAY = 86400, FOR_EVER = 1e9, SLICE = 0.1; /* seconds */
 
 struct certificate {
   char subject[NAME_SIZE], issuer[NAME_SIZE];
@@ -54,6 +55,7 @@ struct probe_work {
   int port;
   bool tls;
   double timeout, deadline; /* of one step; of the present one */
+  atomic_bool interrupted;
   struct report report;
 };
 
@@ -75,15 +77,16 @@ static double begin_step(struct probe_work *work) {
   return now;
 }
 
-/* Wait for the socket; 0: the time is over. */
-static int wait_for(int fd, short events, double deadline) {
+/* Wait for the socket; 0: the time is over, or nobody waits any more, which is seen now and then. */
+static int wait_for(struct probe_work *work, int fd, short events, double deadline) {
   struct pollfd entry = {.fd = fd, .events = events};
   double left;
-  int ready;
-  do {
-    left = deadline - seconds_now();
-    ready = left > 0 ? poll(&entry, 1, (int)(left * 1000) + 1) : 0;
-  } while (ready < 0 && errno == EINTR);
+  int ready = 0;
+  while (ready == 0 && !atomic_load(&work->interrupted) && (left = deadline - seconds_now()) > 0) {
+    ready = poll(&entry, 1, (int)((left < SLICE ? left : SLICE) * 1000) + 1);
+    if (ready < 0 && errno == EINTR)
+      ready = 0;
+  }
   return ready;
 }
 
@@ -110,14 +113,14 @@ static enum err err_of_errno(int number) {
 }
 
 /* 0, or an errno. */
-static int try_connect(int fd, const struct addrinfo *address, double deadline) {
+static int try_connect(struct probe_work *work, int fd, const struct addrinfo *address, double deadline) {
   int status = 0;
   socklen_t size = sizeof status;
   if (!connect(fd, address->ai_addr, address->ai_addrlen))
     return 0;
   if (errno != EINPROGRESS)
     return errno;
-  if (wait_for(fd, POLLOUT, deadline) <= 0)
+  if (wait_for(work, fd, POLLOUT, deadline) <= 0)
     return ETIMEDOUT;
   return getsockopt(fd, SOL_SOCKET, SO_ERROR, &status, &size) ? errno : status;
 }
@@ -138,7 +141,7 @@ static int connect_to(struct probe_work *work, struct addrinfo *address) {
     double now = seconds_now(), share = (work->deadline - now) / (report->address_count - report->used);
     fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     set_port(address, work->port);
-    problem = fd < 0 ? errno : try_connect(fd, address, now + share);
+    problem = fd < 0 ? errno : try_connect(work, fd, address, now + share);
     if (!problem) {
       report->tcp = seconds_now() - begun;
       return fd;
@@ -153,6 +156,23 @@ static int connect_to(struct probe_work *work, struct addrinfo *address) {
 
 /* ---- certificates ------------------------------------------------------------------------------- */
 
+/* Neither a NUL, nor what a terminal takes for an order: control characters, among them those of UTF-8 whose
+ * first byte is 0xc2. */
+static bool is_visible(const char *text, size_t at, size_t length) {
+  unsigned char c = (unsigned char)text[at], next = at + 1 < length ? (unsigned char)text[at + 1] : 0;
+  bool second = at > 0 && (unsigned char)text[at - 1] == 0xc2;
+  return c >= ' ' && c != 0x7f && (c != 0xc2 || next >= 0xa0) && (c < 0x80 || c >= 0xa0 || !second);
+}
+
+/* Names come from anybody, and go to somebody's terminal. */
+static void copy_visible(char *out, const char *text, size_t length, bool ascii) {
+  for (size_t i = 0; i < length; i++) {
+    bool visible = is_visible(text, i, length) && (!ascii || (unsigned char)text[i] < 0x80);
+    out[i] = visible ? text[i] : '?';
+  }
+  out[length] = '\0';
+}
+
 /* The common name, else the whole name. */
 static void copy_name(X509_NAME *name, char text[NAME_SIZE]) {
   unsigned char *utf8 = NULL;
@@ -160,8 +180,7 @@ static void copy_name(X509_NAME *name, char text[NAME_SIZE]) {
   if (index >= 0)
     length = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, index)));
   if (length > 0 && length < NAME_SIZE) {
-    memcpy(text, utf8, (size_t)length);
-    text[length] = '\0';
+    copy_visible(text, (const char *)utf8, (size_t)length, false);
   } else {
     X509_NAME_oneline(name, text, NAME_SIZE);
   }
@@ -181,10 +200,11 @@ static void describe(struct certificate *entry, X509 *certificate) {
 }
 
 static void add_name(char names[NAMES_SIZE], const char *name, size_t length) {
-  size_t used = strlen(names);
-  if (used + length + 3 > NAMES_SIZE || memchr(name, '\0', length))
+  size_t used = strlen(names), gap = used ? 2 : 0;
+  if (used + gap + length >= NAMES_SIZE)
     return;
-  snprintf(names + used, NAMES_SIZE - used, "%s%.*s", used ? ", " : "", (int)length, name);
+  memcpy(names + used, ", ", gap);
+  copy_visible(names + used + gap, name, length, true);
 }
 
 static void add_address(char names[NAMES_SIZE], const unsigned char *bytes, int length) {
@@ -276,7 +296,7 @@ static bool shake_hands(struct probe_work *work, SSL *ssl, int fd) {
       tls_failed(&work->report, "the TLS handshake failed");
       return false;
     }
-    if (wait_for(fd, wanted == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, work->deadline) <= 0) {
+    if (wait_for(work, fd, wanted == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, work->deadline) <= 0) {
       reason_set(&work->report.reason, ERR_TIMEOUT, 0, "no answer to the TLS handshake in %g s",
                  work->timeout);
       return false;
@@ -326,6 +346,10 @@ static void probe_run(struct offload *offload) {
   if (work->tls)
     look_at_tls(work, fd);
   close(fd);
+}
+
+static void probe_interrupt(struct offload *offload) {
+  atomic_store(&((struct probe_work *)offload)->interrupted, true);
 }
 
 static void probe_finish(struct offload *offload, struct op *op) {
@@ -444,6 +468,8 @@ static struct offload *probe_new(const char *host, int port, bool tls, const cha
   if (!work)
     return NULL;
   work->offload.work = probe_run;
+  work->offload.interrupt = probe_interrupt;
+  work->offload.patience = FOR_EVER; /* each step has its time */
   work->offload.finish = probe_finish;
   work->offload.destroy = probe_destroy;
   work->port = port;

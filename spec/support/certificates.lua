@@ -2,6 +2,7 @@
 -- Certificates for servers of specs, made once per file in a directory of their own:
 --   good  for localhost      address  for 127.0.0.1     other    for elsewhere.test
 --   expired  for localhost, until yesterday             alone    for localhost, signed by itself
+--   visible  with a name that tells a terminal something
 --   short    for localhost, signed by an authority in the middle that ca.pem has signed; whole  with that one's
 
 local certificates = {}
@@ -28,13 +29,14 @@ local MAKE = [[
   openssl req -x509 $new -keyout alone.key -out alone.pem -days 2 -subj /CN=localhost \
     -addext subjectAltName=DNS:localhost
   certify() {
-    openssl req $new -keyout $1.key -out $1.csr -subj "/CN=$2" -addext "subjectAltName=$3"
+    openssl req -utf8 $new -keyout $1.key -out $1.csr -subj "/CN=$2" -addext "subjectAltName=$3"
     openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -days $4 -copy_extensions copy -out $1.pem
   }
   certify good localhost DNS:localhost 2
   certify other elsewhere.test DNS:elsewhere.test 2
   certify expired localhost DNS:localhost -1
   certify address address IP:127.0.0.1 2
+  certify visible "$(printf 'a\033[31m\302\233b\303\251')" "DNS:$(printf 'a\033[31m.test')" 2
   echo basicConstraints=critical,CA:TRUE >middle.ext
   openssl req $new -keyout middle.key -out middle.csr -subj '/CN=Authority in the middle'
   openssl x509 -req -in middle.csr -CA ca.pem -CAkey ca.key -days 2 -extfile middle.ext -out middle.pem
