@@ -23,6 +23,11 @@
 #define FOR_EVER 1e9 /* seconds */
 enum { MOST_BYTES = 65536 };
 
+struct readable_op {
+  struct offload_op wait;
+  int code; /* errno; 0: it can be waited */
+};
+
 struct readable { /* the work */
   struct offload offload;
   int fd, wake;
@@ -43,7 +48,15 @@ static void readable_interrupt(struct offload *offload) {
 
 static void readable_finish(struct offload *offload, struct op *op) {
   (void)offload;
-  (void)op;
+  ((struct readable_op *)op)->code = 0;
+}
+
+static int readable_push(lua_State *L, struct op *op) {
+  int code = ((struct readable_op *)op)->code;
+  if (code)
+    return fail(L, ERR_IO, code, "cannot wait for the input: %s", strerror(code));
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 static void readable_destroy(struct offload *offload) {
@@ -69,12 +82,14 @@ static struct offload *readable_new(int fd) {
   return &work->offload;
 }
 
-/* core.readable(fd): wait until core.read would not */
+/* core.readable(fd) -> true: core.read would not wait */
 static int l_readable(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1);
-  struct offload_op *op = op_new(L, sizeof *op, NULL, "input");
-  op->op.push = rt_push_nothing;
-  return offload_wait(L, op, readable_new(fd));
+  struct readable_op *op = op_new(L, sizeof *op, NULL, "input");
+  struct offload *work = readable_new(fd);
+  op->wait.op.push = readable_push;
+  op->code = errno; /* should there be no work */
+  return offload_wait(L, &op->wait, work);
 }
 
 /* core.read(fd) -> what is there; nil alone: the end */

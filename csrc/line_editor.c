@@ -28,6 +28,7 @@ static struct {
 } api;
 
 static struct {
+  bool begun; /* without a line to edit readline ends the process */
   bool over;  /* the line has ended, or the input */
   char *line; /* from malloc(); NULL: the input has ended */
 } typed;
@@ -73,6 +74,7 @@ static void on_line(char *line) {
   free(typed.line);
   typed.line = line;
   typed.over = true;
+  typed.begun = false;
 }
 
 /* core.edit_begin(prompt) -> true */
@@ -81,6 +83,7 @@ static int l_edit_begin(lua_State *L) {
   if (!load())
     return fail(L, ERR_UNSUPPORTED, 0, "the interpreter has no readline");
   typed.over = false;
+  typed.begun = true;
   api.install(prompt, on_line);
   lua_pushboolean(L, 1);
   return 1;
@@ -88,7 +91,8 @@ static int l_edit_begin(lua_State *L) {
 
 /* core.edit_key() -> line; nil: it goes on; false: the input has ended */
 static int l_edit_key(lua_State *L) {
-  luaL_argcheck(L, api.read_char, 1, "edit_begin comes first");
+  if (!typed.begun)
+    return luaL_error(L, "there is no line to edit: core.edit_begin comes first");
   api.read_char();
   if (!typed.over)
     return 0;
@@ -106,8 +110,9 @@ static int l_edit_key(lua_State *L) {
 /* core.edit_end(): the terminal is as it was */
 static int l_edit_end(lua_State *L) {
   (void)L;
-  if (api.remove)
+  if (typed.begun)
     api.remove();
+  typed.begun = false;
   free(typed.line);
   typed.line = NULL;
   return 0;

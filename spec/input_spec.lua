@@ -5,12 +5,17 @@ local core = require "trueconf.core"
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"
 
--- What a script prints when its input is a pipe that this shell command writes to.
-local function piped(input, script)
+-- What a script prints when this shell command stands before it.
+local function printed_behind(command, script)
   local directory <close> = system.directory()
   local path = system.write(directory:file "script.lua", "local core = require 'trueconf.core'\n" .. script)
-  return system.output("{ %s; } | LD_PRELOAD='%s' LUA_PATH='%s' LUA_CPATH='%s' timeout 20 %s %s", input,
+  return system.output("%s LD_PRELOAD='%s' LUA_PATH='%s' LUA_CPATH='%s' timeout 20 %s %s", command,
     os.getenv "LD_PRELOAD" or "", package.path, package.cpath, os.getenv "LUA" or "lua5.4", path)
+end
+
+-- The same when its input is a pipe that the command writes to.
+local function piped(input, script)
+  return printed_behind(("{ %s; } |"):format(input), script)
 end
 
 describe("core.readable", function()
@@ -62,10 +67,32 @@ describe("core.readable", function()
     ]]))
   end)
 
+  it("says so when it cannot wait", function()
+    assert.equal("nil\tIO\ttrue", printed_behind("ulimit -n 64;", [[
+      core.sleep(0)
+      local files = {}
+      repeat files[#files + 1] = io.open "/dev/null" until not io.open "/dev/null"
+      local ok, err = core.readable(0)
+      print(ok, err.name, err.message:find("cannot wait for the input", 1, true) == 1)
+    ]]))
+  end)
+
   it("says what cannot be read", function()
     local text, err = core.read(99)
     assert.is_nil(text)
     assert.equal("IO", err.name)
+  end)
+end)
+
+describe("a line that is edited", function()
+  it("takes no key before it has begun, and none when it is over", function()
+    assert.equal("refused\nrefused", printed_behind("", [[
+      core.edit_end()
+      print(pcall(core.edit_key) and "taken" or "refused")
+      core.edit_begin ""
+      core.edit_end()
+      print(pcall(core.edit_key) and "taken" or "refused")
+    ]]))
   end)
 end)
 

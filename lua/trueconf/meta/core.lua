@@ -228,7 +228,7 @@ function core.ldap_bind(request) end
 ---Make a folder that only its owner may enter, if there is none.
 ---@param path string
 ---@return true? ok
----@return trueconf.Error? err IO
+---@return trueconf.Error? err IO, also for a folder that is somebody else's or that others may write to
 function core.private_folder(path) end
 
 ---@param path string
@@ -249,6 +249,8 @@ function core.write_private(path, text, new_only) end
 ---Wait until there is something to read from a descriptor, or its end. Takes one of the threads of libuv's pool.
 ---@async
 ---@param fd integer such as 0, the standard input
+---@return true? ok
+---@return trueconf.Error? err IO: no descriptor is left to wait with
 function core.readable(fd) end
 
 ---Read what is there; waits with the whole process if there is nothing yet.

@@ -36,7 +36,7 @@ local function next_line(self)
       line, self.rest = line or self.rest, rest or ""
       return (line:gsub("\r$", ""))
     end
-    core.readable(INPUT)
+    assert(core.readable(INPUT))
     local bytes = core.read(INPUT)
     if not bytes then
       line, self.rest = self.rest, ""
@@ -54,7 +54,7 @@ local function edited_line(prompt)
   local _ <close> = setmetatable({}, Editing)
   local line
   repeat
-    core.readable(INPUT)
+    assert(core.readable(INPUT))
     line = core.edit_key()
   until line ~= nil
   return line
