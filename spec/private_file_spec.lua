@@ -97,4 +97,23 @@ describe("a private folder", function()
     assert.is_nil(ok)
     assert.matches("it is not a folder", err.message)
   end)
+
+  it("is none that others may write to, or that is theirs", function()
+    local directory <close> = system.directory()
+    local path = directory:file "data"
+    assert(core.private_folder(path))
+    for mode, who in pairs { ["770"] = "others may write", ["707"] = "others may write" } do
+      system.output("chmod %s '%s'", mode, path)
+      local ok, err = core.private_folder(path)
+      assert.same({ nil, "IO" }, { ok, err.name })
+      assert.matches(who, err.message)
+    end
+    system.output("chmod 755 '%s'", path)
+    assert.is_true(core.private_folder(path))
+    if system.output "id -u" ~= "0" then return end -- only the superuser can give it away
+    system.output("chown 65534 '%s'", path)
+    local ok, err = core.private_folder(path)
+    assert.is_nil(ok)
+    assert.matches("it is somebody else's", err.message)
+  end)
 end)
