@@ -234,6 +234,16 @@ describe("a Bridge with a data folder", function()
     server:stop()
   end))
 
+  it("is not started with a file whose parts do not fit together", async(function()
+    local server = system.start_bridge { data = folder }
+    server.store.db:run("INSERT INTO members VALUES ('nowhere', 'mira', 'user', 1)")
+    server:stop()
+    local again, err = require("trueconf.bridge").start { data = folder }
+    assert.is_nil(again)
+    assert.equal("IO", err.name)
+    assert.matches("bridge%.db is damaged: ", err.message)
+  end))
+
   it("is not started with a file that is damaged, and leaves it as it is", async(function()
     assert(core.private_folder(folder))
     system.write(folder .. "/bridge.db", ("rubbish "):rep(2000))

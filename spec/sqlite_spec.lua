@@ -95,6 +95,18 @@ describe("a SQLite file", function()
     db:close()
   end)
 
+  it("keeps what was written in this turn when a transaction of its own fails", function()
+    local db = assert(open())
+    local told
+    db.on_settled = function(err) told = { err } end
+    db:write("INSERT INTO notes VALUES (?, ?)", 1, "one")
+    assert.is_nil(db:transaction(function() error "no" end))
+    assert.same({}, told)
+    assert.is_true(db:settle())
+    assert.same({ { "one" } }, db:rows "SELECT text FROM notes")
+    db:close()
+  end)
+
   it("is open in one place only", function()
     local db = assert(open())
     refused "notes.db: another process has it open"

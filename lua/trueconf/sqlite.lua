@@ -141,11 +141,12 @@ function Sqlite:rollback()
   pcall(self.run, self, "ROLLBACK")     -- SQLite may have done it by itself
 end
 
----Call fn() in a transaction of its own: all of it is done, or nothing.
+---Call fn() in a transaction of its own: all of it is done, or nothing. What write() has begun ends before it.
 ---@param fn fun()
 ---@return true? ok
 ---@return any err IO, or what fn has raised
 function Sqlite:transaction(fn)
+  self:settle()
   local ok, err = pcall(self.begin, self)
   if ok then ok, err = pcall(fn) end
   if ok then return self:commit() end

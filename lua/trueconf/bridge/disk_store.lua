@@ -424,6 +424,7 @@ local function open(folder, options)
   ok, err = pcall(self.load, self)
   if ok then return self end
   db:close()
+  if type(err) == "string" then err = core.error("IO", ("%s is damaged: %s"):format(db.path, err)) end
   return nil, err
 end
 
