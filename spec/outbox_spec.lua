@@ -138,6 +138,16 @@ describe("the outbox of a bot", function()
     assert.is_nil(outbox:post_again "none")
   end))
 
+  it("keeps what was refused when there is no room to post it again", scene(function()
+    outbox:stop(0)
+    store:put("unsent", "one", { chat_id = chat_id, text = "lost", at = 1, tries = 1 })
+    for n = 1, 10000 do post(tostring(n)) end
+    local again, err = outbox:post_again "one"
+    assert.is_nil(again)
+    assert.equal("LIMIT", err.name)
+    assert.equal("lost", outbox:unsent()[1].text)
+  end))
+
   it("opens a personal chat that is gone, once", scene(function()
     local posted = assert(outbox:post(assert(outboxes.record_of(1, { user_id = "mira@localhost", text = "one" }))))
     assert.is_truthy(posted:wait(10))

@@ -138,6 +138,11 @@ function Outbox:known(key)
   return posted
 end
 
+function Outbox:check_room()
+  if self.waiting < MOST_WAITING then return true end
+  return nil, Error.new("LIMIT", ("%d messages wait to be sent, no more are taken"):format(self.waiting))
+end
+
 ---Accept a message for sending; see bot:post().
 ---@param record table
 ---@return trueconf.Posted?
@@ -145,13 +150,12 @@ end
 function Outbox:post(record)
   local known = record.key and self:known(record.key)
   if known then return known end
-  if self.waiting >= MOST_WAITING then
-    return nil, Error.new("LIMIT", ("%d messages wait to be sent, no more are taken"):format(self.waiting))
-  end
+  local ok, err = self:check_room()
+  if not ok then return nil, err end
   local id = core.uuid()
   record.at, record.tries = core.now(), 0
   self.store:put("outbox", id, record)
-  local ok, err = self.store:commit()
+  ok, err = self.store:commit()
   if not ok then return nil, err end
   local posted = posted_of(id, record)
   self:enqueue(posted)
@@ -407,6 +411,8 @@ end
 function Outbox:post_again(id)
   local record = self.store:get("unsent", id)
   if not record then return nil end
+  local ok, err = self:check_room()
+  if not ok then return nil, err end
   self.store:remove("unsent", id)
   record.error, record.message, record.in_doubt, record.reopened, record.after = nil, nil, nil, nil, nil
   return self:post(record)
