@@ -17,10 +17,10 @@ WERROR ?=
 DEPS ?=
 # Specs that go deepest into the C core; valgrind is too slow for all of them.
 VALGRIND_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
-  buffer calls crypto errors http listener probe runtime session socket wire *_core))
+  buffer busy calls crypto errors http input listener probe runtime session socket wire *_core))
 # Specs in which C holds Lua values; the rules of the Bridge are Lua alone and only take their time.
 TORTURE_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
-  bot calls client client_events client_methods crypto directory error files_client http json \
+  bot calls client client_events client_methods crypto directory error files_client http input json \
   listener listener_files password preview private_file probe queue rawsocket runtime session socket system_embedding \
   system_reconnect tidy token transfer wire *_core))
 

@@ -18,12 +18,14 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { LOOKS_PER_LIMIT = 4 };
 
 struct busy {
   double limit; /* seconds */
   pthread_t watcher;
+  pid_t process; /* in which the watcher is: a child of it has the struct alone */
   uv_mutex_t lock;
   uv_cond_t wake;
   bool over;
@@ -146,20 +148,27 @@ static void mind_signal(void) {
   sigaction(SIGURG, &action, &previous);
 }
 
-void busy_stop(struct rt *rt) {
-  struct busy *busy = rt->busy;
-  if (running == rt) /* one of its coroutines has asked for that, or ends the Lua state */
-    running = rt->resumed.outer;
-  if (!busy)
+/* After fork() there is no watcher: waiting for it, or for its condition to be left, would never end. */
+static void end_watcher(struct busy *busy) {
+  if (busy->process != getpid())
     return;
   uv_mutex_lock(&busy->lock);
   busy->over = true;
   uv_cond_signal(&busy->wake);
   uv_mutex_unlock(&busy->lock);
   pthread_join(busy->watcher, NULL);
-  rt->busy = NULL;
   uv_cond_destroy(&busy->wake);
   uv_mutex_destroy(&busy->lock);
+}
+
+void busy_stop(struct rt *rt) {
+  struct busy *busy = rt->busy;
+  if (running == rt) /* one of its coroutines has asked for that, or ends the Lua state */
+    running = rt->resumed.outer;
+  if (!busy)
+    return;
+  end_watcher(busy);
+  rt->busy = NULL;
   free(busy);
 }
 
@@ -170,6 +179,7 @@ static void start(lua_State *L, struct rt *rt, double limit) {
     return;
   }
   busy->limit = limit;
+  busy->process = getpid();
   uv_mutex_init(&busy->lock);
   uv_cond_init(&busy->wake);
   mind_signal();

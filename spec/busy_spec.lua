@@ -31,6 +31,7 @@ describe("core.busy_limit in a program", function()
   it("leaves signals of others to them", function() check "others" end)
   it("takes signals of others when its Lua state is closed", function() check "closed" end)
   it("watches over several threads", function() check "threads" end)
+  it("lets a child of the process close the Lua state", function() check "forks" end)
   it("lets a coroutine end the process", function() check "exits" end)
 
   it("stays mapped for the signal when Lua has unloaded it", function()

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { THREADS = 4 };
 
@@ -107,6 +109,23 @@ static void threads(void) {
     pthread_join(all[i], NULL);
 }
 
+static void forks(void) {
+  lua_State *L = open_state();
+  pid_t child;
+  int status;
+  run(L, "core.sleep(0.1)"); /* until its threads wait */
+  child = fork();
+  if (child == 0) {
+    alarm(20);
+    lua_close(L);
+    _exit(0);
+  }
+  if (waitpid(child, &status, 0) != child || status != 0)
+    die("a child cannot close the Lua state");
+  run(L, endless);
+  lua_close(L);
+}
+
 static void urge(void) {
   raise(SIGURG);
   puts(urgent == 1 ? "ok" : "the signal was lost");
@@ -123,8 +142,8 @@ int main(int argc, char **argv) {
   static const struct {
     const char *name;
     void (*run)(void);
-  } cases[] = {
-      {"nested", nested}, {"others", others}, {"closed", closed}, {"threads", threads}, {"exits", exits}};
+  } cases[] = {{"nested", nested},   {"others", others}, {"closed", closed},
+               {"threads", threads}, {"forks", forks},   {"exits", exits}};
   signal(SIGURG, on_urgent);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     if (argc == 2 && strcmp(argv[1], cases[i].name) == 0) {
