@@ -16,7 +16,7 @@ local connection = {}
 local function seconds(text)
   local value = tonumber(text)
   if value and value > 0 and value < math.huge then return value end
-  return nil, ("'--timeout' must be a number of seconds, got '%s'"):format(text:sub(1, 64))
+  return nil, ("option '--timeout' must be a number of seconds, got '%s'"):format(text:sub(1, 64))
 end
 
 -- Flags that are options of a client under the same name, with an underscore in place of each hyphen.

@@ -5,7 +5,8 @@
 
 ---@class trueconf.cli.Command
 ---@field describe fun(command: table) adds options to a command of argparse
----@field run fun(given: table<string, any>): integer does the work, with what was given; returns the exit code
+---@field run fun(given: table<string, any>, whole_parser: fun(): table): integer does the work, with what was given and
+---the parser of all commands; returns the exit code
 ---@field arrange? fun(args: string[]): string[] what the parser is to see of the command line
 
 -- The commands in the order of the help, with what they do in a few words.

@@ -179,13 +179,13 @@ end
 
 local function event(name)
   if events.method_of(name) then return name end
-  return nil, "'--event': " .. events.unknown_name(name):gsub("^on: ", "")
+  return nil, "option '--event': " .. events.unknown_name(name):gsub("^on: ", "")
 end
 
 local function count(text)
   local value = text:find "^%d+$" and math.tointeger(tonumber(text))
   if value and value > 0 then return value end
-  return nil, ("'--count' must be a number above 0, got '%s'"):format(text:sub(1, 64))
+  return nil, ("option '--count' must be a number above 0, got '%s'"):format(text:sub(1, 64))
 end
 
 ---@type trueconf.cli.Command
