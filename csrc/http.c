@@ -59,9 +59,23 @@ static void forget(struct http_transfer *transfer) {
 }
 
 void http_cancel(struct http_transfer *transfer) {
+  transfer->cancelled = true;
+  if (transfer->finishing) /* by on_progress, of which http_finish knows */
+    return;
   stop(transfer);
   forget(transfer);
   transfer_free(transfer);
+}
+
+static void tell_owner(struct http_transfer *transfer) {
+  const struct reason *reason = transfer->reason.err ? &transfer->reason : NULL;
+  if (transfer->cancelled)
+    return;
+  if (reason)
+    transfer->done(transfer->owner, 0, "", 0, reason);
+  else
+    transfer->done(transfer->owner, transfer->status, transfer->body.data ? transfer->body.data : "",
+                   transfer->body.length, NULL);
 }
 
 void http_finish(struct http_transfer *transfer, struct rt *rt, lua_State *L) {
@@ -73,14 +87,11 @@ void http_finish(struct http_transfer *transfer, struct rt *rt, lua_State *L) {
     http_commit_file(transfer);
   if (transfer->progress_job.queued) { /* it comes before the end */
     rt_dequeue(rt, &transfer->progress_job);
+    transfer->finishing = true;
     http_run_progress(rt, L, &transfer->progress_job);
   }
   forget(transfer);
-  if (reason->err)
-    transfer->done(transfer->owner, 0, "", 0, reason);
-  else
-    transfer->done(transfer->owner, transfer->status, transfer->body.data ? transfer->body.data : "",
-                   transfer->body.length, NULL);
+  tell_owner(transfer);
   transfer_free(transfer);
 }
 

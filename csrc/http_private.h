@@ -67,6 +67,7 @@ struct http_transfer {
   bool refused;     /* curl wanted to resolve a name itself */
   bool may_resolve; /* an address, once, for curl makes no difference */
 
+  bool finishing, cancelled; /* its last progress is told; nobody waits for its end */
   int status;
   struct buffer headers, body;
   size_t max_body;           /* of a body in memory */

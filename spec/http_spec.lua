@@ -421,6 +421,21 @@ describe("progress", function()
     together(functions)
   end))
 
+  it("may end who waits for the transfer, also at the very end", helper.async(function()
+    local ended = 0
+    for _ = 1, 50 do
+      local waiting
+      waiting = core.spawn(function()
+        get("/bytes/300000", { on_progress = function(_, _, received, all)
+          if received == all and core.cancel(waiting) then ended = ended + 1 end
+        end })
+        error "it was to be ended"
+      end)
+    end
+    helper.eventually(function() return ended == 50 end)
+    assert.equal(0, core.stats().transfers)
+  end))
+
   it("counts what is sent", helper.async(function()
     local last
     assert(get("/sink", { body = ("x"):rep(2000000), on_progress = function(...) last = { ... } end }))

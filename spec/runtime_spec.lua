@@ -586,7 +586,7 @@ describe("core.cancel", function()
   it("ends coroutines that end each other, as many as the stack of C takes", function()
     local last, errors = nil, {}
     local before = core.on_error(function(err) errors[#errors + 1] = err end)
-    for _ = 1, 20000 do
+    for _ = 1, 10000 do
       local below = last
       last = core.spawn(function()
         local _ <close> = setmetatable({}, { __close = function() return below and core.cancel(below) end })
@@ -595,7 +595,7 @@ describe("core.cancel", function()
     end
     repeat core.sleep(0) until core.stats().ready == 0
     assert.is_true(core.cancel(last))
-    assert.equal(20000 - 200, core.stats().coroutines)
+    assert.equal(10000 - 200, core.stats().coroutines)
     core.close()
     core.on_error(before)
     assert.matches("too many coroutines that end each other", errors[1])
