@@ -21,7 +21,7 @@ VALGRIND_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
 # Specs in which C holds Lua values; the rules of the Bridge are Lua alone and only take their time.
 TORTURE_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
   bot calls client client_events client_methods crypto directory error files_client http input json \
-  listener listener_files password preview private_file probe queue rawsocket runtime session socket system_embedding \
+  listener listener_files password preview private_file probe rawsocket runtime session socket system_embedding \
   system_reconnect tidy token transfer wire *_core))
 
 LUA_VERSION = 5.4
