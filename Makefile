@@ -20,9 +20,8 @@ VALGRIND_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
   buffer busy calls crypto errors http input listener probe runtime session socket wire *_core))
 # Specs in which C holds Lua values; the rules of the Bridge are Lua alone and only take their time.
 TORTURE_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
-  bot calls client client_events client_methods crypto directory error files_client http input json \
-  listener listener_files password preview private_file probe rawsocket runtime session socket system_embedding \
-  system_reconnect tidy token transfer wire *_core))
+  bot calls client crypto directory error http input json listener listener_files password preview private_file \
+  probe rawsocket runtime session socket system_embedding tidy token transfer wire *_core))
 
 LUA_VERSION = 5.4
 SOURCES := $(sort $(wildcard csrc/*.c))

@@ -10,7 +10,7 @@
  * Owns: struct busy with its thread, from busy_limit() until the runtime closes.
  * SPDX-License-Identifier: MIT
  */
-#define _GNU_SOURCE /* dladdr */
+#define _GNU_SOURCE /* dladdr */ /* NOLINT(bugprone-reserved-identifier) */
 #include "runtime_private.h"
 
 #include <dlfcn.h>
