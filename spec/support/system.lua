@@ -248,8 +248,13 @@ function Child:kill(signal)
   return self:wait()
 end
 
+-- Who watches it notes its end in the directory: before that the directory cannot go.
 function Child:__close()
   if not self:status() then os.execute(("kill -KILL %s 2>/dev/null"):format(self.pid)) end
+  for _ = 1, 500 do
+    if self:status() then break end
+    os.execute "sleep 0.01"
+  end
   self.directory:__close()
 end
 
