@@ -322,6 +322,32 @@ describe("a bot with a store in a file", function()
     server:stop()
   end))
 
+  it("keeps what a handler does that outlives the stop, and closes then", helper.async(function()
+    server = system.start_bridge()
+    local chat, gate = server:person("mira"):chat_with "herald", core.waiter()
+    local bot = bot_with({ log = "off" }, function(msg)
+      msg.chat_session.seen = msg.text
+      gate:wait(LIMIT)
+      msg.chat_session.late = true
+    end)
+    chat:say "hello"
+    eventually(function() return bot.working == 1 end)
+    bot:stop(0)
+    assert.is_truthy(bot.store)
+    gate:wake()
+    eventually(function() return bot.working == 0 end)
+    assert.is_nil(bot.store)
+    assert.error_matches(function() bot:aside() end, "the bot is stopped, and its store closed: ")
+    local kept = assert(stores.open(path))
+    assert.same({ seen = "hello", late = true }, kept:get("sessions", "chat " .. chat.id))
+    assert.equal(1, #kept:list "handled")
+    kept:close()
+    bot:start()
+    assert.same({}, bot:aside())
+    bot:stop()
+    server:stop()
+  end))
+
   it("sends after a restart what was posted before", helper.async(function()
     server = system.start_bridge()
     local mira = server:person "mira"

@@ -183,7 +183,7 @@ end
 ---Connect and begin to handle messages; returns at once.
 function Bot:start()
   self:reopen_store()
-  self.stopping, self.ended = false, core.waiter()
+  self.stopping, self.stopped, self.ended = false, false, core.waiter()
   core.busy_limit(self.busy_timeout)
   works.unwatch(self)
   self.session:start()
@@ -200,6 +200,13 @@ local function wait_for_handlers(self, deadline)
   self.idle = nil
 end
 
+---Nothing of the bot is at work any more.
+---@private
+function Bot:settle_down()
+  works.unwatch(self)
+  self:close_store()
+end
+
 ---Take no more messages, let handlers finish, send what waits to be sent, and close the
 ---connection. What was not handled stays unread at the server; what was posted and is not sent stays in
 ---the store, if that is a file.
@@ -211,11 +218,11 @@ function Bot:stop(deadline)
   self.stopping = true
   self:stop_retries()
   self:end_dialogs()
-  wait_for_handlers(self, ends - core.monotonic())
+  wait_for_handlers(self, math.max(0, ends - core.monotonic()))
   if self.outbox_box then self.outbox_box:stop(ends - core.monotonic()) end
   client.Client.stop(self)
-  if self.working == 0 then works.unwatch(self) end
-  self:close_store()
+  self.stopped = true
+  if self.working == 0 then self:settle_down() end
 end
 
 -- The first signal stops in good order, the second at once.

@@ -41,6 +41,7 @@ end
 function Sqlite:prepare(sql)
   local statement = self.statements[sql]
   if statement then return statement end
+  if not self.connection then error(core.error("CLOSED", self.path .. " is closed"), 0) end
   local err
   statement, err = self.connection:prepare(sql)
   if not statement then error(self:failure(err), 0) end
@@ -161,6 +162,7 @@ end
 ---@param sql string
 ---@param ... string|number|boolean|nil
 function Sqlite:write(sql, ...)
+  if not self.connection then return end -- what is done after the end is kept nowhere
   if not self.written then
     self.written = true
     core.before_flush(function() self:settle() end)

@@ -56,8 +56,11 @@ local function use_store(self, store, keeps_handled)
   if self.stopping == false then self.outbox_box:start() end
 end
 
--- A bot that was given no store gets one when it first needs it.
+-- A bot that was given no store gets one when it first needs it. A file is closed while the bot is stopped.
 local function kept(self)
+  if self.store_path and not self.store then
+    error("the bot is stopped, and its store closed: " .. self.store_path, 3)
+  end
   if not self.store then use_store(self, stores.memory(), false) end
   return self
 end
@@ -89,10 +92,11 @@ function Delivery:reopen_store()
   if self.store_path and not self.store then assert(open(self, self.store_path)) end
 end
 
----Close it, or make sure that it is written.
+---The bot has stopped, and no handler is at work any more: close the store, or make sure that it is written.
 ---@private
 function Delivery:close_store()
-  if self.store_path then
+  if self.store_path and self.store then
+    self.outbox_box:close()
     self.store:close()
     self.store = nil
   elseif self.store then

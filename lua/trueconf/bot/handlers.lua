@@ -99,7 +99,7 @@ function Handlers:end_work(work, counts)
   if work.sessions then self:save_sessions(work) end
   if held and work.failure then self:fail(held, work) elseif held then self:finish(held) end
   if self.held then self:begin_held() end
-  if self.stopping and self.working == 0 then works.unwatch(self) end
+  if self.stopped and self.working == 0 then self:settle_down() end
   if self.idle and self.working <= self.idle_at then self.idle:wake() end
 end
 

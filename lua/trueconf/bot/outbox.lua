@@ -171,7 +171,9 @@ local function message_of(record)
   }
 end
 
+-- After the end the store says what it said before: what is in doubt is looked up by the next start.
 function Outbox:keep(posted)
+  if self.over then return end
   self.store:put("outbox", posted.id, posted.record)
 end
 
@@ -189,6 +191,7 @@ function Outbox:sent(posted, message_id)
 end
 
 function Outbox:refused(posted, err)
+  if self.over then return end
   posted.err = err
   local record = posted.record
   record.error, record.message = err.name, err.message
@@ -357,6 +360,11 @@ function Outbox:stop(deadline)
   for _, lane in pairs(self.lanes) do
     if lane.pause then lane.pause:wake(true) end
   end
+end
+
+---Touch the store no more: it is about to be closed.
+function Outbox:close()
+  self.over = true
 end
 
 -- Looking at it ----------------------------------------------------------------------------
