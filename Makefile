@@ -24,7 +24,8 @@ TORTURE_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
   probe rawsocket runtime session socket system_embedding tidy token transfer wire *_core))
 
 LUA_VERSION = 5.4
-SOURCES := $(sort $(wildcard csrc/*.c))
+# A folder below csrc/ is a room; headers are named from csrc/ on.
+SOURCES := $(sort $(wildcard csrc/*.c csrc/*/*.c))
 OBJECTS := $(SOURCES:csrc/%.c=$(BUILD)/obj/%.o)
 CORE := $(BUILD)/trueconf/core.so
 
@@ -37,7 +38,7 @@ PKG_CFLAGS = $(call once,PKG_CFLAGS,$(PKG_CONFIG) --cflags $(LUA_PKG) $(LIBRARIE
 PKG_LIBS = $(call once,PKG_LIBS,$(PKG_CONFIG) --libs $(LIBRARIES)) -ldl
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes $(if $(filter 1,$(WERROR)),-Werror)
-CORE_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -MMD -MP $(WARNINGS) $(PKG_CFLAGS)
+CORE_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -MMD -MP $(WARNINGS) -Icsrc $(PKG_CFLAGS)
 # nodelete: closing a Lua state does not unmap the module, so that reports of leaks at exit can name its functions.
 CORE_LDFLAGS = -shared -Wl,-z,nodelete -Wl,--as-needed
 
@@ -103,14 +104,14 @@ valgrind: ## run the specs of the C core under valgrind (VALGRIND_SPECS=files)
 LUA_DIRS = $(wildcard lua spec examples bench bin tools rockspec)
 # The shell scripts among the files without a suffix are known by their first line.
 SHELL_SCRIPTS = $(shell grep -lE '^\#!.*[ /](ba)?sh$$' .ci/* tools/* bin/* bench/* examples/* 2>/dev/null)
-C_FILES = $(sort $(wildcard csrc/*.[ch] bench/*.[ch] spec/support/*.[ch]))
+C_FILES = $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] bench/*.[ch] spec/support/*.[ch]))
 lint: ## check style and find suspicious code
 	@$(NEED) build lint
 	luacheck -q --no-color --no-cache $(LUA_DIRS) $(wildcard bin/trueconf)
 	@for script in $(SHELL_SCRIPTS); do bash -n $$script || exit; done
 	clang-format --dry-run -Werror $(C_FILES)
 	@printf '%s\n' $(SOURCES) | xargs -P 2 -n 1 sh -c \
-	  'echo "clang-tidy $$*"; clang-tidy --quiet "$$@" -- -std=gnu11 $(PKG_CFLAGS) 2>/dev/null' lint
+	  'echo "clang-tidy $$*"; clang-tidy --quiet "$$@" -- -std=gnu11 -Icsrc $(PKG_CFLAGS) 2>/dev/null' lint
 	$(LUA) tools/rockspec.lua
 	@luarocks --lua-version $(LUA_VERSION) lint rockspec/trueconf-scm-1.rockspec
 
@@ -153,9 +154,9 @@ doc: all ## write what comes from the code (states, reference, protocol, convers
 	@$(ON_TREE) $(LUA) tools/conversations.lua
 	@$(ON_TREE) $(LUA) tools/man.lua
 
-# luarocks make builds in the tree itself: trueconf/ and csrc/*.o are its traces.
+# luarocks make builds in the tree itself: trueconf/ and the objects beside the sources are its traces.
 clean: ## remove everything that was built
-	rm -rf build trueconf csrc/*.o
+	rm -rf build trueconf csrc/*.o csrc/*/*.o
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \

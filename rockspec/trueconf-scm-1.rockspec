@@ -38,7 +38,9 @@ build = {
   -- The two lists of files are kept by tools/rockspec.lua (make format).
   modules = {
     ["trueconf.core"] = {
-      incdirs = { "$(UV_INCDIR)", "$(WEBSOCKETS_INCDIR)", "$(CURL_INCDIR)", "$(OPENSSL_INCDIR)", "$(CRYPT_INCDIR)" },
+      incdirs = {
+        "csrc", "$(UV_INCDIR)", "$(WEBSOCKETS_INCDIR)", "$(CURL_INCDIR)", "$(OPENSSL_INCDIR)", "$(CRYPT_INCDIR)",
+      },
       libdirs = { "$(UV_LIBDIR)", "$(WEBSOCKETS_LIBDIR)", "$(CURL_LIBDIR)", "$(OPENSSL_LIBDIR)", "$(CRYPT_LIBDIR)" },
       libraries = { "uv", "websockets", "curl", "ssl", "crypto", "crypt", "dl" },
       sources = {

@@ -61,7 +61,7 @@ end
 
 local function main(write)
   local now = read_file(ROCKSPEC)
-  local sources = listed("ls csrc/*.c", (" "):rep(8), source_entry)
+  local sources = listed("find csrc -name '*.c' | sort", (" "):rep(8), source_entry)
   -- The annotations of the C module are for language servers; nothing requires them.
   local modules = listed("find lua -name '*.lua' ! -path '*/meta/*' | sort", (" "):rep(4), module_entry)
   local wanted = between(between(now, "sources", sources), "modules", modules)
