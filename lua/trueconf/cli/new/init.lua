@@ -11,16 +11,13 @@ Examples:
   trueconf new clerk
   trueconf new clerk --dir ~/bots/clerk]]
 
-local LONGEST_NAME = 32                 -- of a user of systemd's, as the service has one of this name
+local LONGEST_NAME = 31                 -- of a user of systemd's, as the service has one of this name
 
 -- The files with their texts, in a fixed order.
 local function files_of(name)
-  local files = {}
+  local values, files = { NAME = name, STORE = name:upper():gsub("%-", "_") .. "_STORE" }, {}
   for path, text in pairs(templates) do
-    files[#files + 1] = {
-      path = path:gsub("NAME", name),
-      text = text:gsub("NAME_STORE", (name:upper():gsub("%-", "_")) .. "_STORE"):gsub("NAME", name),
-    }
+    files[#files + 1] = { path = path:gsub("@(%u+)@", values), text = text:gsub("@(%u+)@", values) }
   end
   table.sort(files, function(one, other) return one.path < other.path end)
   return files
@@ -62,8 +59,15 @@ local function is_name(name)
   return #name <= LONGEST_NAME and name:find "^%l[%l%d_-]*$" ~= nil
 end
 
+-- A folder as a shell takes it.
+local function as_word(folder)
+  if folder:find "^%-" then folder = "./" .. folder end
+  return folder:find "^[%w_./+-]+$" and folder or quoted(folder)
+end
+
 local function tell(folder, files)
   for _, file in ipairs(files) do print(folder .. "/" .. file.path) end
+  folder = as_word(folder)
   print(("\nTry it:  cd %s && trueconf chat --bridge bot.lua"):format(folder))
   print(("Test it: cd %s && lua5.4 bot_test.lua"):format(folder))
 end

@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- The files of a new bot. NAME stands for its name.
+-- The files of a new bot. @NAME@ stands for its name, @STORE@ for the variable that names its store.
 
 local templates = {}
 
 templates["bot.lua"] = [==[
--- NAME: a bot for TrueConf Server.
+-- @NAME@: a bot for TrueConf Server.
 --
 --   trueconf run --watch --env .env bot.lua
 --
@@ -13,7 +13,7 @@ templates["bot.lua"] = [==[
 local trueconf = require "trueconf"
 
 -- With a store, nothing that was promised is forgotten when the bot starts again.
-local bot = trueconf.bot { store = os.getenv "NAME_STORE" }
+local bot = trueconf.bot { store = os.getenv "@STORE@" }
 
 bot:on_command("hello", function(msg)
   local answer, err = msg:ask "Hello! What is your name?"
@@ -62,26 +62,26 @@ templates[".env.example"] = [==[
 # Copy this to .env, and let nobody else read it:
 #   install -m 600 .env.example .env
 TRUECONF_URL=wss://chat.example.com
-TRUECONF_USERNAME=NAME
+TRUECONF_USERNAME=@NAME@
 TRUECONF_PASSWORD=
 # debug, info, warn, error or off
 TRUECONF_LOG=info
 ]==]
 
-templates["NAME.service"] = [==[
+templates["@NAME@.service"] = [==[
 # A service of systemd; README.md tells how to install it.
 [Unit]
-Description=NAME, a bot for TrueConf Server
+Description=@NAME@, a bot for TrueConf Server
 Wants=network-online.target
 After=network-online.target
 
 [Service]
-ExecStart=/usr/bin/env trueconf run /opt/NAME/bot.lua
-WorkingDirectory=/opt/NAME
+ExecStart=/usr/bin/env trueconf run /opt/@NAME@/bot.lua
+WorkingDirectory=/opt/@NAME@
 # Holds the password: owned by root, mode 0600.
-EnvironmentFile=/etc/NAME.env
-Environment=NAME_STORE=/var/lib/NAME/NAME.db
-StateDirectory=NAME
+EnvironmentFile=/etc/@NAME@.env
+Environment=@STORE@=/var/lib/@NAME@/@NAME@.db
+StateDirectory=@NAME@
 StateDirectoryMode=0700
 UMask=0077
 DynamicUser=yes
@@ -104,8 +104,8 @@ ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
+# Not ProcSubset=pid: it would hide /proc/loadavg and /proc/meminfo, which a bot may tell of.
 ProtectProc=invisible
-ProcSubset=pid
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
 RemoveIPC=yes
@@ -116,13 +116,14 @@ RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
 
 [Install]
 WantedBy=multi-user.target
 ]==]
 
 templates["README.md"] = [==[
-# NAME
+# @NAME@
 
 A bot for TrueConf Server.
 
@@ -141,7 +142,8 @@ install -m 600 .env.example .env      # then fill in address and password
 trueconf run --watch --env .env bot.lua
 ```
 
-`--watch` takes in changes of the bot while it runs. `trueconf doctor` looks what is wrong when there is no connection.
+With `--watch` the bot takes over what you change in `bot.lua` while it runs. When there is no connection,
+`trueconf doctor` finds the reason.
 
 ## Test it
 
@@ -152,13 +154,13 @@ lua5.4 bot_test.lua
 ## Install it as a service
 
 ```
-sudo mkdir -p /opt/NAME
-sudo cp bot.lua /opt/NAME/
-sudo install -m 600 .env /etc/NAME.env
-sudo install -m 644 NAME.service /etc/systemd/system/
+sudo mkdir -p /opt/@NAME@
+sudo cp bot.lua /opt/@NAME@/
+sudo install -m 600 .env /etc/@NAME@.env
+sudo install -m 644 @NAME@.service /etc/systemd/system/
 sudo systemctl daemon-reload
-sudo systemctl enable --now NAME
-journalctl -fu NAME
+sudo systemctl enable --now @NAME@
+journalctl -fu @NAME@
 ```
 ]==]
 
