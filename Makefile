@@ -49,7 +49,7 @@ ON_TREE = LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;'
 SUBMAKE = $(MAKE) --no-print-directory
 NEED = $(if $(filter no,$(DEPS)),:,tools/deps)
 
-.PHONY: all deps test lint format install uninstall clean sanitize valgrind gctorture bench doc demo help FORCE
+.PHONY: all deps test lint format install uninstall clean sanitize valgrind gctorture mutants bench doc demo help FORCE
 
 all: $(CORE) ## build the C core (CC, CFLAGS, LDFLAGS, WERROR=1, BUILD=directory)
 
@@ -91,6 +91,12 @@ sanitize: ## run the specs under AddressSanitizer and UndefinedBehaviorSanitizer
 	 UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 \
 	 LSAN_OPTIONS=suppressions=$(CURDIR)/tools/lsan.supp:print_suppressions=0 \
 	 BUILD=build/asan LIMIT=300 PRELOAD=$$(gcc -print-file-name=libasan.so) $(RUN_SPECS) $(SPEC)
+
+mutants: ## show what the specs of a file would not notice (FILE=file, SPEC=files, MUTANTS=number, SEED=number)
+	@$(NEED) build test
+	@$(SUBMAKE) all
+	@$(if $(filter command line environment,$(origin SPEC)),SPEC='$(SPEC)') MUTANTS='$(MUTANTS)' \
+	  tools/mutants $(or $(FILE),$(error name a file: make mutants FILE=lua/trueconf/queue.lua))
 
 VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
   --errors-for-leak-kinds=definite --num-callers=20 --child-silent-after-fork=yes \
