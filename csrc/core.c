@@ -2,6 +2,7 @@
  * core.c - luaopen_trueconf_core: the table of what the rooms below offer.
  * SPDX-License-Identifier: MIT
  */
+#include "base/json.h"
 #include "crypto.h"
 #include "errors.h"
 #include "http.h"
@@ -37,6 +38,7 @@ int luaopen_trueconf_core(lua_State *L) {
   input_open(L);
   stamp_open(L);
   line_editor_open(L);
+  json_open(L);
   tidy_open(L);
   http_open(L);
   socket_open(L);

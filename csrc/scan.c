@@ -4,6 +4,8 @@
  */
 #include "scan.h"
 
+#include "base/utf8.h"
+
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -287,42 +289,45 @@ static long hex4(const char *at, const char *end) {
   return n;
 }
 
-static bool put_utf8(struct buffer *out, long c) {
-  static const unsigned char leads[] = {0, 0, 0xc0, 0xe0, 0xf0};
-  unsigned char bytes[4];
-  size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-  for (size_t i = n - 1; i > 0; i--, c >>= 6)
-    bytes[i] = (unsigned char)(0x80 | (c & 0x3f));
-  bytes[0] = (unsigned char)(leads[n] | c);
-  return buffer_append(out, bytes, n);
-}
-
-/* `at` is behind "\u"; returns where the escape ends. */
-static const char *put_escape_u(struct buffer *out, const char *at, const char *end) {
+/* `at` is behind "\u"; returns where the escape ends. Half a surrogate pair is a character that nobody can
+ * show. */
+static const char *read_escape_u(const char *at, const char *end, uint32_t *character) {
   long c = hex4(at, end), low;
-  if (c < 0 || (c >= 0xdc00 && c < 0xe000))
+  if (c < 0)
     return NULL;
   at += 4;
-  if (c >= 0xd800 && c < 0xdc00) {
-    low = end - at >= 6 && at[0] == '\\' && at[1] == 'u' ? hex4(at + 2, end) : -1;
-    if (low < 0xdc00 || low > 0xdfff)
-      return NULL;
-    c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
-    at += 6;
+  *character = (uint32_t)c;
+  if (c < 0xd800 || c > 0xdfff)
+    return at;
+  low = c < 0xdc00 && end - at >= 6 && at[0] == '\\' && at[1] == 'u' ? hex4(at + 2, end) : -1;
+  if (low < 0xdc00 || low > 0xdfff) {
+    *character = UTF8_REPLACEMENT_CODE;
+    return at;
   }
-  return put_utf8(out, c) ? at : NULL;
+  *character = (uint32_t)(0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00));
+  return at + 6;
 }
 
-/* `at` is behind the backslash; returns where the escape ends. */
-static const char *put_escape(struct buffer *out, const char *at, const char *end) {
+const char *scan_escape(const char *at, const char *end, uint32_t *character) {
   static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
   const char *found;
   if (at == end)
     return NULL;
   if (*at == 'u')
-    return put_escape_u(out, at + 1, end);
+    return read_escape_u(at + 1, end, character);
   found = memchr(names, *at, sizeof names - 1);
-  return found && buffer_append(out, values + (found - names), 1) ? at + 1 : NULL;
+  if (!found)
+    return NULL;
+  *character = (uint32_t)values[found - names];
+  return at + 1;
+}
+
+/* `at` is behind the backslash; returns where the escape ends. */
+static const char *put_escape(struct buffer *out, const char *at, const char *end) {
+  char bytes[4];
+  uint32_t character;
+  at = scan_escape(at, end, &character);
+  return at && buffer_append(out, bytes, utf8_encode(bytes, character)) ? at : NULL;
 }
 
 bool scan_string(struct slice value, struct buffer *out) {
@@ -331,7 +336,7 @@ bool scan_string(struct slice value, struct buffer *out) {
     return false;
   while (at && at < end) {
     const char *escape = memchr(at, '\\', (size_t)(end - at)), *stop = escape ? escape : end;
-    if (memchr(at, '"', (size_t)(stop - at)) || !buffer_append(out, at, (size_t)(stop - at)))
+    if (memchr(at, '"', (size_t)(stop - at)) || !utf8_append(out, at, (size_t)(stop - at)))
       return false;
     at = escape ? put_escape(out, escape + 1, end) : end;
   }

@@ -34,7 +34,11 @@ bool scan_is_null(struct slice value);
 bool scan_number(struct slice value, double *number);
 /* The same, without its fraction; what is beyond an int becomes the nearest. */
 bool scan_int(struct slice value, int *number);
-/* Append the characters of a JSON string; false: not a string, broken escapes, no memory. */
+/* The character of an escape in a string; `at` is behind its backslash. Half a surrogate pair is U+FFFD.
+ * Returns where the escape ends; NULL: it is none. */
+const char *scan_escape(const char *at, const char *end, uint32_t *character);
+/* Append the characters of a JSON string, with U+FFFD for half a surrogate pair and for bytes that are not
+ * UTF-8; false: not a string, broken escapes, no memory. */
 bool scan_string(struct slice value, struct buffer *out);
 /* Append `text` as a JSON string with its quotes. */
 bool scan_quote(struct buffer *out, const char *text, size_t length);

@@ -1,5 +1,5 @@
 /*
- * tidy.h - what lua-cjson leaves to do, on values and on text.
+ * tidy.h - values that lua-cjson would encode wrongly, and text that is not UTF-8.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_TIDY_H
@@ -7,7 +7,7 @@
 
 #include <lua.h>
 
-/* Adds json_tidy, json_is_plain, json_has_empty_array, JSON_MAX_DEPTH and is_utf8 to the table on top. */
+/* Adds json_is_plain and is_utf8 to the table on top. */
 void tidy_open(lua_State *L);
 
 #endif

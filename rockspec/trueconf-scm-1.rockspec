@@ -46,6 +46,8 @@ build = {
       sources = {
         -- sources
         "csrc/answer.c",
+        "csrc/base/json.c",
+        "csrc/base/utf8.c",
         "csrc/buffer.c",
         "csrc/busy.c",
         "csrc/calls.c",

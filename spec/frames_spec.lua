@@ -216,7 +216,7 @@ local function step_of(some, text)
 end
 
 -- Which acks a frame makes due. Two kinds may be acknowledged or passed over: a request without a method, and one
--- that is no JSON behind its head. To lua-cjson a bare control character in a string is JSON, to others it is not.
+-- that is no JSON behind its head.
 local function expect_ack(due, text)
   local kind, id, method = frames.read(text)
   if kind == "request" then

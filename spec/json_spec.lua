@@ -26,6 +26,9 @@ describe("json.decode", function()
     for text, expected in pairs {
       ["1"] = 1, ["0"] = 0, ["-0"] = 0, ["-17"] = -17, ["1.0"] = 1, ["1e3"] = 1000,
       ["1732428000123"] = 1732428000123, ["9007199254740992"] = 2 ^ 53 | 0, ["-9007199254740992"] = -2 ^ 53 | 0,
+      ["9007199254740993"] = (1 << 53) + 1, ["1234567890123456789"] = 1234567890123456789, ["-0.0"] = 0, ["0e9"] = 0,
+      ["999999999999999999"] = 999999999999999999, ["1000000000000000000"] = 1000000000000000000,
+      ["9223372036854775807"] = math.maxinteger, ["-9223372036854775808"] = math.mininteger, ["12E+2"] = 1200,
     } do
       local value = json.decode(text)
       assert.equal("integer", math.type(value), text)
@@ -38,7 +41,9 @@ describe("json.decode", function()
   it("gives floats for everything else", function()
     for text, expected in pairs {
       ["0.5"] = 0.5, ["-1.25e-3"] = -1.25e-3, ["1e300"] = 1e300, ["0.1"] = 0.1,
-      ["9007199254740994"] = 9007199254740994.0, ["0.12345678901234567890"] = 0.12345678901234567890,
+      ["9007199254740994.0"] = 9007199254740994.0, ["1e16"] = 1e16, ["9223372036854775808"] = 2.0 ^ 63,
+      ["-9223372036854775809"] = -2.0 ^ 63, ["1" .. ("0"):rep(300)] = 1e300,
+      ["0.12345678901234567890"] = 0.12345678901234567890,
     } do
       local value = json.decode(text)
       assert.equal("float", math.type(value), text)
@@ -48,7 +53,7 @@ describe("json.decode", function()
 
   it("does not cut off whole numbers past the range of integers", function()
     local values = json.decode(
-      '{"99999999999999999999":[99999999999999999999,-99999999999999999999,9223372036854775807,-9223372036854775808],'
+      '{"99999999999999999999":[99999999999999999999,-99999999999999999999,9223372036854775808,-9223372036854775809],'
       .. '"s":"\\"123456789012345678901234,","f":0.1234567890123456789012}')
     assert.same({ 1e20, -1e20, 2 ^ 63, -2 ^ 63 }, values["99999999999999999999"])
     for _, value in ipairs(values["99999999999999999999"]) do assert.equal("float", math.type(value)) end
@@ -94,12 +99,72 @@ describe("json.decode", function()
     assert.is_false(json.is_array("[]"))
   end)
 
+  it("takes what RFC 8259 allows", function()
+    for text, expected in pairs {
+      [' \t\r\n7 \t\r\n'] = 7, ["[1 ,\n2]"] = { 1, 2 }, ['{ "a" :\t1 , "" : 2 }'] = { a = 1, [""] = 2 },
+      ['"\\"\\\\\\/\\b\\f\\n\\r\\t"'] = '"\\/\b\f\n\r\t',
+      ['"\127\u{80}\u{2028}\u{10ffff}"'] = "\127\u{80}\u{2028}\u{10ffff}",
+      ['"\\u0000"'] = "\0", ['{"\\u0000":1}'] = { ["\0"] = 1 }, ['"\\uD83D\\uDE00"'] = "😀",
+      ['"\\uffff\\uFFFE"'] = "\u{ffff}\u{fffe}",
+      ["1.7976931348623157e308"] = 1.7976931348623157e308, ["5e-324"] = 5e-324, ["1e-400"] = 0, ["0.1e1"] = 1,
+      ["[" .. ("0"):rep(5, ",") .. "]"] = { 0, 0, 0, 0, 0 }, ['"//" '] = "//", ["0." .. ("3"):rep(150)] = 1 / 3,
+    } do
+      assert.same({ expected }, { json.decode(text) }, text)
+    end
+  end)
+
+  it("takes the last value of a key that comes twice, a null too", function()
+    assert.same({ a = 2 }, json.decode '{"a":1,"b":0,"\\u0061":2,"b":null}')
+  end)
+
   it("refuses what is not JSON", function()
     for _, text in ipairs {
-      "", " ", "{", "[1,]", '{"a":1,}', "{'a':1}", '{a:1}', "nul", "[1] x", "1 2", '"open', '"\\x"', '"\\ud800"',
-      "NaN", "Infinity", "-Infinity", "inf", "0x10", "01", "+1", "[\v]", "[", '["\\', "\0", '{"a":[}',
+      "", " ", "{", "[1,]", '{"a":1,}', "{'a':1}", "{a:1}", "nul", "[1] x", "1 2", '"open', '"\\x"', '"\\u12"',
+      '"\\uD83D\\u12"',
+      "NaN", "nan", "-NaN", "Infinity", "-Infinity", "inf", "-inf", "0x10", "-0x1", "01", "-01", "00", "+1", "-",
+      "- 1", "1.", ".5",
+      "-.5", "1.e2", "1e", "1e+", "1E-", "1e1.5", "1_000", "1f", "0b1", "[\v]", "[", '["\\', "\0", "1\0", '{"a":[}',
+      "[1 2]", "[,1]",
+      "[1,,2]", "]", "}", "{,}", '{"a"}', '{"a" 1}', '{"a":}', '{1:2}', '{"a":1 "b":2}', '{"a":1}}', "[]]", "[1}",
+      '{"a":1]',
+      '"a\nb"', '"a\tb"', '"\0"', '"\31"', '{"a\n":1}', "/* */1", "1 // one", "# 1", "\u{feff}1", "\u{a0}1", "True",
+      "TRUE", "nulll",
+      "truefalse", "'a'", '"\\', '"\\"', '"\\u', '"\\u00', '"a', '"a""b"', "[true", "tru", "undefined", "\xff",
+      "1\xff", "[1\f,2]",
     } do
       assert.matches("^not JSON: ", refused("PROTOCOL", json.decode(text)))
+    end
+  end)
+
+  it("refuses a number out of the range of floats", function()
+    for _, text in ipairs { "1e400", "-1e400", "[1e309]", ("9"):rep(400), "1e99999999999999999999" } do
+      assert.matches("number that is too large at byte %d", refused("PROTOCOL", json.decode(text)))
+    end
+  end)
+
+  it("says what is wrong, and at which byte", function()
+    for text, expected in pairs {
+      ["[1 2]"] = "',' or ']' is missing at byte 4", ['{"a" 1}'] = "':' is missing at byte 6",
+      ["[01]"] = "a number that begins with 0 at byte 2",
+      ['"a\tb"'] = "a control character in a string at byte 3", ['["\\x"]'] = "no such escape at byte 3",
+      ['"abc'] = "a string without an end at byte 5", ["1 2"] = "more than one value at byte 3",
+      [""] = "a value is missing at byte 1",
+      [("["):rep(101)] = "nested too deep at byte 101", ["-x"] = "a value is missing at byte 1",
+      ["1.x"] = "digits are missing at byte 3",
+    } do
+      assert.equal("not JSON: " .. expected, refused("PROTOCOL", json.decode(text)))
+    end
+  end)
+
+  it("reads half a surrogate pair as U+FFFD", function()
+    for text, expected in pairs {
+      ["tea \\ud83d"] = "tea \u{fffd}", ["\\ude00 tea"] = "\u{fffd} tea", ["\\uD83Dx"] = "\u{fffd}x",
+      ["\\ud83d\\u0041"] = "\u{fffd}A",
+      ["\\ud83d\\ud83d\\ude00"] = "\u{fffd}😀", ["\\ude00\\ud83d"] = "\u{fffd}\u{fffd}", ["\\ud83d\\n"] = "\u{fffd}\n",
+      ["\\uDBFF\\uDFFF"] = "\u{10ffff}",
+    } do
+      assert.equal(expected, json.decode('"' .. text .. '"'), text)
+      assert.same({ [expected] = { expected } }, json.decode(('{"%s":["%s"]}'):format(text, text)), text)
     end
   end)
 
@@ -111,6 +176,34 @@ describe("json.decode", function()
     for _, bytes in ipairs { "\xff", "\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80" } do
       assert.matches("not UTF%-8 at byte 2$", refused("PROTOCOL", json.decode('"' .. bytes .. '"')))
     end
+  end)
+
+  it("receives such text with U+FFFD for each run that a browser shows as one", function()
+    local R = "\u{fffd}"
+    for bytes, expected in pairs {
+      ["\xff"] = R, ["\x80\x80"] = R .. R, ["\xc3"] = R, ["\xc0\x80"] = R .. R, ["\xe2\x82"] = R,
+      ["\xe2\x28\xa1"] = R .. "(" .. R,
+      ["\xed\xa0\x80"] = R .. R .. R, ["\xf0\x9f\x98"] = R, ["\xf0\x9f\x98\xf0\x9f\x98\x80"] = R .. "😀",
+      ["\xf4\x90\x80\x80"] = R .. R .. R .. R,
+      ["\xf0\x80\x80"] = R .. R .. R, ["\xe2\x82\\n"] = R .. "\n", ["é\xc3"] = "é" .. R,
+      ["\xd0\xcf\xf0\xe8"] = R .. R .. R .. R, ["\xf5\x80"] = R .. R,
+    } do
+      for _, around in ipairs { "", "a", "12345678", "ж", "\\u0041" } do
+        local plain = json.decode('"' .. around .. '"')
+        local text = ('"%s"'):format(around .. bytes .. around)
+        assert.equal(plain .. expected .. plain, json.receive(text), text)
+        assert.same({ [plain .. expected .. plain] = 1 }, json.receive("{" .. text .. ":1}"))
+      end
+    end
+    assert.equal(("\u{fffd}"):rep(20000), json.receive('"' .. ("\xff"):rep(20000) .. '"'))
+  end)
+
+  it("receives nothing else that is not JSON", function()
+    for _, text in ipairs { '\xff"a"', '"a\nb\xff"', '["\xff]', "\xff", '{"a":\xff}', "", '"\xff\\x"', '"\xff' } do
+      refused("PROTOCOL", json.receive(text))
+    end
+    refused("LIMIT", json.receive('"\xff\xff"', 3))
+    assert.matches("^[^:]*json_spec.lua:%d+: JSON text must be a string, got nil$", misuse(json.receive, nil))
   end)
 
   it("bounds depth and size", function()
@@ -243,6 +336,13 @@ describe("json and its surroundings", function()
   end
 
   after_each(function() os.setlocale("C", "numeric") end)
+
+  it("reads more digits than a locale with a comma can, and says when it cannot", function()
+    assert.equal(1 / 3, json.decode("0." .. ("3"):rep(500)))
+    if not comma_locale() then return pending "no locale with a decimal comma is installed" end
+    assert.equal(1 / 3, json.decode("0." .. ("3"):rep(150)))
+    assert.matches("too many digits at byte 1", refused("PROTOCOL", json.decode("0." .. ("3"):rep(500))))
+  end)
 
   it("does not depend on the locale, set before or after", function()
     if not comma_locale() then return pending "no locale with a decimal comma is installed" end

@@ -281,7 +281,7 @@ local function transact(self, method, payload, timeout, read)
   if not answer and self.retries > 0 then answer, err = repeat_request(self, err, method, body, timeout, read) end
   if not answer then return nil, err end
   if answer == "{}" then return {} end
-  return json.decode(answer)
+  return json.receive(answer)
 end
 
 local function run_layer(self, layers, number, call)

@@ -1,13 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- JSON text to Lua values and back, the same on lua-cjson 2.1.0 (Debian) and its
--- successors 2.1.0.x (LuaRocks), which differ in numbers and empty arrays.
--- lua-cjson does the work; this file and two walks in the C core correct what it gets and
--- what it hands over.
+-- JSON text to Lua values and back.
 --
--- Decoding: whole numbers up to 2^53 are Lua integers (`1.0` too), all others floats.
--- A null in an object leaves its key out. A null in an array is removed and the rest
--- moves up, so that a decoded array never has holes. An empty array is marked and goes
--- out as `[]` again.
+-- Decoding is done by the C core: RFC 8259 and nothing else. Whole numbers that are written without a point or an
+-- exponent are Lua integers, exact as far as 64 bits go; other whole numbers up to 2^53 are integers too (`1.0`), all
+-- others floats, and one past the range of floats is an error. A null in an object leaves its key out. A null in an
+-- array is removed and the rest moves up, so that a decoded array never has holes. An empty array is marked and goes
+-- out as `[]` again. Of a key that comes twice the last value counts. Half a surrogate pair, which RFC 8259 allows and
+-- UTF-8 cannot hold, is U+FFFD.
 --
 -- Encoding: a table with the keys 1..n is an array, one whose keys are strings an
 -- object, anything else an error. An empty table is `{}` unless json.array() marked it.
@@ -19,113 +18,61 @@ local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local options = require "trueconf.options"
 
-local find, format, gsub, sub, byte = string.find, string.format, string.gsub, string.sub, string.byte
+local format, gsub = string.format, string.gsub
 local concat = table.concat
 local next, type, getmetatable, setmetatable = next, type, getmetatable, setmetatable
 local error, pcall, tonumber, rawlen = error, pcall, tonumber, rawlen
 local math_type, utf8_len = math.type, utf8.len
-local is_utf8, has_empty_array, tidy, is_plain =
-  core.is_utf8, core.json_has_empty_array, core.json_tidy, core.json_is_plain
+local decode_text, is_plain = core.json_decode, core.json_is_plain
 
 local MAX_DEPTH = core.JSON_MAX_DEPTH
 local MAX_SIZE = 16 * 1024 * 1024       -- bytes of JSON text, as many as a frame may have
 local EXACT = 2 ^ 53                    -- whole numbers up to here have one spelling
 
-local EMPTY_ARRAY = "%[[ \t\r\n]*%]"
-local NUMBER = "[-+.%deE]+"
-
 local null = cjson.null
 local array_mark = { __name = "trueconf.json.array" }
 
--- lua-cjson -------------------------------------------------------------------------------
-
-local raw_decode, raw_encode
-local decimal_point                     -- of the locale this instance was made in
-
-local function current_decimal_point()
-  return sub(format("%.1f", 0.5), 2, -2)
-end
-
 -- An instance of our own: the settings of the shared one belong to everybody.
-local function open_instance()
+local function open_encoder()
   local instance = cjson.new()
-  instance.decode_max_depth(MAX_DEPTH)
   instance.encode_max_depth(MAX_DEPTH)
-  instance.decode_invalid_numbers(false)
   instance.encode_invalid_numbers(false)
   if instance.encode_empty_table_as_object then instance.encode_empty_table_as_object(true) end
-  if instance.decode_array_with_array_mt then instance.decode_array_with_array_mt(false) end
-  raw_decode, raw_encode = instance.decode, instance.encode
-  decimal_point = current_decimal_point()
+  return instance.encode
 end
 
-open_instance()
-
--- lua-cjson looks at the locale once; after a later change it fails at the first
--- decimal point of a text.
-local function raw_decode_any_locale(text)
-  local ok, value = pcall(raw_decode, text)
-  if not ok and current_decimal_point() ~= decimal_point then
-    open_instance()
-    ok, value = pcall(raw_decode, text)
-  end
-  return ok, value
-end
+local raw_encode = open_encoder()
 
 -- Decoding --------------------------------------------------------------------------------
 
--- The position of the quote that ends the string opened at `from`, or the text's end.
-local function string_end(text, from)
-  local at = from
-  while true do
-    at = find(text, '["\\]', at + 1)
-    if not at then return #text end
-    if byte(text, at) == 34 then return at end
-    at = at + 1
+-- Tail calls lead here: level 2 is the caller of decode or receive.
+local function read(text, max_size, mend)
+  if type(text) ~= "string" then error("JSON text must be a string, got " .. options.type_of(text), 2) end
+  if #text > (max_size or MAX_SIZE) then
+    return nil, Error.new("LIMIT", format("JSON text of %d bytes, at most %d are read", #text, max_size or MAX_SIZE))
   end
-end
-
--- Apply gsub(piece, pattern, replacement) to everything outside of strings.
-local function rewrite(text, pattern, replacement)
-  local out, at = {}, 1
-  while true do
-    local quote = find(text, '"', at, true)
-    local piece = gsub(sub(text, at, (quote or 0) - 1), pattern, replacement)
-    out[#out + 1] = piece
-    if not quote then return concat(out) end
-    at = string_end(text, quote) + 1
-    out[#out + 1] = sub(text, quote, at - 1)
-  end
-end
-
-local function as_float(number)
-  if #number >= 19 and find(number, "^-?%d+$") then return number .. ".0" end
-end
-
-local function decode_text(text)
-  local ok, value = raw_decode_any_locale(text)
-  if not ok then return nil, Error.new("PROTOCOL", "not JSON: " .. value) end
-  local holder = type(value) == "table" and value or { value = value }
-  if tidy(holder, array_mark) then return decode_text(rewrite(text, NUMBER, as_float)) end
-  if holder == value then return value end
-  return holder.value
+  local value, wrong, place = decode_text(text, array_mark, mend)
+  if not wrong then return value end
+  return nil, Error.new("PROTOCOL", format("not JSON: %s at byte %d", wrong, place))
 end
 
 ---Read one JSON value. The text `null` gives nil, and no error.
 ---@param text string
 ---@param max_size? integer bytes; default 16 MiB
 ---@return any value
----@return trueconf.Error? err PROTOCOL: not JSON, not UTF-8, nested too deep; LIMIT: too large
+---@return trueconf.Error? err PROTOCOL: not JSON, not UTF-8, nested too deep, a number out of range; LIMIT: too large
 local function decode(text, max_size)
-  if type(text) ~= "string" then error("JSON text must be a string, got " .. options.type_of(text), 2) end
-  if #text > (max_size or MAX_SIZE) then
-    return nil, Error.new("LIMIT", format("JSON text of %d bytes, at most %d are read", #text, max_size or MAX_SIZE))
-  end
-  if not is_utf8(text) then
-    return nil, Error.new("PROTOCOL", format("JSON text is not UTF-8 at byte %d", select(2, utf8_len(text))))
-  end
-  if has_empty_array(text) then text = rewrite(text, EMPTY_ARRAY, "[null]") end   -- which `tidy` marks
-  return decode_text(text)
+  return read(text, max_size, false)
+end
+
+---Read one JSON value that came from elsewhere: in its strings, bytes that are not UTF-8 become U+FFFD, one for each
+---run that a browser shows as one.
+---@param text string
+---@param max_size? integer bytes; default 16 MiB
+---@return any value
+---@return trueconf.Error? err as decode
+local function receive(text, max_size)
+  return read(text, max_size, true)
 end
 
 -- Encoding --------------------------------------------------------------------------------
@@ -268,6 +215,7 @@ end
 ---@class trueconf.json
 return {
   decode = decode,
+  receive = receive,
   encode = encode,
   array = array,
   object = object,

@@ -41,7 +41,7 @@ local STEPS = {
 -- Answers -----------------------------------------------------------------------------------
 
 local function decoded(answer)
-  local object = json.decode(answer.body or "")
+  local object = json.receive(answer.body or "")
   return type(object) == "table" and object or {}
 end
 

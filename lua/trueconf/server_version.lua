@@ -17,7 +17,7 @@ local function numbers(text)
 end
 
 local function read(body)
-  local info = json.decode(body)
+  local info = json.receive(body)
   local product = type(info) == "table" and info.product
   local version = type(product) == "table" and numbers(product.version)
   return version and version:gsub("%.+$", "") or nil

@@ -232,7 +232,7 @@ end
 
 -- What the server has against an upload (protocol: upload errors); `error` is a number.
 local function refusal(answer, file)
-  local body = json.decode(answer.body or "")
+  local body = json.receive(answer.body or "")
   local code = type(body) == "table" and body.error
   if math.type(code) == "integer" and code > 0 then
     local description = type(body.error_description) == "string" and body.error_description or nil
@@ -243,7 +243,7 @@ local function refusal(answer, file)
 end
 
 local function temporal_id(answer)
-  local body = json.decode(answer.body or "")
+  local body = json.receive(answer.body or "")
   local id = type(body) == "table" and body.temporalFileId
   if type(id) == "string" then return id end
   return nil, Error.new("PROTOCOL", "the answer to the upload names no temporalFileId",

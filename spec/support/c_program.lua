@@ -4,7 +4,7 @@
 local c_program = {}
 
 -- A preloaded sanitizer would judge the compiler.
-local COMPILER = "env -u LD_PRELOAD ${CC:-cc} -std=gnu11 -g -Wall -Wextra"
+local COMPILER = "env -u LD_PRELOAD ${CC:-cc} -std=gnu11 -g -Wall -Wextra -Icsrc"
 local SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 ---Run a shell command.

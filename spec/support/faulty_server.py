@@ -219,6 +219,15 @@ class Visit:
         """Answer the n-th request taken; more than once if asked to."""
         self.reply(self.taken[index - 1], payload)
 
+    def do_answer_bytes(self, index, digits):
+        """Answer the n-th request taken with a payload that need be neither UTF-8 nor JSON."""
+        head = b'{"type":2,"id":%d,"payload":' % self.taken[index - 1]["id"]
+        self.send(self.frame(head + bytes.fromhex(digits) + b"}"))
+
+    def do_push_bytes(self, digits):
+        """Send a text frame that need be neither UTF-8 nor JSON."""
+        self.send(self.frame(bytes.fromhex(digits)))
+
     def do_answer_all(self):
         """Answer all requests taken with their method, the last one first."""
         for request in reversed(self.taken):

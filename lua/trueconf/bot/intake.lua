@@ -76,7 +76,7 @@ end
 
 -- Whether a notification was worth a look. Not worth it: no JSON, or not what the schema says.
 local function read_notification(self, method, payload, id)
-  local decoded, err = json.decode(payload)
+  local decoded, err = json.receive(payload)
   local event
   if type(decoded) == "table" then
     event, err = events.read(self, method, decoded)
@@ -130,7 +130,7 @@ function Intake:on_request(method, payload, id, epoch)
     self:on_notification(method, payload, id, epoch)
     return
   end
-  local envelope, err = json.decode(payload)
+  local envelope, err = json.receive(payload)
   local chat_id = type(envelope) == "table" and chat_of(envelope)
   if type(chat_id) ~= "string" or type(envelope.messageId) ~= "string" then
     self.session:damaged()

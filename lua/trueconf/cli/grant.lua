@@ -36,7 +36,7 @@ local function by_password(web, settings, timeout)
     connect_timeout = timeout, timeout = timeout,
   }
   if not answer then return nil, err end
-  local said = json.decode(answer.body or "")
+  local said = json.receive(answer.body or "")
   said = type(said) == "table" and said or {}
   if answer.status // 100 ~= 2 then return nil, refusal(answer, said) end
   local token = said.access_token

@@ -127,7 +127,7 @@ end
 local function on_request(self, connected, method, payload, id, epoch)
   if method ~= MESSAGE then connected.session:ack(id, epoch) end
   local text = client.masked(payload)
-  local decoded = json.decode(text)
+  local decoded = json.receive(text)
   if type(decoded) ~= "table" then
     return exits.note(NAME, ("a %s without an object is left out"):format(terminal.line(method)))
   end

@@ -296,20 +296,20 @@ function core.file_stamp(path) end
 ---gdk-pixbuf is missing)
 function core.picture_preview(picture) end
 
--- What lua-cjson leaves to do (tidy.c); for json.lua ---------------------------------------
+-- JSON (json.c, tidy.c); for json.lua -------------------------------------------------------
 
----How deep a table may be nested in the two walks below.
+---How deep a value may be nested, in text to be read and to be written.
 ---@type integer
 core.JSON_MAX_DEPTH = 100
 
----Correct a table that lua-cjson has decoded, in place: whole numbers up to 2^53 become integers and
----all others floats, a null in an object leaves its key out, a null in an array is removed and the
----rest moves up, an array of nothing but nulls gets the metatable `array_mark`. Raises an error for
----a table nested deeper than core.JSON_MAX_DEPTH.
----@param decoded table
----@param array_mark table
----@return boolean cut a number was past the range of integers, and lua-cjson has answered the nearest one
-function core.json_tidy(decoded, array_mark) end
+---Read JSON text (RFC 8259); json.lua tells what becomes of it.
+---@param text string
+---@param array_mark table the metatable of empty arrays
+---@param mend boolean U+FFFD for bytes in strings that are not UTF-8, instead of an error
+---@return any value
+---@return string? wrong what is wrong, if it is not JSON; it holds nothing of the text
+---@return integer? at which byte, from 1
+function core.json_decode(text, array_mark, mend) end
 
 ---Whether lua-cjson writes the value exactly and as we promise: strings are UTF-8, numbers whole and below
 ---10^14, tables arrays with the keys 1..n or objects, without a metatable but `array_mark`, no deeper than
@@ -318,11 +318,6 @@ function core.json_tidy(decoded, array_mark) end
 ---@param array_mark table
 ---@return boolean
 function core.json_is_plain(value, array_mark) end
-
----Whether JSON text has an empty array somewhere, or what looks like one in a string.
----@param text string
----@return boolean
-function core.json_has_empty_array(text) end
 
 ---Whether a string is UTF-8, as strict as utf8.len().
 ---@param text string

@@ -20,7 +20,7 @@ Control.__index = Control
 local function receive_json(socket, timeout)
   local text, err = socket:receive(timeout)
   if not text then return nil, err end
-  return json.decode(text)
+  return json.receive(text)
 end
 
 -- Show the key, and see that it is the right one.
@@ -120,7 +120,7 @@ function Control:upload(fields, path)
   local answer, err = request(self, "send_file", fields, { form = { { name = "file", path = path,
     filename = path:match "[^/]*$" } } })
   if not answer then return nil, err end
-  return outcome(json.decode(answer.body) or { error = "PROTOCOL" })
+  return outcome(json.receive(answer.body) or { error = "PROTOCOL" })
 end
 
 ---Fetch the file of a message.

@@ -145,7 +145,7 @@ end
 
 -- Messages of others are not acknowledged: they are for the bot that works with this account.
 local function on_request(patient, client, method, payload, id, epoch)
-  local envelope = method == "sendMessage" and json.decode(payload)
+  local envelope = method == "sendMessage" and json.receive(payload)
   local message_id = type(envelope) == "table" and envelope.messageId
   if method ~= "sendMessage" then client.session:ack(id, epoch) end
   if type(message_id) ~= "string" then return end
