@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- The mutants of one Lua or C file: a comparison, connective, constant or `not` changed at a time. Comments, strings,
--- attributes such as <close>, the lengths of arrays, sizes that are only hints, and preprocessor conditions stay as they
--- are.
+-- strings, attributes such as <close>, the lengths of arrays, sizes that are only hints, and preprocessor
+-- conditions stay as they are.
 --
 --   lua5.4 tools/mutants.lua list FILE [COUNT SEED]   a line per mutant: number, line, change, source (tab between)
 --   lua5.4 tools/mutants.lua write FILE N             the file's text with mutant N in it
