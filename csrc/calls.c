@@ -90,7 +90,6 @@ static int push_refusal(lua_State *L, struct call *call, int code) {
   lua_pushnil(L);
   push_server_error(L, code, call->method, described ? text.data : NULL);
   buffer_free(&text);
-  set_outcome(L, OUTCOME_REJECTED, call->method);
   return 2;
 }
 
