@@ -281,7 +281,9 @@ local function transact(self, method, payload, timeout, read)
   if not answer and self.retries > 0 then answer, err = repeat_request(self, err, method, body, timeout, read) end
   if not answer then return nil, err end
   if answer == "{}" then return {} end
-  return json.receive(answer)
+  local decoded, why = json.receive(answer)
+  if type(decoded) == "table" then return decoded end
+  return nil, methods.damaged(method, why and why.message or "its payload is no object")
 end
 
 local function run_layer(self, layers, number, call)
@@ -417,6 +419,7 @@ local function send_text(self, level, payload, timeout)
   local sent
   sent, err = request(self, "sendMessage", payload, timeout, false)
   if not sent then return nil, err end
+  if type(sent.messageId) ~= "string" then return nil, methods.damaged("sendMessage", "it has no messageId") end
   sent.client = self
   return setmetatable(sent, sent_meta)
 end

@@ -106,9 +106,14 @@ local complete = {
 
 -- Answers ---------------------------------------------------------------------------------
 
-local function damaged(method, mistake)
-  local message = ("the answer to %s is damaged: %s"):format(method.name, mistake.message)
-  return Error.new("PROTOCOL", message, { method = method.name, outcome = "unknown" })
+---The error of an answer that says nothing: the request may have been carried out.
+---@param name string of the method on the wire
+---@param why string
+---@return trueconf.Error err PROTOCOL
+function methods.damaged(name, why)
+  return Error.new("PROTOCOL", ("the answer to %s is damaged: %s"):format(name, why), {
+    method = name, outcome = "unknown",
+  })
 end
 
 -- What makes an answer useless; the rest is left to who looks at it. Servers differ, and new
@@ -116,6 +121,7 @@ end
 local function grave_mistake(method, payload)
   local ok, mistake = protocol.check(method.name, payload, "response")
   if ok or mistake.field:find "[.%[]" then return nil end
+  if mistake.field == "messageId" then return mistake end -- by which what was sent is known
   if mistake.kind == "type" or mistake.kind == "missing" and mistake.field == method.returns then return mistake end
 end
 
@@ -128,7 +134,7 @@ local function read_answer(client, method, answer)
   if method.response == "Empty" then return true end
   local payload, mistake = protocol.normalise(method.name, answer, "response")
   mistake = mistake or grave_mistake(method, payload)
-  if mistake then return nil, damaged(method, mistake) end
+  if mistake then return nil, methods.damaged(method.name, mistake.message) end
   local made = objects.from_wire(client, method.response, payload)
   if keep[method.name] then keep[method.name](client, made) end
   if method.returns then return made[protocol.lua_name(method.returns)] end
