@@ -2,9 +2,13 @@
 -- Messages that are to be sent whatever happens, over a real Bridge that misbehaves.
 
 local core = require "trueconf.core"
+local Error = require "trueconf.error"
 local outboxes = require "trueconf.bot.outbox"
 local stores = require "trueconf.store"
+local bots = require "spec.support.bots"
 local helper = require "spec.support.helper"
+local json = require "trueconf.json"
+local scripted = require "spec.support.scripted"
 local system = require "spec.support.system"
 
 local async = helper.async
@@ -146,6 +150,140 @@ describe("the outbox of a bot", function()
     assert.is_nil(again)
     assert.equal("LIMIT", err.name)
     assert.equal("lost", outbox:unsent()[1].text)
+  end))
+
+  it("goes on when a function of use_call raises, and after a stop and a start", scene(function()
+    local log, lines = bots.log "error"
+    bot.log = log
+    local left = 1
+    bot:use_call(function(call, next)
+      if call.method == "sendMessage" and left > 0 then
+        left = left - 1
+        error "no good"
+      end
+      return next()
+    end)
+    local posted, second = post "one", post "two"
+    assert.is_truthy(posted:wait(10))
+    assert.is_truthy(second:wait(10))
+    assert.equal("one two", said())
+    assert.matches("error while handling a posted message: .*no good", lines[1])
+    left = 2
+    posted = post "three"
+    helper.eventually(function() return left == 1 end)
+    outbox:stop(0)
+    helper.eventually(function() return next(outbox.lanes) and not outbox.lanes[chat_id].busy end)
+    outbox:start()
+    assert.is_truthy(posted:wait(20))
+    assert.equal("one two three", said())
+  end))
+
+  it("looks up what it has sent when a function of use_call raises after that", scene(function()
+    bot.log = bots.log "off"
+    local raised
+    bot:use_call(function(call, next)
+      local answer, err = next()
+      if call.method == "sendMessage" and not raised then
+        raised = true
+        error "no good"
+      end
+      return answer, err
+    end)
+    assert.is_truthy(post("one"):wait(10))
+    assert.equal("one", said())
+  end))
+
+  it("forgets who has waited for too long", scene(function()
+    outbox:stop(0)
+    local posted = post "one"
+    for _ = 1, 3 do assert.equal("TIMEOUT", select(2, posted:wait(0.01)).name) end
+    assert.is_nil(next(posted.settled))
+    outbox:start()
+    assert.is_truthy(posted:wait(10))
+  end))
+
+  -- The server answers a code to the next message.
+  local function answers(code)
+    server.mischief.refusal = function(mischief, frame)
+      if frame.method ~= "sendMessage" then return nil end
+      mischief.refusal = nil
+      return code
+    end
+  end
+
+  -- Codes that say something about the message itself, or those that do not.
+  local function codes(about_the_message)
+    local list = {}
+    for name, entry in pairs(Error.names) do
+      local is_about = (entry.class == "request" or entry.class == "done") and name ~= "DUPLICATE_ID"
+      if entry.code and is_about == about_the_message then list[#list + 1] = entry.code end
+    end
+    return list
+  end
+
+  it("gives up on what the server says of the message", scene(function()
+    local final = codes(true)
+    for _, code in ipairs(final) do
+      answers(code)
+      local posted = post("no " .. code)
+      assert.is_nil((posted:wait(10)))
+      assert.same({ "refused", code }, { posted.state, posted.err.code })
+    end
+    assert.equal(#final, #outbox:unsent())
+    assert.equal("", said())
+  end))
+
+  it("gives up on nothing else that the server says", scene(function()
+    bot.retries = 0
+    for _, code in ipairs(codes(false)) do
+      answers(code)
+      local posted = post("yes " .. code)
+      local lane = outbox.lanes[chat_id]
+      helper.eventually(function() return lane.pause end)
+      assert.same({ "waiting", code }, { posted.state, posted.err.code })
+      lane.pause:wake(true)
+      assert.is_truthy(posted:wait(10))
+    end
+    assert.same({}, outbox:unsent())
+  end))
+
+  it("looks up what the server has taken too long for", scene(function()
+    local messages = server.mischief
+    local first = true
+    messages.refusal = function(_, frame)
+      if frame.method ~= "sendMessage" or not first then return nil end
+      first = false
+      server:person("herald"):chat_with("mira"):say(frame.payload.content.text)
+      return 301
+    end
+    assert.is_truthy(post("once"):wait(10))
+    assert.equal("once", said())
+  end))
+
+  it("takes an answer without an id for none", async(function()
+    local played <close> = setmetatable({ scripted.start() }, { __close = function(self) self[1]:stop() end })
+    local mine = { id = "herald@test", type = 1 }
+    for _, odd in ipairs { json.object {}, { messageId = 7 }, "text", json.null } do
+      local client = played[1]:client { { "take" }, { "answer", 1, odd }, "silent" }
+      local sent, err = client:send_message("c", "one")
+      assert.same({ nil, "PROTOCOL", "unknown" }, { sent, err.name, err.outcome })
+      client:stop()
+    end
+    local page = { count = 1, messages = json.array { { messageId = "m1", chatId = "c", author = mine,
+      box = { id = 1, position = "1" }, timestamp = 1, type = 200, isEdited = false,
+      content = { text = "one", parseMode = "text" } } } }
+    local steps = scripted.answers {
+      { count = 0, messages = json.array() }, {}, page, { messageId = "m2", chatId = "c", timestamp = 1 },
+    }
+    bot = played[1]:bot(steps)
+    outbox = outboxes.new(bot, stores.memory())
+    outbox:start()
+    chat_id = "c"
+    local posted, second = post "one", post "two"
+    assert.equal("m1", posted:wait(10))
+    assert.equal("m2", second:wait(10))
+    bot:stop(0)
+    outbox:stop(0)
   end))
 
   it("opens a personal chat that is gone, once", scene(function()

@@ -44,8 +44,9 @@ end
 ---@param failure { err: any, traceback: string }
 ---@param item table? the message, or what holds an event; nil: a change of state
 ---@param place string? where the handler was registered
-function Handlers:report(failure, item, place)
-  local what = item and self.name_of(item) or "a change of state"
+---@param what string? what has failed, if it is no item
+function Handlers:report(failure, item, place, what)
+  what = item and self.name_of(item) or what or "a change of state"
   if seam.failed then seam.failed(failure, what) end
   local hook = self.routes.hooks.error
   if hook then

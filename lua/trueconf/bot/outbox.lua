@@ -14,6 +14,7 @@ local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 local sorted_keys = require "trueconf.sorted_keys"
 local text = require "trueconf.text"
+local works = require "trueconf.bot.work"
 
 local MOST_WAITING = 10000
 local MOST_KEYS, MOST_UNSENT = 10000, 1000 -- kept; the oldest goes first
@@ -42,7 +43,7 @@ local SCHEMA = {
 ---@field state "waiting"|"sent"|"refused"
 ---@field message_id string? once it is sent
 ---@field err trueconf.Error? why it was refused, or the last failure
----@field private settled trueconf.core.Waiter[]
+---@field private settled table<trueconf.core.Waiter, true> who waits for it
 local Posted = {}
 Posted.__index = Posted
 Posted.__name = "trueconf.Posted"
@@ -71,8 +72,11 @@ function Posted:settle(state)
   self.state = state
   local settled = self.settled
   self.settled = {}
-  for _, waiter in ipairs(settled) do waiter:wake(true) end
+  for waiter in pairs(settled) do waiter:wake(true) end
 end
+
+-- Somebody who waits for a post; forgotten however the waiting ends.
+local Waiting = { __close = function(waiting) waiting.settled[waiting.waiter] = nil end }
 
 ---Wait until the message is sent or refused.
 ---@async
@@ -81,9 +85,9 @@ end
 ---@return trueconf.Error? err TIMEOUT, CLOSED, or why it was refused
 function Posted:wait(timeout)
   if self.state == "waiting" then
-    local waiter = core.waiter()
-    table.insert(self.settled, waiter)
-    local ok, err = waiter:wait(timeout)
+    local waiting <close> = setmetatable({ settled = self.settled, waiter = core.waiter() }, Waiting)
+    self.settled[waiting.waiter] = true
+    local ok, err = waiting.waiter:wait(timeout)
     if not ok then return nil, err end
   end
   if self.state == "sent" then return self.message_id end
@@ -254,9 +258,14 @@ function Outbox:anchor(record)
   return newest and newest.id or ""
 end
 
--- The server has said no, and will again. What is wrong with the connection may be mended.
+-- Classes of errors that say something about the message itself. The others are about the connection, the account
+-- or the server, and may be mended.
+local OF_MESSAGE = { request = true, done = true }
+
+-- The server has said no, and will say so again. A used request id is no fault of the message.
 local function is_final(err)
-  return err.name == "UNSUPPORTED" or err.outcome == "rejected" and not err.retryable
+  if err.name == "UNSUPPORTED" then return true end
+  return err.outcome == "rejected" and OF_MESSAGE[Error.names[err.name].class] and err.name ~= "DUPLICATE_ID"
 end
 
 -- Send it once. The store has noted that it may have been sent before a byte of it leaves.
@@ -272,7 +281,7 @@ function Outbox:send(posted)
     self.newest:put(record.chat_id, sent.id)
     return sent.id
   end
-  if err.outcome ~= "unknown" then
+  if err.outcome == "not_sent" or err.outcome == "rejected" then
     record.in_doubt = nil
     self:keep(posted)
   end
@@ -288,7 +297,8 @@ function Outbox:try(posted)
   end
   if record.in_doubt then
     local found, err = self:look_up(record)
-    if found or found == nil then return found, err, err and is_final(err) end
+    if found then self.newest:put(record.chat_id, found) end
+    if found ~= false then return found, err, err and is_final(err) end
     record.in_doubt = nil
   end
   local message_id, err = self:send(posted)
@@ -301,16 +311,28 @@ function Outbox:try(posted)
   return nil, err, is_final(err)
 end
 
+-- One try, and what becomes of the message with it.
+function Outbox:step(posted)
+  local message_id, err, final = self:try(posted)
+  posted.err = err
+  if message_id then self:sent(posted, message_id) elseif final then self:refused(posted, err) end
+end
+
+-- Functions of use_call are the script's, and may raise.
+function Outbox:raised(posted, failure)
+  local err = failure.err
+  posted.err = Error.is(err) and err or Error.new("CANCELLED", tostring(err), { op = "post" })
+  core.spawn(self.bot.report, self.bot, failure, nil, nil, "a posted message")
+end
+
 -- Try until it is settled, or the bot stops.
 function Outbox:deliver(posted, lane)
   local pause = FIRST_PAUSE
   while self.running do
-    local message_id, err, final = self:try(posted)
-    if message_id then return self:sent(posted, message_id) end
-    if final then return self:refused(posted, err) end
-    posted.err = err
-    if not self.running then return end
-    self.bot.log:debug("a posted message waits %g s for its next try: %s", pause, err)
+    local ok, failure = xpcall(self.step, works.with_traceback, self, posted)
+    if not ok then self:raised(posted, failure) end
+    if posted.state ~= "waiting" or not self.running then return end
+    self.bot.log:debug("a posted message waits %g s for its next try: %s", pause, posted.err)
     lane.pause = core.waiter()
     lane.pause:wait(pause * (0.75 + core.random(1):byte() / 512))
     lane.pause = nil
@@ -320,7 +342,18 @@ end
 
 -- Lanes ------------------------------------------------------------------------------------
 
+-- A lane at work. However its coroutine ends, the next one can begin.
+local Turn = {}
+
+function Turn.__close(turn)
+  local self, name, lane = turn.outbox, turn.name, turn.lane
+  lane.busy = false
+  if lane.first > lane.last then self.lanes[name] = nil end
+  if self.waiting == 0 and self.empty then self.empty:wake(true) end
+end
+
 local function run_lane(self, name, lane)
+  local _ <close> = setmetatable({ outbox = self, name = name, lane = lane }, Turn)
   while self.running and lane.first <= lane.last do
     local posted = lane[lane.first]
     self:deliver(posted, lane)
@@ -329,9 +362,6 @@ local function run_lane(self, name, lane)
     self.waiting = self.waiting - 1
     if posted.key then self.keys[posted.key] = nil end
   end
-  lane.busy = false
-  if lane.first > lane.last then self.lanes[name] = nil end
-  if self.waiting == 0 and self.empty then self.empty:wake(true) end
 end
 
 function Outbox:work(name)
@@ -422,7 +452,7 @@ function Outbox:post_again(id)
   local ok, err = self:check_room()
   if not ok then return nil, err end
   self.store:remove("unsent", id)
-  record.error, record.message, record.in_doubt, record.reopened, record.after = nil, nil, nil, nil, nil
+  record.error, record.message, record.reopened = nil, nil, nil -- what is in doubt is looked up first
   return self:post(record)
 end
 
