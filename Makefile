@@ -70,8 +70,8 @@ $(BUILD)/flags: FORCE
 
 -include $(OBJECTS:.o=.d)
 
-deps: ## install what is missing from Debian
-	@$(NEED) build test lint
+deps: ## install from Debian what building and running need; test and lint bring their own
+	@$(NEED) build
 
 test: ## run the specs (SPEC=file, FILTER=pattern, VERBOSE=1)
 	@$(NEED) build test
@@ -131,10 +131,11 @@ INSTALL_LIB = $(DESTDIR)$(PREFIX)/lib/lua/$(LUA_VERSION)/trueconf
 INSTALL_LUA = $(DESTDIR)$(PREFIX)/share/lua/$(LUA_VERSION)
 INSTALL_MAN = $(DESTDIR)$(PREFIX)/share/man/man1
 install: all ## install module, command and man page (PREFIX=/usr/local, DESTDIR=)
-	install -D -m 644 $(CORE) $(INSTALL_LIB)/core.so
-	for file in $(LUA_FILES); do install -D -m 644 lua/$$file $(INSTALL_LUA)/$$file || exit; done
-	install -D -m 755 bin/trueconf $(DESTDIR)$(PREFIX)/bin/trueconf
-	install -D -m 644 docs/trueconf.1 $(INSTALL_MAN)/trueconf.1
+	@install -D -m 644 $(CORE) $(INSTALL_LIB)/core.so
+	@for file in $(LUA_FILES); do install -D -m 644 lua/$$file $(INSTALL_LUA)/$$file || exit; done
+	@install -D -m 755 bin/trueconf $(DESTDIR)$(PREFIX)/bin/trueconf
+	@install -D -m 644 docs/trueconf.1 $(INSTALL_MAN)/trueconf.1
+	@echo 'Installed in $(DESTDIR)$(PREFIX): bin/trueconf, its man page, and the module for Lua $(LUA_VERSION)'
 
 uninstall: ## remove what install put there
 	rm -rf $(INSTALL_LIB) $(INSTALL_LUA)/trueconf
