@@ -107,6 +107,7 @@ build = {
     -- modules
     ["trueconf.bot"] = "lua/trueconf/bot.lua",
     ["trueconf.bot.aside"] = "lua/trueconf/bot/aside.lua",
+    ["trueconf.bot.clicks"] = "lua/trueconf/bot/clicks.lua",
     ["trueconf.bot.delivery"] = "lua/trueconf/bot/delivery.lua",
     ["trueconf.bot.dialog_choices"] = "lua/trueconf/bot/dialog_choices.lua",
     ["trueconf.bot.dialog_question"] = "lua/trueconf/bot/dialog_question.lua",

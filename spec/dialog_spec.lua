@@ -239,7 +239,7 @@ describe("choices", function()
     t:expect(anna):hears "ba"
   end))
 
-  it("of a question that is over are clicked in vain", case(asker(function(msg)
+  it("of a question that is over are clicked too late", case(asker(function(msg)
     local one = msg:ask("one?", { choices = { "a", "b" }, timeout = 60 })
     return one or "over"
   end), function(t, anna)
@@ -248,12 +248,164 @@ describe("choices", function()
     t:expect(anna):hears "one?"
     t:advance(60)
     t:expect(anna):hears "over"
+    t:expect(anna):sees_buttons { "a", "b" }
+    t:fault()
     anna:clicks "a"
+    t:expect(anna):hears "This question is over."
+    t:expect(anna):sees "one?"
+    t:expect(anna):sees_buttons {}
     t:expect(anna):hears_nothing()
     anna:says "/ask"
     t:expect(anna):hears "one?"
     anna:clicks("a", { message = t:expect(anna):sees "one?" })
     t:expect(anna):hears "a"
+  end))
+end)
+
+-- A message as a question with choices that was asked before the bot was started again.
+local function left_over(bot)
+  bot:on_command("left", function(msg)
+    local button = { type = "command", label = "a", command = "choice-0af5-1" }
+    assert(msg:answer("<b>one</b> &lt;?", { parse_mode = "html", buttons = { { button } } }))
+  end)
+  bot:on_message(function(msg) assert(msg:answer("plain: " .. msg.text)) end)
+end
+
+describe("a late click", function()
+  it("takes the buttons of an earlier process away, and gets a word", case(left_over, function(t, anna)
+    anna:says "/left"
+    t:expect(anna):hears "one <?"
+    anna:clicks "a"
+    t:expect(anna):hears "This question is over."
+    local left = t:expect(anna):sees "one <?"
+    assert.same({ text = "<b>one</b> &lt;?", parseMode = "html" }, left.content)
+    t:expect(anna):sees_buttons {}
+  end))
+
+  it("gets the word that the bot is told, or none", function()
+    case(left_over, function(t, anna)
+      anna:says "/left"
+      t:expect(anna):hears "one <?"
+      anna:clicks "a"
+      t:expect(anna):hears "Too late."
+    end, { late_click = "Too late." })()
+    case(left_over, function(t, anna)
+      anna:says "/left"
+      t:expect(anna):hears "one <?"
+      anna:clicks "a"
+      t:expect(anna):hears_nothing()
+      t:expect(anna):sees_buttons { "a" }
+    end, { late_click = false })()
+    assert.has_error(function() trueconf.bot { username = "a", password = "b", late_click = true } end)
+  end)
+
+  it("in a group only takes the buttons away: nobody knows who has clicked", case(left_over, function(t, anna)
+    local group = t:group { "anna", "boris" }
+    anna:says("/left", { chat = group })
+    t:expect(anna):hears "one <?"
+    t:user("boris"):clicks "a"
+    t:expect(anna):hears_nothing()
+    t:expect(anna):sees_buttons({}, { chat = group })
+  end))
+
+  it("goes to the bot's own handlers first", case(function(bot)
+    bot:on_click("^choice", function(click) assert(bot:send_message(click.chat_id, "mine")) end)
+    left_over(bot)
+  end, function(t, anna)
+    anna:says "/left"
+    t:expect(anna):hears "one <?"
+    anna:clicks "a"
+    t:expect(anna):hears "mine"
+    t:expect(anna):hears_nothing()
+    t:expect(anna):sees_buttons { "a" }
+  end))
+
+  it("whose edit fails gets its word, and the log a line", case(left_over, function(t, anna)
+    t:fault("request_error", { editMessage = 1 })
+    anna:says "/left"
+    t:expect(anna):hears "one <?"
+    anna:clicks "a"
+    t:expect(anna):hears "This question is over."
+    t:expect(anna):sees_buttons { "a" }
+  end))
+
+  it("is none while the question is open", case(asker(function(msg)
+    return shown(msg:ask("well?", { choices = { "a", "b" }, validate = function() trueconf.sleep(60) return true end }))
+  end), function(t, anna)
+    anna:says "/ask"
+    t:expect(anna):hears "well?"
+    anna:clicks "a"
+    t:advance(2)
+    anna:clicks "b"
+    t:expect(anna):hears_nothing { within = 50 }
+    t:advance(60)
+    t:expect(anna):hears "a"
+  end, { order = "none" }))
+end)
+
+describe("buttons of a question", function()
+  it("go when the bot stops", case(asker(function(msg)
+    return shown(msg:ask("well?", { choices = { "a", "b" }, on_stop = "I must go." }))
+  end), function(t, anna)
+    anna:says "/ask"
+    t:expect(anna):hears "well?"
+    t:expect(anna):sees_buttons { "a", "b" }
+    t:restart()
+    t:expect(anna):hears "I must go."
+    t:expect(anna):sees_buttons {}
+  end))
+end)
+
+describe("a double click", function()
+  local function counting(bot)
+    local count = 0
+    bot:on_command("menu", function(msg)
+      local row = {}
+      for place, name in ipairs { "go", "stay" } do
+        row[place] = { type = "command", label = name, command = name }
+      end
+      assert(msg:answer("menu", { buttons = { row } }))
+    end)
+    bot:on_click("^%a+$", function(click)
+      count = count + 1
+      assert(bot:send_message(click.chat_id, ("%s %d"):format(click.command, count)))
+    end)
+  end
+
+  it("is one click, and others count", case(counting, function(t, anna)
+    anna:says "/menu"
+    t:expect(anna):hears "menu"
+    anna:clicks("go", { twice = true })
+    t:expect(anna):hears "go 1"
+    t:expect(anna):hears_nothing()
+    anna:clicks "stay"
+    t:expect(anna):hears "stay 2"
+    anna:clicks "stay"
+    t:expect(anna):hears "stay 3"
+    anna:says "/menu"
+    t:expect(anna):hears "menu"
+    anna:clicks "stay"
+    t:expect(anna):hears "stay 4"
+  end))
+
+  it("counts as two for a bot that says so", case(counting, function(t, anna)
+    anna:says "/menu"
+    t:expect(anna):hears "menu"
+    anna:clicks("go", { twice = true })
+    t:expect(anna):hears "go 1"
+    t:expect(anna):hears "go 2"
+  end, { double_click = 0 }))
+
+  it("on a choice is one answer, without a word", case(asker(function(msg)
+    return msg:ask("well?", WORDS) .. " " .. msg:ask("and?", WORDS)
+  end), function(t, anna)
+    anna:says "/ask"
+    t:expect(anna):hears "well?"
+    anna:clicks("small", { twice = true })
+    t:expect(anna):hears "and?"
+    anna:clicks("large", { twice = true })
+    t:expect(anna):hears "small large"
+    t:expect(anna):hears_nothing()
   end))
 end)
 
@@ -924,7 +1076,7 @@ describe("dialogs that wait", function()
       t:expect("p1"):hears "well?"
       t:expect("p1"):hears "Good night."
       assert.equal(5, #ends)
-      assert.is_nil(t:transcript():find("changes a message", 1, true))
+      assert.matches("changes a message: which?", t:transcript(), 1, true)
     end)()
     assert.same({ "CLOSED", "CLOSED", "CLOSED", "CLOSED", "CLOSED" }, ends)
     assert.equal(5, closed)

@@ -3,6 +3,7 @@
 -- in order and one at a time, chats run beside each other, and a message is acknowledged
 -- when its handler has finished: a crash loses none.
 
+local clicks = require "trueconf.bot.clicks"
 local client = require "trueconf.client"
 local core = require "trueconf.core"
 local delivery = require "trueconf.bot.delivery"
@@ -36,6 +37,10 @@ local works = require "trueconf.bot.work"
 ---@field help? boolean answer /help with the commands, unless there is a handler for it; default true
 ---@field ask_timeout? number seconds msg:ask waits unless told otherwise; default 3600
 ---@field ask_defaults? table what msg:ask does unless told otherwise: its options but for choices, types, validation
+---@field late_click? string|false what somebody is told in a personal chat who clicks a choice of a question that is
+---over, or was asked before the bot was started again; false: nothing; default "This question is over."
+---@field double_click? number seconds in which further clicks on the same button are one with the first; 0: each click
+---counts; default 0.5
 ---@field max_dialogs? integer dialogs that may wait for somebody; one more ends the oldest; default 10000
 ---@field stop_timeout? number seconds stop() gives to handlers at work; default 10
 local OWN = {
@@ -56,6 +61,10 @@ local OWN = {
   help = { type = "boolean", default = true },
   ask_timeout = { type = "number", min = 0.001, default = 3600 },
   ask_defaults = { type = "table", default = {} },
+  late_click = { type = "string|boolean", default = "This question is over.", check = function(words)
+    return words ~= true and words ~= "", "must be a text, or false"
+  end },
+  double_click = { type = "number", min = 0, max = 60, default = 0.5 },
   max_dialogs = { type = "integer", min = 1, default = 10000 },
   stop_timeout = { type = "number", min = 0, default = 10 },
 }
@@ -73,7 +82,7 @@ Bot.__index = Bot
 Bot.__name = "trueconf.Bot"
 Bot.retries = 4
 
-for _, part in ipairs { router.Router, intake, handlers, dialogs, delivery } do
+for _, part in ipairs { router.Router, intake, handlers, dialogs, clicks, delivery } do
   for name, method in pairs(part) do
     if not name:find "^__" then Bot[name] = method end
   end
@@ -82,7 +91,7 @@ end
 -- A process may hold thousands of bots: each keeps only those options that are not the usual ones.
 local KEPT = {
   ack = "ack_when", tries = "tries", ask_timeout = "ask_timeout", stop_timeout = "stop_timeout",
-  ask_defaults = "ask_defaults", max_dialogs = "max_dialogs", max_handlers = "max_handlers",
+  ask_defaults = "ask_defaults", late_click = "late_click", double_click = "double_click", max_dialogs = "max_dialogs", max_handlers = "max_handlers",
   handler_timeout = "handler_timeout", busy_timeout = "busy_timeout", command_prefix = "command_prefix", help = "help",
 }
 for name, field in pairs(KEPT) do Bot[field] = OWN[name].default end
@@ -152,6 +161,7 @@ function Bot:fall_back(walk, routes)
   local wants_help = self.help and walk.method == router.MESSAGE and walk.event.command
     and walk.event.command.name == "help"
   if wants_help and router.is_meant(walk) and answer_help(self, walk) then return true end
+  if walk.method == router.CLICK and self:take_late_click(walk.event) then return true end
   return router.Router.fall_back(self, walk, routes)
 end
 

@@ -462,4 +462,5 @@ end
 return {
   new = new, new_routes = new_routes, own_part = own_part, Router = Router, run = run, enter = enter, wants = wants,
   help = help, has_command = has_command, is_meant = is_meant, is_known = events.is_known, MESSAGE = MESSAGE,
+  CLICK = CLICK,
 }

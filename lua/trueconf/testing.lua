@@ -29,6 +29,7 @@ local world = require "trueconf.testing.world"
 local PASSWORD = "secret of a test"
 local READY_WITHIN = 60                 -- seconds of virtual time until a bot is connected
 local INSTANT = 1e-6                    -- less than that is no time at all
+local BETWEEN_CLICKS = 1                -- seconds between two of a person's on the same button
 local STOP_WITHIN = 120                 -- and until it has stopped
 local LAST_ENTRIES = 15                 -- of the transcript, in the text of a failure
 local LAST_LOG_LINES = 10
@@ -141,6 +142,12 @@ local function never() return false end
 function Kit:advance(span)
   self:begin()
   self:wait_for(self:seconds(span), never)
+end
+
+-- A person who clicks the same button again takes a moment for it, or it would be a double click.
+function Kit:let_click(button)
+  if self.last_clicked == button then self:run_until(BETWEEN_CLICKS, never) end
+  self.last_clicked = button
 end
 
 ---@return integer now the virtual time, UNIX milliseconds

@@ -8,6 +8,7 @@ local values = require "trueconf.command.values"
 local MOST = limits.BUTTON_ROWS * limits.BUTTONS_IN_ROW
 local SHORT = 10                        -- characters of a label that leave room for others in the row
 local SHORT_PER_ROW = 4
+local COMMAND, ITS_TOKEN = "choice-%s-%d", "^choice%-(%x+)%-%d+$" -- of a button
 local FEW = 8                           -- labels that are named within a sentence
 
 local choices = {}
@@ -97,6 +98,13 @@ function choices.fit_buttons(declared)
   return #declared <= MOST and longest_label(declared) <= limits.BUTTON_LABEL
 end
 
+---The token in the command of a button.
+---@param command string
+---@return string? token nil: it is no choice
+function choices.token_of(command)
+  return command:match(ITS_TOKEN)
+end
+
 ---The choices as buttons. What comes back of a click for sure is the button's command, so that names the choice.
 ---@param declared trueconf.dialog.Choices
 ---@param token string that no other question has
@@ -107,7 +115,7 @@ function choices.buttons(declared, token)
   local per_row = math.max(math.ceil(#declared / limits.BUTTON_ROWS), together)
   local rows, by_command = {}, {}
   for place, choice in ipairs(declared) do
-    local command = ("choice-%s-%d"):format(token, place)
+    local command = COMMAND:format(token, place)
     local row = (place - 1) // per_row + 1
     rows[row] = rows[row] or {}
     table.insert(rows[row], { type = "command", label = choice.label, id = choice.id, command = command })

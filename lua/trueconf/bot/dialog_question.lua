@@ -111,6 +111,7 @@ for _, name in ipairs { "timeout", "from", "commands" } do WAIT[name] = ASK[name
 ---@field from table<string, true>?
 ---@field choices trueconf.dialog.Choices?
 ---@field clicks table<string, trueconf.dialog.Choice>? of its buttons
+---@field token string? of its buttons
 ---@field sent string? id of the message that it is
 ---@field since integer
 local Question = {}
@@ -237,7 +238,8 @@ local function compose(self)
   local words, rows = self.text, nil
   if in_list then words = words .. text.escape("\n" .. choices.list(self.choices), self.opts.parse_mode or "text") end
   if by_buttons then
-    rows, self.clicks = choices.buttons(self.choices, random_hex(TOKEN_BYTES))
+    self.token = random_hex(TOKEN_BYTES)
+    rows, self.clicks = choices.buttons(self.choices, self.token)
   end
   return words, rows
 end
@@ -246,6 +248,7 @@ end
 ---@async
 function Question:prepare()
   self.shown, self.rows = compose(self)
+  if self.token then self.bot:question_opened(self.token) end
 end
 
 ---Send the question, or make a message of the bot's the question.
@@ -271,18 +274,20 @@ local function take_buttons_away(self, sent)
   local words, mode = self.shown, self.opts.parse_mode or "text"
   if self.chosen then words = words .. text.escape("\n\u{2192} " .. self.chosen.label, mode) end
   local edited, err = self.bot:edit_message(sent, words, { parse_mode = mode })
-  if not edited then self.bot.log:debug("the buttons of a question stay: %s", err) end
+  if edited then return self.bot:buttons_gone(self.token) end
+  self.bot.log:debug("the buttons of a question stay: %s", err)
 end
 
 ---The question is over: its buttons go, once. Nobody has to wait for that, unless the message is the script's, which
----may be about to change it again.
+---may be about to change it again, or the bot stops and would close the connection before.
 ---@async
 ---@param in_haste boolean? it must not wait
 function Question:close(in_haste)
-  local sent = self.sent
+  local sent, token = self.sent, self.token
   self.sent = nil
-  if not sent or not self.clicks or self.bot.stopping then return end
-  if self.opts.edit and not in_haste then
+  if token then self.bot:question_closed(token) end
+  if not sent or not token then return end
+  if (self.opts.edit or self.bot.stopping) and not in_haste then
     take_buttons_away(self, sent)
   else
     core.spawn(take_buttons_away, self, sent)

@@ -105,7 +105,7 @@ end
 -- Whether a handler would look at a notification.
 local function is_wanted(self, method)
   if not protocol.notifications[method] then return self.routes.hooks.unknown ~= nil end
-  return router.wants(self, method) or self:may_answer(method)
+  return router.wants(self, method) or self:may_answer(method) or method == router.CLICK and self.late_click ~= false
 end
 
 -- A notification other than a message.
@@ -117,7 +117,7 @@ function Intake:on_notification(method, payload, id, epoch)
     facts.notice(self, method, event)
     self:notice_leaving(method, event)
   end
-  if event and wanted then
+  if event and wanted and not (method == router.CLICK and self:is_double_click(event)) then
     self:take_event(event, method, id, epoch)
   else
     self.session:ack(id, epoch)

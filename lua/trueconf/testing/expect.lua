@@ -153,8 +153,9 @@ function Expectation:sees_buttons(labels, options)
     visible = "none"
     for message in self.user:newest(options and options.chat) do
       found, visible = message, in_brackets(labels_of(message))
-      if visible ~= "none" then return visible == wanted end
+      if visible ~= "none" then break end
     end
+    return visible == wanted
   end)
   if visible == wanted then return found end
   self.kit:fail("%s should see the buttons %s, but sees %s", self.user.login, wanted, visible)

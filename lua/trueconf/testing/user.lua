@@ -18,6 +18,7 @@ local MOST_KEPT = 10000                 -- messages kept; then the oldest are fo
 ---@field caption? string of a file
 ---@field type? string MIME type of a file; default by its name
 ---@field message? trueconf.bridge.SeenMessage|string which message is meant; default the newest that fits
+---@field twice? boolean for clicks: a double click
 
 ---@class trueconf.testing.User
 ---@field login string
@@ -226,8 +227,11 @@ end
 function User:clicks(name, options)
   self.kit:begin()
   local message, button = self:find_button(name, options and options.message)
+  local clicked = button.id or button.label
+  self.kit:let_click(message.id .. "\0" .. clicked)
   self.kit:note("%s clicks [%s]", self.login, button.label)
-  self:done("click", self.person:click(message, button.id or button.label))
+  if options and options.twice then assert(self.person:click(message, clicked)) end
+  self:done("click", self.person:click(message, clicked))
 end
 
 return { new = new, labels_of = labels_of }
