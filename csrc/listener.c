@@ -54,6 +54,10 @@ void peer_free(struct peer *peer) {
   if (peer->wsi)
     lws_set_opaque_user_data(peer->wsi, NULL); /* lws may speak of it once more */
   request_forget(peer);
+  if (peer->arrival) {
+    arrival_forget(peer);
+    close(peer->fd);
+  }
   rt_list_remove(&peer->link);
   if (!peer->is_socket)
     listener->others--;
@@ -233,7 +237,7 @@ static void set_address(struct peer *peer, const struct sockaddr_storage *from) 
     memmove(peer->address, peer->address + sizeof mapped - 1, strlen(peer->address) - sizeof mapped + 2);
 }
 
-static void hand_to_lws(struct peer *peer) {
+void peer_hand_to_lws(struct peer *peer) {
   struct server *server = peer->listener->server;
   lws_adopt_desc_t info;
   memset(&info, 0, sizeof info);
@@ -262,7 +266,13 @@ static void welcome(struct listener *listener, int fd, const struct sockaddr_sto
   set_address(peer, from);
   rt_list_add(&listener->peers, &peer->link);
   listener->others++;
-  hand_to_lws(peer);
+  peer->guarded = listener->guarded_path[0] && listener->tls;
+  if (!listener->guarded_path[0] || listener->tls) {
+    peer_hand_to_lws(peer);
+  } else if (!arrival_begin(peer, HEAD_SECONDS)) {
+    close(fd);
+    peer_free(peer);
+  }
 }
 
 static void on_pause_over(uv_timer_t *timer) {
@@ -608,7 +618,7 @@ static void read_limits(lua_State *L, struct wire_limits *limits) {
 
 /* What the options say, in Lua's memory until everything has been checked. */
 struct listen_options {
-  const char *host, *cert_file, *key_file, *subprotocol, *paths;
+  const char *host, *cert_file, *key_file, *subprotocol, *guarded_path, *paths;
   size_t paths_length, max_body;
   int port;
   long max_connections;
@@ -636,6 +646,9 @@ static void read_options(lua_State *L, struct listen_options *options) {
   options->subprotocol = string_option(L, 1, "subprotocol", "json.v1");
   if (!is_token(options->subprotocol))
     luaL_error(L, "option 'subprotocol': one HTTP token of at most 63 bytes expected");
+  options->guarded_path = string_option(L, 1, "guarded_path", "");
+  if (strlen(options->guarded_path) >= sizeof((struct listener *)NULL)->guarded_path)
+    luaL_error(L, "option 'guarded_path': at most 31 bytes expected");
   options->max_connections = (long)integer_option(L, "max_connections", 0, 1 << 20, 128);
   options->max_body = (size_t)integer_option(L, "max_body", 0, 1 << 30, 1 << 20);
   read_limits(L, &options->limits);
@@ -657,6 +670,7 @@ static struct listener *new_listener(struct server *server, const struct listen_
     memcpy(listener->paths, options->paths, options->paths_length);
   listener->server = server;
   memcpy(listener->subprotocol, options->subprotocol, strlen(options->subprotocol) + 1);
+  memcpy(listener->guarded_path, options->guarded_path, strlen(options->guarded_path) + 1);
   listener->max_connections = options->max_connections;
   listener->max_body = options->max_body;
   listener->limits = options->limits;

@@ -1,6 +1,7 @@
 /*
  * peer.h - what the files of the listener share: listeners and the clients connected to them.
  *   listener.c    the listening socket, accepting, closing, what lws calls
+ *   arrival.c     a client's first request line, before lws reads it
  *   upgrade.c     which requests may become WebSocket connections
  *   request.c     an HTTP request: received, handled by Lua, answered; see exchange.h
  *   upload.c      its body, if that goes to disk
@@ -17,6 +18,7 @@
 
 #include <openssl/ssl.h>
 
+struct arrival;
 struct exchange;
 struct connection_box;
 
@@ -59,8 +61,9 @@ struct listener {
   char *
       paths; /* that may be upgraded, each with its zero and its own subprotocol with a zero; at the end "" */
   char subprotocol[64];
-  int refuse_status; /* 0: upgrades are welcome */
-  bool asks;         /* on_head decides what becomes of a body */
+  char guarded_path[32]; /* below it are answers for those alone who begin with it as it is; "": none */
+  int refuse_status;     /* 0: upgrades are welcome */
+  bool asks;             /* on_head decides what becomes of a body */
   long max_connections;
   size_t max_body;
   struct wire_limits limits;
@@ -70,7 +73,9 @@ struct listener {
 struct peer {
   struct rt_list link;
   struct listener *listener;
-  struct lws *wsi; /* while it is HTTP; then wire.wsi */
+  struct lws *wsi;         /* while it is HTTP; then wire.wsi */
+  struct arrival *arrival; /* until lws has it */
+  bool guarded;            /* its first request line named the guarded path; over TLS that cannot be seen */
   int fd;
   char address[46];
   bool is_socket;
@@ -92,6 +97,7 @@ struct peer {
 struct rt *peer_rt(const struct peer *peer);
 /* Push the userdata of the listener. */
 void push_listener(lua_State *L, const struct listener *listener);
+void peer_hand_to_lws(struct peer *peer);
 /* End an HTTP connection and free the peer. Not from inside a callback of lws for it. */
 void peer_drop(struct peer *peer);
 /* Free a peer lws has already done with. */
@@ -100,6 +106,12 @@ void peer_free(struct peer *peer);
 /* Drop an HTTP connection after so many seconds of real time; 0: never. The timeouts of lws would end too,
  * but they are one setting for both ends, and each piece of a body begins them anew. */
 void peer_expect(struct peer *peer, int seconds);
+
+/* arrival.c */
+/* Look at the first request line, which must begin within so many seconds, then hand the peer to lws. false:
+ * no memory. */
+bool arrival_begin(struct peer *peer, int seconds);
+void arrival_forget(struct peer *peer);
 
 /* upgrade.c */
 /* Decide about LWS_CALLBACK_HTTP_CONFIRM_UPGRADE; returns what the callback must return. */

@@ -94,6 +94,8 @@ static int on_head(struct peer *peer) {
   peer->exchange = exchange;
   peer_expect(peer, BODY_SECONDS);
   head_read_keep_alive(exchange, peer->wsi);
+  if (peer->listener->guarded_path[0] && !peer->guarded)
+    exchange->keep = false; /* a client that goes on with the guarded path must begin anew */
   status = body_read_framing(exchange, peer->wsi, method);
   if (status)
     return answer_refusing(exchange, status);
@@ -129,7 +131,7 @@ int request_on(struct peer *peer, enum lws_callback_reasons why, const void *in,
 
 void request_push_head(lua_State *L, const struct exchange *exchange) {
   const char *at = exchange->fields.data, *end = at + exchange->fields.length;
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, 9);
   lua_createtable(L, 0, 4);
   lua_createtable(L, 0, 12);
   while (at < end) {
@@ -142,6 +144,8 @@ void request_push_head(lua_State *L, const struct exchange *exchange) {
   lua_setfield(L, -2, "query");
   lua_pushstring(L, exchange->peer->address);
   lua_setfield(L, -2, "peer");
+  lua_pushboolean(L, exchange->peer->guarded);
+  lua_setfield(L, -2, "guarded");
   if (exchange->chunked)
     return;
   lua_pushinteger(L, (lua_Integer)exchange->length);

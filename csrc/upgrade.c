@@ -76,6 +76,8 @@ static int check(struct peer *peer, struct lws *wsi) {
   if (!own)
     return 404;
   peer->apart = *own != 0;
+  if (peer->apart && listener->guarded_path[0] && !peer->guarded)
+    return 404;
   peer->subprotocol = peer->apart ? own : listener->subprotocol;
   if (listener->refuse_status && !peer->apart)
     return listener->refuse_status;

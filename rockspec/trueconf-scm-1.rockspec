@@ -87,6 +87,7 @@ build = {
         "csrc/runtime.c",
         "csrc/scan.c",
         "csrc/served_file.c",
+        "csrc/server/arrival.c",
         "csrc/server_tls.c",
         "csrc/session.c",
         "csrc/session_lua.c",

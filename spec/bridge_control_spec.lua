@@ -7,6 +7,7 @@ local bridge = require "trueconf.bridge"
 local control = require "trueconf.bridge.control"
 local guard = require "trueconf.bridge.control.guard"
 local helper = require "spec.support.helper"
+local raw_client = require "spec.support.raw_client"
 local support = require "spec.support.control"
 local system = require "spec.support.system"
 
@@ -45,6 +46,72 @@ describe("the control endpoint", function()
     control.new({}, KEY):handle(request)
     assert.equal(403, status)
   end)
+
+  -- Statuses of requests whose targets are sent as they are, by one program and on as few connections as possible.
+  local function statuses(server, ...)
+    local directory <close> = system.directory()
+    local text = {}
+    for place, target in ipairs { ... } do
+      text[place] = ('request-target = "%s"\nurl = "%s"\nheader = "Authorization: Bearer %s"\nmax-time = %d\n'
+        .. 'output = "/dev/null"\nwrite-out = "%%{http_code} "\n'):format(target:gsub("\\", "\\\\"),
+        support.url(server, ""), KEY, LIMIT)
+    end
+    local path = system.write(directory:file "curl", table.concat(text, "next\n"))
+    local child <close> = system.launch("curl -s -K " .. path)
+    helper.eventually(function() return child:status() end, LIMIT)
+    return child:log()
+  end
+
+  it("is found by its path as it is, in no other spelling", served(function(server)
+    local spellings = {
+      "/api/v4/#/../../../control/state", "/control/./state", "/control/../control/state", "//control/state",
+      "/control//state", "/%63ontrol/state", "/control/st%61te", "/control/%2e/state", "/control/x/../state",
+      "/control/state#x", [[/x/..\/control/state]], "/./control/state", "/control/state;x", "/control/state&x",
+      "/x?y/../control/state",
+    }
+    local found = statuses(server, table.unpack(spellings))
+    assert.equal(("404 "):rep(#spellings), found)
+    -- Of a query only the act complains.
+    assert.equal("200 400 ", statuses(server, "/control/state", "/control/state?x=/../%2e"))
+  end))
+
+  it("is not for connections that began with something else", served(function(server)
+    local headers = [[Host: localhost\r\nAuthorization: Bearer ]] .. KEY .. [[\r\n]]
+    local other = [[send GET /api/v4/server HTTP/1.1\r\n]] .. headers
+    local state = [[send GET /control/state HTTP/1.1\r\n]] .. headers
+    local function answers(first, second)
+      return raw_client.statuses(raw_client.run(server:port(), first .. [[\r\n]], [[until \r\n\r\n]], "pause 0.1",
+        second .. [[Connection: close\r\n\r\n]], "read"))
+    end
+    assert.equal("200", answers(other, state))
+    assert.equal("200 200", answers(state, other))
+    assert.equal("200 200", answers(state, state))
+  end))
+
+  it("waits for the rest of a path", served(function(server)
+    local text = raw_client.run(server:port(), "send G", "pause 0.05", "send ET /con", "pause 0.05", "send trol/sta",
+      "pause 0.05", [[send te HTTP/1.1\r\nConnection: close\r\nAuthorization: Bearer ]] .. KEY .. [[\r\n\r\n]], "read")
+    assert.equal("200", raw_client.statuses(text))
+  end))
+
+  it("refuses what a proxy passes on", served(function(server)
+    for _, header in ipairs {
+      "X-Forwarded-For: 192.0.2.7", "X-Real-IP: 192.0.2.7", "Forwarded: for=192.0.2.7", "Via: 1.1 proxy",
+      "X-Forwarded-Host: chat.acme.test", "X-Forwarded-Proto: https", "x-original-uri: /x", "X-Client-IP: 192.0.2.7",
+    } do
+      local name, value = header:match "^(.-): (.*)$"
+      local answer = assert(core.http {
+        url = support.url(server, "state"), headers = { Authorization = "Bearer " .. KEY, [name] = value },
+      })
+      assert.equal(403, answer.status, header)
+    end
+  end))
+
+  it("lets go of who begins and does not go on", served(function(server)
+    local went = raw_client.run(server:port(), "send GET /contr", "shutdown", "read")
+    assert.is_nil(went:find "200")
+    assert.equal(200, select(2, ask(server, "GET", "state")))
+  end))
 
   it("makes a key, another one each time", helper.async(function()
     local one, two = system.start_bridge { control = { key = true } }, system.start_bridge { control = { key = true } }

@@ -179,3 +179,59 @@ describe("a bot behind nginx", function()
     assert.is_nil(w.proxy:access_log():match "oauth" or w.proxy:access_log():match "websocket")
   end))
 end)
+
+describe("the control endpoint behind nginx", function()
+  local KEY = "a-key-for-the-specs-alone"
+
+  -- Status of a request whose target is sent as it is.
+  local function status_of(proxy, target, more)
+    local child <close> = system.launch(('curl -sk -m %d -o /dev/null -w "status %%{http_code}" '
+      .. '-H "Authorization: Bearer %s" -H "Host: localhost" %s --request-target "%s" %s/'):format(LIMIT, KEY,
+      more or "", target, proxy:url "https"))
+    return tonumber(helper.eventually(function() return child:log():match "status (%d+)" end, LIMIT))
+  end
+
+  -- Targets that nginx finds below what it passes on, and lws below /control/.
+  local DISGUISED = {
+    "/api/v4/#/../../../control/state", "/bridge/api/#/../../../control/state",
+    "/websocket/chat_bot/#/../../../control/state", "/control/state", "//control/state", "/control/../control/state",
+    "/api/v4/%23/../../../control/state", "/api/v4/..;/..;/control/state", "/%63ontrol/state",
+    "/api/v4/x/../../../control/state", "/api/v4/?/../../../control/state",
+  }
+  local UPGRADE = '-H "Upgrade: websocket" -H "Connection: Upgrade" -H "Sec-WebSocket-Version: 13" '
+    .. '-H "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="'
+
+  -- `change` of the shipped configuration
+  local function behind(change, body)
+    return helper.async(function()
+      local directory <close> = system.directory()
+      local server = system.start_bridge { control = { key = KEY } }
+      local proxy = nginx.start(directory, server:port(), change)
+      body(proxy, server)
+      server:stop(true)
+      proxy:stop()
+    end)
+  end
+
+  it("is not found, whatever spelling a path has", behind(nil, function(proxy, server)
+    for _, target in ipairs(DISGUISED) do assert.equal(404, status_of(proxy, target), target) end
+    assert.equal(404, status_of(proxy, "/websocket/chat_bot/#/../../control/socket", UPGRADE))
+    assert.equal(200, status_of(proxy, "/api/v4/server?x=/../#"))
+    assert.equal(200, assert(core.http {
+      url = server:url():gsub("^ws", "http") .. "/control/state", headers = { Authorization = "Bearer " .. KEY },
+    }).status)
+  end))
+
+  it("is not found by a configuration that does not look at spellings", behind(function(text)
+    return (text:gsub("  if %(%$request_uri[^}]*}\n", "", 1))
+  end, function(proxy)
+    for _, target in ipairs(DISGUISED) do assert.equal(404, status_of(proxy, target), target) end
+    assert.equal(404, status_of(proxy, "/websocket/chat_bot/#/../../control/socket", UPGRADE))
+  end))
+
+  it("refuses what a proxy passes on to it", behind(function(text)
+    return (text:gsub("%^/%(bridge/api|api/v4%)/", "^/(bridge/api|api/v4|control)/"))
+  end, function(proxy)
+    assert.equal(403, status_of(proxy, "/control/state"))
+  end))
+end)

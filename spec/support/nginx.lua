@@ -71,13 +71,15 @@ end
 ---@async
 ---@param directory table gets the configuration and the certificates
 ---@param bridge_port integer
+---@param change? fun(text: string): string of the configuration
 ---@return trueconf.spec.Nginx
-function nginx.start(directory, bridge_port)
+function nginx.start(directory, bridge_port, change)
   local self = setmetatable({ directory = directory, port = system.free_port() }, Nginx)
   nginx.make_authority(directory, "ca")
   nginx.make_certificate(directory, "localhost", "localhost", 2)
   system.write(directory:file "nginx.conf", MAIN)
-  system.write(directory:file "site.conf", site(directory, self.port, bridge_port))
+  local text = site(directory, self.port, bridge_port)
+  system.write(directory:file "site.conf", change and change(text) or text)
   local complaints = system.output("%s -t -q -p '%s/' -e stderr -c nginx.conf", PROGRAM, directory.path)
   assert(complaints == "", complaints)
   self:begin()

@@ -87,7 +87,7 @@ local INFO = { [url.PATHS.server] = server_info, ["/vsstatus"] = server_status }
 ---@param bridge trueconf.bridge.Server
 ---@param request trueconf.core.Request
 local function handle(bridge, request)
-  if bridge.control and control.is_path(request.path) then return bridge.control:handle(request) end
+  if bridge.control and control.is_for(request) then return bridge.control:handle(request) end
   if bridge.mischief:on_http(request) then return end
   local answer = token_answer(bridge, request.path)
   if answer then return answer_token(bridge, request, answer) end

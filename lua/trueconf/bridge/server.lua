@@ -107,6 +107,7 @@ local function listen_options(server)
     tls = options.tls,
     websocket_paths = socket_paths(server),
     subprotocol = "json.v1",
+    guarded_path = server.control and control.PREFIX,
     max_connections = options.max_connections,
     max_frame = options.max_frame,
     max_body = options.max_body,
@@ -182,7 +183,7 @@ end
 -- What the listener reports ----------------------------------------------------------------
 
 function Server:on_head(head)
-  if self.control and control.is_path(head.path) then return self.control:on_head(head) end
+  if self.control and control.is_for(head) then return self.control:on_head(head) end
   return self.mischief:on_head(head) or self.mischief:hamper(self.files:on_head(head))
 end
 

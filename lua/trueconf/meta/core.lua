@@ -457,6 +457,9 @@ function Socket:protocol() end
 ---404. One with a subprotocol of its own is apart: refuse_upgrades and max_connections are not for it, count() leaves
 ---its connections out, at most 64 of them are open, and each of them has its head()
 ---@field subprotocol? string chosen when offered; default "json.v1"
+---@field guarded_path? string such as "/control/": connections that begin with a request for it, or for something below
+---it in letters, digits, '_', '-' and '/', have `guarded` in their heads; paths apart are for them alone, and others are
+---closed after one answer. Over TLS, where that cannot be seen, all have it
 ---@field max_connections? integer WebSocket connections; above it 503 on upgrade; default 128
 ---@field max_frame? integer bytes of an assembled message, close 1009 above it; default 1 MiB
 ---@field max_body? integer bytes of an HTTP request body, 413 above it; default 1 MiB

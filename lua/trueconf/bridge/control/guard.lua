@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Who is kept away from the control endpoint before the key is looked at: other machines, pages of other sites in a
--- browser on this one (they tell it in Origin), and names that lead here for the moment only (DNS rebinding).
+-- Who is kept away from the control endpoint before the key is looked at: other machines, also behind a proxy on this
+-- one (it tells so in headers), pages of other sites in a browser on this one (they tell it in Origin), and names that
+-- lead here for the moment only (DNS rebinding).
 
 local guard = {}
 
@@ -18,11 +19,27 @@ local function is_here(host)
   return name == "localhost" or name:find "%.localhost$" ~= nil or guard.is_loopback(name)
 end
 
+-- Headers that proxies add to what they pass on.
+local PROXY_HEADERS = {
+  "forwarded", "via", "x-real-ip", "x-forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-scheme",
+  "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server", "x-forwarded-uri",
+  "x-original-forwarded-for", "x-original-url", "x-original-uri", "x-rewrite-url", "x-client-ip",
+  "x-cluster-client-ip", "x-proxyuser-ip", "x-envoy-external-address", "true-client-ip", "cf-connecting-ip",
+}
+
+local function comes_by_proxy(headers)
+  for _, name in ipairs(PROXY_HEADERS) do
+    if headers[name] then return true end
+  end
+  return false
+end
+
 ---Why a request is not answered, or nil.
 ---@param head trueconf.core.RequestHead
 ---@return string? complaint
 function guard.complaint(head)
   if not guard.is_loopback(head.peer) then return "only programs on the same machine are answered" end
+  if comes_by_proxy(head.headers) then return "a web server must not pass /control/ on" end
   local origin, host = head.headers.origin, head.headers.host
   if origin and not is_here(origin:match "^%a[%w+.-]*://(.*)$" or "") then
     return "pages of other sites are not answered"

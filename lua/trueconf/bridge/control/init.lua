@@ -18,7 +18,7 @@ local PREFIX = "/control/"
 ---@field private polls table<trueconf.bridge.Person, table<trueconf.core.Waiter, true>> those who wait for events
 ---@field private followers table<trueconf.bridge.Person, table<trueconf.bridge.ControlSocket, true>>
 ---@field private sockets table<trueconf.core.Connection, trueconf.bridge.ControlSocket>
-local Control = { WEBSOCKET = { path = PREFIX .. "socket", subprotocol = "trueconf-control" } }
+local Control = { WEBSOCKET = { path = PREFIX .. "socket", subprotocol = "trueconf-control" }, PREFIX = PREFIX }
 Control.__index = Control
 
 ---@param bridge trueconf.bridge.Server
@@ -31,11 +31,12 @@ function Control.new(bridge, key)
   }, Control)
 end
 
----Whether a path is one of the control endpoint.
----@param path string
+---Whether a request is one for the control endpoint. Its path must be spelled out on the wire, too: a proxy may have
+---read another spelling (dot segments, percent signs, a fragment) as a path that it may pass on.
+---@param head trueconf.core.RequestHead
 ---@return boolean
-function Control.is_path(path)
-  return path:sub(1, #PREFIX) == PREFIX
+function Control.is_for(head)
+  return head.guarded and head.path:sub(1, #PREFIX) == PREFIX
 end
 
 ---@param given any
