@@ -19,6 +19,8 @@ local server_version = require "trueconf.server_version"
 local typing = require "trueconf.typing"
 local url = require "trueconf.url"
 
+local math_type = math.type
+
 local READS = protocol.READS
 local sent_meta = sent_message.meta
 local LONGEST_TEXT = protocol.limits.TEXT
@@ -283,19 +285,21 @@ local function transact(self, method, payload, timeout, read)
   if answer == "{}" then return {} end
   local decoded, why = json.receive(answer)
   if type(decoded) == "table" then return decoded end
+  if decoded == nil and not why then return {} end -- null
   return nil, methods.damaged(method, why and why.message or "its payload is no object")
 end
 
 local function run_layer(self, layers, number, call)
-  local layer, answer, err = layers[number]
-  if layer then
-    answer, err = layer(call, function() return run_layer(self, layers, number + 1, call) end)
-  else
-    answer, err = transact(self, call.method, call.payload, call.timeout, call.read)
-  end
-  if answer or err then return answer, err end
-  return nil, Error.new("CANCELLED", "a function of use_call has returned neither an answer nor an error",
-    { method = call.method, outcome = "not_sent" })
+  local layer, outcome = layers[number], "not_sent"
+  if not layer then return transact(self, call.method, call.payload, call.timeout, call.read) end
+  local answer, err = layer(call, function()
+    outcome = "unknown"
+    return run_layer(self, layers, number + 1, call)
+  end)
+  if type(answer) == "table" then return answer end
+  if answer == nil and Error.is(err) then return nil, err end
+  return nil, Error.new("CANCELLED", "a function of use_call has returned neither an answer nor an error, but "
+    .. options.type_of(answer or err), { method = call.method, outcome = outcome })
 end
 
 -- Every request goes this way. Tail calls here and below: a coroutine that stays shallow costs less.
@@ -419,7 +423,9 @@ local function send_text(self, level, payload, timeout)
   local sent
   sent, err = request(self, "sendMessage", payload, timeout, false)
   if not sent then return nil, err end
-  if type(sent.messageId) ~= "string" then return nil, methods.damaged("sendMessage", "it has no messageId") end
+  if type(sent.messageId) ~= "string" or type(sent.chatId) ~= "string" or math_type(sent.timestamp) ~= "integer" then
+    return methods.read_answer(self, SEND, sent, payload)
+  end
   sent.client = self
   return setmetatable(sent, sent_meta)
 end

@@ -140,7 +140,7 @@ end
 -- What is fetched: the file itself or its preview.
 local function wanted(info, given)
   if not given.preview then return info end
-  local preview = type(info.previews) == "table" and info.previews[1]
+  local preview = info.previews and info.previews[1]
   if preview then return preview end
   return nil, fault("FILE_NOT_FOUND", "the file has no preview")
 end
@@ -242,7 +242,7 @@ function Fetch:recover(err, had)
     return self.info, err
   end
   if err.code == NO_SUCH_RANGE then self:begin_anew() end
-  local passes = err.retryable or err.name == "HTTP" and (err.code == NO_SUCH_RANGE or err.code >= 500)
+  local passes = err.retryable or err.name == "HTTP" and (err.code == NO_SUCH_RANGE or (err.code or 0) >= 500)
   if passes and math.max(size, had) > 0 and self:pause() then return true end
   return nil, err
 end
@@ -343,7 +343,7 @@ local function get(client, file_id, given, clock)
   local info, err = ready_info(client, file_id, clock)
   if not info then return nil, err end
   local cap = given.max_bytes or not (given.path or given.sink) and DEFAULT_CAP or nil
-  if cap and not given.preview and info.size > cap then return nil, too_large(info.size, cap) end
+  if cap and not given.preview and (info.size or 0) > cap then return nil, too_large(info.size, cap) end
   if given.path then return to_path(client, info, given, clock) end
   if given.sink then return to_sink(client, info, given, clock) end
   return to_string(client, info, given, clock)

@@ -46,29 +46,16 @@ function events.unknown_name(name)
   return ("on: unknown event '%s'%s"):format(name, near and (", did you mean '%s'?"):format(near) or "")
 end
 
--- What makes an event useless. What is wrong deeper inside is left to who looks at it: servers
--- differ, and new values are to be expected.
-local function grave_mistake(method, payload)
-  local ok, mistake = protocol.check(method, payload, "notification")
-  if ok or mistake.kind == "enum" or mistake.field:find "[.%[]" then return nil end
-  return mistake.message
-end
-
-local function table_or_empty(value)
-  return type(value) == "table" and value or {}
-end
-
 -- What a script wants of a click, without the way to it.
 local function flatten_command(_, event)
-  local source, payload = table_or_empty(event.command_source), table_or_empty(event.command_payload)
-  if type(payload.command) ~= "string" then return "it carries no command" end
+  local source, payload = event.command_source, event.command_payload
   event.message, event.button_id = source.message, source.button_id
   event.command, event.custom_data = payload.command, payload.custom_data
-  event.chat_id = table_or_empty(event.message).chat_id
+  event.chat_id = source.message.chat_id
 end
 
--- What else is done with an event; returns why it is useless if it is.
----@type table<string, fun(client: trueconf.Client, event: table): string?>
+-- What else is done with an event.
+---@type table<string, fun(client: trueconf.Client, event: table)>
 local finish = {
   command = flatten_command,
   getFileUploadLimits = function(client, event) client.limits = event end,
@@ -92,11 +79,9 @@ function events.read(client, method, payload)
   if not protocol.notifications[method] then return payload end
   local normal, mistake = protocol.normalise(method, payload, "notification")
   if not normal then return nil, mistake.message end
-  local wrong = grave_mistake(method, normal)
-  if wrong then return nil, wrong end
-  local event = objects.from_notification(client, method, normal)
-  wrong = finish[method] and finish[method](client, event)
-  if wrong then return nil, wrong end
+  local event, why = objects.from_notification(client, method, normal)
+  if not event then return nil, why end
+  if finish[method] then finish[method](client, event) end
   return event
 end
 

@@ -4,6 +4,7 @@
 
 local bounded = require "trueconf.bounded"
 local core = require "trueconf.core"
+local Error = require "trueconf.error"
 local objects = require "trueconf.objects"
 local protocol = require "trueconf.protocol"
 
@@ -36,6 +37,9 @@ function facts.chat_kind(client, chat_id)
   if kind then return kind end
   local chat, err = client:get_chat_by_id(chat_id)
   if not chat then return nil, err end
+  if not chat.chat_type then
+    return nil, Error.new("PROTOCOL", "the server does not say what kind of chat it is", { method = "getChatByID" })
+  end
   kind = objects.chat_kinds[chat.chat_type] or "undef"
   kinds:put(chat_id, kind)
   return kind
@@ -55,12 +59,13 @@ local function role_in_list(client, chat_id, user_id)
   end
   local ok, role = pcall(find)
   if ok then return role end
+  if not Error.is(role) then error(role, 0) end
   return nil, role
 end
 
 local function ask_role(client, chat_id, user_id)
   local participant, err = client:get_chat_participant(chat_id, user_id)
-  if participant then return participant.role or false end
+  if participant then return participant.role end
   if err.name == "USER_IS_NOT_CHAT_PARTICIPANT" then return false end
   if TOO_OLD[err.name] then return role_in_list(client, chat_id, user_id) end
   return nil, err

@@ -95,6 +95,11 @@ local function marked_text(payload)
   if type(marked) == "string" then return marked, content.parseMode end
 end
 
+-- A value of the wire, if it has the type it should have.
+local function of_type(name, value)
+  if type(value) == name or math.type(value) == name then return value end
+end
+
 -- Fields are made when asked for: most handlers look at one or two.
 local made = {
   content = function(self)
@@ -110,14 +115,14 @@ local made = {
     local marked, mode = marked_text(self.payload)
     return marked and plain(marked, mode) or ""
   end,
-  type = function(self) return self.payload.type end,
-  timestamp = function(self) return self.payload.timestamp end,
-  parse_mode = function(self) return self.content.parseMode end,
-  reply_to = function(self) return self.payload.replyMessageId end,
-  is_edited = function(self) return self.envelope.isEdited or false end,
+  type = function(self) return of_type("integer", self.payload.type) end,
+  timestamp = function(self) return of_type("integer", self.payload.timestamp) end,
+  parse_mode = function(self) return of_type("string", self.content.parseMode) end,
+  reply_to = function(self) return of_type("string", self.payload.replyMessageId) end,
+  is_edited = function(self) return self.envelope.isEdited == true end,
   is_system = function(self)
-    local number = self.payload.type
-    return math.type(number) == "integer" and number < types.PLAIN_MESSAGE
+    local number = self.type
+    return number ~= nil and number < types.PLAIN_MESSAGE
   end,
   in_group = function(self)
     local number = self.chat.type
@@ -151,8 +156,9 @@ local kept = {
   envelope = function(self) return protocol.normalise("Envelope", self.payload) end,
   chat = function(self)
     local chat = type(self.payload.chat) == "table" and self.payload.chat or {}
+    local number = of_type("integer", chat.chatType)
     return chats.new(self.bot, {
-      id = self.chat_id, title = chat.chatTitle, type = chat.chatType, kind = objects.chat_kinds[chat.chatType],
+      id = self.chat_id, title = of_type("string", chat.chatTitle), type = number, kind = objects.chat_kinds[number],
     })
   end,
   mentions = function(self)
@@ -170,7 +176,7 @@ local kept = {
   location = function(self) return content_as(self, types.LOCATION, "LocationContent") end,
   survey = function(self) return content_as(self, types.SURVEY, "SurveyContent") end,
   forwarded = function(self) return content_as(self, types.FORWARDED_MESSAGE, "ForwardedContent") end,
-  box = function(self) return self.envelope.box end,
+  box = function(self) return of_type("table", self.envelope.box) end,
   command = function(self) return command.read(self) or false end,
   state = function() return {} end,
   contact = function(self)
@@ -211,16 +217,23 @@ local function new(bot, payload, chat_id, frame_id, epoch, lane)
   }, meta)
 end
 
--- A message that is part of an answer or of an event: there is nothing to acknowledge.
-local function listed(client, payload)
+-- A message that is part of another one, of an answer or of an event: there is nothing to acknowledge.
+local function part(client, payload)
   return setmetatable({
-    bot = client, payload = payload, id = payload.messageId, chat_id = payload.chatId, lane = false, acked = true,
+    bot = client, payload = payload, id = of_type("string", payload.messageId),
+    chat_id = of_type("string", payload.chatId), lane = false, acked = true,
   }, meta)
 end
 
-for _, kind in ipairs { "Envelope", "AnsweredMessage", "LastMessage", "CommandMessage", "ForwardedContent" } do
+local function listed(client, payload)
+  if type(payload.chatId) == "string" then return part(client, payload) end
+  return nil, "the message names no chat"
+end
+
+for _, kind in ipairs { "Envelope", "AnsweredMessage", "LastMessage", "CommandMessage" } do
   objects.register(kind, listed)
 end
+objects.register("ForwardedContent", part)
 
 -- A personal chat that is gone is opened again, once.
 local function send(self, reply, opts, reply_to)

@@ -116,13 +116,15 @@ function methods.damaged(name, why)
   })
 end
 
--- What makes an answer useless; the rest is left to who looks at it. Servers differ, and new
--- values are to be expected.
-local function grave_mistake(method, payload)
-  local ok, mistake = protocol.check(method.name, payload, "response")
-  if ok or mistake.field:find "[.%[]" then return nil end
-  if mistake.field == "messageId" then return mistake end -- by which what was sent is known
-  if mistake.kind == "type" or mistake.kind == "missing" and mistake.field == method.returns then return mistake end
+-- What the answer repeats of the request is known, should the server leave it out.
+local function add_echoes(method, answer, request)
+  local declared = protocol.objects[method.response]
+  for _, field in ipairs(declared and declared.fields or {}) do
+    local asked = field.echo and request[field.name]
+    if asked and type(answer[field.name]) ~= type(asked) and type(answer[field.alias]) ~= type(asked) then
+      answer[field.name] = asked
+    end
+  end
 end
 
 -- What an answer changes in the client.
@@ -130,16 +132,26 @@ local keep = {
   getFileUploadLimits = function(client, limits) client.limits = limits end,
 }
 
-local function read_answer(client, method, answer)
+---What an answer says, in Lua's names and the types of the schema.
+---@param client trueconf.Client
+---@param method trueconf.protocol.Method
+---@param answer table as it came
+---@param request table the payload of the request
+---@return any result
+---@return trueconf.Error? err PROTOCOL: it lacks what it needs; whether the request was carried out is not known
+local function read_answer(client, method, answer, request)
   if method.response == "Empty" then return true end
+  add_echoes(method, answer, request)
   local payload, mistake = protocol.normalise(method.name, answer, "response")
-  mistake = mistake or grave_mistake(method, payload)
-  if mistake then return nil, methods.damaged(method.name, mistake.message) end
-  local made = objects.from_wire(client, method.response, payload)
+  if not payload then return nil, methods.damaged(method.name, mistake.message) end
+  local made, why = objects.from_wire(client, method.response, payload)
+  if made == nil then return nil, methods.damaged(method.name, why) end
   if keep[method.name] then keep[method.name](client, made) end
   if method.returns then return made[protocol.lua_name(method.returns)] end
   return made
 end
+
+methods.read_answer = read_answer
 
 -- Calls -----------------------------------------------------------------------------------
 
@@ -160,7 +172,7 @@ function methods.invoke(client, method, level, ...)
   local answer
   answer, err = client:call(method.name, payload, timeout and { timeout = timeout })
   if not answer then return nil, err end
-  return read_answer(client, method, answer)
+  return read_answer(client, method, answer, payload)
 end
 
 -- The session authorizes by itself.

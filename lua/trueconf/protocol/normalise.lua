@@ -77,16 +77,18 @@ local function fields_repair(fields)
   end
 end
 
--- A message names its chat twice since 5.5.6, once before.
-local function name_chat_twice(message)
-  local chat = message.chat
-  if type(chat) ~= "table" then
-    if message.chatId ~= nil then message.chat = { chatId = message.chatId } end
-  elseif message.chatId == nil then
-    message.chatId = chat.chatId
-  elseif chat.chatId == nil then
-    chat.chatId = message.chatId
+-- A message names its chat twice since 5.5.6, once before; one inside of something else is in the same chat.
+local function name_chat_twice(message, holder)
+  local chat = type(message.chat) == "table" and message.chat or {}
+  local id
+  for _, candidate in pairs { message.chatId or false, chat.chatId or false, holder and holder.chatId } do
+    if type(candidate) == "string" then
+      id = candidate
+      break
+    end
   end
+  if not id then return end
+  message.chatId, message.chat, chat.chatId = id, chat, id
 end
 
 -- One client expects the text of a forwarded message beside it, not inside.
@@ -122,8 +124,8 @@ local function object_repair(name)
   local found = repairs[name]
   if found then return found end
   local first, fields = FIRST[name], fields_repair(objects[name].fields)
-  found = first and function(object)
-    first(object)
+  found = first and function(object, holder)
+    first(object, holder)
     fields(object)
   end or fields
   repairs[name] = found
@@ -137,10 +139,10 @@ end
 
 local function reference_repair(name)
   local repair
-  return function(value)
+  return function(value, holder)
     if is_object(value) then
       repair = repair or object_repair(name)
-      repair(value)
+      repair(value, holder)
     end
     return value
   end
@@ -157,9 +159,9 @@ end
 
 local function array_repair(item_type)
   local repair = repair_type(item_type)
-  return repair and function(value)
+  return repair and function(value, holder)
     if type(value) ~= "table" then return value end
-    for place = 1, #value do value[place] = repair(value[place], value) end
+    for place = 1, #value do value[place] = repair(value[place], holder) end
     return value
   end
 end

@@ -31,7 +31,7 @@ local CREATOR = "the account that created the chat"
 
 local CHAT_ID = { "chatId", "string", "the chat" }
 local USER_ID = { "userId", "string", "TrueConf ID" }
-local TIMESTAMP = { "timestamp", "integer", "time of the server, milliseconds" }
+local TIMESTAMP = { "timestamp", "integer", "time of the server, milliseconds", spare = true }
 
 notification("sendMessage", {
   doc = "A new message; of the system only if `auth` asked for those.", receivers = MEMBERS,

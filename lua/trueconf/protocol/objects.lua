@@ -42,7 +42,7 @@ object("Empty", "Nothing.", {})
 
 object("Author", "Who wrote or did something.", {
   { "id", "string", "TrueConf ID; of the system the name of the server" },
-  { "type", "AuthorType", "a user or the system" },
+  { "type", "AuthorType", "a user or the system", spare = true },
 })
 
 object("ChatInfo", "The chat that a message is in.", {
@@ -52,25 +52,25 @@ object("ChatInfo", "The chat that a message is in.", {
 }, { since = "5.5.6" })
 
 object("Box", "The place of a message in its chat.", {
-  { "id", "integer", "grows by message" },
-  { "position", "string", "place among messages of one id" },
+  { "id", "integer", "grows by message", spare = true },
+  { "position", "string", "place among messages of one id", spare = true },
 })
 
 object("Chat", "A chat as it is listed.", {
-  { "chatId", "string", "the chat" },
+  { "chatId", "string", "the chat", echo = true },
   { "title", "string|null", "its title; of a personal chat the TrueConf ID of the other side" },
-  { "chatType", "ChatType", "what it is" },
+  { "chatType", "ChatType", "what it is", spare = true },
   { "avatarUrl", "string|null?", "address of its picture" },
   { "lastMessage", "LastMessage|null?", "its newest message; none in an empty chat" },
-  { "unreadMessages", "integer", "how many messages the bot has not read", absent = 0 },
+  { "unreadMessages", "integer", "how many messages the bot has not read", absent = 0, spare = true },
 })
 
 object("ChatCreated", "A new chat.", {
   { "chatId", "string", "the chat" },
   { "title", "string|null", "its title; of a personal chat the TrueConf ID of the other side" },
-  { "chatType", "ChatType", "what it is" },
+  { "chatType", "ChatType", "what it is", spare = true },
   { "lastMessage", "LastMessage|null?", "its newest message" },
-  { "unreadMessages", "integer", "how many messages the bot has not read", absent = 0 },
+  { "unreadMessages", "integer", "how many messages the bot has not read", absent = 0, spare = true },
 })
 
 object("Participant", "A participant of a chat.", {
@@ -79,22 +79,22 @@ object("Participant", "A participant of a chat.", {
 })
 
 object("ParticipantInfo", "A participant of a chat, asked for alone.", {
-  { "userId", "string", "TrueConf ID", alias = "id" },
+  { "userId", "string", "TrueConf ID", alias = "id", echo = true },
   { "role", "Role", "what the participant may do" },
-  { "type", "AuthorType", "a user or the system" },
+  { "type", "AuthorType", "a user or the system", spare = true },
 }, { since = "5.5.4" })
 
 -- Messages --------------------------------------------------------------------------------
 
 object("Envelope", "A message with all that is known of it.", {
-  { "messageId", "string", "the message" },
+  { "messageId", "string", "the message", echo = true },
   { "chatId", "string?", "the chat; always there once it was normalised" },
   { "chat", "ChatInfo?", "the chat; always there once it was normalised", since = "5.5.6" },
-  { "timestamp", "integer", "time of the server, milliseconds" },
-  { "type", "EnvelopeType", "decides what `content` is" },
-  { "author", "Author", "who wrote it" },
-  { "box", "Box", "its place in the chat" },
-  { "content", "Content", "what it says" },
+  { "timestamp", "integer", "time of the server, milliseconds", spare = true },
+  { "type", "EnvelopeType", "decides what `content` is", spare = true },
+  { "author", "Author", "who wrote it", spare = true },
+  { "box", "Box", "its place in the chat", spare = true },
+  { "content", "Content", "what it says", spare = true },
   { "isEdited", "boolean?", "whether it was changed since", absent = false },
   { "replyMessageId", "string|null?", "the message it answers" },
   { "replyMessage", "AnsweredMessage|null?", "the message it answers, one level deep", since = "5.5.6" },
@@ -104,11 +104,11 @@ object("AnsweredMessage", "A message that another one answers.", {
   { "messageId", "string", "the message" },
   { "chatId", "string?", "the chat; always there once it was normalised" },
   { "chat", "ChatInfo?", "the chat; always there once it was normalised", since = "5.5.6" },
-  { "timestamp", "integer", "time of the server, milliseconds" },
-  { "type", "EnvelopeType", "decides what `content` is" },
-  { "author", "Author", "who wrote it" },
+  { "timestamp", "integer", "time of the server, milliseconds", spare = true },
+  { "type", "EnvelopeType", "decides what `content` is", spare = true },
+  { "author", "Author", "who wrote it", spare = true },
   { "box", "Box?", "its place in the chat" },
-  { "content", "Content", "what it says" },
+  { "content", "Content", "what it says", spare = true },
   { "isEdited", "boolean?", "whether it was changed since", absent = false },
   { "replyMessageId", "string|null?", "the message it answers" },
 }, { since = "5.5.6" })
@@ -117,21 +117,21 @@ object("LastMessage", "The newest message of a chat.", {
   { "messageId", "string", "the message" },
   { "chatId", "string?", "the chat; always there once it was normalised" },
   { "chat", "ChatInfo?", "the chat; always there once it was normalised", since = "5.5.6" },
-  { "timestamp", "integer", "time of the server, milliseconds" },
-  { "author", "Author", "who wrote it" },
-  { "type", "EnvelopeType", "decides what `content` is" },
-  { "content", "Content", "what it says" },
+  { "timestamp", "integer", "time of the server, milliseconds", spare = true },
+  { "author", "Author", "who wrote it", spare = true },
+  { "type", "EnvelopeType", "decides what `content` is", spare = true },
+  { "content", "Content", "what it says", spare = true },
 })
 
 object("CommandMessage", "The message whose button was clicked; its buttons are not in it.", {
   { "messageId", "string", "the message" },
   { "chatId", "string?", "the chat; always there once it was normalised" },
   { "chat", "ChatInfo?", "the chat; always there once it was normalised" },
-  { "timestamp", "integer", "time of the server, milliseconds" },
-  { "type", "EnvelopeType", "decides what `content` is" },
-  { "author", "Author", "who wrote it: the bot, not who clicked" },
+  { "timestamp", "integer", "time of the server, milliseconds", spare = true },
+  { "type", "EnvelopeType", "decides what `content` is", spare = true },
+  { "author", "Author", "who wrote it: the bot, not who clicked", spare = true },
   { "box", "Box?", "its place in the chat" },
-  { "content", "Content", "what it says" },
+  { "content", "Content", "what it says", spare = true },
   { "isEdited", "boolean?", "whether it was changed since", absent = false },
   { "replyMessageId", "string|null?", "the message it answers" },
   { "replyMessage", "AnsweredMessage|null?", "the message it answers, one level deep" },
@@ -185,18 +185,18 @@ object("ForwardedContent", "The original of a forwarded message.", {
   { "chatId", "string?", "the chat it came from" },
   { "timestamp", "integer?", "when it was written, milliseconds" },
   { "author", "Author?", "who wrote it" },
-  { "type", "EnvelopeType", "decides what `content` is" },
-  { "content", "Content", "what it says" },
+  { "type", "EnvelopeType", "decides what `content` is", spare = true },
+  { "content", "Content", "what it says", spare = true },
   { "isEdited", "boolean?", "whether it was changed since" },
   { "box", "Box?", "its place in the chat it came from" },
 })
 
 object("AttachmentContent", "A file. A sticker has the MIME type sticker/webp.", {
-  { "name", "string", "file name" },
-  { "size", "integer", "bytes" },
+  { "name", "string", "file name", spare = true },
+  { "size", "integer", "bytes", spare = true },
   { "fileId", "string", "for getFileInfo", alias = "infoHash" },
   { "mimeType", "string?", "what it holds" },
-  { "readyState", "FileState", "whether it can be fetched" },
+  { "readyState", "FileState", "whether it can be fetched", spare = true },
 })
 
 object("LocationContent", "A place.", {
@@ -218,7 +218,7 @@ object("SurveyContent", "A card that leads to a survey.", {
 
 object("VoiceContent", "A voice message.", {
   { "fileId", "string", "for getFileInfo" },
-  { "size", "integer", "bytes" },
+  { "size", "integer", "bytes", spare = true },
   { "mimeType", "string?", "what it holds" },
   { "duration", "integer?", "its length, probably in seconds" },
 }, { since = "5.5.6" })
@@ -267,14 +267,14 @@ object("Button", "A button below a text.", {
 })
 
 object("CommandSource", "Where a click came from.", {
-  { "type", "CommandSourceType", "a button below a message" },
+  { "type", "CommandSourceType", "a button below a message", spare = true },
   { "buttonId", "string|null?", "id of the button" },
   { "waitReply", "boolean|null?", "as set at the button" },
   { "message", "CommandMessage", "the message with the button" },
 }, { since = "5.5.6" })
 
 object("CommandPayload", "What a click carries.", {
-  { "type", "CommandType", "a command of a user" },
+  { "type", "CommandType", "a command of a user", spare = true },
   { "command", "string", "as set at the button" },
   { "customData", "string|null?", "as set at the button" },
 }, { since = "5.5.6" })
@@ -301,9 +301,9 @@ object("FilePreview", "A small picture of a file.", {
 })
 
 object("FileInfo", "What is known of a file.", {
-  { "fileId", "string", "the file; before 5.5.4 called infoHash", alias = "infoHash" },
-  { "name", "string", "file name" },
-  { "size", "integer", "bytes" },
+  { "fileId", "string", "the file; before 5.5.4 called infoHash", alias = "infoHash", echo = true },
+  { "name", "string", "file name", spare = true },
+  { "size", "integer", "bytes", spare = true },
   { "mimeType", "string?", "what it holds" },
   { "readyState", "FileState", "whether it can be fetched" },
   { "downloadUrl", "string|null?", "where it can be fetched once it is ready; holds a secret" },
@@ -357,32 +357,32 @@ object("ChatRef", "A chat.", {
 })
 
 object("Sent", "A message that was sent.", {
-  { "chatId", "string", "the chat" },
+  { "chatId", "string", "the chat", echo = true },
   { "messageId", "string", "the message" },
-  { "timestamp", "integer", "time of the server, milliseconds" },
+  { "timestamp", "integer", "time of the server, milliseconds", spare = true },
 })
 
 object("SentFile", "A file that was sent.", {
-  { "chatId", "string", "the chat" },
+  { "chatId", "string", "the chat", echo = true },
   { "messageId", "string", "the message with the file" },
-  { "timestamp", "integer", "time of the server, milliseconds" },
+  { "timestamp", "integer", "time of the server, milliseconds", spare = true },
   { "fileId", "string?", "the file" },
   { "captionMessageId", "string|null?", "the message with the caption", since = "5.5.6" },
 })
 
 object("Edited", "A message that was changed.", {
-  { "messageId", "string", "the message" },
-  { "timestamp", "integer", "time of the server, milliseconds" },
+  { "messageId", "string", "the message", echo = true },
+  { "timestamp", "integer", "time of the server, milliseconds", spare = true },
 })
 
 object("TitleChanged", "A chat with another title.", {
-  { "chatId", "string", "the chat" },
-  { "timestamp", "integer", "time of the server, milliseconds" },
+  { "chatId", "string", "the chat", echo = true },
+  { "timestamp", "integer", "time of the server, milliseconds", spare = true },
 }, { since = "5.5.3" })
 
 object("HistoryPage", "Messages of a chat, backwards in time; the anchor itself may be among them.", {
-  { "chatId", "string", "the chat" },
-  { "count", "integer", "how many messages" },
+  { "chatId", "string", "the chat", echo = true },
+  { "count", "integer", "how many messages", spare = true },
   { "messages", "[Envelope]", "in no promised order" },
 })
 
@@ -403,16 +403,16 @@ object("UploadTask", "Leave to upload one file.", {
 })
 
 object("Activity", "What the others see now.", {
-  { "chatId", "string", "the chat" },
-  { "activityType", "ActivityType", "what they see" },
-  { "retryAfter", "integer", "milliseconds after which it must be sent again" },
+  { "chatId", "string", "the chat", echo = true },
+  { "activityType", "ActivityType", "what they see", echo = true },
+  { "retryAfter", "integer", "milliseconds after which it must be sent again", spare = true },
 }, { since = "5.5.6" })
 
 -- Pieces of notifications -----------------------------------------------------------------
 
 object("EditedContent", "The new text of a message.", {
   { "text", "string", "with its marks" },
-  { "parseMode", "ParseMode", "how it is marked up" },
+  { "parseMode", "ParseMode", "how it is marked up", spare = true },
 })
 
 return { objects = objects, unions = unions }
