@@ -14,6 +14,7 @@
 #include "secrets.h"
 #include "session.h"
 #include "socket.h"
+#include "system/named_file.h"
 #include "tidy.h"
 
 #ifndef TRUECONF_VERSION
@@ -33,6 +34,7 @@ int luaopen_trueconf_core(lua_State *L) {
   password_open(L);
   directory_open(L);
   private_file_open(L);
+  named_file_open(L);
   picture_open(L);
   probe_open(L);
   input_open(L);

@@ -46,7 +46,6 @@ static void transfer_free(struct http_transfer *transfer) {
   curl_slist_free_all(transfer->request_headers);
   buffer_free(&transfer->headers);
   buffer_free(&transfer->body);
-  free(transfer->save_to);
   free(transfer->origin);
   free(transfer);
 }
@@ -160,7 +159,7 @@ struct http_transfer *http_start(struct rt *rt, const struct http_request *reque
   transfer->room = room;
   transfer->done = done;
   transfer->owner = owner;
-  transfer->fd = -1;
+  transfer->file.fd = -1;
   transfer->total.fire = fire_total;
   transfer->phase.fire = fire_phase;
   transfer->progress_job.run = http_run_progress;

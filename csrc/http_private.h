@@ -13,6 +13,7 @@
 #ifndef TRUECONF_HTTP_PRIVATE_H
 #define TRUECONF_HTTP_PRIVATE_H
 
+#include "base/plain_file.h"
 #include "http.h"
 #include "lookup.h"
 
@@ -70,13 +71,12 @@ struct http_transfer {
   bool finishing, cancelled; /* its last progress is told; nobody waits for its end */
   int status;
   struct buffer headers, body;
-  size_t max_body;           /* of a body in memory */
-  size_t max_file;           /* of a file; 0: no limit */
-  char *save_to, *temporary; /* the file's name, and its name until it is complete; NULL: the same */
-  uint64_t file_size;        /* bytes in the file being written */
-  int64_t kept;              /* those that the body goes on behind */
-  int fd;                    /* of that file; -1: none */
-  bool resumes, placed;      /* placed: it is known where in the file the body goes */
+  size_t max_body;         /* of a body in memory */
+  size_t max_file;         /* of a file; 0: no limit */
+  struct replacement file; /* written beside its place, or in it: then there is nothing beside */
+  uint64_t file_size;      /* bytes in it */
+  int64_t kept;            /* those that the body goes on behind */
+  bool resumes, placed;    /* placed: it is known where in the file the body goes */
   bool saved;
 
   char *origin;         /* host:port, for messages */
@@ -130,7 +130,7 @@ void http_run_progress(struct rt *rt, lua_State *L, struct rt_job *job);
 
 /* ---- http_file.c -------------------------------------------------------------------------------- */
 
-/* Make a temporary file beside `path`, or open that file to go on with it. False: no memory, or `reason` is
+/* Make a temporary file beside `path`, or open that file to go on with it. False: `reason` is
  * set. */
 bool http_open_file(struct http_transfer *transfer, const char *path, bool resume);
 /* Does the body of this answer go there? */

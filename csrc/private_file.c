@@ -1,25 +1,21 @@
 /*
- * private_file.c - small files that only their owner may read.
- * Lua sees: core.private_folder, core.read_private, core.write_private.
+ * private_file.c - small files, most of which only their owner may read.
+ * Lua sees: core.private_folder, core.private_file, core.read_file, core.read_private, core.write_private.
  * Blocking: for the start of a program and for commands.
  * SPDX-License-Identifier: MIT
  */
 #include "secrets.h"
 
-#include "buffer.h"
-#include "errors.h"
+#include "base/plain_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
-#include <limits.h>
-#include <stdbool.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { OTHERS = S_IRWXG | S_IRWXO };
+enum { MOST_BYTES = 1 << 20, PIPE_PATIENCE = 30 /* seconds: somebody may have to type a password */ };
 
 static int fail_file(lua_State *L, const char *verb, const char *path) {
   int code = errno;
@@ -44,107 +40,96 @@ static int l_private_folder(lua_State *L) {
   return 1;
 }
 
-static bool read_all(int fd, struct buffer *text) {
-  char chunk[4096];
-  ssize_t count;
-  while ((count = read(fd, chunk, sizeof chunk)) != 0)
-    if (count > 0 ? !buffer_append(text, chunk, (size_t)count) : errno != EINTR)
-      return false;
-  return true;
-}
-
-static bool is_private(int fd) {
-  struct stat status;
-  return !fstat(fd, &status) && !(status.st_mode & OTHERS);
-}
-
-/* core.read_private(path) -> text; nil alone: there is no such file */
-static int l_read_private(lua_State *L) {
+/* Push the text of a file. With `is_private` NULL one that others may read is refused. */
+static int read_file(lua_State *L, bool *is_private) {
   const char *path = luaL_checkstring(L, 1);
+  size_t limit = (size_t)luaL_optinteger(L, 2, MOST_BYTES);
+  int patience = (int)luaL_optinteger(L, 3, PIPE_PATIENCE), fd;
   struct buffer text = {0};
-  int fd = open(path, O_RDONLY | O_CLOEXEC), results = 1;
-  if (fd < 0 && errno == ENOENT)
-    return 0;
-  if (fd < 0)
-    return fail_file(L, "read", path);
-  if (!is_private(fd))
-    results = fail(L, ERR_IO, EPERM, "will not use %s: others may read it; run chmod 600", path);
-  else if (!read_all(fd, &text))
-    results = fail_file(L, "read", path);
-  else
-    lua_pushlstring(L, text.data ? text.data : "", text.length);
-  close(fd);
-  buffer_free(&text);
-  return results;
-}
-
-static bool write_all(int fd, const char *data, size_t length) {
-  while (length) {
-    ssize_t count = write(fd, data, length);
-    if (count < 0 && errno != EINTR)
-      return false;
-    if (count > 0) {
-      data += count;
-      length -= (size_t)count;
-    }
-  }
-  return !fsync(fd);
-}
-
-/* Write the text beside its place, with mode 0600. On failure errno says why and nothing is left. */
-static bool write_beside(const char *beside, const char *data, size_t length) {
-  int fd, code;
+  struct reason why = {0};
+  struct stat status;
   bool ok;
-  unlink(beside); /* what a process of the same number has left when it was killed */
-  fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+  fd = plain_file_open(path, &status, &why);
   if (fd < 0)
-    return false;
-  ok = write_all(fd, data, length);
-  code = errno;
-  if (close(fd) && ok) {
-    ok = false;
-    code = errno;
+    return why.code == ENOENT ? 0 : fail_reason(L, &why);
+  ok = (is_private || plain_file_check_private(&status, path, &why)) &&
+       plain_file_read(fd, path, limit, patience, &text, &why);
+  close(fd);
+  if (!ok) {
+    buffer_free(&text);
+    return fail_reason(L, &why);
   }
-  if (!ok)
-    unlink(beside);
-  errno = code;
-  return ok;
+  lua_pushlstring(L, text.data ? text.data : "", text.length);
+  buffer_free(&text);
+  if (is_private)
+    *is_private = plain_file_is_private(&status);
+  return 1;
 }
 
-/* Give the finished file its name: a reader sees the old text or the new one. */
-static bool put_in_place(const char *beside, const char *path, bool new_only) {
-  int code;
-  bool ok = !(new_only ? link(beside, path) : rename(beside, path));
-  code = errno;
-  if (new_only || !ok)
-    unlink(beside);
-  errno = code;
-  return ok;
+/* core.read_private(path[, limit[, patience]]) -> text; nil alone: there is no such file */
+static int l_read_private(lua_State *L) {
+  return read_file(L, NULL);
+}
+
+/* core.read_file(path[, limit[, patience]]) -> text, is_private; nil alone: there is no such file */
+static int l_read_file(lua_State *L) {
+  bool is_private = false;
+  int results = read_file(L, &is_private);
+  if (results != 1)
+    return results;
+  lua_pushboolean(L, is_private);
+  return 2;
 }
 
 /* core.write_private(path, text[, new_only]) -> true; false: new_only, and there is one */
 static int l_write_private(lua_State *L) {
   size_t length;
   const char *path = luaL_checkstring(L, 1), *data = luaL_checklstring(L, 2, &length);
-  bool new_only = lua_toboolean(L, 3);
-  char beside[PATH_MAX];
-  int needed = snprintf(beside, sizeof beside, "%s.%ld.tmp", path, (long)getpid());
-  luaL_argcheck(L, needed > 0 && (size_t)needed < sizeof beside, 1, "path too long");
-  if (!write_beside(beside, data, length))
-    return fail_file(L, "write", path);
-  if (put_in_place(beside, path, new_only))
-    lua_pushboolean(L, 1);
-  else if (new_only && errno == EEXIST)
-    lua_pushboolean(L, 0);
+  bool new_only = lua_toboolean(L, 3), ok;
+  struct replacement file;
+  struct reason why = {0};
+  if (!replacement_begin(&file, path, S_IRUSR | S_IWUSR, &why))
+    return fail_reason(L, &why);
+  ok = replacement_write(&file, data, length, &why);
+  if (!ok)
+    replacement_drop(&file);
   else
-    return fail_file(L, "write", path);
+    ok = new_only ? replacement_commit_new(&file, &why) : replacement_commit(&file, true, &why);
+  if (!ok && !(new_only && why.code == EEXIST))
+    return fail_reason(L, &why);
+  lua_pushboolean(L, ok);
+  return 1;
+}
+
+/* core.private_file(path) -> true: there, made if it was missing, and for its owner alone. For a library that
+ * opens it by its name and follows links. A file that is there is not opened: to close it would take SQLite's
+ * locks away, if this process has it open already. */
+static int l_private_file(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  struct reason why = {0};
+  struct stat status;
+  char *target = plain_file_target(path, &why);
+  int fd, code;
+  if (!target)
+    return fail_reason(L, &why);
+  fd = open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+  code = errno;
+  if (fd >= 0)
+    close(fd);
+  else if (code == EEXIST && !stat(target, &status))
+    plain_file_check_private(&status, path, &why);
+  else
+    reason_set(&why, ERR_IO, code, "cannot write %s: %s", path, strerror(code));
+  free(target);
+  if (why.err)
+    return fail_reason(L, &why);
+  lua_pushboolean(L, 1);
   return 1;
 }
 
 void private_file_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"private_folder", l_private_folder},
-                                       {"read_private", l_read_private},
-                                       {"write_private", l_write_private},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"private_folder", l_private_folder}, {"private_file", l_private_file},
+                                       {"read_file", l_read_file},           {"read_private", l_read_private},
+                                       {"write_private", l_write_private},   {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

@@ -5,13 +5,11 @@
  */
 #include "session.h"
 
+#include "base/plain_file.h"
 #include "crypto.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define MS_PER_DAY INT64_C(86400000)
@@ -76,19 +74,16 @@ bool token_renewable(const struct session *session) {
 
 /* ---- the file ------------------------------------------------------------------------------------ */
 
+/* A file that others can read or write is not ours any more. */
 static bool read_private_file(const char *path, struct buffer *text) {
-  struct stat info;
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  ssize_t n = -1;
-  if (fd < 0)
-    return false;
-  /* a file others can read or write is not ours any more */
-  if (!fstat(fd, &info) && S_ISREG(info.st_mode) && !(info.st_mode & 077) && info.st_size < MOST_TOKEN_FILE &&
-      buffer_reserve(text, MOST_TOKEN_FILE))
-    n = read(fd, text->data, MOST_TOKEN_FILE);
-  close(fd);
-  text->length = n > 0 ? (size_t)n : 0;
-  return n > 0;
+  struct reason why;
+  struct stat status;
+  int fd = plain_file_open(path, &status, &why);
+  bool ok = fd >= 0 && plain_file_check_private(&status, path, &why) &&
+            plain_file_read(fd, path, MOST_TOKEN_FILE, 0, text, &why);
+  if (fd >= 0)
+    close(fd);
+  return ok && text->length;
 }
 
 static bool field_is(struct slice object, const char *key, const char *expected) {
@@ -130,17 +125,6 @@ void token_load(struct session *session) {
   buffer_free(&token);
 }
 
-static bool write_all(int fd, const char *at, size_t left) {
-  while (left) {
-    ssize_t n = write(fd, at, left);
-    if (n < 0 && errno != EINTR)
-      return false;
-    if (n > 0)
-      at += n, left -= (size_t)n;
-  }
-  return true;
-}
-
 static bool token_text(const struct session *session, struct buffer *text) {
   const struct session_config *config = &session->config;
   return buffer_puts(text, "{\"token_url\":") &&
@@ -151,28 +135,21 @@ static bool token_text(const struct session *session, struct buffer *text) {
          scan_quote(text, session->token, strlen(session->token)) && buffer_puts(text, "}\n");
 }
 
-/* Written beside it and moved into place: a reader sees the old token or the new one. A token that
- * cannot be kept is no reason to fail: it is asked for again next time. */
+/* A token that cannot be kept is no reason to fail: it is asked for again next time. */
 static void token_save(struct session *session) {
   const char *path = session->config.token_file;
-  struct buffer text = {0}, name = {0};
-  int fd = -1;
-  bool ok = false;
+  struct buffer text = {0};
+  struct replacement file;
+  struct reason why;
   if (!path)
     return;
-  if (token_text(session, &text) && buffer_printf(&name, "%s.%ld.tmp", path, (long)getpid()) &&
-      buffer_append(&name, "", 1)) {
-    unlink(name.data);
-    fd = open(name.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  }
-  if (fd >= 0) {
-    ok = write_all(fd, text.data, text.length);
-    ok = !close(fd) && ok;
-    if (!ok || rename(name.data, path))
-      unlink(name.data);
+  if (token_text(session, &text) && replacement_begin(&file, path, S_IRUSR | S_IWUSR, &why)) {
+    if (replacement_write(&file, text.data, text.length, &why))
+      replacement_commit(&file, true, &why);
+    else
+      replacement_drop(&file);
   }
   buffer_free(&text);
-  buffer_free(&name);
 }
 
 void token_forget(struct session *session) {

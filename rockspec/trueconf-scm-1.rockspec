@@ -47,6 +47,7 @@ build = {
         -- sources
         "csrc/answer.c",
         "csrc/base/json.c",
+        "csrc/base/plain_file.c",
         "csrc/base/utf8.c",
         "csrc/buffer.c",
         "csrc/busy.c",
@@ -94,6 +95,7 @@ build = {
         "csrc/signals.c",
         "csrc/socket.c",
         "csrc/stamp.c",
+        "csrc/system/named_file.c",
         "csrc/tidy.c",
         "csrc/tls.c",
         "csrc/token.c",

@@ -55,6 +55,44 @@ describe("send_file", function()
     assert.is_nil(system.read(paths[1]))
   end))
 
+  it("reads a pipe to its end while the loop goes on, and what has no size before it is read", scene(function(at)
+    local fifo, turns, over = at.directory:file "notes.txt", 0, false
+    system.output("mkfifo '%s'", fifo)
+    core.spawn(function()
+      repeat
+        core.sleep(0.01)
+        turns = turns + 1
+        if turns == 10 then assert(os.execute(("printf 'from a pipe' >'%s' &"):format(fifo))) end
+      until over
+    end)
+    local sent, err = at.bot:send_file(at.chat_id, { path = fifo })
+    over = true
+    assert(sent, err)
+    assert.is_true(turns >= 10)
+    assert.equal("from a pipe", (assert(at.bot:download(sent))))
+    assert.equal("notes.txt", at.server:history(at.chat_id)[1].record.content.name)
+    sent = assert(at.bot:send_file(at.chat_id, { path = "/proc/self/status", name = "status.txt" }))
+    assert.matches("^Name:", (assert(at.bot:download(sent))))
+  end))
+
+  it("does not read more from a pipe or a reader than the server takes", scene(function(at)
+    at.bot.limits, at.bot.limits_asked = { max_size = 1000 }, true
+    local pieces = 0
+    local err = refused("LIMIT", "not_sent", at.bot:send_file(at.chat_id, { name = "endless", reader = function()
+      pieces = pieces + 1
+      return ("x"):rep(100)
+    end }))
+    assert.equal("the file is over 1000 bytes", err.message)
+    assert.equal(11, pieces)
+  end))
+
+  it("sends no device, and says that a file is empty", scene(function(at)
+    local err = refused("IO", "not_sent", at.bot:send_file(at.chat_id, { path = "/dev/zero" }))
+    assert.equal("cannot read /dev/zero: it is a device, not a plain file", err.message)
+    err = refused("LIMIT", "not_sent", at.bot:send_file(at.chat_id, { path = file(at, "empty", "") }))
+    assert.equal("'empty' is an empty file", err.message)
+  end))
+
   it("gives up with its reader, and sends nothing", scene(function(at)
     local err = refused("CANCELLED", "not_sent", at.bot:send_file(at.chat_id, { name = "a.txt", reader = function()
       return nil, "no more paper"
@@ -228,6 +266,21 @@ describe("download", function()
     assert.equal("0123456789", system.read(path))
     assert.same({ 10, 10 }, last)
     assert.equal("copy", listing(at.directory.path))
+  end))
+
+  it("puts no file in the place of what is none, and fetches nothing then", scene(function(at)
+    local message, fifo, link = sent(at), at.directory:file "fifo", at.directory:file "link"
+    system.output("mkfifo '%s'", fifo)
+    local progress = 0
+    local result, err = at.bot:download(message, { path = fifo, on_progress = function() progress = progress + 1 end })
+    assert.is_nil(result)
+    assert.same({ "IO", "cannot write " .. fifo .. ": it is a FIFO, not a plain file" }, { err.name, err.message })
+    assert.equal(0, progress)
+    system.output("ln -s copy '%s'", link)
+    file(at, "copy", "old")
+    assert(at.bot:download(message, { path = link }))
+    assert.equal("0123456789", system.read(at.directory:file "copy"))
+    assert.equal("copy\nfifo\nlink", listing(at.directory.path))
   end))
 
   it("gives to a sink, which may stop it", scene(function(at)

@@ -268,14 +268,17 @@ describe("a download", function()
   end))
 
   it("fails with IO where no file can be", helper.async(function()
-    assert_fails("IO", "cannot create /nowhere/file", get("/bytes/1", { save_to = "/nowhere/file" }))
+    assert_fails("IO", "cannot write /nowhere/file", get("/bytes/1", { save_to = "/nowhere/file" }))
   end))
 
   it("does not put a file in the place of a directory or a device", helper.async(function()
     local pipe = server:file "pipe"
     os.execute(("mkfifo '%s'"):format(pipe))
-    for _, path in ipairs { server.directory, pipe } do
-      assert_fails("IO", "cannot write " .. path .. ": it is not a regular file", get("/bytes/1", { save_to = path }))
+    for path, kind in pairs { [server.directory] = "a folder", [pipe] = "a FIFO" } do
+      for _, resume in ipairs { false, true } do
+        local complaint = ("cannot write %s: it is %s, not a plain file"):format(path, kind)
+        assert_fails("IO", complaint, get("/bytes/1", { save_to = path, resume = resume }))
+      end
     end
     assert.equal(0, parts_left())
   end))
@@ -284,7 +287,7 @@ describe("a download", function()
     local path = server:file "limited"
     local answer = server:in_process("ulimit -f 16; trap '' XFSZ;",
       { url = server:url("http", "/bytes/1000000"), save_to = path })
-    assert.equal("IO: cannot write " .. path .. ": File too large", answer)
+    assert.equal("IO (27): cannot write " .. path .. ": File too large", answer)
     assert.is_nil(io.open(path))
     assert.equal(0, parts_left())
   end)

@@ -24,7 +24,8 @@ local GOOD_PIECE = 1 << 20              -- bytes; a try that brings so many is n
 local download = {}
 
 ---@class (exact) trueconf.DownloadOptions
----@field path? string save it here; what was there is replaced once the file is complete
+---@field path? string save it here; a plain file that was there is replaced once the new one is complete, and nothing
+---else is
 ---@field sink? fun(piece: string): any, any give it here, piece by piece, once it is complete; false or nil and an
 ---error to stop. It may wait
 ---@field max_bytes? integer refuse a larger file; default 16 MiB without `path` and `sink`, else none
@@ -291,13 +292,18 @@ local function to_string(client, info, given, clock)
   return file:read "a"
 end
 
+-- Only a plain file is replaced: that is looked at before anything is fetched, and again at the end.
 local function to_path(client, info, given, clock)
-  local part <close> = upload.temporary(("%s.%s.part"):format(given.path, random_hex(6)))
-  local result, err = to_file(client, info, given, part, clock)
+  local target, err = core.file_target(given.path)
+  if not target then return nil, fault("IO", err.message) end
+  local part <close> = upload.temporary(("%s.%s.part"):format(target, random_hex(6)))
+  local result
+  result, err = to_file(client, info, given, part, clock)
   if not result then return nil, err end
-  local ok, why = os.rename(part.path, given.path)
+  local ok
+  ok, err = core.replace_file(part.path, target)
   if ok then return result end
-  return nil, fault("IO", ("cannot write %s"):format(why))
+  return nil, fault("IO", err.message)
 end
 
 local function pour(path, sink)

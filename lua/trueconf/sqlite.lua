@@ -229,13 +229,13 @@ local function set_up(db, schema)
   db:forget_all()                       -- the statements of the opening are not needed again
 end
 
--- The file is made before SQLite comes to it, so that only its owner may read it.
+-- The file is made before SQLite comes to it, so that only its owner may read it; what stands beside it gets its mode.
 local function connect(path)
   local found, dbi = pcall(require, "DBI")
   local driver = found and pcall(require, "dbd.sqlite3")
   if not driver then return nil, core.error("UNSUPPORTED", NEEDS) end
-  local written, err = core.write_private(path, "", true)
-  if written == nil then return nil, err end
+  local ok, err = core.private_file(path)
+  if not ok then return nil, err end
   local connection
   connection, err = dbi.Connect("SQLite3", path)
   if not connection then return nil, core.error("IO", ("%s: %s"):format(path, plain(err))) end

@@ -16,6 +16,7 @@ local transfer = require "trueconf.transfer"
 
 local UPLOAD, SEND = protocol.methods.uploadFile, protocol.methods.sendFile
 local MAX_ANSWER = 65536                -- bytes of the answer to an upload
+local MOST_SPOOLED = 4 << 30            -- bytes that go into a temporary file where the server names no limit
 local LIMITS_PATIENCE = 5               -- seconds; a server that is too old may not answer at all
 
 local upload = {}
@@ -73,13 +74,11 @@ local function failed(message, name)
   return Error.new(name or "IO", message, { method = SEND.name, outcome = "not_sent" })
 end
 
--- A folder can be opened, but not read.
-local function size_of_file(path)
-  local file <close>, why = io.open(path, "rb")
-  if not file then return nil, failed(("cannot read %s"):format(why)) end
-  local byte, unreadable = file:read(1)
-  if not byte and unreadable then return nil, failed(("cannot read %s: %s"):format(path, unreadable)) end
-  return file:seek "end"
+-- What is at a path, and how many bytes if that is known before it is read.
+local function open_source(path)
+  local source, err = core.source(path)
+  if not source then return nil, failed(err.message) end
+  return source, source:size()
 end
 
 -- A file that is gone when its variable is.
@@ -89,31 +88,33 @@ Temporary.__close = function(self)
   if self.path then os.remove(self.path) end
 end
 
-local NOTHING = setmetatable({}, Temporary)
-
 ---@param path? string default: a new one
 ---@return { path: string } temporary with __close
 function upload.temporary(path)
   return setmetatable({ path = path or os.tmpname() }, Temporary)
 end
 
-local function copy_pieces(reader, file, level)
+-- More than the server takes is not read: it may never end.
+local function copy_pieces(reader, file, most, level)
+  local size = 0
   while true do
     local piece, err = reader()
     if piece == nil then return err == nil or nil, err end
     if type(piece) ~= "string" then
       error(("send_file: reader must return a string or nil, got %s"):format(options.type_of(piece)), level + 1)
     end
+    size = size + #piece
+    if size > most then return nil, failed(("the file is over %d bytes"):format(most), "LIMIT") end
     local ok, why = file:write(piece)
     if not ok then return nil, failed(("cannot write a temporary file: %s"):format(why)) end
   end
 end
 
 -- What a reader produces, in a file.
-local function spool(reader, path, level)
+local function spool(reader, path, most, level)
   local file <close>, why = io.open(path, "wb")
   if not file then return nil, failed(("cannot write a temporary file: %s"):format(why)) end
-  local ok, err = copy_pieces(reader, file, level + 1)
+  local ok, err = copy_pieces(reader, file, most, level + 1)
   if ok then
     local closed, full = file:close()
     if closed then return path end
@@ -130,14 +131,34 @@ end
 ---@field part trueconf.core.Part
 ---@field preview trueconf.core.Part?
 
-local function read_source(given, temporary, level)
-  if given.data then return { size = #given.data, part = { data = given.data } } end
-  local path, err = given.path, nil
-  if given.reader then path, err = spool(given.reader, temporary.path, level + 1) end
+local function read_pieces(reader, temporary, limits_of, level)
+  local limits = limits_of()
+  temporary.path = os.tmpname()
+  local path, err = spool(reader, temporary.path, limits and limits.max_size or MOST_SPOOLED, level + 1)
   if not path then return nil, err end
-  local size, unreadable = size_of_file(path)
-  if not size then return nil, unreadable end
+  local source <close>, size = open_source(path)
+  if not source then return nil, size end
   return { size = size, part = { path = path } }
+end
+
+-- A pipe is read like a reader: its size has to be known before the first byte leaves.
+local function read_path(path, temporary, limits_of, level)
+  local source <close>, size = open_source(path)
+  if not source then return nil, size end
+  if size then return { size = size, part = { path = path } } end
+  local file, err = read_pieces(function() return source:read() end, temporary, limits_of, level + 1)
+  return file, err
+end
+
+local function read_source(given, temporary, limits_of, level)
+  local file, err
+  if given.data then return { size = #given.data, part = { data = given.data } } end
+  if given.reader then
+    file, err = read_pieces(given.reader, temporary, limits_of, level + 1)
+  else
+    file, err = read_path(given.path, temporary, limits_of, level + 1)
+  end
+  return file, err                      -- no tail call: a mistake is reported at the caller's line
 end
 
 -- Names -----------------------------------------------------------------------------------
@@ -191,7 +212,7 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err LIMIT
 function upload.check_limits(limits, name, size)
-  if size == 0 then return nil, limit(("%s is empty"):format(name)) end
+  if size == 0 then return nil, limit(("'%s' is an empty file"):format(name)) end
   if not limits then return true end
   if limits.max_size and size > limits.max_size then
     return nil, limit(("%s is %d bytes, %d allowed"):format(name, size, limits.max_size))
@@ -215,8 +236,8 @@ end
 local function add_preview(client, file, given, clock)
   local part = preview.part(client, file, given.preview, clock())
   if part and part.path and part.path ~= file.part.path then
-    local size, err = size_of_file(part.path)
-    if not size then return nil, err end
+    local source <close>, err = open_source(part.path)
+    if not source then return nil, err end
   end
   file.preview = part
   return file
@@ -321,13 +342,14 @@ end
 
 -- From where the bytes are to the message.
 local function deliver(client, chat_id, given, clock, level)
-  local temporary <close> = given.reader and upload.temporary() or NOTHING
-  local file, err = read_source(given, temporary, level + 1)
+  local temporary <close> = setmetatable({}, Temporary)
+  local function limits_of() return known_limits(client) end
+  local file, err = read_source(given, temporary, limits_of, level + 1)
   if not file then return nil, err end
   file, err = describe(file, given)
   if not file then return nil, err end
   local ok
-  ok, err = upload.check_limits(known_limits(client), file.name, file.size)
+  ok, err = upload.check_limits(limits_of(), file.name, file.size)
   if not ok then return nil, err end
   file, err = add_preview(client, file, given, clock)
   if not file then return nil, err end

@@ -231,18 +231,36 @@ function core.ldap_bind(request) end
 ---@return trueconf.Error? err IO, also for a folder that is somebody else's or that others may write to
 function core.private_folder(path) end
 
+---Read a small file: a plain one, a pipe to its end, or /dev/null. It does not wait, save for who writes to the pipe.
 ---@param path string
+---@param limit? integer bytes; default 1 MiB, and more is an error
+---@param patience? integer seconds for a pipe; default 30; 0: a pipe is refused
+---@return string? text nil without an error: there is no such file
+---@return boolean|trueconf.Error is_private nobody but the owner may read it; or an error IO
+function core.read_file(path, limit, patience) end
+
+---The same of a secret.
+---@param path string
+---@param limit? integer
+---@param patience? integer
 ---@return string? text nil without an error: there is no such file
 ---@return trueconf.Error? err IO, also for a file that others may read
-function core.read_private(path) end
+function core.read_private(path, limit, patience) end
 
----Write a file that only its owner may read, and put it in place at once when it is complete.
+---Write a file that only its owner may read, and put it in place at once when it is complete. Links are followed; only
+---a plain file is replaced.
 ---@param path string
 ---@param text string
 ---@param new_only? boolean leave a file that is there as it is
 ---@return boolean? written false: new_only, and there is one
 ---@return trueconf.Error? err IO
 function core.write_private(path, text, new_only) end
+
+---Make sure that there is a plain file that only its owner may read, for a library that opens it by its name.
+---@param path string
+---@return true? ok
+---@return trueconf.Error? err IO, also for a file that others may read
+function core.private_file(path) end
 
 -- Input and files of a program (input.c, line_editor.c, stamp.c)------------------------------------
 
@@ -277,6 +295,45 @@ function core.edit_end() end
 ---@param path string
 ---@return string? stamp nil: there is no such file, or it cannot be seen
 function core.file_stamp(path) end
+
+-- Files that a user names (system/named_file.c) --------------------------------------------------
+
+---A file to be read without blocking the loop.
+---@class trueconf.core.Source
+local Source = {}
+
+---Open a plain file, a pipe or /dev/null.
+---@param path string
+---@return trueconf.core.Source? source with __close
+---@return trueconf.Error? err IO
+function core.source(path) end
+
+---@return integer? bytes nil: that is known at the end, as of a pipe, or of a file in /proc
+function Source:size() end
+
+---The next bytes; waits for the writer of a pipe.
+---@async
+---@return string? bytes may be empty; nil without an error: the end
+---@return trueconf.Error? err IO, CLOSED
+function Source:read() end
+
+function Source:close() end
+
+---Where a file is written: links are followed, and at their end is a plain file or nothing.
+---@param path string
+---@return string? path
+---@return trueconf.Error? err IO
+function core.file_target(path) end
+
+---Give a finished file its name, and wait until that outlives a power failure. When it fails, the finished file is
+---removed.
+---@async
+---@param from string on the same file system
+---@param to string where a plain file is replaced
+---@param new_only? boolean only if there is none
+---@return true? ok
+---@return trueconf.Error? err IO; code 17, EEXIST: new_only, and there is one
+function core.replace_file(from, to, new_only) end
 
 -- Pictures (picture.c) -----------------------------------------------------------------
 

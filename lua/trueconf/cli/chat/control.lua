@@ -3,8 +3,10 @@
 
 local core = require "trueconf.core"
 local json = require "trueconf.json"
+local random_hex = require "trueconf.random_hex"
 
 local TIMEOUT = 30                      -- seconds for an act
+local FILE_EXISTS = 17                  -- EEXIST
 
 ---@class trueconf.cli.Control
 ---@field private socket trueconf.core.Socket
@@ -126,15 +128,20 @@ end
 ---Fetch the file of a message.
 ---@async
 ---@param fields table<string, string>
----@param path string
+---@param path string where nothing is yet
 ---@return true? ok
 ---@return trueconf.Error? err
 function Control:download(fields, path)
-  local answer, err = request(self, "download", fields, { save_to = path })
+  local target, err = core.file_target(path)
+  if not target then return nil, err end
+  local part = ("%s.%s.part"):format(target, random_hex(6))
+  local answer, ok
+  answer, err = request(self, "download", fields, { save_to = part })
   if not answer then return nil, err end
-  if answer.status == 200 then return true end
-  os.remove(path)
-  return nil, core.error("PROTOCOL", "the file cannot be had")
+  if answer.status ~= 200 then return nil, core.error("PROTOCOL", "the file cannot be had") end
+  ok, err = core.replace_file(part, target, true)
+  if ok then return true end
+  return nil, err.code == FILE_EXISTS and core.error("IO", path .. " is there already") or err
 end
 
 function Control:close()

@@ -321,8 +321,7 @@ COMMANDS.save = { usage = "[PATH]", meaning = "keep the newest file",
     if not file then return self:complain "nobody has sent a file" end
     -- A name from the wire is no path.
     if path == "" then path = file.name:gsub("[/%c]", "_"):gsub("^%.+", "") end
-    local there <close> = io.open(path)
-    if there then return self:complain(path .. " is there already") end
+    if core.file_stamp(path) then return self:complain(path .. " is there already") end
     local ok, err = self.control:download({ person = file.person, message_id = file.message_id }, path)
     if not ok then return self:complain(err.message) end
     self.console:show("", "dim", "kept as " .. path)
