@@ -153,4 +153,75 @@ describe("options.check", function()
     local _, message = pcall(options.check, many, wrong)
     assert.matches("option 'a' must be a string, got a boolean", message)
   end)
+
+  it("takes no number for a duration that no timer can wait", function()
+    assert.equal("option 'timeout' must be at most 1000000000.0, got inf", mistake(with("timeout", math.huge)))
+    assert.same({ a = math.huge }, options.check({ a = { type = "number", max = math.huge } }, { a = math.huge }))
+  end)
+end)
+
+-- What each public function with options is given, and what it must not take for something else.
+describe("options that look like something else", function()
+  local bridge, middleware = require "trueconf.bridge", require "trueconf.middleware"
+  local trueconf = require "trueconf"
+
+  -- The options of a thing, and those of them that must be refused: at the line of the caller, by name.
+  local function refused(make, base, wrong)
+    for name, values in pairs(wrong) do
+      for _, value in ipairs(values) do
+        local given = { [name] = value }
+        for other, usual in pairs(base) do
+          if given[other] == nil then given[other] = usual end
+        end
+        local what = name .. " = " .. tostring(value)
+        local line = debug.getinfo(1, "l").currentline + 1
+        local ok, message = pcall(function() local made = make(given) return made end)
+        assert.is_false(ok, what .. " is taken")
+        assert.matches("options_spec%.lua:" .. line .. ": .*'?" .. name .. "'?", message)
+      end
+    end
+  end
+
+  local LOGS = {
+    "", "loud", setmetatable({}, {}), { 1 }, { level = "loud" }, { level = "off", color = true }, { info = print }, 7,
+    print,
+  }
+  local STRINGS = { "", "x\0y", 7, {} }
+  local DURATIONS = { math.huge, 0 / 0, "1", 1e10 }
+
+  it("are refused by a bot, at the caller's line", function()
+    local base = { url = "ws://127.0.0.1:1", token = "t", log = "off" }
+    refused(trueconf.bot, base, {
+      log = LOGS, username = STRINGS, password = STRINGS, token = { "", "x\0y", 7, {} }, token_file = STRINGS,
+      ca_file = STRINGS, proxy = STRINGS, oauth_client_id = STRINGS, store = { "", "x\0y", {}, { path = "x" } },
+      handler_timeout = DURATIONS, busy_timeout = DURATIONS, ask_timeout = DURATIONS, stop_timeout = DURATIONS,
+      tls = { { verify = 1 }, { ca = "x" }, "x" }, connect_timeout = DURATIONS, ping_interval = DURATIONS,
+    })
+  end)
+
+  it("are refused by a Bridge, at the caller's line", function()
+    refused(bridge.start, { log = "off", password_cost = 1 }, {
+      log = LOGS, host = STRINGS, data = STRINGS, server_name = STRINGS, state = { {}, { accounts = {} } },
+      max_connections = { 0, 1 << 40 }, max_frame = { 0, 1 << 40 }, max_body = { 1 << 40 }, max_unsent = { 1 << 40 },
+      ping_interval = { 1e9, math.huge }, max_missed_pongs = { 1 << 20 },
+    })
+  end)
+
+  it("are refused by middleware, at the caller's line", function()
+    refused(middleware.allow, {}, { users = { { mira = true }, { 7 }, "mira" }, chats = { { c1 = true }, { {} } } })
+    assert.error_matches(function() middleware.roles { "admin", refusal = "no" } end, "unknown option 'refusal'")
+  end)
+
+  it("are a logger, its options, or a level", function()
+    local lines = {}
+    local function sink(level, text) lines[#lines + 1] = level .. " " .. text end
+    local own = {}
+    for _, level in ipairs { "debug", "info", "warn", "error" } do
+      own[level] = function(_, text, ...) sink("own " .. level, text:format(...)) end
+    end
+    for _, log in ipairs { "off", { level = "off" }, { sink = sink, level = "warn" }, own } do
+      trueconf.bot({ url = "ws://127.0.0.1:1", token = "t", log = log }).log:warn("%d", 17)
+    end
+    assert.same({ "warn 17", "own warn 17" }, lines)
+  end)
 end)

@@ -48,7 +48,8 @@ local OWN = {
   order = { type = "string", enum = { "chat", "none" }, default = "chat" },
   remember = { type = "integer", min = 0, default = 10000 },
   store = { type = "string|table", check = function(store)
-    return type(store) == "string" or stores.is_store(store), "must be a path or a store of trueconf.store"
+    if type(store) == "string" then return options.is_filled(store) end
+    return stores.is_store(store), "must be a path or a store of trueconf.store"
   end },
   tries = { type = "integer", min = 1, default = 1 },
   max_waiting = { type = "integer", min = 1, default = 10000 },

@@ -44,18 +44,18 @@ local LONGEST_TEXT = protocol.limits.TEXT
 ---@field retries? integer how often a request is repeated, after a pause that grows from 0.5 s and within its deadline,
 ---when the server was in trouble or the connection was lost before the request was sent; default 4 for bots, else 0
 ---@field server_version? string such as "5.5.4"; else the server is asked once, where it answers
----@field log? trueconf.Log|string a logger or a level
+---@field log? trueconf.Log|trueconf.LogOptions|string a logger, what one is made with, or a level
 local SCHEMA = {
   url = { type = "string", check = url.parse },
-  username = { type = "string" },
-  password = { type = "string" },
-  token = { type = "string|function" },
-  oauth_client_id = { type = "string", check = function(id) return id ~= "", "must not be empty" end },
+  username = { type = "string", check = options.is_filled },
+  password = { type = "string", check = options.is_filled },
+  token = { type = "string|function", check = options.is_filled },
+  oauth_client_id = { type = "string", check = options.is_filled },
   web_url = { type = "string", check = url.parse },
-  token_file = { type = "string" },
-  ca_file = { type = "string" },
+  token_file = { type = "string", check = options.is_filled },
+  ca_file = { type = "string", check = options.is_filled },
   tls = { type = "table" },
-  proxy = { type = "string" },
+  proxy = { type = "string", check = options.is_filled },
   allow_plaintext = { type = "boolean" },
   receive_unread = { type = "boolean", default = true },
   receive_system = { type = "boolean", default = false },
@@ -77,7 +77,7 @@ local SCHEMA = {
   on_trace = { type = "function" },
   retries = { type = "integer", min = 0 },
   server_version = { type = "string", check = server_version.is_version },
-  log = { type = "table|string" },
+  log = { type = "table|string", check = log.is_log },
 }
 
 -- Options the core's session takes under the same name.
@@ -168,11 +168,6 @@ local function check_credentials(settings, level)
   end
 end
 
-local function make_log(given)
-  if type(given) == "string" then return log.new { level = given } end
-  return given or log.new()
-end
-
 -- A flood of the same oddity is held down: the 1st, 10th, 100th, ... of a kind is logged.
 local function log_oddity(self, kind, count, text)
   if 10 ^ math.floor(math.log(count, 10) + 1e-9) == count then
@@ -200,7 +195,7 @@ local function new(given, callbacks, level)
   local settings, sources = config.resolve(given, elsewhere, elsewhere)
   if not settings then error(tostring(sources), level) end
   check_credentials(settings, level)
-  local self = setmetatable({ log = make_log(given.log), url = settings.url }, Client)
+  local self = setmetatable({ log = log.of(given.log), url = settings.url }, Client)
   self.web, self.version = web_of(given, settings), given.server_version
   self.retries, self.patience = given.retries, given.call_timeout
   self.exchange = make_exchange(given, settings, self.web, level)

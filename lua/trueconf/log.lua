@@ -90,4 +90,41 @@ local function new(given)
   return log
 end
 
-return { new = new }
+-- What others call of a logger.
+local METHODS = { "debug", "info", "warn", "error" }
+
+local function is_logger(value)
+  for _, name in ipairs(METHODS) do
+    if type(value[name]) ~= "function" then return false end
+  end
+  return true
+end
+
+local function is_options(value)
+  for name, given in pairs(value) do
+    local option = SCHEMA[name]
+    if not option or type(given) ~= option.type or name == "level" and not RANKS[given] then return false end
+  end
+  return getmetatable(value) == nil
+end
+
+---Fit to be the `check` of an option: a logger, the options of one, or a level.
+---@param value any
+---@return boolean
+---@return string expected
+local function is_log(value)
+  local expected = ("must be one of %s; or { level =, sink = }; or a logger with the methods %s"):format(
+    table.concat(NAMES, ", "), table.concat(METHODS, ", "))
+  if type(value) ~= "table" then return RANKS[value] ~= nil, expected end
+  return is_logger(value) or is_options(value), expected
+end
+
+---The logger that an option stands for, which is_log() takes.
+---@param value trueconf.Log|trueconf.LogOptions|string|nil
+---@return trueconf.Log
+local function of(value)
+  if type(value) == "table" and is_logger(value) then return value end
+  return new(type(value) == "string" and { level = value } or value)
+end
+
+return { new = new, of = of, is_log = is_log }

@@ -46,8 +46,8 @@ end
 ---@field refuse? trueconf.Refusal default: silence
 
 local ALLOW = {
-  users = { type = "table" },
-  chats = { type = "table" },
+  users = { type = "table", check = options.is_list_of_strings },
+  chats = { type = "table", check = options.is_list_of_strings },
   anonymous = { type = "boolean", default = false },
   refuse = { type = "string|function" },
 }
@@ -67,12 +67,18 @@ end
 ---@field [integer] string roles: "owner", "admin", ...
 ---@field refuse? trueconf.Refusal default: silence
 
+local ROLES = { refuse = ALLOW.refuse }
+
 ---Only for people with one of these roles in the chat. In personal chats nobody is more than a user.
 ---@param given trueconf.RolesOptions
 ---@return trueconf.Middleware
 function middleware.roles(given)
   if type(given) ~= "table" then options.refuse("roles", "a table", given, 2) end
-  return middleware.guard(filter.role(table.move(given, 1, #given, 1, {})), given.refuse)
+  local roles, named = {}, {}
+  for key, value in pairs(given) do
+    if math.type(key) == "integer" then roles[key] = value else named[key] = value end
+  end
+  return middleware.guard(filter.role(roles), options.check(ROLES, named, 2, "middleware.roles").refuse)
 end
 
 -- Rate limit -------------------------------------------------------------------------------------

@@ -12,12 +12,14 @@ local sorted_keys = require "trueconf.sorted_keys"
 ---@field default? any taken when the option is nil; false is a value
 ---@field enum? any[] the values it may have
 ---@field min? number
----@field max? number
+---@field max? number default for a number that need not be an integer 1e9: it is a duration in seconds
 ---@field check? fun(value: any): boolean|nil, string? false and what was expected, if the value will not do
 
 ---@alias trueconf.Schema table<string, trueconf.Option>
 
 local options = {}
+
+local LONGEST = 1e9                     -- seconds; the core's timers take less than 1e10
 
 -- The number of letters to insert, delete or replace to make one word from the other.
 local function edit_distance(from, to)
@@ -103,8 +105,33 @@ end
 
 local function range_mistake(value, option)
   if type(value) ~= "number" then return nil end
+  local max = option.max or option.type and fits(0.5, option.type) and LONGEST
   if option.min and value < option.min then return ("must be at least %s, got %s"):format(option.min, value) end
-  if option.max and value > option.max then return ("must be at most %s, got %s"):format(option.max, value) end
+  if max and value > max then return ("must be at most %s, got %s"):format(max, value) end
+end
+
+-- Checks of options -----------------------------------------------------------------------
+
+---Fit to be the `check` of an option: a string is not empty and holds no zero byte, which would end it for C.
+---@param value any other values pass
+---@return boolean
+---@return string expected
+function options.is_filled(value)
+  if value == "" then return false, "must not be empty" end
+  return type(value) ~= "string" or not value:find("\0", 1, true), "must not hold a zero byte"
+end
+
+---Fit to be the `check` of an option: a table is a list of strings.
+---@param value any other values pass
+---@return boolean
+---@return string expected
+function options.is_list_of_strings(value)
+  local expected = "must be a list of strings"
+  if type(value) ~= "table" then return true, expected end
+  for key, one in pairs(value) do
+    if math.type(key) ~= "integer" or key < 1 or key > #value or type(one) ~= "string" then return false, expected end
+  end
+  return true, expected
 end
 
 local function check_mistake(value, check)

@@ -48,14 +48,14 @@ local MOST_ERRORS = 100                 -- kept of handlers
 ---@field log? trueconf.LogLevel|"off" what of the bot's log goes to the standard error; default "off"
 local SCHEMA = {
   bot = { type = "string|function|table", required = true },
-  args = { type = "table", default = {} },
+  args = { type = "table", default = {}, check = options.is_list_of_strings },
   login = { type = "string", default = "bot" },
   accounts = { type = "table", default = {} },
   bridge = { type = "table", default = {} },
   seed = { type = "integer", default = 1 },
   now = { type = "integer", min = 0 },
   patience = { type = "integer", min = 1, default = 60 },
-  log = { type = "string", default = "off" },
+  log = { type = "string", default = "off", check = log.is_log },
 }
 
 ---@class trueconf.testing.Group

@@ -59,11 +59,9 @@ local function is_end(value)
 end
 
 local function is_list_of_strings(value)
-  if type(value) ~= "table" then return true end
-  for _, one in ipairs(value) do
-    if type(one) ~= "string" then return false, "must be a list of strings" end
-  end
-  return value[1] ~= nil, "must name at least one"
+  local ok, expected = options.is_list_of_strings(value)
+  if not ok then return false, expected end
+  return type(value) ~= "table" or value[1] ~= nil, "must name at least one"
 end
 
 -- What may be the bot's default, too.
@@ -87,8 +85,8 @@ local COMMON = {
 local ASK = {
   choices = { type = "table" },
   type = { type = "string", enum = values.TYPES },
-  min = { type = "number" },
-  max = { type = "number" },
+  min = { type = "number", max = math.huge },
+  max = { type = "number", max = math.huge },
   validate = { type = "function" },
   from = { type = "string|table", check = is_list_of_strings },
   filter = { check = function(value) return filters.is_callable(value), "must be a filter or a function" end },

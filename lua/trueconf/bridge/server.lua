@@ -74,7 +74,7 @@ local function new(options)
   memory.on_failure = function(err) server:on_store_failure(err) end
   server.faults, server.open, server.people, server.held = {}, {}, {}, {}
   server.mischief = faults.new(server, server.faults)
-  server.log = log.new(options.log)
+  server.log = log.of(options.log)
   server.reports = reports.new(server.log)
   server.accounts = accounts.new(memory, memory.server_name, options.password_cost, options.directory)
   server.logins = logins.new(server.accounts, options)

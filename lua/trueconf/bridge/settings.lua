@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What a Bridge can be told: options at its start.
 
+local log = require "trueconf.log"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 local upload_limits = require "trueconf.bridge.upload_limits"
@@ -66,30 +67,32 @@ local MEBIBYTE = 1024 * 1024
 ---servers do, or answer 399; default "cut"
 ---@field control? { key: string|true } answer the control endpoint under /control/, to who is on this machine and has
 ---the key of 16 to 128 visible characters; true: one is made, control_key() tells it
----@field log? trueconf.LogOptions errors of the Bridge itself; at level "debug" refused requests too
+---@field log? trueconf.Log|trueconf.LogOptions|string errors of the Bridge itself; at level "debug" refused requests too
 
 local VERSIONS = {}
 for place, row in ipairs(protocol.versions.MATRIX) do VERSIONS[place] = row.version end
 
 local SCHEMA = {
-  host = { type = "string", default = "127.0.0.1" },
+  host = { type = "string", default = "127.0.0.1", check = options.is_filled },
   port = { type = "integer", default = 0, min = 0, max = 65535 },
-  server_name = { type = "string" },
+  server_name = { type = "string", check = options.is_filled },
   accounts = { type = "table" },
-  data = { type = "string" },
+  data = { type = "string", check = options.is_filled },
   password_cost = { type = "integer", default = 5, min = 1, max = 11 },
   login_failures = { type = "integer", default = 10, min = 0 },
   address_failures = { type = "integer", default = 100, min = 0 },
   login_window = { type = "number", default = 60, min = 1 },
   server_info = { type = "boolean", default = true },
-  state = { type = "table" },
+  state = { type = "table", check = function(state)
+    return type(state.set_server_name) == "function", "must be what state() of a stopped Bridge has returned"
+  end },
   tls = { type = "table" },
-  max_connections = { type = "integer", default = 128, min = 1 },
-  max_frame = { type = "integer", default = MEBIBYTE, min = 1 },
-  max_body = { type = "integer", default = MEBIBYTE, min = 1 },
-  max_unsent = { type = "integer", default = 16 * MEBIBYTE, min = 1 },
-  ping_interval = { type = "number", default = 5, min = 0 },
-  max_missed_pongs = { type = "integer", default = 3, min = 1 },
+  max_connections = { type = "integer", default = 128, min = 1, max = MEBIBYTE },
+  max_frame = { type = "integer", default = MEBIBYTE, min = 1, max = 1024 * MEBIBYTE },
+  max_body = { type = "integer", default = MEBIBYTE, min = 1, max = 1024 * MEBIBYTE },
+  max_unsent = { type = "integer", default = 16 * MEBIBYTE, min = 1, max = 1024 * MEBIBYTE },
+  ping_interval = { type = "number", default = 5, min = 0, max = 86400 },
+  max_missed_pongs = { type = "integer", default = 3, min = 1, max = 1000 },
   ack_timeout = { type = "number", default = 0, min = 0 },
   token_lifetime = { type = "number", default = 30 * DAY },
   expires_in = { type = "integer", default = 365 * DAY },
@@ -109,7 +112,7 @@ local SCHEMA = {
   command_ids = { type = "boolean", default = false },
   long_text = { type = "string", default = "cut", enum = { "cut", "refuse" } },
   control = { type = "table" },
-  log = { type = "table" },
+  log = { type = "table|string", check = log.is_log },
 }
 
 local function check_state(state, server_name, folder, level)
@@ -133,7 +136,7 @@ end
 
 local CONTROL_SCHEMA = { key = { type = "string|boolean", required = true, check = is_key } }
 
-local APPLICATION_SCHEMA = { scopes = { type = "table" } }
+local APPLICATION_SCHEMA = { scopes = { type = "table", check = options.is_list_of_strings } }
 
 local function check_applications(applications, level)
   for client_id, application in pairs(applications) do
@@ -141,12 +144,7 @@ local function check_applications(applications, level)
       error("oauth_applications: client ids must be strings, and not empty", level + 1)
     end
     local what = ("bridge.start: oauth_applications: '%s'"):format(client_id)
-    local scopes = options.check(APPLICATION_SCHEMA, application, level + 1, what).scopes or {}
-    for index, scope in pairs(scopes) do
-      if type(index) ~= "number" or type(scope) ~= "string" then
-        error(what .. ": scopes must be a list of strings", level + 1)
-      end
-    end
+    options.check(APPLICATION_SCHEMA, application, level + 1, what)
   end
 end
 

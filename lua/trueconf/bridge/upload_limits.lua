@@ -17,7 +17,7 @@ local SCHEMA = {
 
 local EXTENSIONS = {
   mode = { type = "string", required = true, enum = protocol.enums.ExtensionMode.values },
-  list = { type = "table", required = true },
+  list = { type = "table", required = true, check = options.is_list_of_strings },
 }
 
 local upload_limits = {}
@@ -30,11 +30,6 @@ function upload_limits.check(given, level, where)
   options.check(SCHEMA, given, level + 1, where)
   if not given.extensions then return end
   options.check(EXTENSIONS, given.extensions, level + 1, where .. ": extensions")
-  for _, extension in ipairs(given.extensions.list) do
-    if type(extension) ~= "string" then
-      error(("%s: extensions.list must hold strings, got %s"):format(where, type(extension)), level + 1)
-    end
-  end
 end
 
 ---@param limits trueconf.bridge.UploadLimits

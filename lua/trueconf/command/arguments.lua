@@ -25,9 +25,11 @@ local SCHEMA = {
   type = { type = "string|function", default = "string", check = function(kind)
     return values.is_type(kind), "must be a function or one of " .. table.concat(values.TYPES, ", ")
   end },
-  one_of = { type = "table", check = function(list) return type(list[1]) == "string", "must be a list of strings" end },
-  min = { type = "number" },
-  max = { type = "number" },
+  one_of = { type = "table", check = function(list)
+    return list[1] ~= nil and options.is_list_of_strings(list), "must be a list of strings"
+  end },
+  min = { type = "number", max = math.huge },
+  max = { type = "number", max = math.huge },
   default = {},
   optional = { type = "boolean" },
   named = { type = "boolean" },
