@@ -49,7 +49,7 @@ ON_TREE = LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;'
 SUBMAKE = $(MAKE) --no-print-directory
 NEED = $(if $(filter no,$(DEPS)),:,tools/deps)
 
-.PHONY: all deps test lint format install uninstall clean sanitize valgrind gctorture mutants bench doc demo help FORCE
+.PHONY: all deps test lint format install uninstall clean sanitize valgrind gctorture mutants fuzz bench doc demo help FORCE
 
 all: $(CORE) ## build the C core (CC, CFLAGS, LDFLAGS, WERROR=1, BUILD=directory)
 
@@ -107,10 +107,10 @@ valgrind: ## run the specs of the C core under valgrind (VALGRIND_SPECS=files)
 	@BUILD='$(BUILD)' LIMIT=600 WRAP='$(VALGRIND)' \
 	  $(RUN_SPECS) $(or $(VALGRIND_SPECS),$(error VALGRIND_SPECS names no file))
 
-LUA_DIRS = $(wildcard lua spec examples bench bin tools rockspec)
+LUA_DIRS = $(wildcard lua spec fuzz examples bench bin tools rockspec)
 # The shell scripts among the files without a suffix are known by their first line.
 SHELL_SCRIPTS = $(shell grep -lE '^\#!.*[ /](ba)?sh$$' .ci/* tools/* bin/* bench/* examples/* 2>/dev/null)
-C_FILES = $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] bench/*.[ch] spec/support/*.[ch]))
+C_FILES = $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] bench/*.[ch] spec/support/*.[ch] fuzz/*.[ch]))
 lint: ## check style and find suspicious code
 	@$(NEED) build lint
 	luacheck -q --no-color --no-cache $(LUA_DIRS) $(wildcard bin/trueconf)
@@ -145,6 +145,14 @@ demo: ## two people talk to a bot, over real connections
 	@$(NEED) build
 	@$(SUBMAKE) all >/dev/null
 	@$(ON_TREE) $(LUA) examples/demo.lua
+
+# fuzz/fuzz.mk brings the target fuzz-build.
+-include fuzz/fuzz.mk
+FUZZ_CFLAGS = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+fuzz: ## feed the parsers with odd input (SECONDS=for each harness, HARNESS=names, SEED=number)
+	@$(NEED) build test fuzz
+	@$(SUBMAKE) all fuzz-build BUILD=build/fuzz CC=clang CFLAGS='$(FUZZ_CFLAGS)' LDFLAGS= >/dev/null
+	@SEED='$(SEED)' tools/fuzz $(or $(SECONDS),20) $(HARNESS)
 
 # bench/bench.mk brings the target bench-run.
 -include bench/bench.mk

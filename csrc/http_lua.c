@@ -331,7 +331,7 @@ static int l_call_gc(lua_State *L) {
 
 /* Headers that come several times are joined, as HTTP allows. */
 static void push_headers(lua_State *L, const struct buffer *headers) {
-  const char *at = headers->data, *end = at + headers->length;
+  const char *at = headers->data, *end = at ? at + headers->length : NULL; /* an answer may have no headers */
   lua_newtable(L);
   while (at < end) {
     const char *name = at, *value = name + strlen(name) + 1;

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -37,6 +38,15 @@ static bool is_name(const char *host) {
   return true;
 }
 
+/* The name of an interface. */
+static bool is_zone(const char *zone) {
+  size_t n = strlen(zone);
+  for (const char *at = zone; *at; at++)
+    if ((unsigned char)*at >= 128)
+      return false;
+  return n > 0 && n < IF_NAMESIZE && is_name(zone);
+}
+
 /* An IPv6 address, with or without a zone. */
 static bool is_ipv6(const char *host) {
   char address[INET6_ADDRSTRLEN];
@@ -46,7 +56,14 @@ static bool is_ipv6(const char *host) {
     return false;
   memcpy(address, host, n);
   address[n] = 0;
-  return inet_pton(AF_INET6, address, &binary) == 1 && is_name(host[n] ? host + n + 1 : host + n);
+  return inet_pton(AF_INET6, address, &binary) == 1 && (!host[n] || is_zone(host + n + 1));
+}
+
+/* In an address the percent sign before a zone is written %25 (RFC 6874), if often without. */
+static void unescape_zone(char *host) {
+  char *zone = strchr(host, '%');
+  if (zone && !strncmp(zone, "%25", 3) && zone[3])
+    memmove(zone + 1, zone + 3, strlen(zone + 3) + 1);
 }
 
 static const char *take_host(struct url *url, const char *at) {
@@ -56,6 +73,8 @@ static const char *take_host(struct url *url, const char *at) {
     return NULL;
   memcpy(url->host, at, n);
   url->host[n] = 0;
+  if (bracket)
+    unescape_zone(url->host);
   if (bracket ? !is_ipv6(url->host) : !is_name(url->host))
     return NULL;
   return at + n + (bracket ? 1 : 0);

@@ -36,6 +36,8 @@ static const struct {
     {"ws://[::1]:9/x", "::1", 9, "/x", false, true},
     {"ws://[2001:db8::1]", "2001:db8::1", 80, "/", false, false},
     {"ws://[fe80::1%eth0]/", "fe80::1%eth0", 80, "/", false, false},
+    {"ws://[fe80::1%25eth0]/", "fe80::1%eth0", 80, "/", false, false},
+    {"ws://[fe80::1%25]/", "fe80::1%25", 80, "/", false, false},
     /* what only looks like loopback */
     {"ws://127.0.0.1.example.com", "127.0.0.1.example.com", 80, "/", false, false},
     {"ws://localhost.example.com", "localhost.example.com", 80, "/", false, false},
@@ -73,6 +75,9 @@ static const struct {
     {"ws://", "no valid host"},
     {"ws:///path", "no valid host"},
     {"ws://:80", "no valid host"},
+    {"ws://[fe80::1%]/", "no valid host"},
+    {"ws://[fe80::1%interfaces-are-short]/", "no valid host"},
+    {"ws://[fe80::1%b\xc3\xbc]/", "no valid host"},
     {"ws://?x", "no valid host"},
     {"ws://[::1", "no valid host"},
     {"ws://[]", "no valid host"},
