@@ -128,7 +128,7 @@ describe("trueconf run", function()
         .. "variable TRUECONF_USERNAME, or a config file",
       ["local x\nrequire 'no.such'"] = "bot.lua:2: module 'no.such' not found",
       ["local x = nil + 1"] = "bot.lua:1: attempt to perform arithmetic on a nil value",
-      ["\nlocal t = require 'trueconf'.error.new"] = "bot.lua:2: attempt to index a nil value (field 'error')",
+      ["\nlocal t = require 'trueconf'.error.new"] = "bot.lua:2: trueconf has no 'error', did you mean 'Error'?",
       ["x = 1"] = "bot.lua has made no bot; a bot's file ends with bot:run() or returns the bot",
       ["require('trueconf').bot { username = 'a', password = 'b' }"] = "bot.lua has not run its bot; "
         .. "a bot's file ends with bot:run() or returns the bot",

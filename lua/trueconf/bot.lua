@@ -11,6 +11,7 @@ local dialogs = require "trueconf.bot.dialogs"
 local Error = require "trueconf.error"
 local handlers = require "trueconf.bot.handlers"
 local intake = require "trueconf.bot.intake"
+local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
 local questions = require "trueconf.bot.dialog_question"
 local queue = require "trueconf.queue"
@@ -92,7 +93,8 @@ end
 -- A process may hold thousands of bots: each keeps only those options that are not the usual ones.
 local KEPT = {
   ack = "ack_when", tries = "tries", ask_timeout = "ask_timeout", stop_timeout = "stop_timeout",
-  ask_defaults = "ask_defaults", late_click = "late_click", double_click = "double_click", max_dialogs = "max_dialogs", max_handlers = "max_handlers",
+  ask_defaults = "ask_defaults", late_click = "late_click", double_click = "double_click",
+  max_dialogs = "max_dialogs", max_handlers = "max_handlers",
   handler_timeout = "handler_timeout", busy_timeout = "busy_timeout", command_prefix = "command_prefix", help = "help",
 }
 for name, field in pairs(KEPT) do Bot[field] = OWN[name].default end
@@ -298,5 +300,12 @@ local function new(given, level)
   setmetatable(self, Bot):open_store(own.store, level)
   return self
 end
+
+-- The others are for the bot itself, and called for each message.
+misuse.guard(Bot, "bot", {
+  "ack", "aside", "chat", "dialogs", "forget_aside", "forget_unsent", "on_error", "on_state", "on_unknown", "outbox",
+  "post", "post_again", "replace_handlers", "replay", "run", "start", "stop", "unsent", "use_call", "with_session",
+})
+misuse.refuse_handlers(client.Client, Bot, "the bot")
 
 return { new = new }

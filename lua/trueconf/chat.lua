@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- A chat as handlers see it: where to write, ask and wait.
 
+local misuse = require "trueconf.base.misuse"
+
 ---A chat of a bot: msg.chat, or bot:chat(id).
 ---@class trueconf.ChatHandle
 ---@field id string
@@ -43,6 +45,8 @@ function Chat:wait(filter, opts)
   local msg, err = self.bot:wait_in(self, filter, opts, 2)
   return msg, err
 end
+
+misuse.guard(Chat, "chat")
 
 -- The metatable of a bot's chats, made for the first one. The bot is not in the chat itself, which is shown and
 -- compared.

@@ -9,6 +9,7 @@ local files = require "trueconf.files"
 local json = require "trueconf.json"
 local log = require "trueconf.log"
 local methods = require "trueconf.methods"
+local misuse = require "trueconf.base.misuse"
 local oauth = require "trueconf.oauth"
 local options = require "trueconf.options"
 local pages = require "trueconf.pages"
@@ -105,6 +106,7 @@ local Client = {
   retries = 0,
 }
 Client.__index = Client
+Client.__name = "trueconf.Client"
 
 ---Take the secrets out of JSON text that is to be shown: the addresses of files hold some (protocol: download).
 ---@param frame string
@@ -499,5 +501,7 @@ end
 methods.add_to(Client)
 files.add_to(Client)
 pages.add_to(Client)
+
+misuse.guard(Client, "bot")
 
 return { new = new, Client = Client, SCHEMA = SCHEMA, Error = Error, masked = masked }

@@ -5,6 +5,7 @@
 -- only at the event; those that must ask the server (chat kinds on servers before 5.5.6, roles) wait.
 
 local facts = require "trueconf.facts"
+local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 
@@ -288,4 +289,4 @@ function filter.text(pattern)
   return make(function(event) return type(event.text) == "string" and event.text ~= "" and find(event.text) end)
 end
 
-return filter
+return misuse.strict(filter, "trueconf.filter")

@@ -11,6 +11,7 @@ local bot = require "trueconf.bot"
 local client = require "trueconf.client"
 local core = require "trueconf.core"
 local Error = require "trueconf.error"
+local misuse = require "trueconf.base.misuse"
 local log = require "trueconf.log"
 local router = require "trueconf.router"
 local transfer = require "trueconf.transfer"
@@ -42,6 +43,13 @@ local LAZY = {
 setmetatable(trueconf, {
   __index = function(self, key)
     local value = LAZY[key] and require(LAZY[key])
+    if not value then
+      local names = {}
+      for _, part in ipairs { self, LAZY } do
+        for name in pairs(part) do names[name] = true end
+      end
+      misuse.refuse_near("trueconf", key, names, 2)
+    end
     self[key] = value
     return value
   end,

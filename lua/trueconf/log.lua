@@ -5,6 +5,7 @@
 -- text can pass for a line of the log.
 
 local core = require "trueconf.core"
+local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
 
 local RANKS = { debug = 1, info = 2, warn = 3, error = 4, off = 5 }
@@ -126,5 +127,7 @@ local function of(value)
   if type(value) == "table" and is_logger(value) then return value end
   return new(type(value) == "string" and { level = value } or value)
 end
+
+misuse.guard(Log, "log")
 
 return { new = new, of = of, is_log = is_log }

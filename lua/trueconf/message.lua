@@ -4,6 +4,7 @@
 
 local chats = require "trueconf.chat"
 local command = require "trueconf.command"
+local misuse = require "trueconf.base.misuse"
 local objects = require "trueconf.objects"
 local protocol = require "trueconf.protocol"
 local text = require "trueconf.text"
@@ -191,6 +192,7 @@ local kept = {
 
 local meta = {
   __name = "trueconf.Message",
+  __classes = { made, kept, Message },
   __index = function(self, key)
     local make = made[key]
     if make then return make(self) end
@@ -333,5 +335,7 @@ end
 function Message:ack()
   return not self.acked and self.bot:ack(self)
 end
+
+misuse.guard(Message, "msg")
 
 return { new = new }

@@ -9,6 +9,7 @@
 local bounded = require "trueconf.bounded"
 local core = require "trueconf.core"
 local filter = require "trueconf.filter"
+local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 
@@ -139,4 +140,4 @@ function middleware.rate_limit(given)
   end
 end
 
-return middleware
+return misuse.strict(middleware, "trueconf.middleware")

@@ -21,17 +21,19 @@ local options = {}
 
 local LONGEST = 1e9                     -- seconds; the core's timers take less than 1e10
 
--- The number of letters to insert, delete or replace to make one word from the other.
+-- The number of letters to insert, delete, replace or swap with the next one to make one word from the other.
 local function edit_distance(from, to)
+  local before, last
   local row = {}
   for j = 0, #to do row[j] = j end
   for i = 1, #from do
-    local diagonal = row[0]
-    row[0] = i
+    before, last, row = last, row, { [0] = i }
     for j = 1, #to do
       local same = from:byte(i) == to:byte(j)
-      local best = math.min(diagonal + (same and 0 or 1), row[j] + 1, row[j - 1] + 1)
-      diagonal, row[j] = row[j], best
+      row[j] = math.min(last[j - 1] + (same and 0 or 1), last[j] + 1, row[j - 1] + 1)
+      if before and j > 1 and from:byte(i) == to:byte(j - 1) and from:byte(i - 1) == to:byte(j) then
+        row[j] = math.min(row[j], before[j - 2] + 1)
+      end
     end
   end
   return row[#to]

@@ -9,6 +9,7 @@
 local command = require "trueconf.command"
 local events = require "trueconf.events"
 local filters = require "trueconf.filter"
+local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
 
 local MESSAGE, CLICK = "sendMessage", "command"
@@ -458,6 +459,9 @@ end
 local function new()
   return setmetatable({ routes = new_routes() }, Router)
 end
+
+misuse.guard(Router, "bot")
+misuse.refuse_handlers(Router, Router, "a router")
 
 return {
   new = new, new_routes = new_routes, own_part = own_part, Router = Router, run = run, enter = enter, wants = wants,

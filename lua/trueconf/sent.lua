@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- A message that was sent, as the answer names it: what can still be done with it.
 
+local misuse = require "trueconf.base.misuse"
 local objects = require "trueconf.objects"
 
 ---A message that was sent.
@@ -20,6 +21,7 @@ local names = {
 
 local meta = {
   __name = "trueconf.Sent",
+  __classes = { names, Sent },
   __index = function(self, key)
     local name = names[key]
     if name then return rawget(self, name) end
@@ -56,5 +58,7 @@ end
 
 objects.register("Sent", new)
 objects.register("SentFile", new)
+
+misuse.guard(Sent, "sent")
 
 return { new = new, meta = meta }

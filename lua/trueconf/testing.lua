@@ -21,6 +21,7 @@ local failure = require "trueconf.testing.failure"
 local golden = require "trueconf.testing.golden"
 local launch = require "trueconf.testing.launch"
 local log = require "trueconf.log"
+local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
 local transcript = require "trueconf.testing.transcript"
 local user = require "trueconf.testing.user"
@@ -506,5 +507,10 @@ end
 function Kit:__close(err)
   if err == nil then self:stop() else self:abandon() end
 end
+
+misuse.guard(Kit, "t", {
+  "advance", "drop", "expect", "expect_error", "expire_token", "fail", "fault", "golden", "group", "note", "now",
+  "restart", "settle", "stop", "transcript", "user",
+})
 
 return { start = start }

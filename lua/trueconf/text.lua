@@ -2,6 +2,7 @@
 -- Texts of messages: written with marks, read without them, measured, split. The apps of users
 -- write html (protocol 10.1), so even a plain word may come with marks and entities around it.
 
+local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
 local builder = require "trueconf.text.builder"
 local cut = require "trueconf.text.cut"
@@ -165,4 +166,4 @@ function text.split(content, opts)
   return split.split(content, mode, limit)
 end
 
-return text
+return misuse.strict(text, "trueconf.text")

@@ -4,6 +4,7 @@
 -- hangs on `<close>` variables, and the core takes its request back or closes its connection.
 
 local core = require "trueconf.core"
+local misuse = require "trueconf.base.misuse"
 
 ---@class trueconf.Transfer
 ---@field private cancelled boolean
@@ -81,5 +82,7 @@ function transfer.run(handle, give_up, fn, ...)
   if not ok then error(result, 0) end
   return result, err
 end
+
+misuse.guard(Transfer, "transfer", { "cancel" })
 
 return transfer

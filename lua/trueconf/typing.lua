@@ -3,6 +3,7 @@
 -- sent again as long as it lasts (protocol 6.6).
 
 local core = require "trueconf.core"
+local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 
@@ -55,5 +56,7 @@ local function keep(client, chat_id, kind, level)
   core.spawn(keep_alive, self, client, chat_id, kind)
   return self
 end
+
+misuse.guard(Typing, "typing", { "close" })
 
 return { keep = keep }

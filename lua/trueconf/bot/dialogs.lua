@@ -6,6 +6,7 @@ local chats = require "trueconf.chat"
 local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local filters = require "trueconf.filter"
+local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 local questions = require "trueconf.bot.dialog_question"
@@ -328,6 +329,8 @@ function WaitingDialog:cancel(reason)
   self.bot:end_wait(self.wait, over("CANCELLED", "%s", reason or "the bot has ended the dialog"), "cancel")
   return true
 end
+
+misuse.guard(WaitingDialog, "dialog")
 
 local function names(set)
   if not set then return "anyone" end

@@ -10,6 +10,7 @@ local bounded = require "trueconf.bounded"
 local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local methods = require "trueconf.methods"
+local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
 local sorted_keys = require "trueconf.sorted_keys"
@@ -501,5 +502,7 @@ local function record_of(level, ...)
   if not ok then return nil, err end
   return record
 end
+
+misuse.guard(Posted, "posted", { "wait" })
 
 return { new = new, record_of = record_of }

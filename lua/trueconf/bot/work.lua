@@ -4,6 +4,7 @@
 -- given up by the runtime because it has yielded by itself or would not let the loop turn.
 
 local core = require "trueconf.core"
+local misuse = require "trueconf.base.misuse"
 local Error = require "trueconf.error"
 
 ---@class trueconf.Work: trueconf.Walk
@@ -38,6 +39,7 @@ end
 local GIVEN_UP = "the handler did not end by itself: the runtime has given it up, see what was logged of a coroutine"
 
 local function with_traceback(err)
+  err = misuse.explain(err, 2)
   return { err = err, traceback = debug.traceback(tostring(err), 2) }
 end
 

@@ -5,6 +5,7 @@
 local core = require "trueconf.core"
 local json = require "trueconf.json"
 local Error = require "trueconf.error"
+local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
 local sorted_keys = require "trueconf.sorted_keys"
 local acts = require "trueconf.bridge.person_acts"
@@ -267,5 +268,10 @@ function Person:close()
   self.waiters = {}
   for _, waiter in ipairs(waiters) do waiter:wake(nil, core.error("CLOSED", "the Bridge was stopped")) end
 end
+
+misuse.guard(Person, "person", {
+  "chat", "chat_with", "chats", "click", "close", "create_channel", "create_group", "events", "favorites", "mark_seen",
+  "message", "on_event", "on_message", "wait_message",
+})
 
 return { new = new, see = see }

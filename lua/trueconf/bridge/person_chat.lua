@@ -3,6 +3,7 @@
 
 local Error = require "trueconf.error"
 local acts = require "trueconf.bridge.person_acts"
+local misuse = require "trueconf.base.misuse"
 local seen_message = require "trueconf.bridge.seen_message"
 local survey = require "trueconf.bridge.survey"
 
@@ -277,5 +278,7 @@ end
 function PersonChat:activity(login)
   return self.person.bridge.messages:activity(self.id, login:lower())
 end
+
+misuse.guard(PersonChat, "chat")
 
 return { hold = hold }

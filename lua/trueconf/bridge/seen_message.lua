@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- A message as people see it, with who has read it.
 
+local misuse = require "trueconf.base.misuse"
+
 ---@class trueconf.bridge.SeenMessage
 ---@field id string
 ---@field chat_id string
@@ -103,5 +105,7 @@ function SeenMessage:file_info()
     file_id = id, name = info.name, size = info.size, mime_type = info.mimeType, ready = url ~= nil, url = url,
   }
 end
+
+misuse.guard(SeenMessage, "message")
 
 return { see = see }

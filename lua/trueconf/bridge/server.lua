@@ -5,6 +5,7 @@
 local core = require "trueconf.core"
 local log = require "trueconf.log"
 local refuse = require("trueconf.options").refuse
+local misuse = require "trueconf.base.misuse"
 local sorted_keys = require "trueconf.sorted_keys"
 local accounts = require "trueconf.bridge.accounts"
 local chats = require "trueconf.bridge.chats"
@@ -402,5 +403,10 @@ function Server:fault(values)
   local refused = self.faults.refuse_upgrades
   if self.listener then self.listener:refuse_upgrades(refused == true and UNAVAILABLE or refused) end
 end
+
+misuse.guard(Server, "server", {
+  "add_account", "connections", "control_key", "disable", "drop", "expire_tokens", "fault", "history", "mint_token",
+  "person", "port", "set_upload_limits", "state", "stop", "unread", "url", "watch",
+})
 
 return { new = new }

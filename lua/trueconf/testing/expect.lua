@@ -3,6 +3,7 @@
 -- clock goes on until it is there, or until it is late.
 
 local failure = require "trueconf.testing.failure"
+local misuse = require "trueconf.base.misuse"
 local labels_of = require("trueconf.testing.user").labels_of
 
 local WITHIN = 10                       -- seconds of virtual time
@@ -167,5 +168,7 @@ end
 local function new(kit, user)
   return setmetatable({ kit = kit, user = user }, Expectation)
 end
+
+misuse.guard(Expectation, "expectation", { "hears", "hears_nothing", "gets_file", "sees", "sees_buttons" })
 
 return { new = new, fits = fits, shown = shown, check = check }

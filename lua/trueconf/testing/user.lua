@@ -2,6 +2,7 @@
 -- A person in a test: acts as people do in an application, and remembers what bots have said.
 
 local failure = require "trueconf.testing.failure"
+local misuse = require "trueconf.base.misuse"
 local seen_message = require "trueconf.bridge.seen_message"
 local transcript = require "trueconf.testing.transcript"
 
@@ -233,5 +234,7 @@ function User:clicks(name, options)
   if options and options.twice then assert(self.person:click(message, clicked)) end
   self:done("click", self.person:click(message, clicked))
 end
+
+misuse.guard(User, "anna", { "says", "replies", "sends_file", "edits", "removes", "clicks" })
 
 return { new = new, labels_of = labels_of }

@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- The file of a bot: read, run as `lua` would, and told about in one line when it fails.
 
+local misuse = require "trueconf.base.misuse"
+
 local script = {}
 
 -- Where this module's own files are: a mistake is told at a line of the bot.
@@ -54,7 +56,7 @@ local HERE = "^" .. debug.getinfo(1, "S").short_src:gsub("%p", "%%%0") .. ":%d+:
 ---@return fun(err: any): string
 local function complaint_at(path)
   return function(err)
-    local text = one_line(tostring(err))
+    local text = one_line(tostring(misuse.explain(err, 2)))
     local _, last = text:find(HERE)
     if last then return path .. ": " .. text:sub(last + 1) end
     if text:find "^[^%s:][^:]*:%d+: " then return text end
