@@ -259,6 +259,7 @@ build = {
     ["trueconf.server_version"] = "lua/trueconf/server_version.lua",
     ["trueconf.sorted_keys"] = "lua/trueconf/sorted_keys.lua",
     ["trueconf.sqlite"] = "lua/trueconf/sqlite.lua",
+    ["trueconf.stop_signals"] = "lua/trueconf/stop_signals.lua",
     ["trueconf.store"] = "lua/trueconf/store.lua",
     ["trueconf.survey"] = "lua/trueconf/survey.lua",
     ["trueconf.testing"] = "lua/trueconf/testing.lua",

@@ -17,6 +17,7 @@ local questions = require "trueconf.bot.dialog_question"
 local queue = require "trueconf.queue"
 local router = require "trueconf.router"
 local seam = require "trueconf.seam"
+local stop_signals = require "trueconf.stop_signals"
 local stores = require "trueconf.store"
 local works = require "trueconf.bot.work"
 
@@ -238,27 +239,17 @@ function Bot:stop(deadline)
   if self.working == 0 then self:settle_down() end
 end
 
--- The first signal stops in good order, the second at once.
 local function watch_signals(self)
-  local signals = {}
-  if seam.settings then return signals end
-  for i, name in ipairs { "SIGINT", "SIGTERM" } do
-    signals[i] = core.signal(name, function()
-      if self.stopping then
-        self.ended:wake(nil, Error.new("CANCELLED", ("stopped by %s"):format(name)))
-      else
-        self:stop()
-      end
-    end)
-  end
-  return signals
+  local function end_now(name) self.ended:wake(nil, Error.new("CANCELLED", ("stopped by %s"):format(name))) end
+  return stop_signals.watch(function(name)
+    if self.stopping then end_now(name) else self:stop() end
+  end, end_now)
 end
 
 local function run(self)
   if self:state() == "idle" or self:state() == "closed" or self:state() == "failed" then self:start() end
-  local signals = watch_signals(self)
+  local _ <close> = not seam.settings and watch_signals(self) or nil
   local ok, err = self.ended:wait()
-  for _, signal in ipairs(signals) do signal:close() end
   return ok, err
 end
 

@@ -10,6 +10,7 @@ local exits = require "trueconf.cli.exits"
 local json = require "trueconf.json"
 local message = require "trueconf.message"
 local protocol = require "trueconf.protocol"
+local stop_signals = require "trueconf.stop_signals"
 local terminal = require "trueconf.cli.terminal"
 
 local NAME = "tail"
@@ -152,25 +153,17 @@ local function on_state(self, new, err)
   end
 end
 
-local function on_signal(self)
-  if not self.client then os.exit(exits.DONE) end -- there is no connection yet that should be closed in good order
-  self.over:wake(exits.DONE)
-end
-
 -- Before it connects: what is shown may be what somebody waits for to end it.
 local function watch_signals(self)
-  local signals = {}
-  for place, name in ipairs { "SIGINT", "SIGTERM" } do
-    signals[place] = core.signal(name, function() on_signal(self) end)
-  end
-  return signals
+  stop_signals.watch(function()
+    if not self.client then os.exit(exits.DONE) end -- there is no connection yet that should be closed in good order
+    self.over:wake(exits.DONE)
+  end, function() os.exit(exits.DONE) end)
 end
 
--- A second signal ends the program at once.
-local function watch(self, signals)
+local function watch(self)
   if not self.given.quiet then exits.note(NAME, "watching as " .. self.client:user_id()) end
   local code = self.over:wait()
-  for _, signal in ipairs(signals) do signal:close() end
   self.client:stop()
   return code
 end
@@ -206,13 +199,13 @@ return {
       given = given, format = given.json and as_json or as_line, paint = terminal.painter(), over = core.waiter(),
       left = given.count or math.huge, lost = false,
     }
-    local signals = watch_signals(self)
+    watch_signals(self)
     local code
     self.client, code = connection.of_command(NAME, given, {
       on_request = function(...) on_request(self, ...) end,
       on_state = function(_, new, _, err) on_state(self, new, err) end,
     }, { receive_unread = false, receive_system = given.system, max_denials = 3 })
-    if self.client then code = watch(self, signals) end
+    if self.client then code = watch(self) end
     return code
   end,
 }

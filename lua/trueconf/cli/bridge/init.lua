@@ -7,6 +7,7 @@ local faults = require "trueconf.bridge.faults"
 local settings = require "trueconf.bridge.settings"
 local accounts = require "trueconf.cli.bridge.accounts"
 local flags = require "trueconf.cli.bridge.flags"
+local stop_signals = require "trueconf.stop_signals"
 local user = require "trueconf.cli.bridge.user"
 
 local USAGE = [[
@@ -84,16 +85,12 @@ end
 
 -- Running -----------------------------------------------------------------------------------
 
--- The first signal stops the server, the second one the program.
 local function stop_on_signals(server)
-  local signals, stopping = {}, false
-  local function on_signal()
-    if stopping then return core.stop() end
-    stopping = true
+  local signals
+  signals = stop_signals.watch(function()
     server:stop()
-    for _, signal in ipairs(signals) do signal:close() end
-  end
-  for _, name in ipairs { "SIGINT", "SIGTERM" } do signals[#signals + 1] = core.signal(name, on_signal) end
+    signals:close()
+  end, core.stop)
 end
 
 -- Errors of the data folder name their file.

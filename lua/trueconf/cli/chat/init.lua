@@ -6,6 +6,7 @@ local control = require "trueconf.cli.chat.control"
 local core = require "trueconf.core"
 local exits = require "trueconf.cli.exits"
 local sessions = require "trueconf.cli.chat.session"
+local stop_signals = require "trueconf.stop_signals"
 
 local USAGE = [==[
 Usage: trueconf chat --bridge FILE [OPTION...] [ARGUMENT...]
@@ -130,9 +131,7 @@ local function run(given)
     host = place.host
     chat(given, place, console, over)
   end)
-  for _, name in ipairs { "SIGINT", "SIGTERM" } do
-    core.signal(name, function() over:wake(exits.DONE) end)
-  end
+  stop_signals.watch(function() over:wake(exits.DONE) end, function() os.exit(exits.REFUSED) end)
   local code, complaint = over:wait()
   core.cancel(worker)
   if host then host:stop() end

@@ -11,6 +11,7 @@ local log = require "trueconf.log"
 local modules = require "trueconf.cli.run.modules"
 local script = require "trueconf.cli.run.script"
 local seam = require "trueconf.seam"
+local stop_signals = require "trueconf.stop_signals"
 local trueconf = require "trueconf"
 
 local INTERVAL = 0.15                   -- seconds between two looks at the files
@@ -242,16 +243,11 @@ local function new(path, args, logger)
   }, Watch)
 end
 
--- The first signal stops in good order, the second at once.
 local function stop_on_signals(watch, over)
-  local stopping = false
-  local function on_signal(name)
-    if stopping then return over:wake(1, "stopped by " .. name) end
-    stopping = true
+  stop_signals.watch(function()
     watch:stop()
     over:wake(0)
-  end
-  for _, name in ipairs { "SIGINT", "SIGTERM" } do core.signal(name, on_signal) end
+  end, function(name) over:wake(1, "stopped by " .. name) end)
 end
 
 ---Run a bot until it ends or is stopped, and its file anew whenever that changes.
