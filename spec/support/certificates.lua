@@ -22,6 +22,7 @@ end
 
 local MAKE = [[
   set -e
+  sign=$PWD/spec/support/sign.sh
   cd '%s'
   exec 2>/dev/null
   new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
@@ -30,7 +31,7 @@ local MAKE = [[
     -addext subjectAltName=DNS:localhost
   certify() {
     openssl req -utf8 $new -keyout $1.key -out $1.csr -subj "/CN=$2" -addext "subjectAltName=$3"
-    openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -days $4 -copy_extensions copy -out $1.pem
+    $sign $1.csr ca $4 $1.pem
   }
   certify good localhost DNS:localhost 2
   certify other elsewhere.test DNS:elsewhere.test 2
@@ -41,7 +42,7 @@ local MAKE = [[
   openssl req $new -keyout middle.key -out middle.csr -subj '/CN=Authority in the middle'
   openssl x509 -req -in middle.csr -CA ca.pem -CAkey ca.key -days 2 -extfile middle.ext -out middle.pem
   openssl req $new -keyout short.key -out short.csr -subj /CN=localhost -addext subjectAltName=DNS:localhost
-  openssl x509 -req -in short.csr -CA middle.pem -CAkey middle.key -days 2 -copy_extensions copy -out short.pem
+  $sign short.csr middle 2 short.pem
   cat short.pem middle.pem >whole.pem
   cp short.key whole.key
 ]]

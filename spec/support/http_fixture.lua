@@ -19,9 +19,10 @@ end
 
 -- Make the certificate NAME.pem, signed by the authority in ca.pem unless `authority` is false.
 local function certify(directory, name, host, days)
-  output(ALONE .. [[cd '%s' && openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout %s.key \
-    -out %s.csr -subj '/CN=%s' -addext 'subjectAltName=DNS:%s' &&
-    openssl x509 -req -in %s.csr -CA ca.pem -CAkey ca.key -days %d -copy_extensions copy -out %s.crt &&
+  output(ALONE .. [[sign=$PWD/spec/support/sign.sh && cd '%s' &&
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout %s.key -out %s.csr \
+      -subj '/CN=%s' -addext 'subjectAltName=DNS:%s' &&
+    $sign %s.csr ca %d %s.crt &&
     cat %s.key %s.crt >%s.pem]], directory, name, name, host, host, name, days, name, name, name, name)
 end
 

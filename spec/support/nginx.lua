@@ -61,10 +61,11 @@ end
 
 ---Make a certificate for a host, NAME.crt with NAME.key, signed by ca.pem.
 function nginx.make_certificate(directory, name, host, days)
-  system.output([[cd '%s' && openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout %s.key \
-    -out %s.csr -subj '/CN=%s' -addext 'subjectAltName=DNS:%s' &&
-    openssl x509 -req -in %s.csr -CA ca.pem -CAkey ca.key -set_serial %d -days %d -copy_extensions copy -out %s.crt]],
-    directory.path, name, name, host, host, name, core.now(), days, name)
+  system.output([[sign=$PWD/spec/support/sign.sh && cd '%s' &&
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout %s.key -out %s.csr \
+      -subj '/CN=%s' -addext 'subjectAltName=DNS:%s' &&
+    $sign %s.csr ca %d %s.crt]],
+    directory.path, name, name, host, host, name, days, name)
 end
 
 ---Install the shipped configuration into a directory and start nginx.
