@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "base/json.h"
+#include "base/route.h"
 #include "crypto.h"
 #include "errors.h"
 #include "http.h"
@@ -30,6 +31,7 @@ int luaopen_trueconf_core(lua_State *L) {
   lua_setfield(L, -2, "_VERSION");
   runtime_open(L); /* first: the runtime must be collected last */
   errors_open(L);
+  route_open(L);
   crypto_open(L);
   password_open(L);
   directory_open(L);

@@ -39,6 +39,7 @@ static void stop(struct http_transfer *transfer) {
 static void transfer_free(struct http_transfer *transfer) {
   rt_dequeue(transfer->room->rt, &transfer->progress_job);
   http_drop_names(transfer);
+  proxy_free(&transfer->proxy);
   http_drop_file(transfer);
   if (transfer->easy)
     curl_easy_cleanup(transfer->easy);

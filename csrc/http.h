@@ -44,7 +44,7 @@ struct http_request {
   const char *save_to;           /* a body that comes with status 2xx goes into this file, not into memory */
   bool resume;                   /* into that file itself, behind what it holds; it stays on failure */
   const struct tls_options *tls; /* NULL: verify against the system's trust */
-  const char *proxy;             /* NULL: from the environment, none for loopback */
+  const char *proxy;             /* see proxy_settle */
   double connect_timeout;        /* until the request can be sent; default 10 */
   double idle_timeout;           /* no byte moved for so long; default 30 */
   double timeout;                /* the whole transfer */
@@ -75,9 +75,6 @@ bool http_kept(const struct http_transfer *transfer);
 
 /* Transfers under way. */
 int http_count(struct rt *rt);
-
-/* localhost, 127.0.0.0/8, ::1 with or without brackets. */
-bool http_is_loopback(const char *host);
 
 void http_open(lua_State *L); /* adds http to the table on top */
 

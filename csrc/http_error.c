@@ -2,27 +2,12 @@
  * http_error.c - why a transfer failed: curl's codes and texts as reasons.
  * SPDX-License-Identifier: MIT
  */
+#include "base/explain.h"
 #include "http_private.h"
 
 #include <ctype.h>
-#include <errno.h>
+#include <stdio.h>
 #include <string.h>
-
-static enum err err_of_errno(long number) {
-  switch (number) {
-  case ECONNREFUSED:
-    return ERR_REFUSED;
-  case ETIMEDOUT:
-    return ERR_TIMEOUT;
-  case EMFILE:
-  case ENFILE:
-  case EACCES:
-  case EPERM:
-    return ERR_IO;
-  default:
-    return ERR_UNREACHABLE;
-  }
-}
 
 /* The handshake did not fail, it was cut off: the server is going down or is not there yet. */
 static bool handshake_cut(const struct http_transfer *transfer) {
@@ -37,7 +22,7 @@ static enum err err_of_curl(const struct http_transfer *transfer, long os_error)
   case CURLE_COULDNT_RESOLVE_PROXY:
     return ERR_DNS;
   case CURLE_COULDNT_CONNECT:
-    return err_of_errno(os_error);
+    return explain_errno((int)os_error);
   case CURLE_OPERATION_TIMEDOUT:
     return ERR_TIMEOUT;
   case CURLE_SSL_CONNECT_ERROR:
@@ -77,24 +62,29 @@ static const char *error_detail(struct http_transfer *transfer) {
   return transfer->error_text;
 }
 
+/* Whom curl has connected to: the proxy, or the server. */
+static const char *peer_of(const struct http_transfer *transfer, const char *origin, char peer[300]) {
+  if (!transfer->proxy.used)
+    return origin;
+  snprintf(peer, 300, "the proxy %s:%d", transfer->proxy.host, transfer->proxy.port);
+  return peer;
+}
+
 void http_explain(struct http_transfer *transfer) {
   struct reason *reason = &transfer->reason;
   const char *origin = transfer->origin ? transfer->origin : "the server";
   long os_error = 0, proxy_status = 0;
+  char peer[300];
   enum err err;
   curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &os_error);
   curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
   err = err_of_curl(transfer, os_error);
   if (proxy_status >= 300)
-    reason_set(reason, ERR_HTTP, (int)proxy_status, "the proxy answered %ld to the wish for %s", proxy_status,
-               origin);
-  else if (transfer->result == CURLE_COULDNT_RESOLVE_PROXY)
-    reason_set(reason, err, 0, "cannot resolve the name of the proxy to %s", origin);
+    explain_proxy(reason, &transfer->proxy, (int)proxy_status, origin);
   else if (err == ERR_DNS)
-    reason_set(reason, err, 0, "cannot resolve the name of %s", origin);
+    explain_lookup(reason, transfer->name.host ? transfer->name.host : origin, transfer->proxy.used, NULL);
   else if (transfer->result == CURLE_COULDNT_CONNECT)
-    reason_set(reason, err, 0, "cannot connect to %s: %s", origin,
-               os_error ? strerror((int)os_error) : "no address works");
+    explain_connect(reason, peer_of(transfer, origin, peer), (int)os_error);
   else if (err == ERR_TLS)
     reason_set(reason, err, 0, "TLS with %s failed: %s", origin, error_detail(transfer));
   else

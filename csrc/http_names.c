@@ -1,27 +1,26 @@
 /*
  * http_names.c - the addresses of the hosts that curl wants to reach.
  * Curl would look a name up in a thread of its own. It is refused that: the attempt fails, the name is looked
- * up on libuv's threads, and curl begins again with the addresses in its cache. So curl decides whether a
- * name is needed at all (not for a connection it has kept), and whose: the server's or a proxy's.
+ * up on libuv's threads, and curl begins again with the addresses in its cache. So curl decides whether the
+ * name is needed at all (not for a connection it has kept). Whose it is has been settled: with a proxy the
+ * proxy's, since it is the proxy that looks for the server. Curl's own code for a refused lookup tells it in
+ * some versions only.
  * SPDX-License-Identifier: MIT
  */
+#include "base/host.h"
 #include "http_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-  MOST_LOOKUPS = 4,    /* per transfer, should curl want other names than it is given */
-  PROXY_PORT = 1080,   /* where curl looks for a proxy without a port, */
-  PROXY_TLS_PORT = 443 /* and for one of https:// */
-};
+enum { MOST_LOOKUPS = 4 /* per transfer, should curl want other names than it is given */ };
 
-/* ---- the names of a transfer ---------------------------------------------------------------- */
+/* ---- the name of a transfer ---------------------------------------------------------------- */
 
-/* The host as curl writes it in its cache: in ASCII, without brackets. */
+/* The host as curl writes it in its cache: in ASCII, without brackets. The caller frees it. */
 static char *host_of(CURLU *url) {
-  char *host = NULL;
+  char *host = NULL, *copy;
   size_t length;
 #ifdef CURLU_PUNYCODE
   if (curl_url_get(url, CURLUPART_HOST, &host, CURLU_PUNYCODE | CURLU_URLDECODE) != CURLUE_OK)
@@ -29,72 +28,45 @@ static char *host_of(CURLU *url) {
     if (curl_url_get(url, CURLUPART_HOST, &host, CURLU_URLDECODE) != CURLUE_OK)
       return NULL;
   length = strlen(host);
-  if (host[0] == '[' && host[length - 1] == ']') {
-    memmove(host, host + 1, length - 2);
-    host[length - 2] = '\0';
-  }
-  return host;
+  copy = host[0] == '[' && host[length - 1] == ']' ? strndup(host + 1, length - 2) : strdup(host);
+  curl_free(host);
+  return copy;
 }
 
-static void take_name(struct http_name *name, CURLU *url, unsigned flags, int default_port) {
-  char *port = NULL;
-  name->port = default_port;
-  name->host = host_of(url);
-  if (curl_url_get(url, CURLUPART_PORT, &port, flags) == CURLUE_OK)
-    name->port = (int)strtol(port, NULL, 10);
-  curl_free(port);
-}
-
-/* The first of the variables that curl, too, would take. */
-static const char *proxy_of_environment(bool tls) {
-  static const char *const plain[] = {"http_proxy", "all_proxy", "ALL_PROXY", NULL};
-  static const char *const secure[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", NULL};
-  for (const char *const *name = tls ? secure : plain; *name; name++) {
-    const char *value = getenv(*name);
-    if (value && *value)
-      return value;
-  }
-  return NULL;
-}
-
-static void take_proxy(struct http_transfer *transfer, const char *proxy) {
-  CURLU *url = curl_url();
-  char *scheme = NULL;
-  if (!url)
-    http_note_code(transfer, CURLE_OUT_OF_MEMORY);
-  else if (curl_url_set(url, CURLUPART_URL, proxy, CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME) ==
-               CURLUE_OK &&
-           curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK)
-    take_name(&transfer->proxy, url, 0, strcmp(scheme, "https") ? PROXY_PORT : PROXY_TLS_PORT);
-  curl_free(scheme);
-  curl_url_cleanup(url);
-}
-
-/* Curl asks before it resolves anything that is not in its cache, addresses too. */
+/* Curl asks before it resolves anything that is not in its cache. */
 static int on_resolver_start(void *resolver, void *reserved, void *arg) {
   struct http_transfer *transfer = arg;
   (void)resolver, (void)reserved;
-  transfer->refused = !transfer->may_resolve;
-  transfer->may_resolve = false;
-  return transfer->refused;
+  transfer->refused = true;
+  return 1;
 }
 
 /* Curl needs nobody for this machine's own names and addresses. */
 static bool curl_knows(const char *host) {
-  return http_is_loopback(host) || lookup_is_address(host);
+  return host_is_loopback(host) || host_is_address(host);
 }
 
-void http_set_names(struct http_transfer *transfer, CURLU *url, bool tls, const char *proxy) {
-  take_name(&transfer->host, url, CURLU_DEFAULT_PORT, 0);
-  if (!transfer->host.host) {
+static void take_name(struct http_transfer *transfer, CURLU *url) {
+  struct http_name *name = &transfer->name;
+  char *port = NULL;
+  if (transfer->proxy.used) {
+    name->host = strdup(transfer->proxy.host);
+    name->port = transfer->proxy.port;
+    return;
+  }
+  name->host = host_of(url);
+  if (curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK)
+    name->port = (int)strtol(port, NULL, 10);
+  curl_free(port);
+}
+
+void http_set_name(struct http_transfer *transfer, CURLU *url) {
+  take_name(transfer, url);
+  if (!transfer->name.host) {
     http_note_code(transfer, CURLE_OUT_OF_MEMORY);
     return;
   }
-  if (!proxy && !http_is_loopback(transfer->host.host))
-    proxy = proxy_of_environment(tls);
-  if (proxy && *proxy)
-    take_proxy(transfer, proxy);
-  else if (curl_knows(transfer->host.host))
+  if (curl_knows(transfer->name.host))
     return;
   http_note_code(transfer,
                  curl_easy_setopt(transfer->easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolver_start));
@@ -117,7 +89,7 @@ static bool write_entry(struct buffer *line, const struct http_name *name, const
 static bool add_addresses(struct http_transfer *transfer, const struct addrinfo *found) {
   struct buffer line = {0};
   struct curl_slist *longer = NULL;
-  if (write_entry(&line, transfer->wanted, found))
+  if (write_entry(&line, &transfer->name, found))
     longer = curl_slist_append(transfer->addresses, line.data);
   if (longer)
     transfer->addresses = longer;
@@ -126,9 +98,9 @@ static bool add_addresses(struct http_transfer *transfer, const struct addrinfo 
 }
 
 static void no_address(struct http_transfer *transfer, int status) {
-  transfer->result = status == UV_ENOMEM                    ? CURLE_OUT_OF_MEMORY
-                     : transfer->wanted == &transfer->proxy ? CURLE_COULDNT_RESOLVE_PROXY
-                                                            : CURLE_COULDNT_RESOLVE_HOST;
+  transfer->result = status == UV_ENOMEM    ? CURLE_OUT_OF_MEMORY
+                     : transfer->proxy.used ? CURLE_COULDNT_RESOLVE_PROXY
+                                            : CURLE_COULDNT_RESOLVE_HOST;
   http_end(transfer);
 }
 
@@ -152,34 +124,15 @@ void http_run_found(struct rt *rt, lua_State *L, struct rt_job *job) {
   http_attach(transfer);
 }
 
-/* Versions of curl that do not tell whose name they wanted fail with another code; then the proxy's comes
- * first. */
-static struct http_name *wanted_name(struct http_transfer *transfer) {
-  bool unclear = transfer->result == CURLE_ABORTED_BY_CALLBACK;
-  bool proxy = unclear ? transfer->proxy.host && !transfer->proxy.asked
-                       : transfer->result == CURLE_COULDNT_RESOLVE_PROXY;
-  if (unclear)
-    transfer->result = proxy ? CURLE_COULDNT_RESOLVE_PROXY : CURLE_COULDNT_RESOLVE_HOST;
-  return proxy ? &transfer->proxy : &transfer->host;
-}
-
 bool http_look_up(struct http_transfer *transfer) {
-  struct http_name *name = transfer->refused ? wanted_name(transfer) : NULL;
   int status;
-  if (!name || !name->host || transfer->lookups >= MOST_LOOKUPS)
+  if (!transfer->refused || transfer->lookups >= MOST_LOOKUPS)
     return false;
   http_detach(transfer);
-  transfer->wanted = name;
   transfer->refused = false;
   transfer->result = CURLE_OK;
   transfer->lookups++;
-  name->asked = true;
-  if (curl_knows(name->host)) {
-    transfer->may_resolve = true;
-    http_attach(transfer);
-    return true;
-  }
-  status = lookup_start(transfer->room->rt, &transfer->lookup, name->host, on_found, transfer);
+  status = lookup_start(transfer->room->rt, &transfer->lookup, transfer->name.host, on_found, transfer);
   if (status)
     no_address(transfer, status);
   return true;
@@ -191,6 +144,5 @@ void http_drop_names(struct http_transfer *transfer) {
   transfer->lookup = NULL;
   rt_dequeue(transfer->room->rt, &transfer->found_job);
   curl_slist_free_all(transfer->addresses);
-  curl_free(transfer->host.host);
-  curl_free(transfer->proxy.host);
+  free(transfer->name.host);
 }

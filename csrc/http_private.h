@@ -14,6 +14,7 @@
 #define TRUECONF_HTTP_PRIVATE_H
 
 #include "base/plain_file.h"
+#include "base/proxy.h"
 #include "http.h"
 #include "lookup.h"
 
@@ -36,9 +37,8 @@ struct room { /* what is kept per runtime */
 };
 
 struct http_name { /* of the server or of its proxy, as curl spells it */
-  char *host;      /* NULL: none */
+  char *host;      /* NULL: none that has to be looked up */
   int port;
-  bool asked; /* for its addresses */
 };
 
 struct http_transfer {
@@ -59,14 +59,13 @@ struct http_transfer {
   uint64_t moved; /* when a byte moved last */
   bool connected, attached, over;
 
-  struct http_name host, proxy; /* proxy: one that curl may use */
-  struct http_name *wanted;     /* what is looked up, or was last */
+  struct proxy proxy;           /* on the way to the server */
+  struct http_name name;        /* the one that curl needs: the proxy's or the server's */
   struct lookup *lookup;        /* NULL: none is under way */
   struct curl_slist *addresses; /* what was found */
   struct rt_job found_job;
   int lookups;
-  bool refused;     /* curl wanted to resolve a name itself */
-  bool may_resolve; /* an address, once, for curl makes no difference */
+  bool refused; /* curl wanted to resolve the name itself */
 
   bool finishing, cancelled; /* its last progress is told; nobody waits for its end */
   int status;
@@ -106,8 +105,8 @@ void http_set_pointer(struct http_transfer *transfer, CURLoption option, const v
 
 /* ---- http_names.c ------------------------------------------------------------------------------- */
 
-/* The names of a transfer to `url`; proxy NULL: the environment's. */
-void http_set_names(struct http_transfer *transfer, CURLU *url, bool tls, const char *proxy);
+/* The name that a transfer to `url` needs; its proxy is settled. */
+void http_set_name(struct http_transfer *transfer, CURLU *url);
 /* At the drain point, when curl has given up: look up the name it wanted, and begin again when it is found.
  * False: that was not why. */
 bool http_look_up(struct http_transfer *transfer);

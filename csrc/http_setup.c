@@ -2,9 +2,9 @@
  * http_setup.c - a request as options of curl's.
  * SPDX-License-Identifier: MIT
  */
+#include "base/explain.h"
 #include "http_private.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,16 +28,6 @@ void http_set_pointer(struct http_transfer *transfer, CURLoption option, const v
   http_note_code(transfer, curl_easy_setopt(transfer->easy, option, value));
 }
 
-bool http_is_loopback(const char *host) {
-  struct in_addr v4;
-  size_t length = strlen(host);
-  if (strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 || strcmp(host, "[::1]") == 0)
-    return true;
-  if (length > 10 && strcasecmp(host + length - 10, ".localhost") == 0)
-    return true;
-  return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
-}
-
 static void set_origin(struct http_transfer *transfer, const char *host, const char *port) {
   size_t size = strlen(host) + strlen(port) + 2;
   transfer->origin = malloc(size);
@@ -47,14 +37,23 @@ static void set_origin(struct http_transfer *transfer, const char *host, const c
     http_note_code(transfer, CURLE_OUT_OF_MEMORY);
 }
 
-/* A proxy that was named is used for every host; the environment's never for this machine. */
-static void set_proxy(struct http_transfer *transfer, const char *proxy, const char *host) {
-  if (proxy) {
-    http_set_pointer(transfer, CURLOPT_PROXY, proxy);
-    http_set_pointer(transfer, CURLOPT_NOPROXY, "");
-  } else if (http_is_loopback(host)) {
-    http_set_pointer(transfer, CURLOPT_PROXY, "");
+/* Curl is told the outcome alone: left to itself it would look into the environment too. */
+static void set_proxy(struct http_transfer *transfer, const char *option, const char *host, bool tls) {
+  struct proxy *proxy = &transfer->proxy;
+  const char *wrong = proxy_settle(proxy, option, host, tls);
+  bool v6 = strchr(proxy->host, ':');
+  char address[300] = "";
+  if (wrong) {
+    explain_proxy_setting(&transfer->reason, option, tls, wrong);
+    return;
   }
+  if (proxy->used)
+    snprintf(address, sizeof address, "http://%s%s%s:%d", v6 ? "[" : "", proxy->host, v6 ? "]" : "",
+             proxy->port);
+  http_set_pointer(transfer, CURLOPT_PROXY, address);
+  http_set_pointer(transfer, CURLOPT_NOPROXY, "");
+  http_set_pointer(transfer, CURLOPT_PROXYUSERNAME, proxy->user);
+  http_set_pointer(transfer, CURLOPT_PROXYPASSWORD, proxy->password);
 }
 
 static void bad_url(struct http_transfer *transfer, const char *what) {
@@ -80,8 +79,8 @@ static void set_target(struct http_transfer *transfer, const struct http_request
     bad_url(transfer, "it begins with another scheme");
   } else {
     set_origin(transfer, host, port);
-    set_proxy(transfer, request->proxy, host);
-    http_set_names(transfer, url, strcmp(scheme, "https") == 0, request->proxy);
+    set_proxy(transfer, request->proxy, host, strcmp(scheme, "https") == 0);
+    http_set_name(transfer, url);
     http_set_pointer(transfer, CURLOPT_URL, request->url);
   }
   curl_free(scheme);

@@ -5,9 +5,10 @@
  */
 #include "lookup.h"
 
+#include "base/host.h"
+
 #include <arpa/inet.h>
 #include <stdlib.h>
-#include <strings.h>
 
 struct lookup {
   uv_getaddrinfo_t request;
@@ -26,7 +27,12 @@ static void on_answer(uv_getaddrinfo_t *request, int status, struct addrinfo *fo
 const struct addrinfo *lookup_hints(const char *host) {
   static const struct addrinfo routed = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
   static const struct addrinfo any = {.ai_socktype = SOCK_STREAM};
-  return strcasecmp(host, "localhost") ? &routed : &any;
+  return host_is_loopback(host) ? &any : &routed;
+}
+
+/* Nobody else may answer for a name below localhost: what goes there goes unencrypted. */
+const char *lookup_name(const char *host) {
+  return host_is_loopback(host) && !host_is_address(host) ? "localhost" : host;
 }
 
 int lookup_start(struct rt *rt, struct lookup **lookup, const char *host, lookup_done done, void *owner) {
@@ -37,7 +43,8 @@ int lookup_start(struct rt *rt, struct lookup **lookup, const char *host, lookup
   begun->done = done;
   begun->owner = owner;
   begun->request.data = begun;
-  status = uv_getaddrinfo(rt_loop(rt), &begun->request, on_answer, host, NULL, lookup_hints(host));
+  status =
+      uv_getaddrinfo(rt_loop(rt), &begun->request, on_answer, lookup_name(host), NULL, lookup_hints(host));
   if (status)
     free(begun);
   else
@@ -48,11 +55,6 @@ int lookup_start(struct rt *rt, struct lookup **lookup, const char *host, lookup
 void lookup_cancel(struct lookup *lookup) {
   lookup->done = NULL;
   uv_cancel((uv_req_t *)&lookup->request);
-}
-
-bool lookup_is_address(const char *host) {
-  unsigned char bytes[16];
-  return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
 }
 
 void lookup_text(const struct addrinfo *address, char text[INET6_ADDRSTRLEN]) {

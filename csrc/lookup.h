@@ -9,7 +9,6 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdbool.h>
 
 struct lookup;
 
@@ -26,8 +25,8 @@ void lookup_cancel(struct lookup *lookup);
 /* What to ask the system for: an address of a kind that this machine has no route for is of no use; localhost
  * needs none. */
 const struct addrinfo *lookup_hints(const char *host);
-/* An IPv4 or IPv6 address, without brackets: there is nothing to look up. */
-bool lookup_is_address(const char *host);
+/* The name to ask the system for in place of `host`: all names of this machine are localhost. */
+const char *lookup_name(const char *host);
 /* An address of the answer as text. */
 void lookup_text(const struct addrinfo *address, char text[INET6_ADDRSTRLEN]);
 

@@ -6,6 +6,8 @@
  */
 #include "probe.h"
 
+#include "base/explain.h"
+#include "base/host.h"
 #include "errors.h"
 #include "lookup.h"
 #include "offload.h"
@@ -95,21 +97,15 @@ static int wait_for(struct probe_work *work, int fd, short events, double deadli
 static bool resolve(struct probe_work *work, struct addrinfo **found) {
   struct report *report = &work->report;
   double begun = begin_step(work);
-  int status = getaddrinfo(work->host, NULL, lookup_hints(work->host), found);
+  int status = getaddrinfo(lookup_name(work->host), NULL, lookup_hints(work->host), found);
   if (status) {
-    reason_set(&report->reason, ERR_DNS, 0, "cannot resolve %.100s: %s", work->host, gai_strerror(status));
+    explain_lookup(&report->reason, work->host, false, gai_strerror(status));
     return false;
   }
   for (struct addrinfo *at = *found; at && report->address_count < MOST_ADDRESSES; at = at->ai_next)
     lookup_text(at, report->addresses[report->address_count++]);
   report->dns = seconds_now() - begun;
   return true;
-}
-
-static enum err err_of_errno(int number) {
-  if (number == ECONNREFUSED)
-    return ERR_REFUSED;
-  return number == ETIMEDOUT ? ERR_TIMEOUT : ERR_UNREACHABLE;
 }
 
 /* 0, or an errno. */
@@ -136,6 +132,7 @@ static void set_port(struct addrinfo *address, int port) {
 static int connect_to(struct probe_work *work, struct addrinfo *address) {
   struct report *report = &work->report;
   double begun = begin_step(work);
+  char target[300];
   int fd = -1, problem = 0;
   for (; address && report->used < report->address_count; address = address->ai_next, report->used++) {
     double now = seconds_now(), share = (work->deadline - now) / (report->address_count - report->used);
@@ -149,8 +146,8 @@ static int connect_to(struct probe_work *work, struct addrinfo *address) {
     if (fd >= 0)
       close(fd);
   }
-  reason_set(&report->reason, err_of_errno(problem), 0, "cannot connect to %.100s:%d: %s", work->host,
-             work->port, strerror(problem));
+  snprintf(target, sizeof target, "%.255s:%d", work->host, work->port);
+  explain_connect(&report->reason, target, problem);
   return -1;
 }
 
@@ -275,7 +272,7 @@ static SSL_CTX *trusting(struct probe_work *work) {
 
 static SSL *session_on(struct probe_work *work, SSL_CTX *context, int fd) {
   SSL *ssl = SSL_new(context);
-  bool is_address = lookup_is_address(work->host);
+  bool is_address = host_is_address(work->host);
   int ok = ssl && SSL_set_fd(ssl, fd) && SSL_set_app_data(ssl, &work->report.doubt);
   if (ok && is_address)
     ok = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), work->host);

@@ -1,12 +1,16 @@
 /*
  * socket.c - a WebSocket client connection, from the name lookup to the end.
  * Lua sees nothing of it directly: session.c and rawsocket.c own sockets.
- * Owns: the lookup, the lws connection until its end, the wire; vhosts (one per trust store and proxy).
+ * Owns: the lookup, the tunnel until lws is in it, the lws connection until its end, the wire; vhosts.
  * Loop thread only. Callbacks of lws note what happened and queue a job; the job acts.
  * SPDX-License-Identifier: MIT
  */
 #include "socket.h"
+
+#include "base/explain.h"
+#include "base/host.h"
 #include "lookup.h"
+#include "ws/tunnel.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -20,18 +24,19 @@ enum { MOST_ADDRESSES = 8 };
 
 enum phase { RESOLVING, CONNECTING, OPEN, GONE };
 
-/* A vhost of lws holds a trust store and a proxy; connections with the same ones share it. */
+/* A vhost of lws holds a trust store; connections with the same one share it. */
 struct vhost {
   struct vhost *next;
   struct lws_vhost *vhost;
   bool tls;
-  char *ca_file, *proxy; /* proxy: host replaced by its address */
+  char *ca_file;
 };
 
 struct sockets { /* the room */
   struct rt_list list;
   long count;
   struct vhost *vhosts;
+  struct rt_list tunnels;
 };
 
 struct socket {
@@ -42,7 +47,10 @@ struct socket {
   const struct socket_ops *ops;
   void *owner;
   struct socket_options options;
-  char chosen[64]; /* subprotocol of the server */
+  char chosen[64];  /* subprotocol of the server */
+  char target[300]; /* host and port, as HTTP spells them */
+  struct proxy proxy;
+  struct tunnel *tunnel; /* until lws is connected to it */
 
   struct lookup *lookup;               /* NULL: not resolving */
   char (*addresses)[INET6_ADDRSTRLEN]; /* MOST_ADDRESSES, until the connection is open */
@@ -86,7 +94,7 @@ static bool peer_is_trusted(struct socket *socket, struct lws *wsi) {
   if (o->tls->pin && !key_matches(certificate, o->tls->pin)) {
     reason_set(&socket->wire.reason, ERR_TLS, 0, "the public key of %s is not the pinned one", o->url->host);
     ok = false;
-  } else if (o->tls->verify && lookup_is_address(o->url->host) &&
+  } else if (o->tls->verify && host_is_address(o->url->host) &&
              X509_check_ip_asc(certificate, o->url->host, 0) != 1) {
     reason_set(&socket->wire.reason, ERR_TLS, 0, "the certificate does not name %s", o->url->host);
     ok = false;
@@ -101,7 +109,7 @@ static int tls_flags(const struct socket_options *o) {
   if (!o->tls->verify)
     return LCCSCF_USE_SSL | LCCSCF_ALLOW_SELFSIGNED | LCCSCF_ALLOW_INSECURE | LCCSCF_ALLOW_EXPIRED |
            LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK;
-  return LCCSCF_USE_SSL | (lookup_is_address(o->url->host) ? LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK : 0);
+  return LCCSCF_USE_SSL | (host_is_address(o->url->host) ? LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK : 0);
 }
 
 /* ---- callbacks of lws ---------------------------------------------------------------------------- */
@@ -118,17 +126,11 @@ static void attempt_failed(struct socket *socket, struct lws *wsi) {
 
 /* lws closes a socket that failed to connect without asking why; the socket still knows. */
 static bool explain_by_errno(struct socket *socket, struct lws *wsi) {
-  const struct url *url = socket->options.url;
   int error = 0;
   socklen_t size = sizeof error;
   if (!wsi || getsockopt(lws_get_socket_fd(wsi), SOL_SOCKET, SO_ERROR, &error, &size) || !error)
     return false;
-  reason_set(&socket->wire.reason,
-             error == ECONNREFUSED ? ERR_REFUSED
-             : error == ETIMEDOUT  ? ERR_TIMEOUT
-             : error == ECONNRESET ? ERR_DISCONNECTED
-                                   : ERR_UNREACHABLE,
-             error, "cannot connect to %s:%d: %s", url->host, url->port, strerror(error));
+  explain_connect(&socket->wire.reason, socket->target, error);
   return true;
 }
 
@@ -218,8 +220,7 @@ static bool can_read_authorities(const char *path) {
   return ok;
 }
 
-static struct vhost *vhost_new(struct rt *rt, struct sockets *room, const struct socket_options *o,
-                               const char *proxy) {
+static struct vhost *vhost_new(struct rt *rt, struct sockets *room, const struct socket_options *o) {
   static const struct lws_protocols protocols[] = {
       {"json.v1", on_lws, 0, WIRE_RX_BUFFER, 0, NULL, WIRE_CHUNK}, {NULL, NULL, 0, 0, 0, NULL, 0}};
   struct lws_context *context = wire_context(rt);
@@ -236,23 +237,18 @@ static struct vhost *vhost_new(struct rt *rt, struct sockets *room, const struct
     info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
   vhost->tls = o->url->tls;
   vhost->ca_file = o->tls->ca_file ? strdup(o->tls->ca_file) : NULL;
-  vhost->proxy = proxy ? strdup(proxy) : NULL;
   vhost->vhost = lws_create_vhost(context, &info);
-  if (vhost->vhost && proxy)
-    lws_set_proxy(vhost->vhost, proxy);
   vhost->next = room->vhosts;
   room->vhosts = vhost;
   return vhost;
 }
 
-static struct lws_vhost *vhost_for(struct rt *rt, struct sockets *room, const struct socket_options *o,
-                                   const char *proxy) {
+static struct lws_vhost *vhost_for(struct rt *rt, struct sockets *room, const struct socket_options *o) {
   struct vhost *vhost = room->vhosts;
-  while (vhost &&
-         (vhost->tls != o->url->tls || !same(vhost->ca_file, o->tls->ca_file) || !same(vhost->proxy, proxy)))
+  while (vhost && (vhost->tls != o->url->tls || !same(vhost->ca_file, o->tls->ca_file)))
     vhost = vhost->next;
   if (!vhost)
-    vhost = vhost_new(rt, room, o, proxy);
+    vhost = vhost_new(rt, room, o);
   return vhost ? vhost->vhost : NULL;
 }
 
@@ -271,50 +267,39 @@ static void fail_connecting(struct socket *socket, lua_State *L) {
   socket->ops->gone(socket, L);
 }
 
-static const char *host_header(const struct url *url, char *text, size_t size) {
+static void write_target(const struct url *url, char *text, size_t size, bool with_port) {
   const char *open = strchr(url->host, ':') ? "[" : "", *close = *open ? "]" : "";
-  if (url->port == (url->tls ? 443 : 80))
-    snprintf(text, size, "%s%s%s", open, url->host, close);
-  else
+  if (with_port)
     snprintf(text, size, "%s%s%s:%d", open, url->host, close, url->port);
-  return text;
+  else
+    snprintf(text, size, "%s%s%s", open, url->host, close);
 }
 
-static void proxy_with_address(const struct socket *socket, const char *address, char *text, size_t size) {
-  const char *proxy = socket->options.proxy, *at, *port;
-  if (!strncmp(proxy, "http://", 7))
-    proxy += 7;
-  at = strrchr(proxy, '@');
-  at = at ? at + 1 : proxy;
-  port = strrchr(at, ':');
-  snprintf(text, size, "%.*s%s%s", (int)(at - proxy), proxy, address, port ? port : ":3128");
+static void cannot_set_up(struct socket *socket) {
+  reason_set(&socket->wire.reason, ERR_TLS, 0, "cannot set up the connection%s%s",
+             socket->options.tls->ca_file ? "; is this a PEM file of certificates? " : "",
+             socket->options.tls->ca_file ? socket->options.tls->ca_file : "");
+  attempt_failed(socket, NULL);
 }
 
-static void try_address(struct socket *socket) {
-  const char *address = socket->addresses[socket->next_address++];
+/* Have lws connect to an address, or to our end of a tunnel. */
+static void connect_lws(struct socket *socket, const char *address) {
   const struct url *url = socket->options.url;
   struct lws_client_connect_info info;
-  struct lws_vhost *vhost;
-  char host[300], proxy[512];
-  if (socket->options.proxy)
-    proxy_with_address(socket, address, proxy, sizeof proxy);
-  vhost = vhost_for(socket->wire.rt, socket->room, &socket->options, socket->options.proxy ? proxy : NULL);
-  socket->attempt_failed = false;
+  struct lws_vhost *vhost = vhost_for(socket->wire.rt, socket->room, &socket->options);
+  char host[300];
   if (!vhost) {
-    reason_set(&socket->wire.reason, ERR_TLS, 0, "cannot set up the connection%s%s",
-               socket->options.tls->ca_file ? "; is this a PEM file of certificates? " : "",
-               socket->options.tls->ca_file ? socket->options.tls->ca_file : "");
-    attempt_failed(socket, NULL);
+    cannot_set_up(socket);
     return;
   }
+  write_target(url, host, sizeof host, url->port != (url->tls ? 443 : 80));
   memset(&info, 0, sizeof info);
   info.context = wire_context(socket->wire.rt);
   info.vhost = vhost;
-  info.address = socket->options.proxy ? url->host : address;
+  info.address = address;
   info.port = url->port;
   info.path = url->path;
-  info.host = info.origin = host_header(url, host, sizeof host);
-  info.origin = NULL;
+  info.host = host;
   info.protocol = socket->options.subprotocol;
   info.local_protocol_name = "json.v1";
   info.alpn = "http/1.1";
@@ -330,6 +315,34 @@ static void try_address(struct socket *socket) {
   lws_cancel_service(info.context); /* lws arms its own timers only when it is serviced */
 }
 
+static void on_tunnel(void *owner, const char *name, const struct reason *reason, bool final) {
+  struct socket *socket = owner;
+  struct tunnel *tunnel = socket->tunnel;
+  socket->tunnel = NULL;
+  if (name) {
+    connect_lws(socket, name);
+    tunnel_leave(tunnel);
+    return;
+  }
+  socket->wire.reason = *reason;
+  if (final)
+    socket->next_address = socket->address_count;
+  attempt_failed(socket, NULL);
+}
+
+static void try_address(struct socket *socket) {
+  const char *address = socket->addresses[socket->next_address++];
+  socket->attempt_failed = false;
+  if (!socket->proxy.used) {
+    connect_lws(socket, address);
+    return;
+  }
+  socket->tunnel = tunnel_open(socket->wire.rt, &socket->room->tunnels, &socket->proxy, address,
+                               socket->target, on_tunnel, socket, &socket->wire.reason);
+  if (!socket->tunnel)
+    attempt_failed(socket, NULL);
+}
+
 static void connect_next(struct socket *socket, lua_State *L) {
   if (socket->next_address >= socket->address_count) {
     fail_connecting(socket, L);
@@ -340,62 +353,67 @@ static void connect_next(struct socket *socket, lua_State *L) {
   try_address(socket);
 }
 
+/* Whose addresses are wanted. */
+static const char *wanted_host(const struct socket *socket) {
+  return socket->proxy.used ? socket->proxy.host : socket->options.url->host;
+}
+
 /* The lookup has failed or could not begin. */
-static void cannot_resolve(struct socket *socket, const char *host, int status) {
-  reason_set(&socket->wire.reason, ERR_DNS, 0, "cannot resolve %s: %s", host, uv_strerror(status));
+static void cannot_resolve(struct socket *socket, int status) {
+  explain_lookup(&socket->wire.reason, wanted_host(socket), socket->proxy.used, uv_strerror(status));
 }
 
 static void on_resolved(void *owner, int status, const struct addrinfo *found) {
   struct socket *socket = owner;
   socket->lookup = NULL;
   if (status)
-    cannot_resolve(socket, socket->options.url->host, status);
+    cannot_resolve(socket, status);
   for (; found && socket->address_count < MOST_ADDRESSES; found = found->ai_next)
     lookup_text(found, socket->addresses[socket->address_count++]);
   rt_enqueue(socket->wire.rt, &socket->job);
 }
 
-static void proxy_host(const char *proxy, char *host, size_t size) {
-  struct url url;
-  const char *at = strrchr(proxy, '@');
-  char text[300];
-  snprintf(text, sizeof text, "http://%s",
-           at                     ? at + 1
-           : strstr(proxy, "://") ? strstr(proxy, "://") + 3
-                                  : proxy);
-  snprintf(host, size, "%s", url_parse(&url, text) ? "" : url.host);
-}
-
 /* Find the addresses of the host, or of the proxy. A literal address needs no lookup. */
 static void resolve(struct socket *socket) {
-  const char *host = socket->options.url->host;
-  char buffer[256];
+  const char *host = wanted_host(socket);
   int status;
-  if (socket->options.proxy) {
-    proxy_host(socket->options.proxy, buffer, sizeof buffer);
-    host = buffer;
-  }
-  if (lookup_is_address(host)) {
+  if (host_is_address(host)) {
     memcpy(socket->addresses[socket->address_count++], host, strlen(host) + 1); /* an address fits */
     rt_enqueue(socket->wire.rt, &socket->job);
     return;
   }
   status = lookup_start(socket->wire.rt, &socket->lookup, host, on_resolved, socket);
   if (status) {
-    cannot_resolve(socket, host, status);
+    cannot_resolve(socket, status);
     rt_enqueue(socket->wire.rt, &socket->job);
   }
+}
+
+/* Settle the way; what is wrong with it is told as the end of the first attempt. */
+static void begin(struct socket *socket) {
+  const struct url *url = socket->options.url;
+  const char *option = socket->options.proxy,
+             *wrong = proxy_settle(&socket->proxy, option, url->host, url->tls);
+  write_target(url, socket->target, sizeof socket->target, true);
+  if (!wrong) {
+    resolve(socket);
+    return;
+  }
+  explain_proxy_setting(&socket->wire.reason, option, url->tls, wrong);
+  rt_enqueue(socket->wire.rt, &socket->job);
 }
 
 static void abandon_attempt(struct socket *socket) {
   struct lws *wsi = socket->wsi;
   if (socket->lookup)
     lookup_cancel(socket->lookup);
+  if (socket->tunnel)
+    tunnel_close(socket->tunnel);
   socket->lookup = NULL;
+  socket->tunnel = NULL;
   socket->wsi = NULL;
-  if (!wsi)
-    return;
-  wire_kill(wsi);
+  if (wsi)
+    wire_kill(wsi);
 }
 
 /* Give up connecting with the reason given. */
@@ -472,12 +490,15 @@ static void room_closing(struct rt *rt, void *state) {
     rt_timer_stop(rt, &socket->timer);
     rt_dequeue(rt, &socket->job);
     free(socket->addresses);
+    proxy_free(&socket->proxy);
     socket->addresses = NULL;
     socket->phase = GONE;
     socket->room = NULL;
     if (socket->freed)
       free(socket);
   }
+  while (room->tunnels.next != &room->tunnels)
+    tunnel_close(tunnel_of(room->tunnels.next)); // NOLINT(clang-analyzer-unix.Malloc): it leaves the list
 }
 
 static void room_closed(struct rt *rt, void *state) {
@@ -487,7 +508,6 @@ static void room_closed(struct rt *rt, void *state) {
     struct vhost *vhost = room->vhosts;
     room->vhosts = vhost->next;
     free(vhost->ca_file);
-    free(vhost->proxy);
     free(vhost);
   }
   free(room);
@@ -506,6 +526,7 @@ static struct sockets *get_room(struct rt *rt) {
   if (!room)
     return NULL;
   rt_list_init(&room->list);
+  rt_list_init(&room->tunnels);
   rt_set_room(rt, ROOM_SOCKET, room, &ops);
   return room;
 }
@@ -534,7 +555,7 @@ struct socket *socket_connect(struct rt *rt, const struct socket_options *option
   room->count++;
   rt_underway(rt, 1);
   rt_timer_start(rt, &socket->timer, options->connect_timeout);
-  resolve(socket);
+  begin(socket);
   return socket;
 }
 
@@ -590,6 +611,7 @@ void socket_free(struct socket *socket) {
   if (wsi)
     wire_kill(wsi);
   wire_free(&socket->wire);
+  proxy_free(&socket->proxy);
   rt_timer_stop(rt, &socket->timer);
   rt_dequeue(rt, &socket->job);
   socket->room->count--;

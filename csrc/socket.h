@@ -24,7 +24,7 @@ struct socket_options { /* what it points to must outlive the socket */
   const struct url *url;
   const char *subprotocol; /* NULL: no header */
   const struct tls_options *tls;
-  const char *proxy;      /* NULL: none */
+  const char *proxy;      /* see proxy_settle */
   double connect_timeout; /* seconds, from the lookup to the end of the handshake */
   const struct wire_limits *limits;
 };

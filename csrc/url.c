@@ -4,6 +4,8 @@
  */
 #include "url.h"
 
+#include "base/host.h"
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <net/if.h>
@@ -92,16 +94,6 @@ static const char *take_port(struct url *url, const char *at) {
   return end;
 }
 
-static bool is_loopback(const char *host) {
-  struct in_addr v4;
-  struct in6_addr v6;
-  if (!strcasecmp(host, "localhost"))
-    return true;
-  if (inet_pton(AF_INET, host, &v4) == 1)
-    return ntohl(v4.s_addr) >> 24 == 127;
-  return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-}
-
 static bool printable(const char *text) {
   for (; *text; text++)
     if ((unsigned char)*text <= ' ' || *text == 127)
@@ -136,6 +128,6 @@ const char *url_parse(struct url *url, const char *text) {
     return "the port must be a number from 1 to 65535";
   if (!take_path(url, at))
     return "the path is too long";
-  url->loopback = is_loopback(url->host);
+  url->loopback = host_is_loopback(url->host);
   return NULL;
 }

@@ -10,7 +10,7 @@
 struct url {
   bool tls;
   int port;
-  bool loopback;  /* localhost, 127.0.0.0/8, ::1 */
+  bool loopback;  /* this machine, see base/host.h */
   char host[256]; /* without the brackets of an IPv6 literal */
   char path[256]; /* with the query; at least "/" */
 };

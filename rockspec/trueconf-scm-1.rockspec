@@ -46,8 +46,12 @@ build = {
       sources = {
         -- sources
         "csrc/answer.c",
+        "csrc/base/explain.c",
+        "csrc/base/host.c",
         "csrc/base/json.c",
         "csrc/base/plain_file.c",
+        "csrc/base/proxy.c",
+        "csrc/base/route.c",
         "csrc/base/utf8.c",
         "csrc/buffer.c",
         "csrc/busy.c",
@@ -104,6 +108,7 @@ build = {
         "csrc/url.c",
         "csrc/wait.c",
         "csrc/wire.c",
+        "csrc/ws/tunnel.c",
         -- end of sources
       },
     },

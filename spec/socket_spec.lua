@@ -450,7 +450,7 @@ describe("a socket", function()
       assert.equal(before + 1, #server:log("proxy", "CONNECT"))
     end))
 
-    it("only when told: the environment's proxy is not asked", function()
+    it("of the environment not to this machine", function()
       local url, before
       async(function()
         url = server:ws({ "accept", { "text", "hello" }, "silent" })

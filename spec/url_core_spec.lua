@@ -5,7 +5,7 @@ local c_program = require "spec.support.c_program"
 describe("url.c", function()
   local check, remove
 
-  setup(function() check, remove = c_program.unit "spec/support/url_test.c csrc/url.c" end)
+  setup(function() check, remove = c_program.unit "spec/support/url_test.c csrc/url.c csrc/base/host.c" end)
   teardown(function() remove() end)
 
   it("takes addresses apart", function() check "good" end)

@@ -38,7 +38,8 @@ local LONGEST_TEXT = protocol.limits.TEXT
 ---@field token_file? string keep the token here between runs, mode 0600
 ---@field ca_file? string PEM file of the authority that signed the server's certificate
 ---@field tls? trueconf.core.TlsOptions how certificates are checked
----@field proxy? string http://[user:password@]host:port
+---@field proxy? string http://[user:password@]host:port for all connections, "" for the direct way; else that of the
+---environment (http_proxy, https_proxy, all_proxy, no_proxy)
 ---@field allow_plaintext? boolean let password and token go unencrypted to another machine
 ---@field receive_unread? boolean ask for what came while the bot was away; default true
 ---@field receive_system? boolean also receive system messages; default false

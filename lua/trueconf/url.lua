@@ -4,6 +4,8 @@
 -- Messages read "must ...", so that the caller can put the name of the option, the
 -- variable or the file's line before them; they never repeat a user or a password.
 
+local core = require "trueconf.core"
+
 local url = {}
 
 local TLS_OF = { ws = false, http = false, wss = true, https = true }
@@ -30,10 +32,6 @@ local OF_BRIDGE = { token = true, files = true }
 ---@field port integer
 ---@field prefix string path before the server's own paths, "" or "/..." without a slash at its end
 ---@field loopback boolean whether the host is this machine
-
-local function is_loopback(host)
-  return host == "localhost" or host == "::1" or host:find "^127%.%d+%.%d+%.%d+$" ~= nil
-end
 
 local function is_ipv6(text)
   local _, colons = text:gsub(":", "")
@@ -95,7 +93,7 @@ function url.parse(text)
   if not port then return nil, bad_port end
   local prefix, bad_path = parse_prefix(path)
   if not prefix then return nil, bad_path end
-  return { tls = tls, host = host, port = port, prefix = prefix, loopback = is_loopback(host) }
+  return { tls = tls, host = host, port = port, prefix = prefix, loopback = core.is_loopback(host) }
 end
 
 local function base(scheme, parsed)

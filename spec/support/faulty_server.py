@@ -8,6 +8,7 @@ Prints its ports and its process id in one line, and ends when its parent is gon
   mute    accepts and says nothing        slam    closes right after accept
   half    closes after half of a request  reset   resets the connection after the request
   proxy   an HTTP proxy for CONNECT; every host name leads to this machine
+  proxy6  the same at ::1
 
 A step is a list: its name, then its arguments; see the methods of Visit that begin with do_.
 """
@@ -381,8 +382,9 @@ def handle(serve, sock):
         pass
 
 
-def listen(serve):
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+def listen(serve, address="127.0.0.1"):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.create_server((address, 0), family=family, backlog=64)
 
     def accept():
         while True:
@@ -399,6 +401,7 @@ def main():
     servers = {"main": serve_main, "mute": serve_mute, "slam": serve_slam, "half": serve_half,
                "reset": serve_reset, "proxy": serve_proxy}
     ports = " ".join(f"{name}={listen(serve)}" for name, serve in servers.items())
+    ports += f" proxy6={listen(serve_proxy, '::1')}"
     print(f"pid={os.getpid()} {ports}", flush=True)
     while os.getppid() == parent and time.monotonic() < end:
         time.sleep(0.5)

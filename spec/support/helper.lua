@@ -101,4 +101,10 @@ function helper.eventually(fn, deadline)
   end
 end
 
+---@param text string
+---@return string in base64
+function helper.base64(text)
+  return (core.base64url_encode(text):gsub("[-_]", { ["-"] = "+", ["_"] = "/" })) .. ("="):rep(-#text % 3)
+end
+
 return helper

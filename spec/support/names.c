@@ -1,8 +1,8 @@
 /*
  * names.c - invented host names for spec/http_spec.lua, preloaded into the process under test.
  * many.test has three addresses, only at the last of which something listens; slow.test is
- * found once the file $NAMES/gate is there; there are no others. Each lookup is noted in $NAMES/lookups.
- * SPDX-License-Identifier: MIT
+ * found once the file $NAMES/gate is there; six.test has an IPv6 address alone; there are no others. Each
+ * lookup is noted in $NAMES/lookups. SPDX-License-Identifier: MIT
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -45,12 +45,16 @@ static int list(const char *const *addresses, struct addrinfo **found) {
 
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                 struct addrinfo **found) {
-  static const char *const many[] = {"::1", "127.0.0.2", "127.0.0.1", NULL};
-  const char *directory = getenv("NAMES");
+  static const char *const many[] = {"::1", "127.0.0.2", "127.0.0.1", NULL}, *const six[] = {"::1", NULL};
+  const char *directory = getenv("NAMES"), *const itself[] = {name, NULL};
   (void)service, (void)hints;
   note(directory, name);
+  if (!list(itself, found))
+    return 0; /* libwebsockets asks for addresses too */
   if (!strcasecmp(name, "many.test") || !strcmp(name, "many.test."))
     return list(many, found);
+  if (!strcmp(name, "six.test"))
+    return list(six, found);
   if (strcmp(name, "slow.test"))
     return EAI_NONAME;
   wait_at_gate(directory);

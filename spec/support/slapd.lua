@@ -55,15 +55,11 @@ local slapd = { BIND_DN = "uid=%s," .. PEOPLE }
 local Slapd = {}
 Slapd.__index = Slapd
 
-local function base64(text)
-  return (core.base64url_encode(text):gsub("[-_]", { ["-"] = "+", ["_"] = "/" })) .. ("="):rep(-#text % 3)
-end
-
 local function entry(login, person)
   local dn = ("uid=%s,%s"):format(login:gsub("[^%w]", function(sign) return ("\\%02X"):format(sign:byte()) end), PEOPLE)
-  local password = person.password and "userPassword:: " .. base64(person.password) or "description: locked"
-  local name = person.display_name and "displayName:: " .. base64(person.display_name) or "description: nameless"
-  return PERSON:format(base64(dn), "x", "x", password, name)
+  local password = person.password and "userPassword:: " .. helper.base64(person.password) or "description: locked"
+  local name = person.display_name and "displayName:: " .. helper.base64(person.display_name) or "description: nameless"
+  return PERSON:format(helper.base64(dn), "x", "x", password, name)
 end
 
 local function tls_lines(certificates)

@@ -34,6 +34,9 @@ static const struct {
     {"ws://127.0.0.1", "127.0.0.1", 80, "/", false, true},
     {"ws://127.9.8.7", "127.9.8.7", 80, "/", false, true},
     {"ws://[::1]:9/x", "::1", 9, "/x", false, true},
+    {"ws://[0:0:0:0:0:0:0:1]", "0:0:0:0:0:0:0:1", 80, "/", false, true},
+    {"ws://[::ffff:127.9.8.7]", "::ffff:127.9.8.7", 80, "/", false, true},
+    {"ws://foo.localhost", "foo.localhost", 80, "/", false, true},
     {"ws://[2001:db8::1]", "2001:db8::1", 80, "/", false, false},
     {"ws://[fe80::1%eth0]/", "fe80::1%eth0", 80, "/", false, false},
     {"ws://[fe80::1%25eth0]/", "fe80::1%eth0", 80, "/", false, false},
@@ -41,6 +44,8 @@ static const struct {
     /* what only looks like loopback */
     {"ws://127.0.0.1.example.com", "127.0.0.1.example.com", 80, "/", false, false},
     {"ws://localhost.example.com", "localhost.example.com", 80, "/", false, false},
+    {"ws://127.0.0.999", "127.0.0.999", 80, "/", false, false},
+    {"ws://notlocalhost", "notlocalhost", 80, "/", false, false},
     {"ws://128.0.0.1", "128.0.0.1", 80, "/", false, false},
     {"ws://127.1", "127.1", 80, "/", false, false},
     {"ws://0.0.0.0", "0.0.0.0", 80, "/", false, false},

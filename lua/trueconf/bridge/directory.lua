@@ -37,9 +37,12 @@ local SCHEMA = {
   allow_plaintext = { type = "boolean", default = false },
 }
 
-local function is_loopback(url)
-  local host = url:match "^ldap://%[([^%]]*)%]" or url:match "^ldap://([^:/]*)"
-  return host == "::1" or host:lower() == "localhost" or host:find "^127%.[%d.]+$" ~= nil
+-- The URL of a directory on this machine. libldap asks the system for a name below localhost, and the system perhaps
+-- anybody; localhost itself is in its files.
+local function of_this_machine(url)
+  local host = url:match "^ldap://(%[[^%]]*%])" or url:match "^ldap://([^:/]*)"
+  if not core.is_loopback(host) then return nil end
+  return host:lower():find "%.localhost%.?$" and "ldap://localhost" .. url:sub(#"ldap://" + #host + 1) or url
 end
 
 ---Check the options of a directory and fill in the defaults.
@@ -49,10 +52,12 @@ end
 local function read(given, level)
   local checked = options.check(SCHEMA, given, level + 1, "accounts: ldap")
   local plain = checked.url:find "^ldap://" and not checked.start_tls
-  if plain and not checked.allow_plaintext and not is_loopback(checked.url) then
+  local here = plain and of_this_machine(checked.url)
+  if plain and not checked.allow_plaintext and not here then
     error("accounts: ldap: passwords would go unencrypted to another machine; use ldaps://, start_tls, or say "
       .. "allow_plaintext = true", level + 1)
   end
+  checked.url = here or checked.url
   return checked
 end
 

@@ -28,7 +28,7 @@ local FLAGS = {
     .. "(TRUECONF_OAUTH_CLIENT_ID)." },
   { "web-url", "URL", "Web port of the server, if it is not that of --url (TRUECONF_WEB_URL)." },
   { "ca-file", "FILE", "PEM file of the authority that signed the server's certificate (TRUECONF_CA_FILE)." },
-  { "proxy", "URL", "Of an HTTP proxy: http://HOST:PORT." },
+  { "proxy", "URL", "HTTP proxy, http://[USER:PASSWORD@]HOST:PORT; '' for none (https_proxy and its like)." },
 }
 
 ---Add the flags to a command.

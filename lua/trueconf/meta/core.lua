@@ -412,7 +412,7 @@ function core.is_utf8(text) end
 ---@field timeout? number the whole transfer; default none
 ---@field max_body? integer bytes of the body; default 8 MiB in memory, none in a file
 ---@field tls? trueconf.core.TlsOptions
----@field proxy? string
+---@field proxy? string see core.proxy_for
 
 ---@async
 ---@param request trueconf.core.HttpRequest
@@ -447,6 +447,25 @@ function core.http(request) end
 ---@field doubt? trueconf.core.Doubt nil: the chain is good
 ---@field error? trueconf.Error why the first step that is nil was not done: DNS, REFUSED, UNREACHABLE, TIMEOUT, TLS, NOMEM
 
+---Whether a host is this machine: 127.0.0.0/8, ::1, localhost and the names below it. Secrets go unencrypted to no other.
+---@param host string an IPv6 address with or without its brackets
+---@return boolean
+function core.is_loopback(host) end
+
+---@class (exact) trueconf.core.Proxy
+---@field host string
+---@field port integer
+---@field source string "option 'proxy'", or the variable of the environment
+
+---The HTTP proxy on the way to a server, as all connections settle it. An option decides for every host, "" for the
+---direct way. Without one http_proxy or, for TLS, https_proxy or HTTPS_PROXY, then all_proxy or ALL_PROXY of the
+---environment; never for this machine, nor for a host that no_proxy or NO_PROXY excludes.
+---@param url string ws, wss, http or https
+---@param option? string http://[user:password@]host[:port], port 1080 by default
+---@return trueconf.core.Proxy|false|nil proxy false: the way is direct
+---@return trueconf.Error? err CONFIG: the setting is wrong
+function core.proxy_for(url, option) end
+
 ---Resolve a name, connect, shake hands, and close: on another thread and by the real clock. A certificate that cannot
 ---be verified does not end the handshake. The system's own time limit goes for the name.
 ---@async
@@ -472,7 +491,7 @@ local Socket = {}
 ---@field ping_interval? number 0: never
 ---@field pong_timeout? number
 ---@field tls? trueconf.core.TlsOptions
----@field proxy? string http://[user:password@]host:port
+---@field proxy? string see core.proxy_for
 
 ---@async
 ---@param options trueconf.core.SocketOptions
@@ -648,7 +667,7 @@ function Connection:unsent() end
 ---@field receive_system? boolean default false: receiveSystemMessageEnvelopes
 ---@field allow_plaintext? boolean secrets over ws/http to a host that is not loopback; default false
 ---@field tls? trueconf.core.TlsOptions
----@field proxy? string
+---@field proxy? string see core.proxy_for
 ---@field connect_timeout? number default 10
 ---@field token_timeout? number default 15
 ---@field auth_timeout? number default 10

@@ -3,20 +3,13 @@
 -- one (it tells so in headers), pages of other sites in a browser on this one (they tell it in Origin), and names that
 -- lead here for the moment only (DNS rebinding).
 
-local guard = {}
+local core = require "trueconf.core"
 
----Whether an address is one of this machine's own.
----@param address string
----@return boolean
-function guard.is_loopback(address)
-  local plain = address:lower():gsub("^::ffff:", "")
-  return plain == "::1" or plain:find "^127%.%d+%.%d+%.%d+$" ~= nil
-end
+local guard = {}
 
 -- Whether a host, with or without a port, is this machine by its name alone.
 local function is_here(host)
-  local name = (host:match "^%[([^%]]*)%]" or host:match "^([^:]*)"):lower()
-  return name == "localhost" or name:find "%.localhost$" ~= nil or guard.is_loopback(name)
+  return core.is_loopback(host:match "^%[[^%]]*%]" or host:match "^[^:]*")
 end
 
 -- Headers that proxies add to what they pass on.
@@ -38,7 +31,7 @@ end
 ---@param head trueconf.core.RequestHead
 ---@return string? complaint
 function guard.complaint(head)
-  if not guard.is_loopback(head.peer) then return "only programs on the same machine are answered" end
+  if not core.is_loopback(head.peer) then return "only programs on the same machine are answered" end
   if comes_by_proxy(head.headers) then return "a web server must not pass /control/ on" end
   local origin, host = head.headers.origin, head.headers.host
   if origin and not is_here(origin:match "^%a[%w+.-]*://(.*)$" or "") then

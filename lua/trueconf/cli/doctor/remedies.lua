@@ -11,6 +11,7 @@ local BY_NAME = {
   TIMEOUT = "packets are lost on the way, mostly in a firewall: open the port, or use --proxy",
   TLS = "this port does not speak TLS as it should: http:// or ws:// may be right for it, or another port",
   PROTOCOL = "what answers there is no TrueConf server: check host and port in --url",
+  CONFIG = "put this setting right; docs/server.md has more of proxies and certificates",
   DISCONNECTED = "the server or something on the way ends connections: look at the log of the web server in front",
 }
 

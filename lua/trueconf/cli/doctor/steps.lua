@@ -11,7 +11,6 @@ local remedies = require "trueconf.cli.doctor.remedies"
 local server_version = require "trueconf.server_version"
 local url = require "trueconf.url"
 
-local PROXY_PORT = 1080                 -- as curl has it
 local DAY = 86400                       -- seconds
 local SOON = 21 * DAY                   -- an end of a certificate that is worth a word
 local OWN_MESSAGE = 2                   -- seconds the server may take to tell of a message of our own
@@ -25,6 +24,8 @@ local TEST = "trueconf doctor was here; this message is removed at once."
 ---@field address trueconf.Url
 ---@field web trueconf.Web
 ---@field report trueconf.core.ProbeReport?
+---@field proxy trueconf.core.Proxy? on the way to the server
+---@field port integer? to which the first connection goes
 ---@field token string?
 ---@field client trueconf.Client?
 ---@field heard table<string, boolean> ids of messages that the server told of
@@ -49,29 +50,29 @@ end
 
 -- With a proxy it is what names and connections are about.
 local function target(patient)
-  local proxy = patient.options.proxy
-  if not proxy then return patient.address.host, patient.address.port, patient.address.tls end
-  local authority = (proxy:match "^%a+://([^/]*)" or proxy):gsub("^.*@", "")
-  local host, port = authority:match "^(.-):(%d+)$"
-  host = (host or authority):gsub("[%[%]]", "")
-  return host, math.tointeger(tonumber(port)) or PROXY_PORT, false
+  local proxy, err = core.proxy_for(patient.web.endpoints.socket, patient.options.proxy)
+  if proxy == nil then return nil, err end
+  patient.proxy = proxy or nil
+  if proxy then return { host = proxy.host, port = proxy.port, tls = false } end
+  return patient.address
 end
 
 local function dns(patient)
-  local host, port, tls = target(patient)
-  patient.report = core.probe(host, port, tls, patient.web.tls.ca_file, patient.timeout)
-  local report = patient.report
+  local there, err = target(patient)
+  if not there then return failed(err, remedies.connection(err)) end
+  local report = core.probe(there.host, there.port, there.tls, patient.web.tls.ca_file, patient.timeout)
+  patient.report, patient.port = report, there.port
   if not report.dns then return failed(report.error, remedies.connection(report.error)) end
   local addresses = table.concat(report.addresses, ", ")
-  return addresses == host and "an address" or host .. " is " .. addresses, nil, report.dns
+  local proxy = patient.proxy and (", a proxy: %s"):format(patient.proxy.source) or ""
+  return (addresses == there.host and "an address" or there.host .. " is " .. addresses) .. proxy, nil, report.dns
 end
 
 local function tcp(patient)
   local report = patient.report
   if not report.tcp then return failed(report.error, remedies.connection(report.error)) end
-  local _, port = target(patient)
-  local proxy = patient.options.proxy and " (the proxy)" or ""
-  return ("%s, port %d%s"):format(report.address, port, proxy), nil, report.tcp
+  local proxy = patient.proxy and " (the proxy)" or ""
+  return ("%s, port %d%s"):format(report.address, patient.port, proxy), nil, report.tcp
 end
 
 local function date(seconds)
@@ -92,7 +93,7 @@ local DOUBTS = {
 }
 
 local function tls(patient)
-  if patient.options.proxy then return false, "it begins behind the proxy; the token shows whether it works" end
+  if patient.proxy then return false, "it begins behind the proxy; the token shows whether it works" end
   if not patient.address.tls then return false, "the address is ws:// or http://" end
   local report = patient.report
   if not report.tls then return failed(report.error, remedies.connection(report.error)) end

@@ -1,0 +1,90 @@
+/*
+ * explain.c - words for what goes wrong on the way to a server.
+ * Owns nothing.
+ * SPDX-License-Identifier: MIT
+ */
+#include "base/explain.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { AUTHENTICATE = 407 };
+
+static bool out_of_descriptors(int number) {
+  return number == EMFILE || number == ENFILE;
+}
+
+enum err explain_errno(int number) {
+  switch (number) {
+  case ECONNREFUSED:
+    return ERR_REFUSED;
+  case ETIMEDOUT:
+    return ERR_TIMEOUT;
+  case ECONNRESET:
+    return ERR_DISCONNECTED;
+  case EMFILE:
+  case ENFILE:
+  case EACCES:
+  case EPERM:
+    return ERR_IO;
+  case ENOMEM:
+  case ENOBUFS:
+    return ERR_NOMEM;
+  default:
+    return ERR_UNREACHABLE;
+  }
+}
+
+void explain_connect(struct reason *reason, const char *target, int number) {
+  if (out_of_descriptors(number))
+    reason_set(
+        reason, ERR_IO, 0,
+        "no file descriptor is left for a connection to %.80s: raise the limit (ulimit -n), or close files",
+        target);
+  else
+    reason_set(reason, explain_errno(number), 0, "cannot connect to %.100s: %s", target,
+               number ? strerror(number) : "no address works");
+}
+
+/* The resolver needs descriptors, and does not say that it got none. */
+static int shortage(void) {
+  int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), number = errno;
+  if (fd >= 0)
+    close(fd);
+  return fd < 0 && out_of_descriptors(number) ? number : 0;
+}
+
+void explain_lookup(struct reason *reason, const char *name, bool of_proxy, const char *why) {
+  int number = shortage();
+  if (number)
+    explain_connect(reason, name, number);
+  else
+    reason_set(reason, ERR_DNS, 0, "cannot resolve the name of %s%.100s%s%s", of_proxy ? "the proxy " : "",
+               name, why ? ": " : "", why ? why : "");
+}
+
+void explain_proxy(struct reason *reason, const struct proxy *proxy, int status, const char *target) {
+  if (status == AUTHENTICATE && proxy->user)
+    reason_set(reason, ERR_HTTP, status, "the proxy %.80s:%d refuses the user name or password (407)",
+               proxy->host, proxy->port);
+  else if (status == AUTHENTICATE)
+    reason_set(reason, ERR_HTTP, status,
+               "the proxy %.60s:%d wants a user name and password (407): http://USER:PASSWORD@%.60s:%d",
+               proxy->host, proxy->port, proxy->host, proxy->port);
+  else
+    reason_set(reason, ERR_HTTP, status, "the proxy %.60s:%d answered %d when asked for %.80s", proxy->host,
+               proxy->port, status, target);
+}
+
+void explain_proxy_setting(struct reason *reason, const char *option, bool tls, const char *wrong) {
+  reason_set(reason, strcmp(wrong, "out of memory") ? ERR_CONFIG : ERR_NOMEM, 0, "%s: %s",
+             proxy_source(option, tls), wrong);
+}
+
+void explain_client_certificate(struct reason *reason, const char *target) {
+  reason_set(reason, ERR_TLS, 0,
+             "%.80s wants a certificate of the client, which a bot has not: let the server ask for none here",
+             target);
+}

@@ -1,0 +1,26 @@
+/*
+ * explain.h - words for what goes wrong on the way to a server, the same for HTTP, WebSocket and the doctor.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef TRUECONF_BASE_EXPLAIN_H
+#define TRUECONF_BASE_EXPLAIN_H
+
+#include "base/proxy.h"
+#include "errors.h"
+
+#include <stdbool.h>
+
+/* The error of a number of the system's from a connection. */
+enum err explain_errno(int number);
+/* No connection to `target`, a host and port, for this number. */
+void explain_connect(struct reason *reason, const char *target, int number);
+/* The name of a server, or of the proxy to it, cannot be resolved; `why` may be NULL. */
+void explain_lookup(struct reason *reason, const char *name, bool of_proxy, const char *why);
+/* The proxy on the way to `target` answered with this status, not 2xx. */
+void explain_proxy(struct reason *reason, const struct proxy *proxy, int status, const char *target);
+/* The setting that names the proxy is wrong. */
+void explain_proxy_setting(struct reason *reason, const char *option, bool tls, const char *wrong);
+/* The server wants a certificate of the client. */
+void explain_client_certificate(struct reason *reason, const char *target);
+
+#endif

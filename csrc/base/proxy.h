@@ -1,0 +1,27 @@
+/*
+ * proxy.h - which HTTP proxy leads to a host, with which credentials: settled once, for HTTP and WebSocket.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef TRUECONF_BASE_PROXY_H
+#define TRUECONF_BASE_PROXY_H
+
+#include <stdbool.h>
+
+struct proxy {
+  bool used; /* false: the way is direct */
+  int port;
+  char host[256];        /* without the brackets of an IPv6 address */
+  char *user, *password; /* decoded; NULL: none */
+};
+
+/* Settle the proxy on the way to `host`. An `option` that is there decides for every host, "" for the direct
+ * way; NULL: http_proxy, for TLS https_proxy or HTTPS_PROXY, then all_proxy or ALL_PROXY of the environment,
+ * but never for this machine or what no_proxy or NO_PROXY excludes. NULL, or what is wrong, as a sentence
+ * without the secrets of the setting; then nothing is held. */
+const char *proxy_settle(struct proxy *proxy, const char *option, const char *host, bool tls);
+/* Forget the credentials; that is all that has to be freed. */
+void proxy_free(struct proxy *proxy);
+/* Name the setting a complaint is about: "option 'proxy'", or the variable of the environment. */
+const char *proxy_source(const char *option, bool tls);
+
+#endif

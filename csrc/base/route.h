@@ -1,0 +1,12 @@
+/*
+ * route.h - what Lua may ask about the way to a host.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef TRUECONF_BASE_ROUTE_H
+#define TRUECONF_BASE_ROUTE_H
+
+#include <lua.h>
+
+void route_open(lua_State *L); /* adds is_loopback and proxy_for to the table on top */
+
+#endif

@@ -1,0 +1,250 @@
+-- SPDX-License-Identifier: MIT
+-- The way to a server, settled once for HTTP and WebSocket: whether a host is this machine, and which proxy leads to
+-- a host with which credentials. The WebSocket must never go past a proxy, whatever the proxy is called.
+local core = require "trueconf.core"
+local faulty = require "spec.support.faulty"
+local helper = require "spec.support.helper"
+local http_fixture = require "spec.support.http_fixture"
+local async = helper.async
+
+describe("the way to a server", function()
+  local server, names
+
+  setup(function() server, names = faulty.start(), http_fixture.start() end)
+  teardown(function()
+    server:stop()
+    names:stop()
+  end)
+
+  describe("is this machine", function()
+    it("by address or by name", function()
+      for _, host in ipairs {
+        "localhost", "LocalHost", "localhost.", "foo.localhost", "a.b.LOCALHOST", "127.0.0.1", "127.255.0.9", "::1",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]", "0::1", "::ffff:127.0.0.1", "::FFFF:127.1.2.3",
+      } do
+        assert.is_true(core.is_loopback(host), host)
+      end
+      for _, host in ipairs {
+        "", ".", "127.0.0.999", "127.1", "128.0.0.1", "126.255.255.255", "0.0.0.0", "::", "::2", "[::1",
+        "::ffff:8.8.8.8",
+        "127.0.0.1.test", "localhost.test", "notlocalhost", ".localhost.test", "::1%lo", "[]", "2130706433",
+        ("a"):rep(250) .. ".localhost",
+      } do
+        assert.is_false(core.is_loopback(host), host)
+      end
+    end)
+
+    it("also for those who look a name up", function()
+      assert.equal("localhost", names:among_names([[
+        core.socket { url = "ws://foo.localhost:1/" }
+        print(lookups())
+      ]]))
+    end)
+  end)
+
+  -- What core.proxy_for says in a process with this environment.
+  local function proxy_for(environment, url, option)
+    return names:run(environment, ([[
+      local proxy, err = require "trueconf.core".proxy_for(%q, %s)
+      print(proxy and ("%%s %%d %%s"):format(proxy.host, proxy.port, proxy.source) or err or "direct")
+    ]]):format(url, option and ("%q"):format(option) or "nil"))
+  end
+
+  describe("may lead through a proxy", function()
+    local NONE = "no_proxy= http_proxy= https_proxy= all_proxy= NO_PROXY= HTTP_PROXY= HTTPS_PROXY= ALL_PROXY= "
+
+    it("of the option", function()
+      for option, expected in pairs {
+        ["http://one.test:3128"] = "one.test 3128", ["one.test"] = "one.test 1080",
+        ["HTTP://one.test/"] = "one.test 1080",
+        ["http://u:p@[2001:db8::7]:80"] = "2001:db8::7 80", ["u%40x:p%2f@[::1]"] = "::1 1080",
+        ["http://a@b:c@one.test:1"] = "one.test 1",
+      } do
+        assert.equal(expected .. " option 'proxy'", proxy_for(NONE, "ws://localhost/", option), option)
+      end
+      assert.equal("direct", proxy_for(NONE .. "http_proxy=one.test", "http://chat.test/", ""))
+    end)
+
+    it("of the environment, but not to this machine", function()
+      local all = NONE .. "http_proxy=http://a.test:1 https_proxy=http://b.test:2 all_proxy=http://c.test:3 "
+      assert.equal("a.test 1 http_proxy", proxy_for(all, "ws://chat.test/"))
+      assert.equal("a.test 1 http_proxy", proxy_for(all, "http://chat.test/"))
+      assert.equal("b.test 2 https_proxy", proxy_for(all, "wss://chat.test/"))
+      assert.equal("c.test 3 ALL_PROXY", proxy_for(NONE .. "ALL_PROXY=http://c.test:3", "wss://chat.test/"))
+      assert.equal("b.test 2 HTTPS_PROXY", proxy_for(NONE .. "HTTPS_PROXY=b.test:2", "wss://chat.test/"))
+      assert.equal("direct", proxy_for(NONE .. "HTTP_PROXY=http://a.test:1", "ws://chat.test/"))
+      for _, host in ipairs { "localhost", "foo.localhost", "127.0.0.1", "[0:0:0:0:0:0:0:1]" } do
+        assert.equal("direct", proxy_for(all, "wss://" .. host .. "/"), host)
+      end
+    end)
+
+    it("unless no_proxy excludes the host", function()
+      local function excludes(list, host)
+        local way = proxy_for(("%s https_proxy=http://b.test:2 no_proxy='%s'"):format(NONE, list),
+          "wss://" .. host .. "/")
+        return way == "direct"
+      end
+      for list, hosts in pairs {
+        ["*"] = "chat.test 8.8.8.8", ["x.test, chat.test"] = "chat.test a.chat.test CHAT.test. ",
+        [".chat.test"] = "chat.test a.chat.test",
+        ["10.0.0.0/8 2001:db8::/33"] = "10.9.9.9 [2001:db8:1::1] [::ffff:10.1.1.1]",
+        ["10.1.2.3,[2001:db8::7]"] = "10.1.2.3 [2001:db8:0::7]", ["10.0.0.128/25"] = "10.0.0.200",
+      } do
+        for host in hosts:gmatch "%S+" do assert.is_true(excludes(list, host), list .. " for " .. host) end
+      end
+      for list, hosts in pairs {
+        ["chat.test"] = "notchat.test chat.test.evil.test", ["10.0.0.0/8"] = "11.0.0.1 10.test",
+        ["10.0.0.128/25"] = "10.0.0.1",
+        ["10.0.0.0/99 10.0.0.0/x 10.0.0.0/-1 / . ,"] = "10.0.0.1 chat.test", ["2001:db8::/33"] = "[2001:db8:8000::1]",
+      } do
+        for host in hosts:gmatch "%S+" do assert.is_false(excludes(list, host), list .. " for " .. host) end
+      end
+    end)
+
+    it("or fails with CONFIG, without the setting's secrets", function()
+      for setting, complaint in pairs {
+        ["socks5://u:secret@one.test"] = "of http://", ["https://u:secret@one.test"] = "of http://",
+        ["http://u:secret@"] = "no valid host", ["http://u:secret@one.test:99999"] = "the port",
+        ["http://u:secret%00@one.test"] = "control characters",
+        ["http://u%0d%0aX:secret@one.test"] = "control characters",
+        ["http://u%3a:secret@one.test"] = "colon", ["http://u:sec/ret@one.test"] = "the port",
+        ["http://u:secret@" .. ("a"):rep(400)] = "too long",
+      } do
+        for source, told in pairs {
+          ["option 'proxy'"] = proxy_for(NONE, "ws://chat.test/", setting),
+          http_proxy = proxy_for(("%s http_proxy='%s'"):format(NONE, setting), "ws://chat.test/"),
+        } do
+          assert.equal("CONFIG: " .. source, told:sub(1, #source + 8), setting)
+          assert.is_truthy(told:find(complaint, 1, true), told)
+          assert.is_nil(told:find("sec", 9 + #source, true), told)
+        end
+      end
+    end)
+  end)
+
+  describe("through a proxy, the same for HTTP and WebSocket:", function()
+    -- The Proxy-Authorization headers that the proxy got of a WebSocket and of a request.
+    local function ask(proxy)
+      local name = server:script { "accept", { "text", "hello" }, "silent" }
+      local before = #server:log "proxy"
+      local socket = assert(core.socket { url = ("ws://chat.test:%d/%s"):format(server.main, name), proxy = proxy })
+      assert.equal("hello", socket:receive(5))
+      socket:drop()
+      assert(core.http { url = "http://chat.test/", proxy = proxy })
+      local log, seen = server:log "proxy", {}
+      for place = before + 1, #log do
+        seen[#seen + 1] = log[place].what .. " " .. (log[place].headers["proxy-authorization"] or "none")
+      end
+      return table.concat(seen, ", ")
+    end
+
+    it("an IPv6 address", async(function()
+      assert.equal("CONNECT none, GET none", ask("http://[::1]:" .. server.proxy6))
+    end))
+
+    it("credentials of any length", async(function()
+      for _, length in ipairs { 1, 88, 96, 128, 300, 4000 } do
+        local pair = "bob:" .. ("x"):rep(length)
+        local told = "Basic " .. helper.base64(pair)
+        assert.equal(("CONNECT %s, GET %s"):format(told, told), ask(("http://%s@127.0.0.1:%d"):format(pair,
+          server.proxy)))
+      end
+    end))
+
+    it("credentials with encoded characters, and without a password", async(function()
+      for written, pair in pairs {
+        ["b%40b:p%3A%2f%25%zz"] = "b@b:p:/%%zz", ["bob"] = "bob:", ["bob:"] = "bob:", [":p"] = ":p",
+        ["%D0%B1:%D0%BF"] = "\u{431}:\u{43f}", ["a@b:c"] = "a@b:c",
+      } do
+        local told = "Basic " .. helper.base64(pair)
+        assert.equal(("CONNECT %s, GET %s"):format(told, told), ask(("%s@127.0.0.1:%d"):format(written, server.proxy)))
+      end
+    end))
+
+    it("a proxy that says no tells what it wants", async(function()
+      local function fails(status, credentials)
+        server:set { proxy = status }
+        local proxy = ("http://%s127.0.0.1:%d"):format(credentials, server.proxy)
+        local _, of_socket = core.socket { url = "ws://chat.test/", proxy = proxy }
+        local _, of_http = core.http { url = "https://chat.test/", proxy = proxy }
+        server:set { proxy = 200 }
+        assert.equal("HTTP", of_socket.name)
+        assert.equal(status, of_socket.code)
+        assert.equal(status, of_http.code)
+        assert.equal(of_http.message:gsub(":443", ""), (of_socket.message:gsub(":80$", "")))
+        return of_http.message
+      end
+      assert.matches("wants a user name and password %(407%): http://USER:PASSWORD@127.0.0.1", fails(407, ""))
+      assert.matches("refuses the user name or password %(407%)", fails(407, "bob:secret@"))
+      assert.matches("answered 502 when asked for chat.test", fails(502, ""))
+    end))
+
+    -- Runs in a process of its own: a WebSocket and a request to this URL, and how each ended.
+    local SCRIPT = [[
+      local core = require "trueconf.core"
+      local socket, err = core.socket { url = %q, proxy = %s }
+      print(socket and (socket:receive(5) or "lost") or err)
+      if socket then socket:drop() end
+      local response, why = core.http { url = %q, proxy = %s }
+      print(response and response.status or why)
+    ]]
+
+    local function both(environment, host, proxy)
+      local name
+      async(function() name = server:script { "accept", { "text", "hello" }, "silent" } end)()
+      local address, option = ("%s:%d/"):format(host, server.main), proxy and ("%q"):format(proxy) or "nil"
+      local script = SCRIPT:format("ws://" .. address .. name, option, "http://" .. address .. "log?none", option)
+      return names:among_names(script, environment)
+    end
+
+    local function connects()
+      local count
+      async(function() count = #server:log("proxy", "CONNECT") end)()
+      return count
+    end
+
+    it("a name that has an IPv6 address alone", function()
+      assert.equal("hello\n405", both("", "chat.test", "http://six.test:" .. server.proxy6))
+    end)
+
+    it("the environment's, with no_proxy, and the direct way if the option says so", function()
+      local way = ("http_proxy=http://many.test:%d "):format(server.proxy)
+      local before = connects()
+      assert.equal("hello\n405", both(way .. "no_proxy=", "chat.test"))
+      assert.equal(before + 1, connects())
+      assert.equal("hello\n200", both(way .. "no_proxy=.test", "many.test"))
+      assert.equal("hello\n200", both(way .. "no_proxy=", "127.0.0.1"))
+      assert.equal("hello\n200", both(way .. "no_proxy=", "many.test", ""))
+      assert.equal(before + 1, connects())
+    end)
+
+    it("a setting that cannot be served is CONFIG, never a direct way", function()
+      local before = connects()
+      local told = both("http_proxy=socks5://many.test:1 no_proxy=", "many.test")
+      assert.matches("^CONFIG: http_proxy: .*\nCONFIG: http_proxy: ", told)
+      assert.equal(before, connects())
+    end)
+  end)
+
+  describe("in a tunnel", function()
+    it("loses nothing, however much goes both ways", async(function()
+      local url, proxy = server:ws { "accept", "echo" }, ("http://127.0.0.1:%d"):format(server.proxy)
+      local socket = assert(core.socket { url = url, proxy = proxy, max_unsent = 64 << 20 })
+      local text = ("0123456789abcdef"):rep(65536)
+      for id = 1, 4 do assert(socket:send(('{"type":1,"id":%d,"method":"m","payload":"%s"}'):format(id, text))) end
+      for _ = 1, 4 do assert.is_truthy(assert(socket:receive(20)):find(text, 1, true)) end
+      socket:close()
+    end))
+
+    it("ends with its connection, at either end, and with the runtime", async(function()
+      local proxy = ("http://127.0.0.1:%d"):format(server.proxy)
+      local socket = assert(core.socket { url = server:ws { "accept", "close" }, proxy = proxy })
+      local _, err = socket:receive(5)
+      assert.equal("CLOSED", err.name)
+      for _ = 1, 20 do assert(core.socket { url = server:ws { "accept", "silent" }, proxy = proxy }):drop() end
+      assert.is_nil(core.socket({ url = "ws://chat.test/", proxy = "http://127.0.0.1:" .. server.mute,
+        connect_timeout = 0.05 }))
+    end))
+  end)
+end)
