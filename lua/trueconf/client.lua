@@ -102,6 +102,7 @@ local FOR_SESSION = {
 ---@field private version string|false|nil of the server; false: it does not say; nil: not asked yet
 ---@field private exchange trueconf.oauth.Exchange? where the token comes from, if by OAuth
 ---@field private limits trueconf.UploadLimits? as last heard
+---@field package noted_failures table<string, true>? kinds of failed sends that were logged as a warning
 local Client = {
   call_layers = {}, -- of those that have none
   retries = 0,
@@ -417,12 +418,14 @@ end
 local function send_text(self, level, payload, timeout)
   local bytes, ok, err = #payload.content.text, true, nil
   if bytes == 0 or bytes > LONGEST_TEXT then ok, err = methods.check(SEND, payload, level) end
-  if not ok then return nil, err end
+  if not ok then return nil, methods.note_failure(self, SEND, err) end
   local sent
   sent, err = request(self, "sendMessage", payload, timeout, false)
-  if not sent then return nil, err end
+  if not sent then return nil, methods.note_failure(self, SEND, err) end
   if type(sent.messageId) ~= "string" or type(sent.chatId) ~= "string" or math_type(sent.timestamp) ~= "integer" then
-    return methods.read_answer(self, SEND, sent, payload)
+    sent, err = methods.read_answer(self, SEND, sent, payload)
+    if err then methods.note_failure(self, SEND, err) end
+    return sent, err
   end
   sent.client = self
   return setmetatable(sent, sent_meta)

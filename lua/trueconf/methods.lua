@@ -155,14 +155,32 @@ methods.read_answer = read_answer
 
 -- Calls -----------------------------------------------------------------------------------
 
----Call a method of the API.
----@async
+-- Methods that a script often calls without looking at the result.
+local SENDS = {
+  sendMessage = true, editMessage = true, forwardMessage = true, sendFile = true, sendSurvey = true, editSurvey = true,
+}
+
+local FIRST = "%s failed: %s (further failures like this one are logged at the level debug)"
+
+---Let a message that was not sent leave a trace in the log: nobody knows whether the script looks at the error.
 ---@param client trueconf.Client
 ---@param method trueconf.protocol.Method
----@param level integer whom to blame for a mistake: 2 is who called this
----@return any result
----@return trueconf.Error? err
-function methods.invoke(client, method, level, ...)
+---@param err trueconf.Error
+---@return trueconf.Error err
+function methods.note_failure(client, method, err)
+  if not SENDS[method.name] then return err end
+  local noted, kind = client.noted_failures or {}, method.name .. " " .. err.name
+  client.noted_failures = noted
+  if noted[kind] then
+    client.log:debug("%s failed: %s", method.lua_name, err)
+  else
+    noted[kind] = true
+    client.log:warn(FIRST, method.lua_name, err)
+  end
+  return err
+end
+
+local function perform(client, method, level, ...)
   local payload, timeout = read_arguments(method, level, ...)
   local ok, err = check(method, payload, level)
   if not ok then return nil, err end
@@ -173,6 +191,19 @@ function methods.invoke(client, method, level, ...)
   answer, err = client:call(method.name, payload, timeout and { timeout = timeout })
   if not answer then return nil, err end
   return read_answer(client, method, answer, payload)
+end
+
+---Call a method of the API.
+---@async
+---@param client trueconf.Client
+---@param method trueconf.protocol.Method
+---@param level integer whom to blame for a mistake: 2 is who called this
+---@return any result
+---@return trueconf.Error? err
+function methods.invoke(client, method, level, ...)
+  local result, err = perform(client, method, level + 1, ...)
+  if err then methods.note_failure(client, method, err) end
+  return result, err
 end
 
 -- The session authorizes by itself.
