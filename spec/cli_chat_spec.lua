@@ -174,6 +174,7 @@ just us
     end)
     input:close()
     assert.equal(0, child:wait())
+    assert.is_nil(child:log():find "keeps its options")
   end))
 
   it("says what is wrong with the bot", function()

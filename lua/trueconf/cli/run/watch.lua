@@ -82,9 +82,10 @@ function Watch:adopt(watched, given)
   return watched
 end
 
+-- A copy of what the file has given, with the flags.
 local function with_flags(given)
   local all = {}
-  for _, options in ipairs { seam.settings and seam.settings(given) or given, seam.flags or {} } do
+  for _, options in ipairs { given, seam.flags or {} } do
     for name, value in pairs(options) do all[name] = value end
   end
   return all
@@ -105,7 +106,7 @@ function Watch:hold(made)
   local given_last
   function seam.making(given)
     given_last = with_flags(given)
-    local settings = config.resolve(given_last)
+    local settings = config.resolve(seam.settings and seam.settings(given_last) or given_last)
     local living = settings and find(self.clients, settings, made)
     if not living then return nil end
     table.insert(made, self:adopt(living, given_last))
