@@ -101,24 +101,87 @@ describe("a store in a file", function()
     kept:close()
   end))
 
-  it("tells once when it cannot be written, and forgets what it could not keep", async(function()
-    local kept, failures = assert(store.open(path)), {}
+  it("tells once when it cannot be written, and writes what it has kept when it can", async(function()
+    local kept, failures, tries = assert(store.open(path)), {}, {}
     kept.on_failure = function(err) failures[#failures + 1] = err end
-    kept:put("notes", "one", { n = 1 })
+    kept:watch(tries, function(err) tries[#tries + 1] = err or false end)
+    for _, id in ipairs { "one", "two", "three" } do kept:put("notes", id, { n = 1 }) end
     assert.is_true(kept:commit())
     kept.db:rows "PRAGMA max_page_count = 10"
     for n = 1, 50 do kept:put("notes", "long" .. n, { text = ("x"):rep(1000) }) end
     kept:remove("notes", "one")
+    kept:put("notes", "one", { n = 2 })
+    kept:put("notes", "two", { n = 2 })
+    kept:remove("notes", "three")
+    kept:put("notes", "four", {})
+    kept:remove("notes", "four")
     local ok, err = kept:commit()
     assert.is_nil(ok)
     assert.matches("bot%.db: database or disk is full", err.message)
+    assert.same({ "IO", 53 }, { kept.failing.name, kept.unwritten })
+    kept:put("notes", "five", { n = 5 })
     core.sleep(0)
     assert.equal(1, #failures)
-    assert.same({ n = 1 }, kept:get("notes", "one"))
-    assert.equal("one", ids(kept:list "notes"))
+    assert.same({ false, err }, tries)
+    local function is_current(place)
+      local list = place:list "notes"
+      assert.equal(53, #list)
+      assert.same({ "two", "long1", "long2" }, { list[1].id, list[2].id, list[3].id })
+      assert.same({ "long50", "one", "five" }, { list[51].id, list[52].id, list[53].id })
+      for id, n in pairs { one = 2, two = 2, five = 5 } do assert.same({ n = n }, place:get("notes", id)) end
+      assert.is_nil(place:get("notes", "three"))
+      assert.is_nil(place:get("notes", "four"))
+    end
+    is_current(kept)
     kept.db:rows "PRAGMA max_page_count = 1000"
-    kept:put("notes", "two", {})
     assert.is_true(kept:commit())
+    assert.same({ nil, 0, false }, { kept.failing, kept.unwritten, tries[3] })
+    is_current(kept)
+    assert.is_true(kept:close())
+    kept = assert(store.open(path))
+    is_current(kept)
+    kept:close()
+  end))
+
+  it("tries again by itself with what is put in a second later, and when it is closed", async(function()
+    local kept = assert(store.open(path))
+    kept.db:rows "PRAGMA max_page_count = 10"
+    kept:put("notes", "long", { text = ("x"):rep(100000) })
+    core.sleep(0)
+    assert.equal("IO", kept.failing.name)
+    kept.db:rows "PRAGMA max_page_count = 1000"
+    core.sleep(1.1)
+    kept:put("notes", "one", {})
+    core.sleep(0)
+    assert.same({ nil, 0 }, { kept.failing, kept.unwritten })
+    kept.db:rows "PRAGMA query_only = 1"
+    kept:put("notes", "none", {})
+    assert.is_nil((kept:commit()))
+    kept:remove("notes", "none")
+    assert.equal(0, kept.unwritten)
+    assert.is_nil((kept:commit()))      -- it fails still, though nothing waits
+    kept.db:rows "PRAGMA query_only = 0"
+    assert.is_true(kept:commit())
+    assert.is_nil(kept.failing)
+    kept.db:rows "PRAGMA query_only = 1"
+    kept:put("notes", "two", {})
+    assert.is_nil((kept:commit()))
+    kept.db:rows "PRAGMA query_only = 0"
+    assert.is_true(kept:close())
+    kept = assert(store.open(path))
+    assert.equal("long one two", ids(kept:list "notes"))
+    kept:put("notes", "three", {})
+    kept.db:rows "PRAGMA query_only = 1"
+    assert.equal("IO", select(2, kept:close()).name)
+  end))
+
+  it("keeps so much that cannot be written, and no more", async(function()
+    local kept = assert(store.open(path))
+    kept.db:rows "PRAGMA query_only = 1"
+    for n = 1, 100000 do assert(kept:put("notes", "n" .. n, {})) end
+    local ok, err = kept:put("notes", "more", {})
+    assert.same({ nil, "LIMIT" }, { ok, err.name })
+    assert.is_true(kept:put("notes", "n1", { n = 1 }))
     kept:close()
   end))
 

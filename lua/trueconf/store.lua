@@ -23,7 +23,9 @@ local SCHEMA = {
 ---Collections of tables, each under an id.
 ---@class trueconf.Store
 ---@field is_durable boolean what is in it outlives the process
----@field on_failure fun(err: trueconf.Error)? what was put in lately could not be written
+---@field on_failure fun(err: trueconf.Error)? called once when it can no longer be written
+---@field unwritten integer changes that are not in the file yet
+---@field failing trueconf.Error? why the last try to write failed
 local Store = {}
 Store.__index = Store
 
@@ -56,6 +58,8 @@ end
 ---@param collection string
 ---@param id string
 ---@param value table what JSON can say
+---@return true? ok
+---@return trueconf.Error? err LIMIT: the file cannot be written, and too much waits for that already
 function Memory:put(collection, id, value)
   local items, text = self:collection(collection), text_of(value)
   local item = items[id]
@@ -65,6 +69,7 @@ function Memory:put(collection, id, value)
     self.place = self.place + 1
     items[id] = { id = id, text = text, place = self.place }
   end
+  return true
 end
 
 ---@param collection string
@@ -87,65 +92,169 @@ function Memory:list(collection)
   return list
 end
 
----Make sure that what was put in is kept.
+---Make sure that what was put in and removed is written.
 ---@return true? ok
----@return trueconf.Error? err IO: what this turn of the loop has put in and removed is not
+---@return trueconf.Error? err IO: it is not; it stays in memory, and is tried again with what is put in later
 function Memory:commit() return true end
 
+---Be told of each try to write, at once, by a function that must not wait.
+---@private
+---@param owner table one function for each
+---@param fn fun(err: trueconf.Error?)|nil nil: no more
+function Memory:watch() end
+
 ---End it; a bot closes only the store that it has opened by itself.
-function Memory:close() end
+---@return true? ok
+---@return trueconf.Error? err IO: what was still to be written is lost
+function Memory:close() return true end
 
 ---A store in memory.
 ---@return trueconf.Store
 local function memory()
-  return setmetatable({ is_durable = false, collections = {}, place = 0 }, Memory)
+  return setmetatable({ is_durable = false, unwritten = 0, collections = {}, place = 0 }, Memory)
 end
 
 -- In a file --------------------------------------------------------------------------------
 
+-- What is put in and removed is noted first, and written in one transaction at the end of the turn. What cannot be
+-- written then stays noted, is seen by get() and list(), and is tried again later.
+
+---@class trueconf.StoreChange
+---@field text string|false what is to be in the file; false: nothing
+---@field place number? of a value that goes behind the others; nil: the one it has in the file
+---@field is_fresh boolean? nothing of it is in the file
+
+local MOST_UNWRITTEN = 100000           -- changes that are kept while the file cannot be written
+local PROBE = 65536                     -- bytes that must fit after a failure
+local RETRY = 1                         -- seconds after a failure in which what is put in does not make another try
+
 local File = setmetatable({}, { __index = Store })
 File.__index = File
 
+local function change_of(self, collection, id)
+  local changes = self.changes[collection]
+  return changes and changes[id]
+end
+
+local function note(self, collection, id, change)
+  if self.closed then return end        -- what is done after the end is kept nowhere
+  local changes = self.changes[collection] or {}
+  self.changes[collection] = changes
+  if not changes[id] then self.unwritten = self.unwritten + 1 end
+  changes[id] = change
+  core.before_flush(self.at_end_of_turn)
+end
+
+local function forget(self, collection, id)
+  self.changes[collection][id] = nil
+  self.unwritten = self.unwritten - 1
+end
+
+-- Its text, or false: it was removed and the file does not know it yet.
 function File:text(collection, id)
+  local change = change_of(self, collection, id)
+  if change then return change.text end
   return self.db:value("SELECT value FROM items WHERE collection = ? AND id = ?", collection, id)
 end
 
 function File:get(collection, id)
   local text = self:text(collection, id)
-  return text and json.decode(text)
+  return text and json.decode(text) or nil
+end
+
+local function next_place(self)
+  self.place = self.place + 1
+  return self.place
 end
 
 function File:put(collection, id, value)
-  local text, before = text_of(value), self:text(collection, id)
-  if text == before then return end
-  if before then
-    self.db:write("UPDATE items SET value = ? WHERE collection = ? AND id = ?", text, collection, id)
-  else
-    self.place = self.place + 1
-    self.db:write("INSERT INTO items VALUES (?, ?, ?, ?)", collection, id, self.place, text)
+  local text, before, change = text_of(value), self:text(collection, id), change_of(self, collection, id)
+  if text == before then return true end
+  if not change and self.unwritten >= MOST_UNWRITTEN then
+    return nil, core.error("LIMIT", ("%s: %d changes wait to be written"):format(self.db.path, self.unwritten))
   end
+  local place
+  if before then place = change and change.place else place = next_place(self) end
+  note(self, collection, id, { text = text, place = place, is_fresh = before == nil or change and change.is_fresh })
+  return true
 end
 
 function File:remove(collection, id)
-  self.db:write("DELETE FROM items WHERE collection = ? AND id = ?", collection, id)
+  local change = change_of(self, collection, id)
+  if change and change.is_fresh then return forget(self, collection, id) end
+  note(self, collection, id, { text = false })
+end
+
+-- What is in the file, with the changes that are not in it yet.
+local function current_items(self, collection)
+  local changes, list, behind = self.changes[collection] or {}, {}, {}
+  for _, row in ipairs(self.db:rows("SELECT id, value FROM items WHERE collection = ? ORDER BY place", collection)) do
+    local change = changes[row[1]]
+    if not change then list[#list + 1] = { id = row[1], text = row[2] }
+    elseif change.text and not change.place then list[#list + 1] = { id = row[1], text = change.text } end
+  end
+  for id, change in pairs(changes) do
+    if change.place then behind[#behind + 1] = { id = id, text = change.text, place = change.place } end
+  end
+  table.sort(behind, by_place)
+  return table.move(behind, 1, #behind, #list + 1, list)
 end
 
 function File:list(collection)
-  local list = self.db:rows("SELECT id, value FROM items WHERE collection = ? ORDER BY place", collection)
-  for place, row in ipairs(list) do list[place] = { id = row[1], value = json.decode(row[2]) } end
+  local list = current_items(self, collection)
+  for place, item in ipairs(list) do list[place] = { id = item.id, value = json.decode(item.text) } end
   return list
 end
 
+local function write_change(db, collection, id, change)
+  if not change.text then
+    db:run("DELETE FROM items WHERE collection = ? AND id = ?", collection, id)
+  elseif change.place then
+    db:run("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?)", collection, id, change.place, change.text)
+  else
+    db:run("UPDATE items SET value = ? WHERE collection = ? AND id = ?", change.text, collection, id)
+  end
+end
+
+-- After a failure a little room will not do: what comes next would not fit.
+local function probe(db)
+  write_change(db, "", "probe", { text = ("x"):rep(PROBE), place = 0 })
+  write_change(db, "", "probe", { text = false })
+end
+
+local function write_changes(self)
+  if self.failing then probe(self.db) end
+  for collection, changes in pairs(self.changes) do
+    for id, change in pairs(changes) do write_change(self.db, collection, id, change) end
+  end
+end
+
 function File:commit()
-  return self.db:settle()
+  if self.unwritten == 0 and not self.failing or self.closed then return true end
+  local ok, err = self.db:transaction(self.write)
+  if ok then self.changes, self.unwritten = {}, 0 end
+  local begins_to_fail = err and not self.failing
+  self.failing, self.retry_at = err, err and core.monotonic() + RETRY
+  if begins_to_fail and self.on_failure then core.spawn(self.on_failure, err) end
+  for _, watch in pairs(self.watchers) do watch(err) end
+  return ok, err
+end
+
+function File:watch(owner, fn)
+  self.watchers[owner] = fn
 end
 
 function File:close()
+  if self.closed then return true end
+  local ok, err = self:commit()
+  self.closed, self.watchers = true, {}
   self.db:close()
+  return ok, err
 end
 
 ---A store in a SQLite file, which is made when it is missing. What is put in during a turn of the loop is
----written at its end, before anything leaves that was sent in it.
+---written at its end, before anything leaves that was sent in it. What cannot be written, because the disk is full,
+---is kept in memory and written when that is possible again.
 ---@param path string
 ---@return trueconf.Store? store
 ---@return trueconf.Error? err IO: damaged, in use by another process, of a newer version, not to be written;
@@ -154,10 +263,11 @@ local function open(path)
   if type(path) ~= "string" then options.refuse("store", "a path", path, 2) end
   local db, err = sqlite.open(path, SCHEMA)
   if not db then return nil, err end
-  local self = setmetatable({ is_durable = true, db = db }, File)
+  local self = setmetatable({ is_durable = true, db = db, changes = {}, unwritten = 0, watchers = {} }, File)
   self.place = db:value "SELECT max(place) FROM items" or 0
-  db.on_settled = function(failure)
-    if failure and self.on_failure then core.spawn(self.on_failure, failure) end
+  self.write = function() write_changes(self) end
+  self.at_end_of_turn = function()
+    if not self.failing or core.monotonic() >= self.retry_at then self:commit() end
   end
   return self
 end
