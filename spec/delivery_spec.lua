@@ -6,6 +6,7 @@ local stores = require "trueconf.store"
 local trueconf = require "trueconf"
 local bots = require "spec.support.bots"
 local helper = require "spec.support.helper"
+local scripted = require "spec.support.scripted"
 local system = require "spec.support.system"
 
 local LIMIT = bots.LIMIT
@@ -376,28 +377,206 @@ describe("a bot with a store in a file", function()
     server:stop()
   end))
 
-  it("goes on when the file is full, and says so", helper.async(function()
+  -- From now on nothing more fits into the file, or everything does.
+  local function set_full(bot, is_full)
+    bot.store.db:rows(is_full and "PRAGMA max_page_count = 1" or "PRAGMA max_page_count = 100000")
+  end
+
+  local function matching(lines, pattern)
+    local found = 0
+    for _, line in ipairs(lines) do found = found + (line:find(pattern) and 1 or 0) end
+    return found
+  end
+
+  local BIG = ("x"):rep(100000)
+
+  it("acknowledges nothing while the file is full, says so once, and goes on when it is not", helper.async(function()
+    server = system.start_bridge()
+    local mira = server:person "mira"
+    local chat = mira:chat_with "herald"
+    local log, lines = bots.log "warn"
+    local begun = 0
+    local bot = bot_with({ log = log }, function(msg)
+      begun = begun + 1
+      msg.chat_session.text = BIG .. msg.text
+      assert(msg:answer(msg.text))
+    end)
+    assert(bot:wait_ready(LIMIT))
+    set_full(bot, true)
+    for n = 1, 3 do chat:say(tostring(n)) end
+    for n = 1, 2 do assert.equal(tostring(n), bots.hear(mira)) end -- the second was begun in the turn that failed
+    eventually(function() return bot.stuck and bot.working == 0 end)
+    -- A message that comes again is not handled again, nor acknowledged.
+    server:drop()
+    eventually(function() return bot:state() == "ready" and bot.session:stats().requests_in ~= 0 end)
+    chat:say "4"
+    core.sleep(1.2)
+    assert.same({ 2, 4 }, { begun, #server:unread "herald" })
+    set_full(bot, false)
+    for n = 3, 4 do assert.equal(tostring(n), bots.hear(mira)) end
+    eventually(function() return #server:unread "herald" == 0 end)
+    assert.equal(4, begun)
+    assert.equal(1, matching(lines, "the store cannot be written, .*bot%.db: database or disk is full"))
+    assert.equal(1, matching(lines, "the store is written again"))
+    bot:stop()
+    local kept = assert(stores.open(path))
+    assert.equal(BIG .. "4", kept:get("sessions", "chat " .. chat.id).text)
+    assert.equal(4, #kept:list "handled")
+    kept:close()
+    server:stop()
+  end))
+
+  it("loses no message whose handler cannot post, and sets none aside", helper.async(function()
+    server = system.start_bridge { accounts = { herald = "4711" } }
+    local chats = {}
+    for n = 1, 10 do chats[n] = server:person("person" .. n):chat_with "herald" end
+    local bot = bot_with({ log = "off" }, function(msg)
+      assert(msg:post("answer to " .. msg.text, { key = msg.text }))
+    end)
+    assert(bot:wait_ready(LIMIT))
+    set_full(bot, true)
+    for n = 1, 100 do chats[n % 10 + 1]:say(tostring(n)) end
+    eventually(function() return bot.stuck and bot.working == 0 end)
+    core.sleep(0.1)
+    assert.is_true(#server:unread "herald" >= 50) -- some fit into what was free in the file
+    set_full(bot, false)
+    eventually(function() return #server:unread "herald" == 0 and bot:outbox().waiting == 0 end)
+    assert.same({}, bot:aside())
+    for place, chat in ipairs(chats) do
+      local answers = {}
+      for _, message in ipairs(server:history(chat.id)) do
+        answers[#answers + 1] = math.tointeger(message.text:match "^answer to (%d+)$")
+      end
+      assert.equal(10, #answers)
+      for n = 1, 10 do assert.equal((n - (place == 1 and 0 or 1)) * 10 + place - 1, answers[n]) end
+    end
+    bot:stop()
+    server:stop()
+  end))
+
+  it("keeps what waits for room over a stop, unread, and clicks too", helper.async(function()
+    server = system.start_bridge()
+    local mira = server:person "mira"
+    local chat = mira:chat_with "herald"
+    local clicks = 0
+    local bot = bot_with({ log = "off" }, function(msg) assert(msg:post(msg.text)) end)
+    bot:on("command", function(event)
+      clicks = clicks + 1
+      assert(bot:post(event.chat_id, "clicked"))
+    end)
+    assert(bot:wait_ready(LIMIT))
+    assert(bot:send_message(chat.id, "menu", { buttons = { { { type = "command", label = "A", command = "a" } } } }))
+    local menu = assert(mira:wait_message(LIMIT))
+    bot.store.db:rows "PRAGMA query_only = 1"
+    assert(mira:click(menu, "A"))
+    chat:say "one"
+    eventually(function() return bot.stuck and clicks == 1 and bot.working == 0 end)
+    bot:stop()
+    assert.equal(1, #server:unread "herald")
+    bot:start()
+    assert.equal("clicked", bots.hear(mira))
+    assert.equal("one", bots.hear(mira))
+    bot:stop()
+    assert.equal(0, #server:unread "herald")
+    server:stop()
+  end))
+
+  it("says what a stop could not write, and is given it again", helper.async(function()
     server = system.start_bridge()
     local mira = server:person "mira"
     local chat = mira:chat_with "herald"
     local log, lines = bots.log "error"
     local bot = bot_with({ log = log }, function(msg)
-      msg.chat_session.text = ("x"):rep(100000)
+      msg.chat_session.text = BIG
       assert(msg:answer(msg.text))
     end)
-    bot.store.db:rows "PRAGMA max_page_count = 12"
-    for n = 1, 3 do
-      chat:say(tostring(n))
-      assert.equal(tostring(n), bots.hear(mira))
-    end
-    eventually(function() return #server:unread "herald" == 0 end)
-    assert.matches("what was to be kept is not: .*bot%.db: database or disk is full", lines[1])
-    bot.store.db:rows "PRAGMA query_only = 1"
-    local posted, err = bot:post(chat.id, "hello")
-    assert.is_nil(posted)
-    assert.equal("IO", err.name)
+    assert(bot:wait_ready(LIMIT))
+    set_full(bot, true)
+    chat:say "one"
+    assert.equal("one", bots.hear(mira))
+    bot:stop()
+    assert.equal(1, matching(lines, "2 changes of the store are not kept: .*bot%.db: database or disk is full"))
+    assert.equal(1, #server:unread "herald")
+    bot = bot_with({ log = log }, function(msg) assert(msg:answer "again") end)
+    assert.equal("again", bots.hear(mira))
     bot:stop()
     server:stop()
+  end))
+
+  it("lets messages wait, unread, whose posts the full outbox does not take", helper.async(function()
+    server = system.start_bridge()
+    local mira = server:person "mira"
+    local chat = mira:chat_with "herald"
+    local other = server:person("jonas"):chat_with "herald"
+    local handled = 0
+    local bot = bot_with({ log = "off" }, function(msg)
+      handled = handled + 1
+      if msg.text == "post" then assert(msg:post("posted")) end
+    end)
+    assert(bot:wait_ready(LIMIT))
+    local outbox = bot.outbox_box
+    outbox:stop(0)
+    for n = 1, 10000 do assert(bot:post(chat.id, tostring(n))) end
+    assert.equal("LIMIT", select(2, bot:post(chat.id, "more")).name)
+    chat:say "post"
+    chat:say "behind it"
+    other:say "by the way"
+    eventually(function() return #server:unread "herald" == 2 and bot.working == 0 end)
+    core.sleep(0.1)
+    assert.same({ 2, 2, {} }, { handled, #server:unread "herald", bot:aside() })
+    outbox:start()
+    eventually(function() return #server:unread "herald" == 0 end, 25)
+    assert.equal(4, handled)
+    assert.is_true(bot:outbox().waiting > 8000)
+    bot:stop(0)
+    server:stop()
+  end))
+end)
+
+describe("a bot with no room for more messages", function()
+  it("has those delivered again that it did not take", bots.case(function(bot, case)
+    case.gate, case.texts = core.waiter(), {}
+    bot:on_message(function(msg)
+      case.gate:wait(LIMIT)
+      table.insert(case.texts, msg.text)
+    end)
+  end, function(case)
+    for n = 1, 5 do case.chat:say(tostring(n)) end
+    eventually(function() return case.bot.turned_away == 2 end)
+    case.gate:wake(true)
+    eventually(function() return #case.server:unread "herald" == 0 end)
+    assert.equal("1 2 3 4 5", table.concat(case.texts, " "))
+  end, { log = "off", max_waiting = 2 }))
+end)
+
+describe("a message that is delivered again while its handler is at work", function()
+  it("is handled once, and each delivery is acknowledged", helper.async(function()
+    local played <close> = setmetatable({ scripted.start() }, { __close = function(self) self[1]:stop() end })
+    local gate, handled = core.waiter(), 0
+    local payload = bots.message({ text = "one", parseMode = "text" }).payload
+    local bot, name = played[1]:bot({
+      scripted.push(5, "sendMessage", payload), scripted.push(6, "sendMessage", payload),
+      scripted.push(7, "sendMessage", payload), "silent",
+    }, { before = function(made)
+      made:on_message(function()
+        handled = handled + 1
+        gate:wait(LIMIT)
+      end)
+    end })
+    eventually(function()
+      local known = bot.inbox.pending.m1
+      return known and #(rawget(known, "other_frames") or {}) == 2
+    end)
+    gate:wake(true)
+    local acks = {}
+    eventually(function()
+      for _, frame in ipairs(played[1]:frames(name)) do
+        if frame.type == 2 then acks[frame.id] = true end
+      end
+      return acks[5] and acks[6] and acks[7]
+    end)
+    assert.equal(1, handled)
+    bot:stop()
   end))
 end)
 

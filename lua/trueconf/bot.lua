@@ -234,6 +234,7 @@ function Bot:stop(deadline)
   self:end_dialogs()
   wait_for_handlers(self, math.max(0, ends - core.monotonic()))
   if self.outbox_box then self.outbox_box:stop(ends - core.monotonic()) end
+  if self.store then self.store:commit() end -- for which the last acks wait
   client.Client.stop(self)
   self.stopped = true
   if self.working == 0 then self:settle_down() end

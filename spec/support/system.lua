@@ -171,7 +171,8 @@ unset LD_PRELOAD
 ---Start a program in a process of its own.
 ---@async
 ---@param command string
----@param options? { environment: table<string, string>?, files: integer? } files: how many it may open
+---@param options? { environment: table<string, string>?, files: integer?, ignores: string? } files: how many it may
+---open; ignores: a signal
 ---@return trueconf.spec.Child
 function system.launch(command, options)
   options = options or {}
@@ -181,6 +182,7 @@ function system.launch(command, options)
     environment[#environment + 1] = ('%s="%s"'):format(name, value)
   end
   local limit = options.files and ("ulimit -n %d || exit"):format(options.files) or ":"
+  if options.ignores then limit = ("trap '' %s; %s"):format(options.ignores, limit) end
   local program, path = table.concat(environment, " ") .. " " .. command, box.path
   assert(os.execute(LAUNCH:format(limit, CHILD_LIFE, path, path, path, program, path, path)))
   local child = setmetatable({ directory = box }, Child)
@@ -191,14 +193,14 @@ end
 ---Start a Lua script in a process of its own, under what this one runs under.
 ---@async
 ---@param script string path and arguments
----@param options? { environment: table<string, string>?, files: integer? }
+---@param options? { environment: table<string, string>?, files: integer?, ignores: string? }
 ---@return trueconf.spec.Child
 function system.launch_lua(script, options)
   options = options or {}
   local environment = { LD_PRELOAD = os.getenv "LD_PRELOAD" }
   for name, value in pairs(options.environment or {}) do environment[name] = value end
   local command = (os.getenv "LUA" or "lua5.4") .. " " .. script
-  return system.launch(command, { environment = environment, files = options.files })
+  return system.launch(command, { environment = environment, files = options.files, ignores = options.ignores })
 end
 
 ---Paths of a search path, from any directory.

@@ -21,6 +21,7 @@ local PERSONAL = protocol.enums.ChatType.P2P
 ---@field private aside_box trueconf.Aside
 ---@field private sessions trueconf.Sessions
 ---@field private outbox_box trueconf.Outbox
+---@field private write_timer trueconf.core.Timer? when it is tried again to write the store
 ---@field private retry_timers table<table, trueconf.core.Timer>? messages whose handler is tried again, and when
 local Delivery = {}
 
@@ -45,9 +46,49 @@ local function keep_handled(self)
   end
 end
 
+local function retry_pause(tries)
+  return math.min(FIRST_RETRY * 2 ^ (tries - 1), LONGEST_RETRY)
+end
+
+-- Go on with the messages that have waited because what they need could not be stored.
+local function go_on(self)
+  local lanes = self.postponed
+  self.postponed = nil
+  for lane in pairs(lanes or {}) do self:begin(lane) end
+  self:begin_held()
+  if self.stopping == false then self.outbox_box:hurry() end
+end
+
+-- Try to write again, with longer and longer pauses; see store_tried().
+local function write_later(self, tries)
+  self.write_timer = core.timer(retry_pause(tries), function()
+    self.write_timer = nil
+    if not self.store or self.stopping or self:state() == "failed" then return end
+    if not self.store:commit() then write_later(self, tries + 1) end
+  end)
+end
+
+-- The store was written, or could not be. As long as it cannot be, nothing new is begun and nothing acknowledged:
+-- what comes stays unread at the server.
+local function store_tried(self, err)
+  if not err then self:send_held_acks() end
+  if self.stuck == (err ~= nil) then return end
+  self.stuck = err ~= nil
+  if err then
+    if self:may_say "store" then
+      self.log:error("the store cannot be written, messages stay unread until it can: %s", err)
+    end
+    if self.stopping == false then write_later(self, 1) end
+  else
+    if self:may_say "store again" then self.log:warn "the store is written again, the bot goes on" end
+    go_on(self)
+  end
+end
+
 local function use_store(self, store, keeps_handled)
   self.store = store
-  store.on_failure = function(err) self.log:error("what was to be kept is not: %s", err) end
+  self.stuck = store.failing ~= nil
+  store:watch(self, function(err) store_tried(self, err) end)
   if keeps_handled then
     recall_handled(self)
     keep_handled(self)
@@ -90,25 +131,28 @@ end
 ---@private
 function Delivery:reopen_store()
   if self.store_path and not self.store then assert(open(self, self.store_path)) end
+  self.postponed = nil
+  if self.stuck then write_later(self, 1) end
+end
+
+---The outbox has room again.
+---@private
+function Delivery:outbox_has_room()
+  if not self.stuck then go_on(self) end
 end
 
 ---The bot has stopped, and no handler is at work any more: close the store, or make sure that it is written.
 ---@private
 function Delivery:close_store()
-  if self.store_path and self.store then
-    self.outbox_box:close()
-    self.store:close()
-    self.store = nil
-  elseif self.store then
-    self.store:commit()
-  end
+  if not self.store then return end
+  local close = self.store_path and self.store.close or self.store.commit
+  if self.store_path then self.outbox_box:close() end
+  local unwritten, ok, err = self.store.unwritten, close(self.store)
+  if not ok then self.log:error("%d changes of the store are not kept: %s", unwritten, err) end
+  if self.store_path then self.store, self.stuck = nil, false end
 end
 
 -- Handlers that fail --------------------------------------------------------------------------
-
-local function retry_pause(tries)
-  return math.min(FIRST_RETRY * 2 ^ (tries - 1), LONGEST_RETRY)
-end
 
 -- The chat waits meanwhile, so that its order holds.
 local function try_again(self, msg)
@@ -117,6 +161,16 @@ local function try_again(self, msg)
     self.retry_timers[msg] = nil
     self:work_on(msg)
   end)
+end
+
+-- The message waits, unread at the server, before those that came after it, until what its handler needs can be stored:
+-- the store is written again, or the outbox has room.
+local function postpone(self, msg)
+  self.inbox:reap(function(item) return item ~= msg end)
+  self.postponed = self.postponed or {}
+  self.postponed[msg.lane] = true
+  if not self:may_say "postponed" then return end
+  self.log:warn("%s waits, and its chat with it, until its handler can store what it has to", self.name_of(msg))
 end
 
 -- The server cannot help: it would deliver the message again at each connection.
@@ -132,6 +186,8 @@ end
 ---@param msg trueconf.Message
 ---@param work trueconf.Work
 function Delivery:fail(msg, work)
+  local lacks_room = self.stuck or self.outbox_box and self.outbox_box.is_full
+  if lacks_room and not msg.dialog and self.ack_when ~= "manual" then return postpone(self, msg) end
   if msg.event or self.ack_when == "manual" then return self:finish(msg) end
   msg.tries = (msg.tries or 0) + 1
   if msg.tries < self.tries and not msg.dialog and not self.stopping then return try_again(self, msg) end
@@ -142,6 +198,7 @@ end
 ---Put messages back that wait for another try; the next start begins with them.
 ---@private
 function Delivery:stop_retries()
+  if self.write_timer then self.write_timer:cancel() end
   local timers = self.retry_timers
   if not timers then return end
   self.retry_timers = nil

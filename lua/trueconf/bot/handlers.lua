@@ -7,13 +7,18 @@ local router = require "trueconf.router"
 local seam = require "trueconf.seam"
 local works = require "trueconf.bot.work"
 
+local NONE = {}
+
 ---@class trueconf.Bot
 ---@field private works table<thread, trueconf.Work> handlers at work
 ---@field private working integer how many there are
 ---@field private at_work integer those that do not wait for a person
 ---@field private held_down trueconf.HeldDown? what was logged lately; made when it is needed
 ---@field private held { first: integer, last: integer, [integer]: string|integer }? lanes that wait for room
-local Handlers = {}
+---@field private stuck boolean nothing new is begun, as the store cannot be written
+---@field private postponed table<string|integer, true>? lanes that wait until what their handlers need can be stored
+---@field private acks { epoch: integer, [integer]: integer }? requests whose acks wait until the store is written
+local Handlers = { stuck = false }
 
 -- Errors -----------------------------------------------------------------------------------------
 
@@ -64,8 +69,8 @@ function Handlers:finish(msg)
   if self.ack_when == "manual" and not msg.acked and not msg.event then
     self.inbox:release(msg.lane, msg)
   else
+    self.inbox:ack(msg.lane, msg)       -- which notes in the store that it was handled
     if not msg.acked then self:send_ack(msg) end
-    self.inbox:ack(msg.lane, msg)
   end
   self:begin(msg.lane)
 end
@@ -100,11 +105,16 @@ function Handlers:end_work(work, counts)
   if work.sessions then self:save_sessions(work) end
   if held and work.failure then self:fail(held, work) elseif held then self:finish(held) end
   if self.held then self:begin_held() end
+  if self.turned_away then self:fetch_turned_away() end
   if self.stopped and self.working == 0 then self:settle_down() end
   if self.idle and self.working <= self.idle_at then self.idle:wake() end
 end
 
 -- Which is next ----------------------------------------------------------------------------------
+
+local function has_room(self)
+  return not self.stuck and self.at_work < self.max_handlers
+end
 
 -- Note that a lane waits until fewer handlers are at work.
 local function hold(self, lane)
@@ -120,7 +130,7 @@ end
 ---@private
 function Handlers:begin_held()
   local held = self.held
-  while held and held.first <= held.last and self.at_work < self.max_handlers do
+  while held and held.first <= held.last and has_room(self) do
     local lane = held[held.first]
     held[held.first], held.first = nil, held.first + 1
     held.set[lane] = nil
@@ -147,8 +157,8 @@ end
 -- Claim the next message of a lane for the handler that waits for it, or for a new one. What
 -- waits when the bot stops goes on waiting: it is begun by the next start, or delivered again.
 function Handlers:begin(lane)
-  if self.stopping then return end
-  if self.at_work >= self.max_handlers and is_held_back(self, lane) then
+  if self.stopping or self.postponed and self.postponed[lane] then return end
+  if not has_room(self) and is_held_back(self, lane) then
     hold(self, lane)
     return
   end
@@ -165,9 +175,38 @@ end
 
 -- Acknowledging ----------------------------------------------------------------------------------
 
-function Handlers:send_ack(msg)
-  msg.acked = true
-  return self.session:ack(msg.frame_id, msg.epoch)
+---Acknowledge a request of the server, once all is written that was put into the store before.
+---@private
+---@param id integer
+---@param epoch integer of its connection
+---@return boolean sent or to be sent
+function Handlers:acknowledge(id, epoch)
+  local store, acks = self.store, self.acks
+  if not store or store.unwritten == 0 then return self.session:ack(id, epoch) end
+  if not acks or acks.epoch ~= epoch then -- those of a lost connection would reach nobody
+    acks = { epoch = epoch }
+    self.acks = acks
+  end
+  acks[#acks + 1] = id
+  return true
+end
+
+---The store is written: send the acks that have waited for that.
+---@private
+function Handlers:send_held_acks()
+  local acks = self.acks
+  if not acks then return end
+  self.acks = nil
+  for _, id in ipairs(acks) do self.session:ack(id, acks.epoch) end
+end
+
+---Acknowledge a message or an event, and each delivery of it that has come meanwhile.
+---@private
+---@return boolean sent
+function Handlers:send_ack(item)
+  item.acked = true
+  for _, id in ipairs(rawget(item, "other_frames") or NONE) do self:acknowledge(id, item.epoch) end
+  return self:acknowledge(item.frame_id, item.epoch)
 end
 
 ---Acknowledge a message by hand; the same as msg:ack().
@@ -175,9 +214,8 @@ end
 ---@return boolean sent
 function Handlers:ack(msg)
   if msg.acked then return false end
-  local sent = self:send_ack(msg)
   if self.ack_when == "manual" then self.inbox:ack(msg.lane, msg) end
-  return sent
+  return self:send_ack(msg)
 end
 
 return Handlers

@@ -8,7 +8,8 @@ local message = require "trueconf.message"
 local protocol = require "trueconf.protocol"
 local router = require "trueconf.router"
 
-local MOST_AUTHORS = 1000 -- whose ids are kept in compared form
+local MOST_AUTHORS = 1000               -- whose ids are kept in compared form
+local MOST_DELIVERIES = 100             -- of one message at once that get their acks
 
 ---@class trueconf.Bot
 local Intake = {}
@@ -38,10 +39,17 @@ function Intake:is_mine(envelope, epoch)
   return mine
 end
 
--- A message that is under way came again on a new connection: its ack goes there.
+-- A message that is under way came again. Each delivery on this connection gets its ack, those of a lost one get none.
 local function redirect(self, known, id, epoch)
-  known.frame_id, known.epoch = id, epoch
-  if known.acked then self.session:ack(id, epoch) end
+  if known.acked then
+    self:acknowledge(id, epoch)
+  elseif known.epoch == epoch then
+    local others = rawget(known, "other_frames") or {}
+    known.other_frames = others
+    if #others < MOST_DELIVERIES then others[#others + 1] = id end
+  else
+    known.frame_id, known.epoch, known.other_frames = id, epoch, nil
+  end
 end
 
 -- Put a message into the queue of its chat, and begin with it if the chat is free.
@@ -53,12 +61,27 @@ function Intake:take_in(envelope, chat_id, id, epoch)
   if outcome == "queued" then
     self:begin(lane)
   elseif outcome == "handled" then
-    self.session:ack(id, epoch)
+    self:acknowledge(id, epoch)
   elseif outcome == "duplicate" then
     redirect(self, known, id, epoch)
   else
-    self.log:error("message %s is not taken and stays unread: %s", envelope.messageId, known)
+    self:turn_away(known)
   end
+end
+
+-- There is no room for a message. Nothing but a new connection brings it again.
+function Intake:turn_away(err)
+  self.turned_away = (self.turned_away or 0) + 1
+  if self:may_say "turned away" then self.log:error("messages are not taken and stay unread: %s", err) end
+end
+
+---Have the messages delivered again for which there was no room, when nothing else is to be done.
+---@private
+function Intake:fetch_turned_away()
+  if self.at_work > 0 or self.inbox.waiting > 0 or self.stopping then return end
+  self.log:warn("connecting again for %d messages that were not taken", self.turned_away)
+  self.turned_away = nil
+  self.session:drop()
 end
 
 -- What events have like messages: the bot, and a table for notes.

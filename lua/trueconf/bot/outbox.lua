@@ -18,6 +18,7 @@ local text = require "trueconf.text"
 local works = require "trueconf.bot.work"
 
 local MOST_WAITING = 10000
+local ROOM_AGAIN = 9000                 -- waiting, after there was no room
 local MOST_KEYS, MOST_UNSENT = 10000, 1000 -- kept; the oldest goes first
 local KEY_LIFE = 30 * 86400 * 1000      -- milliseconds
 local FIRST_PAUSE, LONGEST_PAUSE = 1, 60 -- seconds between tries
@@ -57,6 +58,7 @@ Posted.__name = "trueconf.Posted"
 ---@field private keys table<string, trueconf.Posted> of what waits
 ---@field private waiting integer
 ---@field private running boolean
+---@field is_full boolean something was refused since there was room for it
 local Outbox = {}
 Outbox.__index = Outbox
 
@@ -126,6 +128,7 @@ end
 local function new(bot, store)
   local self = setmetatable({
     bot = bot, store = store, lanes = {}, newest = bounded.new(MOST_CHATS), keys = {}, waiting = 0, running = false,
+    is_full = false,
   }, Outbox)
   trim(store, "posted", MOST_KEYS, core.now() - KEY_LIFE)
   for _, item in ipairs(store:list "outbox") do self:enqueue(posted_of(item.id, item.value)) end
@@ -145,6 +148,7 @@ end
 
 function Outbox:check_room()
   if self.waiting < MOST_WAITING then return true end
+  self.is_full = true
   return nil, Error.new("LIMIT", ("%d messages wait to be sent, no more are taken"):format(self.waiting))
 end
 
@@ -161,7 +165,10 @@ function Outbox:post(record)
   record.at, record.tries = core.now(), 0
   self.store:put("outbox", id, record)
   ok, err = self.store:commit()
-  if not ok then return nil, err end
+  if not ok then
+    self.store:remove("outbox", id)
+    return nil, err
+  end
   local posted = posted_of(id, record)
   self:enqueue(posted)
   return posted
@@ -269,7 +276,7 @@ local function is_final(err)
   return err.outcome == "rejected" and OF_MESSAGE[Error.names[err.name].class] and err.name ~= "DUPLICATE_ID"
 end
 
--- Send it once. The store has noted that it may have been sent before a byte of it leaves.
+-- Send it once. The store has written that it may have been sent before a byte of it leaves.
 function Outbox:send(posted)
   local record = posted.record
   local after, sent, err
@@ -277,6 +284,11 @@ function Outbox:send(posted)
   if not after then return nil, err end
   record.after, record.tries, record.in_doubt = after, record.tries + 1, true
   self:keep(posted)
+  sent, err = self.store:commit()
+  if not sent then
+    record.in_doubt = nil
+    return nil, err
+  end
   sent, err = self.bot:send_message(message_of(record))
   if sent then
     self.newest:put(record.chat_id, sent.id)
@@ -292,6 +304,7 @@ end
 -- A try: the id of the message, or nil and why not yet, or nil, why not, and true: never.
 function Outbox:try(posted)
   local record = posted.record
+  if self.store.failing then return nil, self.store.failing end
   if not record.chat_id then
     local open, err = self:open_chat(record)
     if not open then return nil, err, is_final(err) end
@@ -362,6 +375,10 @@ local function run_lane(self, name, lane)
     lane[lane.first], lane.first = nil, lane.first + 1
     self.waiting = self.waiting - 1
     if posted.key then self.keys[posted.key] = nil end
+    if self.is_full and self.waiting <= ROOM_AGAIN then
+      self.is_full = false
+      self.bot:outbox_has_room()
+    end
   end
 end
 
@@ -370,6 +387,13 @@ function Outbox:work(name)
   if not self.running or lane.busy then return end
   lane.busy = true
   core.spawn(run_lane, self, name, lane)
+end
+
+---Try again now what waits for its next try.
+function Outbox:hurry()
+  for _, lane in pairs(self.lanes) do
+    if lane.pause then lane.pause:wake(true) end
+  end
 end
 
 ---Begin to send.
@@ -388,9 +412,7 @@ function Outbox:stop(deadline)
     self.empty = nil
   end
   self.running = false
-  for _, lane in pairs(self.lanes) do
-    if lane.pause then lane.pause:wake(true) end
-  end
+  self:hurry()
 end
 
 ---Touch the store no more: it is about to be closed.
@@ -453,8 +475,14 @@ function Outbox:post_again(id)
   local ok, err = self:check_room()
   if not ok then return nil, err end
   self.store:remove("unsent", id)
+  local refused = { error = record.error, message = record.message, at = record.at, tries = record.tries }
   record.error, record.message, record.reopened = nil, nil, nil -- what is in doubt is looked up first
-  return self:post(record)
+  local posted
+  posted, err = self:post(record)
+  if posted then return posted end
+  for name, value in pairs(refused) do record[name] = value end
+  self.store:put("unsent", id, record)
+  return nil, err
 end
 
 ---Forget a refused message.
