@@ -37,7 +37,7 @@ describe("core.busy_limit in a program", function()
   it("stays mapped for the signal when Lua has unloaded it", function()
     local directory <close> = system.directory()
     -- Linked as LuaRocks does.
-    local module = c_program.build(("-shared %s/obj/*.o %s -ldl $(pkg-config --libs %s)"):format(BUILD,
+    local module = c_program.build(("-shared $(find %s/obj -name '*.o') %s -ldl $(pkg-config --libs %s)"):format(BUILD,
       (os.getenv "LD_PRELOAD" or ""):find "libasan" and "-fsanitize=address,undefined" or "",
       "libuv libwebsockets libcurl openssl libcrypt"))
     system.output("mkdir '%s' && mv %s '%s'", directory:file "trueconf", module, directory:file "trueconf/core.so")
