@@ -171,8 +171,8 @@ unset LD_PRELOAD
 ---Start a program in a process of its own.
 ---@async
 ---@param command string
----@param options? { environment: table<string, string>?, files: integer?, ignores: string? } files: how many it may
----open; ignores: a signal
+---@param options? { environment: table<string, string>?, files: integer?, ignores: string?, life: integer? } files: how
+---many it may open; ignores: a signal; life: seconds after which it is killed
 ---@return trueconf.spec.Child
 function system.launch(command, options)
   options = options or {}
@@ -184,7 +184,7 @@ function system.launch(command, options)
   local limit = options.files and ("ulimit -n %d || exit"):format(options.files) or ":"
   if options.ignores then limit = ("trap '' %s; %s"):format(options.ignores, limit) end
   local program, path = table.concat(environment, " ") .. " " .. command, box.path
-  assert(os.execute(LAUNCH:format(limit, CHILD_LIFE, path, path, path, program, path, path)))
+  assert(os.execute(LAUNCH:format(limit, options.life or CHILD_LIFE, path, path, path, program, path, path)))
   local child = setmetatable({ directory = box }, Child)
   child.pid = helper.eventually(function() return system.lines(path .. "/pid")[1] end)
   return child

@@ -1,0 +1,149 @@
+-- SPDX-License-Identifier: MIT
+-- A bot and a Bridge, each in a process of its own, are killed at random, with a bad network between them, while
+-- people write. At the end, after a quiet time, each message must have one answer, in order. Status 1 if not.
+--
+--   lua5.4 tools/soak/run.lua SECONDS [SEED]        make soak SECONDS=n SEED=s
+--
+-- The seed decides when who is killed and what happens to which connection; what meets what is up to the machine.
+
+local bridge = require "trueconf.bridge"
+local core = require "trueconf.core"
+local soak = require "tools.soak.shared"
+local system = require "spec.support.system"
+
+local SECONDS = assert(tonumber(arg[1]), "how many seconds?")
+local SEED = math.tointeger(arg[2]) or core.random(2):byte() * 256 + core.random(1):byte()
+local QUIET_TIME = 90                   -- seconds that everything may take to settle
+local LIVES = { bot = { 0.3, 4 }, bridge = { 2, 10 } } -- seconds, at least and at most
+
+local directory <close> = system.directory()
+local ports = { bridge = system.free_port() }
+repeat ports.proxy = system.free_port() until ports.proxy ~= ports.bridge
+local children, kills = {}, { bot = 0, bridge = 0 }
+
+local function launch(name, command)
+  children[name] = system.launch(command, { life = SECONDS + 2 * QUIET_TIME, environment = {
+    SOAK_DATA = directory:file "data", SOAK_PORT = ports.bridge, SOAK_SEED = SEED + kills.bridge,
+    SOAK_QUIET = directory:file "quiet", NUMBERS_FILE = directory:file "numbers", STORE_FILE = directory:file "bot.db",
+    TRUECONF_URL = "ws://127.0.0.1:" .. ports.proxy, TRUECONF_USERNAME = "herald", TRUECONF_PASSWORD = "4711",
+    TRUECONF_LOG = "error",
+  } })
+end
+
+local LUA = os.getenv "LUA" or "lua5.4"
+local start = {
+  bot = function() launch("bot", LUA .. " spec/support/posting_bot.lua") end,
+  bridge = function() launch("bridge", LUA .. " tools/soak/bridge.lua") end,
+}
+
+-- What a process has said is kept: it belongs to the report of a soak that fails.
+local log = {}
+
+local function bury(name)
+  local child = children[name]
+  for line in child:log():gmatch "[^\n]+" do log[#log + 1] = name .. ": " .. line end
+  child:__close()
+  children[name] = nil
+end
+
+local function kill(name)
+  local status = children[name]:status()
+  if status then log[#log + 1] = ("%s: ended by itself with status %d"):format(name, status) end
+  children[name]:kill "KILL"
+  kills[name] = kills[name] + 1
+  bury(name)
+end
+
+local function next_death(name)
+  local life = LIVES[name]
+  return core.monotonic() + life[1] + math.random() * (life[2] - life[1])
+end
+
+-- Kill and start again, until the time is over.
+local function trouble()
+  local over = core.monotonic() + SECONDS
+  local due = { bot = next_death "bot", bridge = next_death "bridge" }
+  while core.monotonic() < over do
+    local name = due.bot < due.bridge and "bot" or "bridge"
+    core.sleep(math.max(0, math.min(due[name], over) - core.monotonic()))
+    if core.monotonic() >= over then break end
+    kill(name)
+    core.sleep(math.random() * 0.3)
+    start[name]()
+    due[name] = next_death(name)
+  end
+end
+
+-- The bot says each message it handles: when it says nothing more for a while, it has come to the end.
+local function settle()
+  local stop, last, since = core.monotonic() + QUIET_TIME, -1, core.monotonic()
+  while core.monotonic() < stop do
+    local count = #system.lines(directory:file "numbers")
+    if count ~= last then last, since = count, core.monotonic() end
+    if core.monotonic() - since > 15 then return end
+    core.sleep(0.2)
+  end
+end
+
+local function complaints_of(login, chat)
+  local found, count = {}, {}
+  for place, number in ipairs(chat.answered) do
+    count[number] = (count[number] or 0) + 1
+    local before = chat.answered[place - 1]
+    if before and number < before then
+      found[#found + 1] = ("%s: out of order: %d after %d"):format(login, number, before)
+    end
+  end
+  for place, number in ipairs(chat.said) do
+    if number ~= place then found[#found + 1] = ("%s: the history is wrong at %d"):format(login, place) end
+    if not count[number] then found[#found + 1] = ("%s: lost: %d"):format(login, number) end
+    if (count[number] or 0) > 1 then
+      found[#found + 1] = ("%s: doubled: %d, %d times"):format(login, number, count[number])
+    end
+  end
+  return found
+end
+
+-- Read the Bridge's data when everybody has ended.
+local function judge()
+  local server = assert(bridge.start(soak.bridge_options(directory:file "data", 0)))
+  local said, complaints = 0, {}
+  for _, chat in ipairs(soak.chats(server)) do
+    local found = soak.read_chat(server, chat)
+    said = said + #found.said
+    for _, complaint in ipairs(complaints_of(chat.login, found)) do complaints[#complaints + 1] = complaint end
+  end
+  server:stop(true)
+  return said, complaints
+end
+
+local function main()
+  math.randomseed(SEED)
+  print(("SEED=%d, %g s"):format(SEED, SECONDS))
+  launch("proxy", ("python3 tools/soak/proxy.py %d %d %d"):format(ports.proxy, ports.bridge, SEED))
+  start.bridge()
+  start.bot()
+  trouble()
+  system.write(directory:file "quiet", "")
+  os.execute("kill -USR1 " .. children.proxy.pid)
+  settle()
+  for _, name in ipairs { "bot", "bridge", "proxy" } do
+    children[name]:kill "TERM"
+    bury(name)
+  end
+  local said, complaints = judge()
+  if complaints[1] then
+    for place = math.max(1, #log - 40), #log do print(log[place]) end
+  end
+  for _, complaint in ipairs(complaints) do print(complaint) end
+  print(("%d messages, %d kills of the bot, %d of the Bridge: %d complaints (SEED=%d)"):format(said, kills.bot,
+    kills.bridge, #complaints, SEED))
+  return said > 0 and #complaints == 0
+end
+
+local ok, fine = xpcall(main, debug.traceback)
+for name in pairs(children) do children[name]:__close() end
+if not ok then print(fine) end
+directory:__close()
+core.close()
+os.exit(ok and fine and 0 or 1)
