@@ -7,8 +7,10 @@
 #include "exchange.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 enum {
   STALL_SECONDS = 30,   /* a client that takes nothing of its answer for so long is dropped */
@@ -58,12 +60,25 @@ const char *http_phrase(int status) {
   return "Unknown";
 }
 
+/* Not by strftime, whose words are those of the locale. */
+void http_date(int64_t now, char date[HTTP_DATE]) {
+  static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  time_t seconds = (time_t)(now / 1000);
+  struct tm tm;
+  memset(&tm, 0, sizeof tm);
+  gmtime_r(&seconds, &tm);
+  snprintf(date, HTTP_DATE, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days + tm.tm_wday * 3, tm.tm_mday,
+           months + tm.tm_mon * 3, tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
 bool answer_begin(struct exchange *exchange, int status) {
   static const char headroom[LWS_PRE];
+  char date[HTTP_DATE];
+  http_date(rt_now(peer_rt(exchange->peer)), date);
   buffer_reset(&exchange->out, WIRE_CHUNK);
   exchange->sent = LWS_PRE;
   return buffer_append(&exchange->out, headroom, sizeof headroom) &&
-         buffer_printf(&exchange->out, "HTTP/1.1 %d %s\r\n", status, http_phrase(status));
+         buffer_printf(&exchange->out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, http_phrase(status), date);
 }
 
 static bool is_bodiless(int status) {
@@ -101,6 +116,9 @@ bool answer_end_with_file(struct exchange *exchange, int status) {
 void answer_start(struct exchange *exchange) {
   struct lws *wsi = exchange->peer->wsi;
   exchange->phase = ANSWERING;
+  exchange->began = uv_hrtime();
+  exchange->moved = 0;
+  exchange->paced = false;
   lws_rx_flow_control(wsi, 1); /* else lws does not tell that it can be written either */
   lws_callback_on_writable(wsi);
 }
@@ -136,6 +154,8 @@ static int hold(struct peer *peer) {
 }
 
 static int wait_for_room(struct peer *peer) {
+  if (admission_is_too_slow(peer->exchange))
+    return -1;
   peer_expect(peer, STALL_SECONDS);
   lws_callback_on_writable(peer->wsi);
   return hold(peer);
@@ -157,6 +177,7 @@ static void on_pause_over(struct rt_timer *timer) {
 /* The file may go on after so many seconds. */
 static int wait_for_time(struct exchange *exchange, double seconds) {
   peer_expect(exchange->peer, 0);
+  exchange->paced = true;
   exchange->pause.fire = on_pause_over;
   rt_timer_start(peer_rt(exchange->peer), &exchange->pause, seconds);
   return hold(exchange->peer);
@@ -182,6 +203,8 @@ static int answered(struct peer *peer) {
   if (!exchange->keep || peer->listener->closing)
     return -1;
   peer->exchange = NULL;
+  peer->since = uv_hrtime();
+  peer->heard = true;
   exchange_free(exchange);
   peer_expect(peer, 0);
   return lws_http_transaction_completed(peer->wsi) || has_sent_more(peer->wsi) ? -1 : 0;
@@ -196,6 +219,7 @@ static bool write_out(struct exchange *exchange) {
     if (lws_write(wsi, (unsigned char *)out->data + exchange->sent, n, LWS_WRITE_HTTP) < (int)n)
       return false;
     exchange->sent += n;
+    exchange->moved += n;
   }
   return true;
 }

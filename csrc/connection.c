@@ -1,6 +1,6 @@
 /*
  * connection.c - one WebSocket connection of a listener.
- * Lua sees: Connection (send, close, drop, peer, protocol, head, unsent), the same userdata in each of
+ * Lua sees: Connection (send, admit, close, drop, peer, protocol, head, unsent), the same userdata in each of
  * on_open, on_frame and on_close.
  * Owns: the wire inside the peer. The userdata is anchored in the listener's until `gone`, then emptied.
  * SPDX-License-Identifier: MIT
@@ -94,13 +94,11 @@ static void on_gone(struct wire *wire, lua_State *L) {
 void connection_established(struct peer *peer, struct lws *wsi) {
   static const struct wire_ops ops = {on_message, on_gone, NULL};
   struct listener *listener = peer->listener;
+  peer_count(peer, -1);
   peer->is_socket = true;
+  peer_count(peer, 1);
   peer->wsi = NULL;
-  listener->others--;
-  if (peer->apart)
-    listener->apart++;
-  else
-    listener->sockets++;
+  peer->since = uv_hrtime();
   peer->opened.run = run_opened;
   wire_init(&peer->wire, listener->server->rt, false, &ops, &listener->limits);
   wire_open(&peer->wire, wsi);
@@ -138,6 +136,13 @@ static int l_send(lua_State *L) {
   }
   lua_pushboolean(L, 1);
   return 1;
+}
+
+static int l_admit(lua_State *L) {
+  struct peer *peer = check_box(L)->peer;
+  if (peer)
+    peer->admitted = true;
+  return 0;
 }
 
 static int l_close(lua_State *L) {
@@ -201,9 +206,9 @@ static int l_tostring(lua_State *L) {
 }
 
 void connection_open(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"send", l_send},         {"close", l_close}, {"drop", l_drop},     {"peer", l_peer},
-      {"protocol", l_protocol}, {"head", l_head},   {"unsent", l_unsent}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"send", l_send}, {"admit", l_admit},   {"close", l_close},
+                                     {"drop", l_drop}, {"peer", l_peer},     {"protocol", l_protocol},
+                                     {"head", l_head}, {"unsent", l_unsent}, {NULL, NULL}};
   luaL_newmetatable(L, CONNECTION_T);
   luaL_newlib(L, methods);
   lua_setfield(L, -2, "__index");

@@ -53,6 +53,9 @@ struct exchange {
   struct buffer out;    /* LWS_PRE bytes of headroom, then the answer or a piece of it */
   size_t sent;          /* of out, with the headroom */
   size_t discarded;
+  uint64_t began; /* this request or answer, nanoseconds of uv_hrtime */
+  uint64_t moved; /* bytes of it since */
+  bool paced;     /* it is we who slow it down */
 };
 
 struct http_method {

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,8 +26,7 @@
 enum {
   BACKLOG = 512,
   ACCEPTS_PER_TURN = 64,
-  MOST_OTHERS = 1024,     /* HTTP connections of a listener; more wait in the backlog */
-  PAUSE_MS = 100,         /* of accepting, when descriptors or memory are short */
+  PAUSE_MS = 100,         /* of accepting, when connections, descriptors or memory are short */
   CLOSE_MS = 3000,        /* a closing listener waits so long for its clients */
   HEAD_SECONDS = 10,      /* from accepting to the end of the first head, TLS included */
   KEEPALIVE_SECONDS = 60, /* an idle HTTP connection is kept */
@@ -49,6 +49,16 @@ void push_listener(lua_State *L, const struct listener *listener) {
   lua_remove(L, -2);
 }
 
+void peer_count(const struct peer *peer, int change) {
+  struct listener *listener = peer->listener;
+  if (!peer->is_socket)
+    listener->others += change;
+  else if (peer->apart)
+    listener->apart += change;
+  else
+    listener->sockets += change;
+}
+
 void peer_free(struct peer *peer) {
   struct listener *listener = peer->listener;
   if (peer->wsi)
@@ -59,12 +69,8 @@ void peer_free(struct peer *peer) {
     close(peer->fd);
   }
   rt_list_remove(&peer->link);
-  if (!peer->is_socket)
-    listener->others--;
-  else if (peer->apart)
-    listener->apart--;
-  else
-    listener->sockets--;
+  if (!peer->evicted)
+    peer_count(peer, -1);
   free(peer);
   if (listener->paused && !listener->closing)
     go_on_accepting(listener);
@@ -146,6 +152,9 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons why, void *user, vo
   switch (why) {
   case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
     return upgrade_decide(peer, in);
+  case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
+    upgrade_accepted(peer);
+    return 0;
   case LWS_CALLBACK_ESTABLISHED:
     connection_established(peer, wsi);
     return 0;
@@ -230,11 +239,13 @@ static void set_address(struct peer *peer, const struct sockaddr_storage *from) 
   static const char mapped[] = "::ffff:";
   if (from->ss_family == AF_INET) {
     uv_ip4_name((const struct sockaddr_in *)(const void *)from, peer->address, sizeof peer->address);
+    peer->loopback = !strncmp(peer->address, "127.", 4);
     return;
   }
   uv_ip6_name((const struct sockaddr_in6 *)(const void *)from, peer->address, sizeof peer->address);
   if (!strncmp(peer->address, mapped, sizeof mapped - 1) && strchr(peer->address, '.'))
     memmove(peer->address, peer->address + sizeof mapped - 1, strlen(peer->address) - sizeof mapped + 2);
+  peer->loopback = !strcmp(peer->address, "::1") || !strncmp(peer->address, "127.", 4);
 }
 
 void peer_hand_to_lws(struct peer *peer) {
@@ -260,12 +271,18 @@ static void welcome(struct listener *listener, int fd, const struct sockaddr_sto
     close(fd);
     return;
   }
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   peer->listener = listener;
   peer->fd = fd;
+  peer->since = uv_hrtime();
   set_address(peer, from);
+  if (!admission_fits_address(listener, peer->address, peer->loopback)) {
+    close(fd);
+    free(peer);
+    return;
+  }
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   rt_list_add(&listener->peers, &peer->link);
-  listener->others++;
+  peer_count(peer, 1);
   peer->guarded = listener->guarded_path[0] && listener->tls;
   if (!listener->guarded_path[0] || listener->tls) {
     peer_hand_to_lws(peer);
@@ -279,35 +296,43 @@ static void on_pause_over(uv_timer_t *timer) {
   go_on_accepting(timer->data);
 }
 
-static void pause_accepting(struct listener *listener, bool timed) {
+static void pause_accepting(struct listener *listener) {
   listener->paused = true;
   uv_poll_stop(&listener->poll);
-  if (timed)
-    uv_timer_start(&listener->timer, on_pause_over, PAUSE_MS, 0);
+  uv_timer_start(&listener->timer, on_pause_over, PAUSE_MS, 0);
 }
 
 static bool passes(int error) {
   return error == EINTR || error == ECONNABORTED || error == EPROTO || error == EPERM;
 }
 
-static void on_connecting(uv_poll_t *poll, int status, int events) {
-  struct listener *listener = poll->data;
+/* Only for somebody who is there. false: accept nobody now. */
+static bool make_room(struct listener *listener) {
+  struct pollfd waiting = {listener->fd, POLLIN, 0};
+  if (poll(&waiting, 1, 0) != 1)
+    return false;
+  if (admission_give_up(listener, NULL))
+    return true;
+  pause_accepting(listener);
+  return false;
+}
+
+static void on_connecting(uv_poll_t *handle, int status, int events) {
+  struct listener *listener = handle->data;
   (void)status;
   (void)events;
   for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
     struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof from;
     int fd;
-    if (listener->others >= MOST_OTHERS) {
-      pause_accepting(listener, false);
+    if (listener->others >= listener->max_http && !make_room(listener))
       return;
-    }
     fd = accept4(listener->fd, (struct sockaddr *)&from, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
       welcome(listener, fd, &from);
     } else if (!passes(errno)) {
       if (errno != EAGAIN)
-        pause_accepting(listener, true);
+        pause_accepting(listener);
       return;
     }
   }
@@ -495,6 +520,7 @@ static void abandon(struct listener *listener) {
   }
   leave_server(listener);
   rt_dequeue(listener->server->rt, &listener->finished);
+  rt_dequeue(listener->server->rt, &listener->evictions);
   listener->server = NULL;
   if (!listener->handles) {
     listener_free(listener);
@@ -621,7 +647,9 @@ struct listen_options {
   const char *host, *cert_file, *key_file, *subprotocol, *guarded_path, *paths;
   size_t paths_length, max_body;
   int port;
-  long max_connections;
+  long max_connections, max_http, max_per_address, least_rate;
+  double slow_after;
+  bool admits, spares_loopback, any_subprotocol;
   struct wire_limits limits;
 };
 
@@ -638,6 +666,19 @@ static void read_tls(lua_State *L, struct listen_options *options) {
     luaL_error(L, "option 'tls': cert_file and key_file expected");
 }
 
+static void read_admission(lua_State *L, struct listen_options *options) {
+  options->max_http = (long)integer_option(L, "max_http_connections", 1, 1 << 20, 1024);
+  options->max_per_address = (long)integer_option(L, "address_connections", 0, 1 << 20, 256);
+  options->slow_after = seconds_option(L, "slow_after", 30);
+  options->least_rate = (long)integer_option(L, "least_rate", 0, 1 << 30, 1024);
+  options->spares_loopback = lua_getfield(L, 1, "address_connections") == LUA_TNIL;
+  lua_getfield(L, 1, "admits");
+  options->admits = lua_toboolean(L, -1);
+  lua_getfield(L, 1, "any_subprotocol");
+  options->any_subprotocol = lua_toboolean(L, -1);
+  lua_pop(L, 3);
+}
+
 static void read_options(lua_State *L, struct listen_options *options) {
   luaL_checktype(L, 1, LUA_TTABLE);
   memset(options, 0, sizeof *options);
@@ -651,6 +692,7 @@ static void read_options(lua_State *L, struct listen_options *options) {
     luaL_error(L, "option 'guarded_path': at most 31 bytes expected");
   options->max_connections = (long)integer_option(L, "max_connections", 0, 1 << 20, 128);
   options->max_body = (size_t)integer_option(L, "max_body", 0, 1 << 30, 1 << 20);
+  read_admission(L, options);
   read_limits(L, &options->limits);
   read_tls(L, options);
   push_paths(L);
@@ -673,6 +715,13 @@ static struct listener *new_listener(struct server *server, const struct listen_
   memcpy(listener->guarded_path, options->guarded_path, strlen(options->guarded_path) + 1);
   listener->max_connections = options->max_connections;
   listener->max_body = options->max_body;
+  listener->max_http = options->max_http;
+  listener->max_per_address = options->max_per_address;
+  listener->spares_loopback = options->spares_loopback;
+  listener->admits = options->admits;
+  listener->any_subprotocol = options->any_subprotocol;
+  listener->slow_after = options->slow_after;
+  listener->least_rate = options->least_rate;
   listener->limits = options->limits;
   listener->finished.run = run_finished;
   rt_list_init(&listener->peers);

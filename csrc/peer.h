@@ -2,6 +2,7 @@
  * peer.h - what the files of the listener share: listeners and the clients connected to them.
  *   listener.c    the listening socket, accepting, closing, what lws calls
  *   arrival.c     a client's first request line, before lws reads it
+ *   admission.c   who has to go when there is no room
  *   upgrade.c     which requests may become WebSocket connections
  *   request.c     an HTTP request: received, handled by Lua, answered; see exchange.h
  *   upload.c      its body, if that goes to disk
@@ -63,8 +64,15 @@ struct listener {
   char subprotocol[64];
   char guarded_path[32]; /* below it are answers for those alone who begin with it as it is; "": none */
   int refuse_status;     /* 0: upgrades are welcome */
+  bool any_subprotocol;  /* a client that offers others alone gets none */
   bool asks;             /* on_head decides what becomes of a body */
-  long max_connections;
+  bool admits;           /* Lua tells which WebSocket connections are to be kept; others may be evicted */
+  long max_connections, max_http;
+  long max_per_address; /* of HTTP, and of WebSocket while not admitted; 0: any number */
+  bool spares_loopback; /* that is not for this machine's own addresses */
+  double slow_after;    /* seconds of a request or an answer, after which */
+  long least_rate;      /* so many bytes in a second are to be moved */
+  struct rt_job evictions;
   size_t max_body;
   struct wire_limits limits;
 };
@@ -78,7 +86,11 @@ struct peer {
   bool guarded;            /* its first request line named the guarded path; over TLS that cannot be seen */
   int fd;
   char address[46];
+  bool loopback;
+  uint64_t since; /* it has been idle, or a WebSocket connection; nanoseconds of uv_hrtime */
   bool is_socket;
+  bool admitted, evicted;
+  bool heard;              /* it has had an answer */
   bool apart;              /* its path has a subprotocol of its own */
   const char *subprotocol; /* of its path, once it is to be upgraded */
   bool offered;            /* the client named our subprotocol */
@@ -98,6 +110,8 @@ struct rt *peer_rt(const struct peer *peer);
 /* Push the userdata of the listener. */
 void push_listener(lua_State *L, const struct listener *listener);
 void peer_hand_to_lws(struct peer *peer);
+/* Count it in, +1, or out, -1, as what it is now. */
+void peer_count(const struct peer *peer, int change);
 /* End an HTTP connection and free the peer. Not from inside a callback of lws for it. */
 void peer_drop(struct peer *peer);
 /* Free a peer lws has already done with. */
@@ -113,14 +127,31 @@ void peer_expect(struct peer *peer, int seconds);
 bool arrival_begin(struct peer *peer, int seconds);
 void arrival_forget(struct peer *peer);
 
+/* admission.c */
+/* These two may end HTTP connections: not from inside a callback of lws. */
+/* End one, of this address if it is not NULL; false: there is none that could go. */
+bool admission_give_up(struct listener *listener, const char *address);
+/* May this address have another connection? */
+bool admission_fits_address(struct listener *listener, const char *address, bool loopback);
+/* Make room for a WebSocket connection; false: all are to stay. */
+bool admission_evict(struct listener *listener, bool apart);
+bool admission_is_too_slow(const struct exchange *exchange);
+
 /* upgrade.c */
 /* Decide about LWS_CALLBACK_HTTP_CONFIRM_UPGRADE; returns what the callback must return. */
 int upgrade_decide(struct peer *peer, char *upgrade);
 /* Write a whole answer from inside a callback; `more` holds header lines. */
-int write_refusal(struct lws *wsi, int status, const char *more);
+int write_refusal(const struct peer *peer, int status, const char *more);
+/* lws is about to accept the upgrade. */
+void upgrade_accepted(const struct peer *peer);
+
+/* answer.c */
+enum { HTTP_DATE = 40 };
+const char *http_phrase(int status);
+/* The date of an answer (RFC 9110, 5.6.7), of UNIX milliseconds. */
+void http_date(int64_t now, char date[HTTP_DATE]);
 
 /* request.c */
-const char *http_phrase(int status);
 /* Feed the HTTP callbacks of lws; returns what the callback must return. */
 int request_on(struct peer *peer, enum lws_callback_reasons why, const void *in, size_t length);
 /* The client is gone, or will be: forget the request. */

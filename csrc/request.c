@@ -78,6 +78,7 @@ static struct exchange *exchange_new(struct peer *peer, const struct http_method
     return NULL;
   exchange->peer = peer;
   exchange->phase = RECEIVING;
+  exchange->began = uv_hrtime();
   exchange->max_body = peer->listener->max_body;
   exchange->cut_after = SIZE_MAX;
   exchange->head = method->token == WSI_TOKEN_HEAD_URI;
@@ -90,7 +91,7 @@ static int on_head(struct peer *peer) {
   struct exchange *exchange = method ? exchange_new(peer, method) : NULL;
   int status;
   if (!exchange)
-    return write_refusal(peer->wsi, method ? 503 : 501, "");
+    return write_refusal(peer, method ? 503 : 501, "");
   peer->exchange = exchange;
   peer_expect(peer, BODY_SECONDS);
   head_read_keep_alive(exchange, peer->wsi);
@@ -254,7 +255,7 @@ static bool is_name(const char *name) {
 /* These say how the answer is sent, which is decided here. */
 static bool is_ours(const char *name) {
   return !strcasecmp(name, "content-length") || !strcasecmp(name, "connection") ||
-         !strcasecmp(name, "transfer-encoding");
+         !strcasecmp(name, "transfer-encoding") || !strcasecmp(name, "date");
 }
 
 /* Check the table of headers at 3; no memory is held, so that it may raise. */

@@ -190,6 +190,7 @@ static void run_pause(struct rt *rt, lua_State *L, struct rt_job *job) {
 static void slow_down(struct exchange *exchange, size_t length) {
   struct rt *rt = peer_rt(exchange->peer);
   exchange->owed += (double)length / exchange->rate;
+  exchange->paced = true;
   peer_expect(exchange->peer, 0);
   lws_rx_flow_control(exchange->peer->wsi, 0);
   rt_timer_stop(rt, &exchange->pause);
@@ -218,6 +219,9 @@ int body_on_bytes(struct exchange *exchange, const char *in, size_t length) {
     return exchange->discarded > LONGEST_LINGER ? -1 : 0;
   }
   if (length >= exchange->cut_after - exchange->received)
+    return -1;
+  exchange->moved += length;
+  if (admission_is_too_slow(exchange))
     return -1;
   peer_expect(exchange->peer, BODY_SECONDS);
   verdict = exchange->chunked ? on_chunked(exchange, in, length) : take_body(exchange, in, length);

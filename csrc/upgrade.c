@@ -55,12 +55,36 @@ static bool well_formed(struct lws *wsi) {
          lws_hdr_total_length(wsi, WSI_TOKEN_KEY) == KEY_LENGTH;
 }
 
-/* 0: none is offered, or ours is among them. */
+/* Let lws think that it knows the first word of what is offered, which it would refuse else; upgrade_accepted
+ * takes that back. false: it is no word as lws reads them. */
+static bool feign(struct server *server, const char *list) {
+  static const char signs[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+  size_t length;
+  list += strspn(list, " \t,");
+  length = strspn(list, signs);
+  if (!length || length >= sizeof server->subprotocol || !strchr(" \t,", list[length]))
+    return false;
+  memcpy(server->subprotocol, list, length);
+  server->subprotocol[length] = 0;
+  return true;
+}
+
+/* 0: ours is offered, or none is, or others that are passed over. */
 static int check_subprotocol(struct peer *peer, struct lws *wsi) {
+  const struct listener *listener = peer->listener;
   char list[SUBPROTOCOLS + 1];
   int length = lws_hdr_copy(wsi, list, sizeof list, WSI_TOKEN_PROTOCOL);
   peer->offered = length > 0 && has_word(list, peer->subprotocol, false);
-  return length == 0 || peer->offered ? 0 : 400;
+  strcpy(listener->server->subprotocol, peer->subprotocol);
+  if (length == 0 || peer->offered)
+    return 0;
+  return length > 0 && listener->any_subprotocol && !peer->apart && feign(listener->server, list) ? 0 : 400;
+}
+
+/* Only a subprotocol that the client has offered is named in the answer. */
+void upgrade_accepted(const struct peer *peer) {
+  if (!peer->offered)
+    peer->listener->server->subprotocol[0] = 0;
 }
 
 static bool is_full(const struct listener *listener, bool apart) {
@@ -81,7 +105,7 @@ static int check(struct peer *peer, struct lws *wsi) {
   peer->subprotocol = peer->apart ? own : listener->subprotocol;
   if (listener->refuse_status && !peer->apart)
     return listener->refuse_status;
-  if (listener->closing || is_full(listener, peer->apart))
+  if (listener->closing || (is_full(listener, peer->apart) && !admission_evict(peer->listener, peer->apart)))
     return 503;
   if (!header_has(wsi, WSI_TOKEN_VERSION, "13"))
     return 426;
@@ -90,14 +114,17 @@ static int check(struct peer *peer, struct lws *wsi) {
   return check_subprotocol(peer, wsi);
 }
 
-int write_refusal(struct lws *wsi, int status, const char *more) {
+int write_refusal(const struct peer *peer, int status, const char *more) {
   unsigned char packet[LWS_PRE + 512];
   const char *phrase = http_phrase(status);
-  int n = snprintf(
-      (char *)packet + LWS_PRE, sizeof packet - LWS_PRE,
-      "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n%s\n",
-      status, phrase, strlen(phrase) + 1, more, phrase);
-  lws_write(wsi, packet + LWS_PRE, (size_t)n, LWS_WRITE_HTTP);
+  char date[HTTP_DATE];
+  int n;
+  http_date(rt_now(peer_rt(peer)), date);
+  n = snprintf((char *)packet + LWS_PRE, sizeof packet - LWS_PRE,
+               "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n%s"
+               "Connection: close\r\n\r\n%s\n",
+               status, phrase, date, strlen(phrase) + 1, more, phrase);
+  lws_write(peer->wsi, packet + LWS_PRE, (size_t)n, LWS_WRITE_HTTP);
   return -1;
 }
 
@@ -115,7 +142,9 @@ int upgrade_decide(struct peer *peer, char *upgrade) {
   if (!status && peer->apart && !request_keep_head(peer))
     status = 503;
   if (status)
-    return write_refusal(peer->wsi, status, status == 426 ? "Sec-WebSocket-Version: 13\r\n" : "");
-  memcpy(peer->listener->server->subprotocol, peer->subprotocol, strlen(peer->subprotocol) + 1);
+    return write_refusal(peer, status,
+                         status == 426   ? "Sec-WebSocket-Version: 13\r\n"
+                         : status == 503 ? "Retry-After: 5\r\n"
+                                         : "");
   return 0;
 }

@@ -92,6 +92,7 @@ build = {
         "csrc/runtime.c",
         "csrc/scan.c",
         "csrc/served_file.c",
+        "csrc/server/admission.c",
         "csrc/server/arrival.c",
         "csrc/server_tls.c",
         "csrc/session.c",

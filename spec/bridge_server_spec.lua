@@ -102,13 +102,13 @@ describe("a Bridge on the network", function()
     assert.equal("POST", answer.headers.allow)
   end))
 
-  it("lets a socket in with and without the slash, nowhere else", served(nil, function(server)
-    for _, path in ipairs { SOCKET_PATH, "/websocket/chat_bot" } do
+  it("lets a socket in with and without the slash, in both spellings, nowhere else", served(nil, function(server)
+    for _, path in ipairs { SOCKET_PATH, "/websocket/chat_bot", "/weboscket/chat_bot/", "/weboscket/chat_bot" } do
       local socket = assert(connect(server, { url = server:url() .. path }))
       assert.same({ type = 2, id = 1, payload = { errorCode = 200 } }, request(socket, 1, "getChats"))
       socket:close()
     end
-    local socket, err = connect(server, { url = server:url() .. "/weboscket/chat_bot/" })
+    local socket, err = connect(server, { url = server:url() .. "/webosocket/chat_bot/" })
     assert.is_nil(socket)
     assert.equal(404, err.code)
   end))
@@ -122,10 +122,43 @@ describe("a Bridge on the network", function()
     end
   end))
 
-  it("refuses a socket that offers only unknown subprotocols with 400", served(nil, function(server)
+  it("does without when only unknown subprotocols are offered", served(nil, function(server)
+    for _, offered in ipairs { "soap", "mqtt, soap-1.2", ("x"):rep(60) } do
+      local socket = assert(connect(server, { subprotocol = offered }))
+      assert.is_nil((socket:protocol()))
+      assert.equal(200, request(socket, 1, "getChats").payload.errorCode)
+      socket:close()
+      socket = assert(connect(server, { subprotocol = "json.v1" }))
+      assert.equal("json.v1", (socket:protocol()))
+      socket:close()
+    end
+  end))
+
+  it("refuses them with 400 when it is strict", served({ strict = true }, function(server)
     local socket, err = connect(server, { subprotocol = "soap" })
     assert.is_nil(socket)
     assert.equal(400, err.code)
+  end))
+
+  it("tells the date with all answers", served({ max_connections = 1 }, function(server)
+    local DATE = "^%a%a%a, %d%d %a%a%a %d%d%d%d %d%d:%d%d:%d%d GMT$"
+    local function minute() return os.date "!%a, %d %b %Y %H:%M" end
+    local before = minute()
+    local date = assert(core.http { url = http_url(server) .. "/api/v4/server" }).headers.date
+    assert.matches(DATE, date)
+    assert.is_true(date:sub(1, #before) == before or date:sub(1, #before) == minute(), date)
+    for _, path in ipairs { TOKEN_PATH, "/nothing" } do
+      assert.matches(DATE, assert(core.http { url = http_url(server) .. path }).headers.date)
+    end
+    local socket = assert(connect(server))
+    local refused = assert(core.http { url = http_url(server) .. SOCKET_PATH, headers = {
+      Upgrade = "websocket", Connection = "Upgrade", ["Sec-WebSocket-Version"] = "13",
+      ["Sec-WebSocket-Key"] = "AAAAAAAAAAAAAAAAAAAAAA==",
+    } })
+    assert.equal(503, refused.status)
+    assert.matches(DATE, refused.headers.date)
+    assert.matches("^%d+$", refused.headers["retry-after"])
+    socket:close()
   end))
 
   it("lets two connections of an account and a person talk", served(nil, function(server)

@@ -35,6 +35,8 @@ function Client:close(code)
   self.closed = self.closed or code
 end
 
+function Client.admit() end
+
 function Client:drop()
   self.dropped = true
 end

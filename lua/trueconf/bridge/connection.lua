@@ -32,6 +32,7 @@ local CLOSE = { UNSUPPORTED_DATA = 1003, INVALID_TEXT = 1007, POLICY = 1008 }
 ---@field private delayed table<integer, trueconf.core.Timer> answers held back, by request id
 ---@field private awaited table<integer, trueconf.core.Timer> acks that must come in time, by id
 ---@field private auth_failures integer
+---@field private deadline trueconf.core.Timer? of `auth`
 local Connection = {}
 Connection.__index = Connection
 
@@ -39,7 +40,7 @@ Connection.__index = Connection
 ---@param transport trueconf.core.Connection or anything with its send, close and drop
 ---@return trueconf.bridge.Connection
 local function new(bridge, transport)
-  return setmetatable({
+  local self = setmetatable({
     id = "c-" .. random_hex(6),
     instance = random_hex(6),
     bridge = bridge,
@@ -50,6 +51,22 @@ local function new(bridge, transport)
     awaited = {},
     auth_failures = 0,
   }, Connection)
+  self:await_auth(bridge.options.auth_timeout)
+  return self
+end
+
+-- Nobody holds a connection, of which there are few, without an account.
+function Connection:await_auth(seconds)
+  if seconds == 0 then return end
+  self.deadline = core.timer(seconds, function()
+    self.deadline = nil
+    self:close(CLOSE.POLICY, "no authorization in time")
+  end)
+end
+
+function Connection:end_deadline()
+  if self.deadline then self.deadline:cancel() end
+  self.deadline = nil
 end
 
 -- Requests of the client -----------------------------------------------------------------
@@ -208,6 +225,8 @@ end
 ---@param wants_system boolean whether messages of the system are to come
 function Connection:authorize(account, wants_system)
   self.account, self.key, self.wants_system = account, account.key, wants_system
+  self:end_deadline()
+  self.transport:admit()
 end
 
 ---@param code integer
@@ -223,6 +242,7 @@ end
 
 ---Let go of everything; the transport is closed.
 function Connection:on_close()
+  self:end_deadline()
   for _, timers in ipairs { self.delayed, self.awaited } do
     for id, timer in pairs(timers) do
       timers[id] = nil

@@ -3,6 +3,8 @@
 
 local json = require "trueconf.json"
 
+local RETRY_AFTER = 5                   -- seconds, when nobody knows better
+
 local reply = {}
 
 ---@param request trueconf.core.Request
@@ -66,7 +68,8 @@ end
 ---@param err "busy"|trueconf.Error
 function reply.unavailable(bridge, request, err)
   if err ~= "busy" then bridge.log:error("bridge: a login could not be checked: %s", err) end
-  reply.refuse(request, 503, "temporarily_unavailable", "Logins cannot be checked at the moment")
+  reply.refuse(request, 503, "temporarily_unavailable", "Logins cannot be checked at the moment",
+    { ["Retry-After"] = RETRY_AFTER })
 end
 
 return reply

@@ -29,7 +29,10 @@ local tokens = require "trueconf.bridge.tokens"
 local upload_limits = require "trueconf.bridge.upload_limits"
 
 local UNAVAILABLE = 503
-local SOCKET_PATHS = { "/websocket/chat_bot/", "/websocket/chat_bot" }
+-- The last two as the vendor's text on authorization once spells them.
+local SOCKET_PATHS = {
+  "/websocket/chat_bot/", "/websocket/chat_bot", "/weboscket/chat_bot/", "/weboscket/chat_bot",
+}
 
 ---@class trueconf.bridge.Server
 ---@field options trueconf.bridge.Options
@@ -108,8 +111,12 @@ local function listen_options(server)
     tls = options.tls,
     websocket_paths = socket_paths(server),
     subprotocol = "json.v1",
+    any_subprotocol = not options.strict,
     guarded_path = server.control and control.PREFIX,
     max_connections = options.max_connections,
+    admits = true,
+    max_http_connections = options.max_http_connections,
+    address_connections = options.address_connections,
     max_frame = options.max_frame,
     max_body = options.max_body,
     max_unsent = options.max_unsent,

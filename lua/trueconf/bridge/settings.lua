@@ -38,7 +38,14 @@ local MEBIBYTE = 1024 * 1024
 ---does; false: 404, as the Bridge itself; default true
 ---@field state? trueconf.bridge.Store what state() of a stopped Bridge gave
 ---@field tls? { cert_file: string, key_file: string }
----@field max_connections? integer default 128
+---@field max_connections? integer WebSocket connections; when there is no room for another one, the oldest one that has
+---not authorized gives way, else the upgrade is answered 503; default 128
+---@field max_http_connections? integer when there is no room for another one, the longest idle one gives way, else the
+---slowest; default 1024
+---@field address_connections? integer HTTP connections, and WebSocket connections that have not authorized, of one
+---address; 0: any number; default 256, and any number from this machine itself
+---@field auth_timeout? number seconds in which a connection has to authorize, else it is closed with 1008; 0: any time;
+---default 30
 ---@field max_frame? integer bytes; default 1 MiB
 ---@field max_body? integer bytes; default 1 MiB
 ---@field max_unsent? integer bytes; default 16 MiB
@@ -60,7 +67,8 @@ local MEBIBYTE = 1024 * 1024
 ---@field redelivery_limit? integer unread messages delivered after `auth`; default 1000
 ---@field history_limit? integer messages kept of each chat; default 10000
 ---@field unread_limit? integer unread messages kept of each account; default 10000
----@field edit_window? number seconds in which a message may be edited; 0: always; default 48 hours
+---@field edit_window? number seconds in which a message may be edited; 0: always, which is the default: administrators
+---set a window (48 hours unless they change it), but it is the apps that keep to it
 ---@field upload_limits? trueconf.bridge.UploadLimits told after `auth`; default: none
 ---@field command_ids? boolean give clicks a `commandId`, so that they can be answered; default false, as 5.5.6 does
 ---@field long_text? "cut"|"refuse" what is done with more than 4096 visible characters: cut without a word, as
@@ -88,6 +96,9 @@ local SCHEMA = {
   end },
   tls = { type = "table" },
   max_connections = { type = "integer", default = 128, min = 1, max = MEBIBYTE },
+  max_http_connections = { type = "integer", default = 1024, min = 1, max = MEBIBYTE },
+  address_connections = { type = "integer", min = 0, max = MEBIBYTE },
+  auth_timeout = { type = "number", default = 30, min = 0, max = 86400 },
   max_frame = { type = "integer", default = MEBIBYTE, min = 1, max = 1024 * MEBIBYTE },
   max_body = { type = "integer", default = MEBIBYTE, min = 1, max = 1024 * MEBIBYTE },
   max_unsent = { type = "integer", default = 16 * MEBIBYTE, min = 1, max = 1024 * MEBIBYTE },
@@ -107,7 +118,7 @@ local SCHEMA = {
   redelivery_limit = { type = "integer", default = 1000, min = 0 },
   history_limit = { type = "integer", default = 10000, min = 1 },
   unread_limit = { type = "integer", default = 10000, min = 1 },
-  edit_window = { type = "number", default = 2 * DAY, min = 0 },
+  edit_window = { type = "number", default = 0, min = 0 },
   upload_limits = { type = "table", default = {} },
   command_ids = { type = "boolean", default = false },
   long_text = { type = "string", default = "cut", enum = { "cut", "refuse" } },

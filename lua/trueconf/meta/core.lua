@@ -533,10 +533,19 @@ function Socket:protocol() end
 ---404. One with a subprotocol of its own is apart: refuse_upgrades and max_connections are not for it, count() leaves
 ---its connections out, at most 64 of them are open, and each of them has its head()
 ---@field subprotocol? string chosen when offered; default "json.v1"
+---@field any_subprotocol? boolean a client that offers none but others is let in without one; false: 400
 ---@field guarded_path? string such as "/control/": connections that begin with a request for it, or for something below
 ---it in letters, digits, '_', '-' and '/', have `guarded` in their heads; paths apart are for them alone, and others are
 ---closed after one answer. Over TLS, where that cannot be seen, all have it
 ---@field max_connections? integer WebSocket connections; above it 503 on upgrade; default 128
+---@field admits? boolean when there is no room for a WebSocket connection, give up the oldest one without admit()
+---@field max_http_connections? integer when there are as many, the longest idle one is given up, else the slowest;
+---default 1024
+---@field address_connections? integer HTTP connections, and WebSocket connections without admit(), of one address;
+---0: any number; default 256, and any number of an address of this machine
+---@field slow_after? number seconds of receiving a request, or of sending an answer, after which least_rate counts;
+---default 30
+---@field least_rate? integer bytes a second; connections that move less are dropped; default 1024
 ---@field max_frame? integer bytes of an assembled message, close 1009 above it; default 1 MiB
 ---@field max_body? integer bytes of an HTTP request body, 413 above it; default 1 MiB
 ---@field max_unsent? integer bytes queued on one connection before it is dropped; default 16 MiB
@@ -634,6 +643,8 @@ local Connection = {}
 ---@return true? ok
 ---@return trueconf.Error? err CLOSED, LIMIT
 function Connection:send(data) end
+---Keep it, also when there is no room for others (`admits` of core.listen).
+function Connection:admit() end
 ---@param code? integer default 1000
 ---@param reason? string
 function Connection:close(code, reason) end

@@ -60,6 +60,7 @@ function ControlSocket:admit(is_allowed)
   self.deadline = nil
   if not is_allowed then return self.transport:close(POLICY, "that is not the key") end
   self.allowed = true
+  self.transport:admit()
   self:send { event = "ready", version = self.control.bridge.options.version }
 end
 

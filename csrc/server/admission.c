@@ -1,0 +1,118 @@
+/*
+ * admission.c - who has to go when a listener is full, so that nobody keeps others out by holding
+ * connections. First go those that ask for nothing, the longest idle one first; then those that send or read
+ * the slowest; of WebSocket connections those alone that Lua has not admitted. Fresh ones stay a while: they
+ * had no time to ask. Loop thread only. Never calls Lua. SPDX-License-Identifier: MIT
+ */
+#include "exchange.h"
+
+#include <string.h>
+
+static const uint64_t FRESH = 1000000000u; /* nanoseconds */
+
+static struct peer *peer_at(struct rt_list *link) {
+  return (struct peer *)(void *)link;
+}
+
+/* Bytes in a second that a request or an answer has moved since it began. */
+static double rate_of(const struct exchange *exchange, uint64_t now) {
+  return (double)exchange->moved * 1e9 / (double)(now - exchange->began + 1);
+}
+
+static bool is_idle(const struct peer *peer, uint64_t now) {
+  if (peer->is_socket)
+    return false;
+  if (peer->exchange)
+    return peer->exchange->phase == LINGERING;
+  return peer->heard || peer->since + FRESH < now;
+}
+
+/* Is it the client that this exchange waits for? */
+static bool is_slow(const struct peer *peer, uint64_t now) {
+  const struct exchange *exchange = peer->exchange;
+  return !peer->is_socket && exchange && (exchange->phase == RECEIVING || exchange->phase == ANSWERING) &&
+         exchange->began + FRESH < now;
+}
+
+/* The HTTP connection that can be missed most easily, of those from `address` or of all if that is NULL. */
+static struct peer *least_needed(struct listener *listener, const char *address) {
+  struct peer *idle = NULL, *slow = NULL;
+  uint64_t now = uv_hrtime();
+  for (struct rt_list *link = listener->peers.next; link != &listener->peers; link = link->next) {
+    struct peer *peer = peer_at(link);
+    if (address && strcmp(address, peer->address) != 0)
+      continue;
+    if (is_idle(peer, now) && (!idle || peer->since < idle->since))
+      idle = peer;
+    else if (is_slow(peer, now) && (!slow || rate_of(peer->exchange, now) < rate_of(slow->exchange, now)))
+      slow = peer;
+  }
+  return idle ? idle : slow;
+}
+
+bool admission_give_up(struct listener *listener, const char *address) {
+  struct peer *peer = least_needed(listener, address);
+  if (peer)
+    peer_drop(peer);
+  return peer != NULL;
+}
+
+static bool is_unknown(const struct peer *peer) {
+  return !peer->is_socket || (!peer->admitted && !peer->evicted);
+}
+
+bool admission_fits_address(struct listener *listener, const char *address, bool loopback) {
+  long count = 0;
+  if (!listener->max_per_address || (loopback && listener->spares_loopback))
+    return true;
+  for (struct rt_list *link = listener->peers.next; link != &listener->peers; link = link->next)
+    if (is_unknown(peer_at(link)) && !strcmp(address, peer_at(link)->address))
+      count++;
+  return count < listener->max_per_address || admission_give_up(listener, address);
+}
+
+/* At the drain point: inside of a callback of lws no other connection is ended. */
+static void run_evictions(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct listener *listener = (struct listener *)(void *)((char *)job - offsetof(struct listener, evictions));
+  struct rt_list *link, *next;
+  (void)rt;
+  (void)L;
+  for (link = listener->peers.next; link != &listener->peers; link = next) {
+    struct peer *peer = peer_at(link);
+    next = link->next;
+    if (peer->evicted && !peer->dropped) {
+      peer->dropped = true;
+      wire_drop(&peer->wire, ERR_LIMIT, "others needed the room");
+    }
+  }
+}
+
+static struct peer *oldest_unadmitted(struct listener *listener, bool apart) {
+  struct peer *oldest = NULL;
+  uint64_t now = uv_hrtime();
+  for (struct rt_list *link = listener->peers.next; link != &listener->peers; link = link->next) {
+    struct peer *peer = peer_at(link);
+    if (peer->is_socket && is_unknown(peer) && peer->apart == apart && peer->since + FRESH < now &&
+        (!oldest || peer->since < oldest->since))
+      oldest = peer;
+  }
+  return oldest;
+}
+
+bool admission_evict(struct listener *listener, bool apart) {
+  struct peer *peer = listener->admits ? oldest_unadmitted(listener, apart) : NULL;
+  if (!peer)
+    return false;
+  peer_count(peer, -1);
+  peer->evicted = true;
+  listener->evictions.run = run_evictions;
+  rt_enqueue(listener->server->rt, &listener->evictions);
+  return true;
+}
+
+/* Slow is who has moved less than the least rate wants, counted from when patience was over. */
+bool admission_is_too_slow(const struct exchange *exchange) {
+  const struct listener *listener = exchange->peer->listener;
+  double seconds = (double)(uv_hrtime() - exchange->began) / 1e9 - listener->slow_after;
+  return seconds > 0 && !exchange->paced && (double)exchange->moved < seconds * (double)listener->least_rate;
+}
