@@ -33,7 +33,7 @@ CORE := $(BUILD)/trueconf/core.so
 once = $(eval $1 := $$(shell $2))$($1)
 LUA_PKG = $(call once,LUA_PKG,for p in lua5.4 lua-5.4 lua54; do \
   $(PKG_CONFIG) --exists $$$$p && echo $$$$p && exit; done; echo lua5.4)
-LIBRARIES = libuv libwebsockets libcurl openssl libcrypt
+LIBRARIES = libuv libwebsockets libcurl openssl libcrypt libutf8proc
 PKG_CFLAGS = $(call once,PKG_CFLAGS,$(PKG_CONFIG) --cflags $(LUA_PKG) $(LIBRARIES))
 PKG_LIBS = $(call once,PKG_LIBS,$(PKG_CONFIG) --libs $(LIBRARIES)) -ldl
 

@@ -4,6 +4,7 @@
  */
 #include "base/json.h"
 #include "base/route.h"
+#include "base/unicode.h"
 #include "crypto.h"
 #include "errors.h"
 #include "http.h"
@@ -44,6 +45,7 @@ int luaopen_trueconf_core(lua_State *L) {
   line_editor_open(L);
   json_open(L);
   tidy_open(L);
+  unicode_open(L);
   http_open(L);
   socket_open(L);
   listener_open(L);

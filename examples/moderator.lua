@@ -59,7 +59,7 @@ local function remove(msg)
 end
 
 local function banned_word(msg)
-  for word in msg.text:lower():gmatch "[%w_\x80-\xff]+" do
+  for word in text.fold(msg.text):gmatch "[%w_\x80-\xff]+" do
     if msg.state.group.words[word] then return word end
   end
 end
@@ -70,12 +70,12 @@ local office = trueconf.router()
 bot:mount(office, filter.group & filter.role("owner", "admin"))
 
 office:on_command("ban", function(msg, args)
-  msg.state.group.words[args.word:lower()] = true
+  msg.state.group.words[text.fold(args.word)] = true
   assert(msg:reply(("Messages with %q are removed from now on."):format(args.word)))
 end, { { "word" }, description = "ban a word" })
 
 office:on_command("allow", function(msg, args)
-  msg.state.group.words[args.word:lower()] = nil
+  msg.state.group.words[text.fold(args.word)] = nil
   assert(msg:reply(("%q is a word like others."):format(args.word)))
 end, { { "word" }, description = "allow a word again" })
 

@@ -21,8 +21,9 @@ local function answers_of(msg)
   local list, seen = {}, {}
   for answer in msg.text:gmatch "[^,\n]+" do
     answer = answer:match "^%s*(.-)%s*$"
-    if answer ~= "" and not seen[answer:lower()] then
-      list[#list + 1], seen[answer:lower()] = answer, true
+    local folded = trueconf.text.fold(answer)
+    if folded ~= "" and not seen[folded] then
+      list[#list + 1], seen[folded] = answer, true
     end
   end
   return #list > 1 and #list <= MOST and list, ("Between 2 and %d answers, please, with commas between."):format(MOST)

@@ -39,7 +39,7 @@ describe("core.busy_limit in a program", function()
     -- Linked as LuaRocks does.
     local module = c_program.build(("-shared $(find %s/obj -name '*.o') %s -ldl $(pkg-config --libs %s)"):format(BUILD,
       (os.getenv "LD_PRELOAD" or ""):find "libasan" and "-fsanitize=address,undefined" or "",
-      "libuv libwebsockets libcurl openssl libcrypt"))
+      "libuv libwebsockets libcurl openssl libcrypt libutf8proc"))
     system.output("mkdir '%s' && mv %s '%s'", directory:file "trueconf", module, directory:file "trueconf/core.so")
     check("closed", ("LUA_CPATH='%s;;'"):format(directory:file "?.so"))
   end)

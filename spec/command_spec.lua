@@ -131,7 +131,22 @@ describe("the arguments of a command", function()
     for _, text in ipairs { "1e3", "0x10", "nan", "inf", "1.5", "9223372036854775808" } do
       assert.is_nil((one("integer", text)))
     end
-    for _, text in ipairs { "nan", "inf", "1e999", "x" } do assert.is_nil((one("number", text))) end
+    for _, text in ipairs {
+      "nan", "inf", "1e999", "x", "0x10", "1e3", "1_000", "１２", "١٢", "1.2.3", "1,2,3", "--1", "+-1", "1 2", "", ".5",
+      ("9"):rep(400), "-" .. ("9"):rep(400) .. ".5", "1,500", "-12,345",
+    } do
+      assert.is_nil((one("number", '"' .. text .. '"')), text)
+      assert.is_nil((one("integer", '"' .. text .. '"')), text)
+      assert.is_nil((one("duration", '"' .. text .. 'x"')), text)
+    end
+    assert.same({ 0.5, 1500.5, 12, -3.25 }, { one("number", "0,5"), one("number", "1500,5"), one("number", "+12"),
+      one("number", "-3.250") })
+    assert.matches("without a comma for thousands", select(2, one("number", "1,500")))
+    assert.equal(math.maxinteger, one("integer", "9223372036854775807"))
+    assert.is_nil((one("integer", "9223372036854775808")))
+    for _, text in ipairs { ("9"):rep(400), ("9"):rep(400) .. "s", "-1", "1e3s", "0x10", "9999999999" } do
+      assert.is_nil((one("duration", text)), text)
+    end
     assert.equal(5400, one("duration", "1h30m"))
     assert.equal(90, one("duration", "90"))
     assert.equal(2 * 86400, one("duration", "2D"))
@@ -245,6 +260,26 @@ describe("a bot with commands", function()
     assert.equal("found", bots.ask(case, "/secret"))
     assert.equal("default", bots.ask(case, "hello"))
     assert.equal("default", bots.ask(case, "/unknown"))
+  end))
+
+  it("knows them in any case of letters, by the spelling that it has declared", bots.case(function(bot)
+    for _, name in ipairs { "қайта", "straße", "iptal", "ЩЕ", "żółw", "բարեւ", "ά", "é" } do
+      bot:on_command(name, function(msg, args)
+        assert(msg:reply(("%s %s %s"):format(msg.command.name, args.size, args["größe"])))
+      end, { { "size", one_of = { "Ұсақ", "ірі" } }, { "größe", named = true, default = 0, type = "integer" } })
+    end
+    bot:on_command({ "ελπίς", "ß" }, function(msg) assert(msg:reply(msg.command.name)) end)
+    bot:on_unknown_command(function(msg, command) assert(msg:reply("no " .. command.name)) end)
+  end, function(case)
+    for line, answer in pairs {
+      ["/ҚАЙТА ҰСАҚ"] = "қайта Ұсақ 0", ["/STRASSE ІРІ --GRÖSSE 3"] = "straße ірі 3",
+      ["/İPTAL ірі GRÖẞE=4"] = "iptal ірі 4",
+      ["/ще ІРІ"] = "ще ірі 0", ["/ŻÓŁW ірі"] = "żółw ірі 0", ["/ԲԱՐԵՒ ірі"] = "բարեւ ірі 0", ["/Ά ірі"] = "ά ірі 0",
+      ["/E\u{301} ірі"] = "é ірі 0", ["/ΕΛΠΊΣ"] = "ελπίς", ["/SS"] = "ß", ["/СЫР"] = "no сыр",
+    } do
+      assert.equal(answer, bots.ask(case, line))
+    end
+    assert.matches("/straße SIZE [--größe GRÖẞE]", bots.ask(case, "/help Strasse"), 1, true)
   end))
 
   it("takes no name for one that it does not have", bots.case(function(bot)

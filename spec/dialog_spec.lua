@@ -128,6 +128,17 @@ describe("choices", function()
     } do asks(WORDS, { LIST, answer, choice }, nil, OLD)() end
   end)
 
+  it("are known in any case of letters, and however a telephone writes them", function()
+    local offered = { "Қара", "Ақ", "Weiß", "Crème", "Ёлка", "❤\u{fe0f}", "Ω Άλφα" }
+    for answer, choice in pairs {
+      ["ҚАРА"] = "Қара", ["АҚ "] = "Ақ", ["WEISS"] = "Weiß", ["CRE\u{300}ME"] = "Crème", ["ёл"] = "Ёлка",
+      ["❤"] = "❤\u{fe0f}",
+      ["ω\u{a0}ΆΛ"] = "Ω Άλφα", ["ақ\u{200f}"] = "Ақ",
+    } do
+      asks({ choices = offered, show = "list" }, { { contains = "well?" }, answer, choice })()
+    end
+  end)
+
   it("ask again when an answer fits none or several", asks({ choices = { "black", "blue", "red" } }, {
     "well?\n1. black\n2. blue\n3. red", "green", "Please answer with black, blue or red.",
     "bl", "Do you mean black or blue?", "4", "Please answer with black, blue or red.", "r", "red",
@@ -567,6 +578,13 @@ end)
 describe("a dialog is cancelled", function()
   it("by /cancel unless told otherwise", asks({ on_cancel = "All right." }, {
     "well?", " /Cancel ", "All right.", nil, "nil CANCELLED: the person has cancelled the dialog",
+  }))
+
+  it("by words of every alphabet, in any case of letters", asks({ cancel = { "жоқ", "iptal", "schluß",
+  "quit\u{e9}" } }, {
+    "well?", "ЖОҚ", ENDS, "/ask", "well?", "İPTAL", ENDS, "/ask", "well?", "SCHLUSS", ENDS, "/ask", "well?",
+    "Quite\u{301}",
+    ENDS,
   }))
 
   it("by words of its own", asks({ cancel = { "stop", "genug" }, type = "integer" }, { "well?", "STOP", ENDS }))

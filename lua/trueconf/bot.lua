@@ -154,7 +154,7 @@ end
 local function answer_help(self, walk)
   local msg = walk.event
   local name = msg.command.text:match "^%S+"
-  name = name and name:gsub("^" .. self.command_prefix:gsub("%p", "%%%0"), ""):lower()
+  name = name and core.fold(name:gsub("^" .. self.command_prefix:gsub("%p", "%%%0"), ""))
   local text = router.help(self, walk, name)
   if text then assert(msg:reply(text)) end
   return text ~= nil

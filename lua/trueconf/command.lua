@@ -3,7 +3,7 @@
 -- (protocol 10.3); in groups a mention or "/name@bot" says whom a command is for.
 
 local arguments = require "trueconf.command.arguments"
-local letters = require "trueconf.text.letters"
+local core = require "trueconf.core"
 local mentions = require "trueconf.text.mentions"
 local options = require "trueconf.options"
 local protocol = require "trueconf.protocol"
@@ -15,9 +15,10 @@ local LONGEST_NAME = 64                 -- bytes; what is longer is a path or th
 
 ---A message as a command.
 ---@class trueconf.Command
----@field name string in small letters, without the prefix
+---@field name string in small letters, without the prefix; as the handler's on_command spells it
 ---@field text string what stands behind the name, as a person reads it
 ---@field addressed boolean whether it names the bot, by a mention before it or by /name@bot
+---@field private key string the name in the form by which names are compared
 ---@field private raw string the text with marks for mentions
 ---@field private mentioned { id: string, label: string }[]
 
@@ -57,7 +58,7 @@ function command.read(msg)
   if for_me == false then return nil end
   local raw = line:sub(at)
   return {
-    name = letters.lower(name), text = words.readable(raw, mentioned), addressed = for_me or false,
+    name = core.lower(name), key = core.fold(name), text = words.readable(raw, mentioned), addressed = for_me or false,
     raw = raw, mentioned = mentioned,
   }
 end
@@ -81,19 +82,23 @@ local function check_name(name, level)
   if not name:find "^[^%s@/]+$" or #name > LONGEST_NAME then
     error(("on_command: '%s' cannot be a command's name: no spaces, no @, no /"):format(name), level + 1)
   end
-  return letters.lower(name)
+  return core.lower(name)
 end
 
--- The names of a command; the first one is shown.
+-- The spellings of a command's names, by the form in which they are compared; and the first one, which is shown.
 local function names_of(given, level)
   local list = type(given) == "table" and given or { given }
-  local names = { first = check_name(list[1], level + 1) }
-  for _, name in ipairs(list) do names[check_name(name, level + 1)] = true end
-  return names
+  local names, first = {}, check_name(list[1], level + 1)
+  for _, name in ipairs(list) do
+    name = check_name(name, level + 1)
+    names[core.fold(name)] = name
+  end
+  return names, first
 end
 
 ---@class trueconf.command.Declared
----@field names table<string, true> with `first`, the one that is shown
+---@field names table<string, string> how a name is spelled, by its folded form
+---@field first string the name that is shown
 ---@field list table? its arguments
 ---@field description string?
 ---@field hidden boolean
@@ -111,7 +116,7 @@ function command.declare(name, given, level)
     if math.type(key) == "integer" then args[key] = value else named[key] = value end
   end
   local declared = options.check(SCHEMA, named, level + 1, "on_command")
-  declared.names = names_of(name, level + 1)
+  declared.names, declared.first = names_of(name, level + 1)
   if args[1] then declared.list = arguments.declare(args, level + 1) end
   return declared
 end
@@ -122,7 +127,10 @@ end
 ---@return trueconf.Command?
 function command.match(declared, msg)
   local found = msg.command
-  return found and declared.names[found.name] == true and found
+  local name = found and declared.names[found.key]
+  if not name then return nil end
+  found.name = name
+  return found
 end
 
 ---The arguments a message gives a command.
@@ -150,7 +158,7 @@ end
 ---@param msg trueconf.Message
 ---@return string
 function command.usage(declared, msg)
-  return prefix_for(msg) .. declared.names.first .. (declared.list and arguments.usage(declared.list) or "")
+  return prefix_for(msg) .. declared.first .. (declared.list and arguments.usage(declared.list) or "")
 end
 
 local function line_of(declared, msg)

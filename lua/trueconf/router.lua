@@ -316,11 +316,11 @@ end
 
 ---Whether a handler is for a command of this name, be it for somebody else or in another chat.
 ---@param router trueconf.Router
----@param name string in small letters
+---@param name string folded
 ---@return boolean
 local function has_command(router, name)
   for _, route in ipairs(router.routes.list) do
-    if route.command and route.command.names[name] == true or route.router and has_command(route.router, name) then
+    if route.command and route.command.names[name] or route.router and has_command(route.router, name) then
       return true
     end
   end
@@ -429,12 +429,12 @@ end
 local function visible(router, walk, list, seen)
   for _, route in ipairs(router.routes.list) do
     local declared = route.command
-    local relevant = route.router or declared and not declared.hidden and not seen[declared.names.first]
+    local relevant = route.router or declared and not declared.hidden and not seen[declared.first]
     if relevant and (not route.filter or route.filter(walk.event, walk.bot)) then
       if route.router then
         visible(route.router, walk, list, seen)
       else
-        list[#list + 1], seen[declared.names.first] = declared, true
+        list[#list + 1], seen[declared.first] = declared, true
       end
     end
   end
@@ -450,7 +450,7 @@ local function help(router, walk, name)
   local list = visible(router, walk, {}, {})
   if not name then return list[1] and command.help(list, walk.event) end
   for _, declared in ipairs(list) do
-    if declared.names[name] == true then return command.details(declared, walk.event) end
+    if declared.names[name] then return command.details(declared, walk.event) end
   end
 end
 

@@ -3,6 +3,7 @@
 -- write html (protocol 10.1), so even a plain word may come with marks and entities around it.
 
 local misuse = require "trueconf.base.misuse"
+local core = require "trueconf.core"
 local options = require "trueconf.options"
 local builder = require "trueconf.text.builder"
 local cut = require "trueconf.text.cut"
@@ -54,6 +55,17 @@ end
 ---@return string
 function text.escape(content, mode)
   return escape.text(content, check(content, mode))
+end
+
+---A text in the form in which texts are compared: two of them mean the same to a person who does not mind capitals if
+---their forms are the same. "Straße" and "STRASSE" are, "Ёлка" and "ЁЛКА", "é" in one character or in two; the four
+---letters I of Turkish are one. Spaces of all kinds are spaces, and signs that nobody sees (variation selectors, soft
+---hyphens, marks of direction) are left out. It is the case folding of Unicode in the normal form NFC; not to be shown.
+---@param content string UTF-8; of other text ASCII alone is folded
+---@return string
+function text.fold(content)
+  check(content)
+  return core.fold(content)
 end
 
 ---What a person sees of a message: marks and tags are taken off, `<br>` is a new line, runs of

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Choices of a question: how they are shown, and which of them an answer means.
 
-local letters = require "trueconf.text.letters"
+local core = require "trueconf.core"
 local limits = require "trueconf.protocol.limits"
 local values = require "trueconf.command.values"
 
@@ -21,7 +21,7 @@ local choices = {}
 ---@field value string|trueconf.Choice what msg:ask returns
 ---@field label string
 ---@field id string?
----@field words string[] in small letters, by which it is known
+---@field words string[] folded, by which it is known
 
 ---@class trueconf.dialog.Choices
 ---@field [integer] trueconf.dialog.Choice
@@ -33,8 +33,9 @@ local function trim(text)
   return text:match "^%s*(.-)%s*$"
 end
 
+-- Trimmed last: folding makes plain spaces of others.
 local function word_of(text)
-  return letters.lower(trim(text))
+  return trim(core.fold(text))
 end
 
 choices.word_of = word_of
@@ -42,7 +43,7 @@ choices.word_of = word_of
 local function read_choice(given, place, level)
   local label, id = given, nil
   if type(given) == "table" then label, id = given.label, given.id end
-  if type(label) ~= "string" or trim(label) == "" or id ~= nil and type(id) ~= "string" then
+  if type(label) ~= "string" or word_of(label) == "" or id ~= nil and type(id) ~= "string" then
     error(("ask: choice %d must be a string, or a table with the strings label and id"):format(place), level + 1)
   end
   label = trim(label):gsub("%s*[\r\n]+%s*", " ")

@@ -185,7 +185,7 @@ function Question:cancel_test()
   for _, word in ipairs(type(words) == "table" and words or { words }) do set[choices.word_of(word)] = true end
   return function(msg)
     local command = msg.command
-    return set[choices.word_of(msg.text)] or command and command.text == "" and set[prefix .. command.name]
+    return set[choices.word_of(msg.text)] or command and command.text == "" and set[core.fold(prefix) .. command.key]
   end
 end
 
@@ -198,7 +198,7 @@ local function command_test(bot, commands)
   local named = type(commands) == "table" and {} or nil
   for _, name in ipairs(named and commands or {}) do named[choices.word_of(name)] = true end
   return function(msg)
-    local name = msg.command and msg.command.name
+    local name = msg.command and msg.command.key
     if not name then return false end
     if named then return named[name] end
     return router.has_command(bot, name) or bot.help and name == "help"

@@ -2,7 +2,7 @@
 -- The arguments of a command: what its author declares, what a person has written, and how the two
 -- come together. By place or by name: "/order large", "/order size=large", "/order --size large".
 
-local letters = require "trueconf.text.letters"
+local core = require "trueconf.core"
 local options = require "trueconf.options"
 local values = require "trueconf.command.values"
 local words = require "trueconf.command.words"
@@ -85,7 +85,7 @@ function arguments.declare(given, level)
   local list = { by_name = {} }
   for place, one in ipairs(given) do
     local argument = declare(one, place, level + 1)
-    local key = letters.lower(argument.name)
+    local key = core.fold(argument.name)
     if list.by_name[key] then error(("argument '%s' is there twice"):format(argument.name), level + 1) end
     list[place], list.by_name[key] = argument, argument
   end
@@ -126,7 +126,7 @@ end
 
 -- The argument that "--size", "--no-fast" or "size=" names.
 function Reading:named(name)
-  name = letters.lower(name)
+  name = core.fold(name)
   local argument = self.list.by_name[name]
   if argument then return argument, true end
   argument = self.list.by_name[name:match "^no%-(.+)$" or ""]
@@ -134,8 +134,9 @@ function Reading:named(name)
 end
 
 function Reading:unknown(name)
-  local near = options.nearest(name, self.list.by_name)
-  fail(nil, "there is no --%s%s", name, near and (", did you mean --%s?"):format(near) or "")
+  local near = options.nearest(core.fold(name), self.list.by_name)
+  fail(nil, "there is no --%s%s", name,
+    near and (", did you mean --%s?"):format(self.list.by_name[near].name) or "")
 end
 
 -- A word that names its argument; whether it was one. Telephones make one long dash of two.
@@ -266,7 +267,7 @@ end
 -- One argument as the usage line shows it: SIZE, [COUNT], [NAME...], [--fast].
 local function in_usage(argument)
   if argument.type == "boolean" then return ("[--%s]"):format(argument.name) end
-  local word = argument.name:upper() .. (argument.many and "..." or "")
+  local word = core.upper(argument.name) .. (argument.many and "..." or "")
   if argument.named then word = ("--%s %s"):format(argument.name, word) end
   return argument.optional and "[" .. word .. "]" or word
 end

@@ -2,8 +2,8 @@
 -- What a word of a command means, by the type of the argument. Each reader returns the value, or
 -- nil and what was expected.
 
+local core = require "trueconf.core"
 local duration = require "trueconf.duration"
-local letters = require "trueconf.text.letters"
 
 local values = {}
 
@@ -28,9 +28,20 @@ local function with_range(noun, argument)
   return max and ("%s of at most %s"):format(noun, max) or noun
 end
 
--- Digits as people write them; no hexadecimal, no "1e3", no "nan".
+-- Digits as people write them, with a point or a comma before the decimals; no hexadecimal, no "1e3", no "nan".
+local function decimal_in(text)
+  return text:match "^[+-]?%d+[%.,]?%d*$" and text:gsub(",", ".") or nil
+end
+
+-- So many digits that Lua makes infinity of them are no number.
 local function number_in(text)
-  return tonumber(text:match "^[+-]?%d+[%.,]?%d*$" and text:gsub(",", ".") or nil)
+  local number = tonumber(decimal_in(text))
+  return number and number - number == 0 and number or nil
+end
+
+-- "1,500" is one thousand and a half to some, and one and a half to others.
+local function may_be_thousands(text)
+  return text:find "^[+-]?[1-9]%d?%d?,%d%d%d$" ~= nil
 end
 
 function readers.integer(word, argument)
@@ -40,6 +51,7 @@ function readers.integer(word, argument)
 end
 
 function readers.number(word, argument)
+  if may_be_thousands(word.text) then return nil, with_range("a number without a comma for thousands", argument) end
   local value = number_in(word.text)
   if value and in_range(value, argument) then return value end
   return nil, with_range("a number", argument)
@@ -48,14 +60,15 @@ end
 local BOOLEANS = { yes = true, on = true, ["true"] = true, no = false, off = false, ["false"] = false }
 
 function readers.boolean(word)
-  local value = BOOLEANS[letters.lower(word.text)]
+  local value = BOOLEANS[core.fold(word.text)]
   if value == nil then return nil, "yes or no" end
   return value
 end
 
 function readers.duration(word, argument)
-  local value = number_in(word.text) or duration.parse(word.text:lower())
-  if value and value >= 0 and in_range(value, argument) then return value end
+  local seconds = decimal_in(word.text)
+  local value = duration.parse(seconds and seconds .. "s" or word.text:lower())
+  if value and in_range(value, argument) then return value end
   return nil, with_range("a time such as 90s, 10m or 1h30m", argument)
 end
 
@@ -93,9 +106,9 @@ end
 values.listed = listed
 
 local function choose(word, choices)
-  local wanted = letters.lower(word.text)
+  local wanted = core.fold(word.text)
   for _, choice in ipairs(choices) do
-    if letters.lower(choice) == wanted then return choice end
+    if core.fold(choice) == wanted then return choice end
   end
   return nil, listed(choices)
 end

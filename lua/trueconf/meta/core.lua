@@ -376,6 +376,31 @@ function core.json_decode(text, array_mark, mend) end
 ---@return boolean
 function core.json_is_plain(value, array_mark) end
 
+---A text in the form in which it is compared, see text.fold().
+---@param text string
+---@return string
+function core.fold(text) end
+
+---A text in small letters, character by character; what is not UTF-8 stays as it is.
+---@param text string
+---@return string
+function core.lower(text) end
+
+---A text in capitals, character by character; what is not UTF-8 stays as it is.
+---@param text string
+---@return string
+function core.upper(text) end
+
+---Whether a character is a letter or a digit (the categories L and N of Unicode).
+---@param code integer
+---@return boolean
+function core.is_letter(code) end
+
+---Where what people see as one character begins (grapheme clusters, UAX 29).
+---@param text string
+---@return string starts as long as the text: "\1" at the first byte of a cluster, else "\0"
+function core.grapheme_starts(text) end
+
 ---Whether a string is UTF-8, as strict as utf8.len().
 ---@param text string
 ---@return boolean

@@ -2,7 +2,7 @@
 -- Reading marked-up text from left to right, in time that grows with its length however it is
 -- made: what is looked for ahead (the end of a tag, of a link) is looked for once.
 
-local letters = require "trueconf.text.letters"
+local core = require "trueconf.core"
 
 local scan = {}
 
@@ -40,7 +40,7 @@ local function is_word(content, at)
   local byte = content:byte(at)
   if not byte then return false end
   if byte < 0x80 then return content:find("^%w", at) ~= nil end
-  return utf8.len(content, at, at) == 1 and letters.is_letter(utf8.codepoint(content, at))
+  return utf8.len(content, at, at) == 1 and core.is_letter(utf8.codepoint(content, at))
 end
 
 local function word_before(content, at)

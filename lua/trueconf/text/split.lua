@@ -2,22 +2,51 @@
 -- Long texts in parts (protocol 10.4): each within the limit, each whole in itself. What is open
 -- at a cut is closed there and opened again in the next part; nothing that is shown is lost.
 
+local core = require "trueconf.core"
 local escape = require "trueconf.text.escape"
 local length = require "trueconf.text.length"
 local scan = require "trueconf.text.scan"
 local tokens = require "trueconf.text.tokens"
 
--- Kinds of places for a cut, the best first.
-local LINE, SENTENCE, WORD, ANY = 1, 2, 3, 4
+-- Kinds of places for a cut, the best first. INSIDE is within what people see as one character: only where that does
+-- not fit into a part.
+local LINE, SENTENCE, WORD, ANY, INSIDE = 1, 2, 3, 4, 5
 
 local Splitter = {}
 Splitter.__index = Splitter
 
+-- Characters -----------------------------------------------------------------------------------
+
+local HIDDEN = { open = true, close = true, quote = true, drop = true }
+
+-- What is seen of a token.
+local function seen_of(list, place, mode)
+  local kind, raw = list.kind[place], list.raw[place]
+  if HIDDEN[kind] then return "" end
+  if kind == "line" then return "\n" end
+  if kind ~= "atom" then return raw end
+  if mode == "html" then return raw:byte() == 0x3c and "" or escape.entity(raw:sub(2, -2)) or raw end
+  return mode == "markdown" and raw:byte() == 0x5c and raw:sub(2) or raw
+end
+
+-- Where characters begin in what is seen of all tokens, and where each token begins there. A character may lie in
+-- several of them: "*" and a keycap, letters and marks between them.
+local function clusters(list, mode)
+  local seen, from, at = {}, {}, 1
+  for place = 1, list.count do
+    seen[place], from[place] = seen_of(list, place, mode), at
+    at = at + #seen[place]
+  end
+  from[list.count + 1] = at
+  return { marks = core.grapheme_starts(table.concat(seen)), from = from }
+end
+
 local function new(list, mode, limit)
+  list.starts = list.starts or clusters(list, mode)
   return setmetatable({
     list = list, mode = mode, limit = limit, place = 1, offset = 1, -- where the next part begins
     active = {}, quoted = false,        -- places of the opening tokens that are open there
-    cuts = { {}, {}, {}, {} },
+    cuts = { {}, {}, {}, {}, {} },
     hard = false,                       -- cut anywhere, be it within a word
   }, Splitter)
 end
@@ -122,11 +151,20 @@ function Splitter:begin_part()
   self.base = self.used
 end
 
+-- Whether what people see as one character lies around an offset of a token.
+function Splitter:inside_character(place, offset)
+  local starts, raw = self.list.starts, self.list.raw[place]
+  local from, after = starts.from[place], starts.from[place + 1]
+  if not after or offset > 1 and raw and after - from ~= #raw then return false end -- a tag that has become text
+  return starts.marks:byte(from + offset - 1) == 0
+end
+
 -- Remember that the part could end here, after `tail` of the token at place.
 function Splitter:mark(class, place, offset, used, tail)
-  if self.hard and class ~= ANY then return end
+  if self:inside_character(place, offset) then class = INSIDE end
+  if self.hard and class < ANY then return end
   if self.inside and self.list.fits[self.inside] then return end
-  if class ~= ANY and used - self.base < (self.limit - self.base) // 2 then return end
+  if class < ANY and used - self.base < (self.limit - self.base) // 2 then return end
   local cut = self.cuts[class]
   cut.place, cut.offset, cut.tail, cut.count, cut.quoted = place, offset, tail, #self.out, self.quoted
   cut.active = { table.unpack(self.active) }
@@ -137,6 +175,12 @@ local TEXT_CUTS = {
   markdown = { [SENTENCE] = "^.*[.,!?;:]%s+()", [WORD] = "^.*%s()" },
   text = { [LINE] = "^.*\n()", [SENTENCE] = "^.*[.,!?;:]%s+()", [WORD] = "^.*%s()" },
 }
+
+-- The last place before `stop` where a character begins, behind `offset`; nil: none does.
+function Splitter:character_before(place, stop, offset)
+  while stop > offset and self:inside_character(place, stop) do stop = stop - 1 end
+  return stop > offset and stop or nil
+end
 
 -- Take as much of a text as there is room for. Returns whether that was all of it.
 function Splitter:take_text(place)
@@ -151,7 +195,11 @@ function Splitter:take_text(place)
       self:mark(class, place, offset + at - 1, self.used + scan.length(tail), tail)
     end
   end
-  if piece ~= "" then self:mark(ANY, place, stop, self.used + scan.length(piece), piece) end
+  local whole = self:character_before(place, stop, offset)
+  for _, at in ipairs { stop, whole ~= stop and whole or nil } do
+    local tail = raw:sub(offset, at - 1)
+    if tail ~= "" then self:mark(ANY, place, at, self.used + scan.length(tail), tail) end
+  end
   self:push(piece)
   self.used = self.used + scan.length(piece)
   return stop > #raw
@@ -222,7 +270,7 @@ end
 
 -- Where to end the part: at the best place of its second half, else as late as possible.
 function Splitter:best_cut()
-  for class = LINE, ANY do
+  for class = LINE, INSIDE do
     if self.cuts[class].place then return self.cuts[class] end
   end
 end
