@@ -206,7 +206,7 @@ describe("events", function()
     end)
   end)())
 
-  it("that are damaged are acknowledged, counted and not handed over", (function()
+  it("that are damaged are set aside, acknowledged, counted and not handed over", (function()
     local lines = {}
     local seen
     return told({
@@ -221,8 +221,23 @@ describe("events", function()
       assert.equal("fine", seen:wait(5))
       assert.same({ 1, 2, 3, 4, 5 }, eventually_acked(name, 5))
       assert.equal(4, bot.session:stats().garbage)
-      assert.matches("request 1 is no editChatTitle: missing field 'title'", lines[1])
-      assert.equal(4, #lines)
+      local aside = bot:aside()
+      assert.equal(4, #aside)
+      assert.same({ "editChatTitle", { chatId = CHAT }, 0 },
+        { aside[1].method, json.decode(aside[1].text), aside[1].tries })
+      assert.matches("missing field 'title'", aside[1].error)
+      assert.matches("bad field 'commandPayload'", aside[4].error)
+      assert.matches("editChatTitle of the server cannot be read and is set aside, .*missing field 'title'", lines[1])
+      assert.equal(2, #lines)           -- one of each kind
+      local again, err = bot:replay(aside[1].id)
+      assert.is_nil(again)
+      assert.matches("it cannot be read: .*missing field 'title'", err.message)
+      assert.equal(4, #bot:aside())
+      bot.store:put("aside", "later", { method = "editChatTitle", text = '{"chatId":"c","title":"later"}', at = 1 })
+      seen = core.waiter()
+      assert.is_true(bot:replay "later")
+      assert.equal("later", seen:wait(5))
+      assert.equal(4, #bot:aside())
     end, { log = log.new { level = "warn", sink = function(_, text) lines[#lines + 1] = text end } })
   end)())
 

@@ -99,6 +99,14 @@ describe("a client", function()
       assert.equal("m2", payloads(name)[1].fromMessageId)
     end))
 
+    it("gets past what makes no sense", answered({
+      page(7, { messageId = 7 }, message(4), "x", json.array { message(9) }, { messageId = "odd", chatId = 7, box = "x",
+        content = "none", author = 7, type = "x", timestamp = "soon" }, {}, message(3)),
+      page(message(2), { chatId = CHAT, box = { id = "x", position = {} } }), page(7, "x"), page(),
+    }, function(client)
+      assert.same({ "m4", "m3", "odd", "m2" }, collect(client:history(CHAT), "id"))
+    end))
+
     it("takes messages without a place", answered({
       page({ messageId = "a", chatId = CHAT, timestamp = 1 }, { messageId = "b", chatId = CHAT, timestamp = 2 },
         { chatId = CHAT, timestamp = 3 }), page(),

@@ -549,6 +549,43 @@ describe("a bot with no room for more messages", function()
   end, { log = "off", max_waiting = 2 }))
 end)
 
+describe("a message that cannot be read", function()
+  it("is set aside as it came, acknowledged, and may be replayed when it can be read", helper.async(function()
+    local played <close> = setmetatable({ scripted.start() }, { __close = function(self) self[1]:stop() end })
+    local log, lines = bots.log "error"
+    local odd = {
+      '{"chatId":"c1","messageId":7}', '{"messageId":"m"}', '{"chatId":"c1","messageId":"m","box":1e999}',
+      ('{"a":'):rep(200) .. "1" .. ("}"):rep(200), "[1]", '"gr\u{fc}n"',
+    }
+    local steps, texts = {}, {}
+    for n, payload in ipairs(odd) do
+      steps[n] = { "text", ('{"type":1,"id":%d,"method":"sendMessage","payload":%s}'):format(n, payload) }
+    end
+    table.insert(steps, scripted.push(7, "sendMessage", bots.message({ text = "fine", parseMode = "text" }).payload))
+    table.insert(steps, "silent")
+    local bot, name = played[1]:bot(steps, { log = log, before = function(made)
+      made:on_message(function(msg) table.insert(texts, msg.text) end)
+    end })
+    eventually(function() return texts[1] == "fine" end)
+    eventually(function() return #played[1]:frames(name) == 7 end)
+    local aside = bot:aside()
+    assert.equal(#odd, #aside)
+    for n, payload in ipairs(odd) do
+      assert.same({ payload, "sendMessage" }, { aside[n].text, aside[n].method })
+      assert.same({ nil, nil }, { aside[n].payload, aside[n].chat_id })
+      assert.equal("PROTOCOL", select(2, bot:replay(aside[n].id)).name)
+    end
+    assert.equal(1, #lines)
+    assert.matches("sendMessage of the server cannot be read and is set aside, bot:aside%(%) has it: ", lines[1])
+    assert.equal(#odd, bot.session:stats().garbage)
+    bot.store:put("aside", "later", { method = "sendMessage", at = 1,
+      text = '{"chatId":7,"chat":{"chatId":"c1"},"messageId":"m","content":{"text":"later"}}' })
+    assert.is_true(bot:replay "later")
+    eventually(function() return texts[2] == "later" end)
+    bot:stop()
+  end))
+end)
+
 describe("a message that is delivered again while its handler is at work", function()
   it("is handled once, and each delivery is acknowledged", helper.async(function()
     local played <close> = setmetatable({ scripted.start() }, { __close = function(self) self[1]:stop() end })

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Messages that were set aside because their handler has failed: kept in the bot's store, the newest
--- thousand of them, until they are replayed or forgotten.
+-- Messages that were set aside because their handler has failed, or because they cannot be read: kept in the bot's
+-- store, the newest thousand of them, until they are replayed or forgotten.
 
 local core = require "trueconf.core"
 
@@ -9,11 +9,13 @@ local MOST = 1000
 
 ---A message that was set aside.
 ---@class trueconf.AsideMessage
----@field id string of the message
----@field chat_id string
----@field payload table the message as it came
----@field error string what its handler has raised
----@field traceback string
+---@field id string of the message; one of its own if it cannot be read
+---@field chat_id string? nil: it cannot be read
+---@field payload table? the message as it came
+---@field text string? in place of the payload: what came, if it cannot be read
+---@field method string? with the text: the request of the server
+---@field error string what its handler has raised, or why it cannot be read
+---@field traceback string?
 ---@field place string? where the handler was registered
 ---@field tries integer
 ---@field at integer when it was set aside, UNIX milliseconds
@@ -29,23 +31,46 @@ local function new(store)
   return setmetatable({ store = store }, Aside)
 end
 
--- What a handler raises may be any bytes; JSON is UTF-8.
+-- What a handler raises, or a server sends, may be any bytes; JSON is UTF-8.
 local function as_utf8(text)
-  return utf8.len(text) and text or text:gsub("[\x80-\xff]", "?")
+  local parts, from, length, bad = {}, 1, utf8.len(text)
+  while not length do
+    parts[#parts + 1] = text:sub(from, bad - 1)
+    from = bad + 1
+    length, bad = utf8.len(text, from)
+  end
+  parts[#parts + 1] = text:sub(from)
+  return table.concat(parts, "\u{FFFD}")
+end
+
+local function put(self, id, record)
+  record.at = core.now()
+  self.store:remove(COLLECTION, id)
+  self.store:put(COLLECTION, id, record)
+  local list = self.store:list(COLLECTION)
+  for place = 1, #list - MOST do self.store:remove(COLLECTION, list[place].id) end
+  return #list > MOST
 end
 
 ---@param message trueconf.Message
 ---@param failure { err: any, traceback: string }
 ---@param place string?
 ---@param tries integer
+---@return boolean is_full the oldest has made room for it
 function Aside:put(message, failure, place, tries)
-  self.store:remove(COLLECTION, message.id)
-  self.store:put(COLLECTION, message.id, {
+  return put(self, message.id, {
     chat_id = message.chat_id, payload = message.payload, error = as_utf8(tostring(failure.err)),
-    traceback = as_utf8(failure.traceback), place = place, tries = tries, at = core.now(),
+    traceback = as_utf8(failure.traceback), place = place, tries = tries,
   })
-  local list = self.store:list(COLLECTION)
-  for place_in_list = 1, #list - MOST do self.store:remove(COLLECTION, list[place_in_list].id) end
+end
+
+---Keep what cannot be read.
+---@param method string
+---@param text string
+---@param why string
+---@return boolean is_full the oldest has made room for it
+function Aside:put_unreadable(method, text, why)
+  return put(self, core.uuid(), { method = method, text = as_utf8(text), error = as_utf8(why), tries = 0 })
 end
 
 ---@return trueconf.AsideMessage[] messages oldest first

@@ -173,10 +173,16 @@ local function postpone(self, msg)
   self.log:warn("%s waits, and its chat with it, until its handler can store what it has to", self.name_of(msg))
 end
 
+local function tell_if_full(self, is_full)
+  if is_full and self:may_say "aside is full" then
+    self.log:warn "more messages are set aside than are kept, the oldest ones go: see bot:aside()"
+  end
+end
+
 -- The server cannot help: it would deliver the message again at each connection.
 local function set_aside(self, msg, work)
   local place = work.place or nil
-  kept(self).aside_box:put(msg, work.failure, place, msg.tries)
+  tell_if_full(self, kept(self).aside_box:put(msg, work.failure, place, msg.tries))
   if not self:may_say("aside " .. (place or "")) then return end
   self.log:info("%s is set aside, bot:aside() has it: the handler has failed %d times", msg, msg.tries)
 end
@@ -212,22 +218,46 @@ function Delivery:aside()
   return kept(self).aside_box:list()
 end
 
+---Keep what the server has sent and the bot cannot read.
+---@private
+---@param method string
+---@param payload string
+---@param why string
+function Delivery:set_unreadable_aside(method, payload, why)
+  tell_if_full(self, kept(self).aside_box:put_unreadable(method, payload, why))
+  if not self:may_say("unreadable " .. method) then return end
+  self.log:error("%s of the server cannot be read and is set aside, bot:aside() has it: %s", method, why)
+end
+
+-- A message or an event that was set aside, as an item for the queue; what could not be read is read again.
+local function revive(self, aside, key)
+  local payload, chat_id = aside.payload, aside.chat_id
+  if aside.text and aside.method ~= "sendMessage" then
+    local event, why = self:read_event(aside.method, aside.text)
+    return event and self:event_item(event, aside.method, key), why
+  end
+  if aside.text then payload, chat_id = self.read_message(aside.text) end
+  if not payload then return nil, chat_id end
+  return message.new(self, payload, chat_id, 0, 0, self.ordered and chat_id or key)
+end
+
 ---Handle a message once more that was set aside, behind what waits in its chat.
 ---@param id string of the message
 ---@return true? ok nil without an error: there is no such message
----@return trueconf.Error? err LIMIT: too many messages wait
+---@return trueconf.Error? err LIMIT: too many messages wait; PROTOCOL: it still cannot be read
 function Delivery:replay(id)
   local aside = kept(self).aside_box:get(id)
   if not aside then return nil end
   -- Numbers are not remembered as handled; those of connections are positive.
   self.replays = (self.replays or 0) + 1
   local key = -self.replays
-  local msg = message.new(self, aside.payload, aside.chat_id, 0, 0, self.ordered and aside.chat_id or key)
-  msg.acked = true
-  local outcome, err = self.inbox:enqueue(msg.lane, key, msg)
+  local item, why = revive(self, aside, key)
+  if not item then return nil, core.error("PROTOCOL", "it cannot be read: " .. why) end
+  item.acked = true
+  local outcome, err = self.inbox:enqueue(item.lane, key, item)
   if outcome ~= "queued" then return nil, err end
   self.aside_box:remove(id)
-  self:begin(msg.lane)
+  self:begin(item.lane)
   return true
 end
 

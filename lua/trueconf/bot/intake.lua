@@ -16,7 +16,22 @@ local Intake = {}
 
 local function chat_of(envelope)
   local chat = envelope.chat
-  return envelope.chatId or type(chat) == "table" and chat.chatId or nil
+  local id = envelope.chatId
+  if type(id) ~= "string" and type(chat) == "table" then id = chat.chatId end
+  return type(id) == "string" and id or nil
+end
+
+---The envelope of a message, if it says enough to be handled.
+---@private
+---@param payload string
+---@return table? envelope
+---@return string chat_id or why it cannot be read
+function Intake.read_message(payload)
+  local envelope, err = json.receive(payload)
+  if type(envelope) ~= "table" then return nil, err and err.message or "its payload is no object" end
+  local chat_id = chat_of(envelope)
+  if not chat_id or type(envelope.messageId) ~= "string" then return nil, "it has no chatId or messageId" end
+  return envelope, chat_id
 end
 
 -- Is this account the author? Ids are compared without their instance part and in lower
@@ -97,32 +112,50 @@ local function make_event_meta(bot)
   }
 end
 
--- Whether a notification was worth a look. Not worth it: no JSON, or not what the schema says.
-local function read_notification(self, method, payload, id)
+---The event of a notification, if it says what the schema says.
+---@private
+---@param method string
+---@param payload string
+---@return table? event
+---@return string? why
+function Intake:read_event(method, payload)
   local decoded, err = json.receive(payload)
-  local event
-  if type(decoded) == "table" then
-    event, err = events.read(self, method, decoded)
-  end
-  if event then return event end
+  if type(decoded) ~= "table" then return nil, err and err.message or "its payload is no object" end
+  return events.read(self, method, decoded)
+end
+
+-- What cannot be read and was wanted is kept, for whoever finds out why.
+local function pass_over(self, method, payload, why, id, epoch, wanted)
   self.session:damaged()
-  self.log:warn("request %d is no %s: %s", id, method, err or "its payload is no object")
+  if wanted then
+    self:set_unreadable_aside(method, payload, why)
+  else
+    self.log:warn("request %d is no %s: %s", id, method, why)
+  end
+  self:acknowledge(id, epoch)
 end
 
 -- Put an event into the queue of its chat, behind the messages that came before it.
 function Intake:take_event(event, method, id, epoch)
-  self.event_meta = self.event_meta or make_event_meta(self)
-  setmetatable(event, self.event_meta)
   local key = epoch << 32 | id
-  local lane = self.ordered and events.lane(event) or key
-  local item = { event = event, method = method, lane = lane, frame_id = id, epoch = epoch }
-  local outcome, err = self.inbox:enqueue(lane, key, item)
+  local item = self:event_item(event, method, key)
+  item.frame_id, item.epoch = id, epoch
+  local outcome, err = self.inbox:enqueue(item.lane, key, item)
   if outcome == "queued" then
-    self:begin(lane)
+    self:begin(item.lane)
   else
     self.session:ack(id, epoch)
     self.log:error("%s is not taken: %s", method, err)
   end
+end
+
+---What holds an event in the queue.
+---@private
+---@param key integer its id there
+function Intake:event_item(event, method, key)
+  self.event_meta = self.event_meta or make_event_meta(self)
+  setmetatable(event, self.event_meta)
+  return { event = event, method = method, lane = self.ordered and events.lane(event) or key }
 end
 
 -- Whether a handler would look at a notification.
@@ -135,7 +168,9 @@ end
 function Intake:on_notification(method, payload, id, epoch)
   local wanted = is_wanted(self, method) and not self.stopping
   local concerns = events.concerns_client(method) or facts.concerned(self, method) or self:may_end_dialogs(method)
-  local event = (wanted or concerns) and read_notification(self, method, payload, id)
+  local event, why
+  if wanted or concerns then event, why = self:read_event(method, payload) end
+  if why then return pass_over(self, method, payload, why, id, epoch, wanted) end
   if event and concerns then
     facts.notice(self, method, event)
     self:notice_leaving(method, event)
@@ -153,12 +188,9 @@ function Intake:on_request(method, payload, id, epoch)
     self:on_notification(method, payload, id, epoch)
     return
   end
-  local envelope, err = json.receive(payload)
-  local chat_id = type(envelope) == "table" and chat_of(envelope)
-  if type(chat_id) ~= "string" or type(envelope.messageId) ~= "string" then
-    self.session:damaged()
-    self.session:ack(id, epoch)
-    self.log:warn("request %d is not a message: %s", id, err or "it has no chatId or messageId")
+  local envelope, chat_id = self.read_message(payload)
+  if not envelope then
+    if not self.stopping then pass_over(self, method, payload, chat_id, id, epoch, true) end
   elseif self:is_mine(envelope, epoch) then
     self.session:ack(id, epoch)
   elseif not self.stopping then
