@@ -37,7 +37,11 @@ local start = {
 }
 
 -- What a process has said is kept: it belongs to the report of a soak that fails.
-local log = {}
+local log, complaints = {}, {}
+
+local function complain(...)
+  complaints[#complaints + 1] = string.format(...)
+end
 
 local function bury(name)
   local child = children[name]
@@ -48,7 +52,7 @@ end
 
 local function kill(name)
   local status = children[name]:status()
-  if status then log[#log + 1] = ("%s: ended by itself with status %d"):format(name, status) end
+  if status then complain("%s: ended by itself with status %d", name, status) end
   children[name]:kill "KILL"
   kills[name] = kills[name] + 1
   bury(name)
@@ -85,36 +89,31 @@ local function settle()
   end
 end
 
-local function complaints_of(login, chat)
-  local found, count = {}, {}
+local function judge_chat(login, chat)
+  local count = {}
   for place, number in ipairs(chat.answered) do
     count[number] = (count[number] or 0) + 1
     local before = chat.answered[place - 1]
-    if before and number < before then
-      found[#found + 1] = ("%s: out of order: %d after %d"):format(login, number, before)
-    end
+    if before and number < before then complain("%s: out of order: %d after %d", login, number, before) end
   end
   for place, number in ipairs(chat.said) do
-    if number ~= place then found[#found + 1] = ("%s: the history is wrong at %d"):format(login, place) end
-    if not count[number] then found[#found + 1] = ("%s: lost: %d"):format(login, number) end
-    if (count[number] or 0) > 1 then
-      found[#found + 1] = ("%s: doubled: %d, %d times"):format(login, number, count[number])
-    end
+    if number ~= place then complain("%s: the history is wrong at %d", login, place) end
+    if not count[number] then complain("%s: lost: %d", login, number) end
+    if (count[number] or 0) > 1 then complain("%s: doubled: %d, %d times", login, number, count[number]) end
   end
-  return found
 end
 
 -- Read the Bridge's data when everybody has ended.
 local function judge()
   local server = assert(bridge.start(soak.bridge_options(directory:file "data", 0)))
-  local said, complaints = 0, {}
+  local said = 0
   for _, chat in ipairs(soak.chats(server)) do
     local found = soak.read_chat(server, chat)
     said = said + #found.said
-    for _, complaint in ipairs(complaints_of(chat.login, found)) do complaints[#complaints + 1] = complaint end
+    judge_chat(chat.login, found)
   end
   server:stop(true)
-  return said, complaints
+  return said
 end
 
 local function main()
@@ -131,7 +130,7 @@ local function main()
     children[name]:kill "TERM"
     bury(name)
   end
-  local said, complaints = judge()
+  local said = judge()
   if complaints[1] then
     for place = math.max(1, #log - 40), #log do print(log[place]) end
   end
