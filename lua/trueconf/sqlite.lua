@@ -63,9 +63,11 @@ end
 local INTO_FILE = { ["\0"] = "\0010", ["\1"] = "\0011" }
 local FROM_FILE = { ["\0010"] = "\0", ["\0011"] = "\1" }
 
--- Values as they can be in the file.
+-- Values as they can be in the file. Whole numbers are written as REAL: lua-dbi 0.7.4 would write INTEGER, of which it
+-- reads 32 bits.
 local function bound(count, value, ...)
   if count == 0 then return end
+  if math.type(value) == "integer" then value = value + 0.0 end
   if type(value) == "string" and value:find "[\0\1]" then value = value:gsub("[\0\1]", INTO_FILE) end
   return value, bound(count - 1, ...)
 end
