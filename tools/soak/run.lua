@@ -14,6 +14,7 @@ local system = require "spec.support.system"
 local SECONDS = assert(tonumber(arg[1]), "how many seconds?")
 local SEED = math.tointeger(arg[2]) or core.random(2):byte() * 256 + core.random(1):byte()
 local QUIET_TIME = 90                   -- seconds that everything may take to settle
+local SHOWN = 40                        -- lines of the log, and complaints
 local LIVES = { bot = { 0.3, 4 }, bridge = { 2, 10 } } -- seconds, at least and at most
 
 local directory <close> = system.directory()
@@ -132,9 +133,9 @@ local function main()
   end
   local said = judge()
   if complaints[1] then
-    for place = math.max(1, #log - 40), #log do print(log[place]) end
+    for place = math.max(1, #log - SHOWN), #log do print(log[place]) end
   end
-  for _, complaint in ipairs(complaints) do print(complaint) end
+  for place = 1, math.min(#complaints, SHOWN) do print(complaints[place]) end
   print(("%d messages, %d kills of the bot, %d of the Bridge: %d complaints (SEED=%d)"):format(said, kills.bot,
     kills.bridge, #complaints, SEED))
   return said > 0 and #complaints == 0
