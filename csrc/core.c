@@ -17,6 +17,7 @@
 #include "session.h"
 #include "socket.h"
 #include "system/named_file.h"
+#include "system/standard.h"
 #include "tidy.h"
 
 #ifndef TRUECONF_VERSION
@@ -30,7 +31,8 @@ int luaopen_trueconf_core(lua_State *L) {
   lua_newtable(L);
   lua_pushliteral(L, TRUECONF_VERSION);
   lua_setfield(L, -2, "_VERSION");
-  runtime_open(L); /* first: the runtime must be collected last */
+  standard_open(L); /* before anything opens a descriptor */
+  runtime_open(L);  /* first: the runtime must be collected last */
   errors_open(L);
   route_open(L);
   crypto_open(L);

@@ -107,6 +107,7 @@ build = {
         "csrc/socket.c",
         "csrc/stamp.c",
         "csrc/system/named_file.c",
+        "csrc/system/standard.c",
         "csrc/tidy.c",
         "csrc/tls.c",
         "csrc/token.c",

@@ -65,10 +65,9 @@ describe("trueconf send", function()
     end
     assert.equal((text:gsub("%s", "")), (table.concat(parts):gsub("%s", "")))
     local errors
-    code, output, errors = send({ "mira", "--json", "--no-split" }, { input = text })
-    assert.equal(1, code)
-    assert.equal("LIMIT", assert(json.decode(output)).error.name)
-    assert.matches("^trueconf send: LIMIT: .*4096 allowed\n$", errors)
+    code, output, errors = send({ "mira", "--no-split" }, { input = text })
+    assert.same({ 2, "" }, { code, output })
+    assert.equal("trueconf send: the text has 10800 visible characters, 4096 are allowed\n", errors)
   end))
 
   it("sends a file, and one from the standard input", with_bridge(function(server, send)
@@ -82,6 +81,25 @@ describe("trueconf send", function()
     assert.same({ 0, "" }, { code, errors })
     local dump = assert(mira:wait_message(5)):file_info()
     assert.same({ "dump.bin", 200000 }, { dump.name, dump.size })
+  end))
+
+  it("sends what comes through a pipe, and what has no size before it is read", with_bridge(function(server, send)
+    local mira = server:person "mira"
+    local directory <close> = system.directory()
+    local fifo = directory:file "report.txt"
+    system.output("mkfifo '%s'", fifo)
+    assert(os.execute(("{ printf one; sleep 0.2; printf two; } >'%s' &"):format(fifo)))
+    assert.equal(0, (send { "mira", "--file", fifo }))
+    local file = assert(mira:wait_message(5)):file_info()
+    assert.same({ "report.txt", 6 }, { file.name, file.size })
+    local code, _, errors = send({ "mira", "--file", "/dev/stdin" }, { wrap = "sh -c 'printf x | '%s" })
+    assert.equal(2, code)
+    assert.matches("others must see a name", errors)
+    assert.equal(0, (send({ "mira", "--file", "/dev/stdin", "--name", "x.txt" }, { wrap = "sh -c 'printf x | '%s" })))
+    file = assert(mira:wait_message(5)):file_info()
+    assert.same({ "x.txt", 1 }, { file.name, file.size })
+    assert.equal(0, (send { "mira", "--file", "/proc/self/status" }))
+    assert.is_true(assert(mira:wait_message(5)):file_info().size > 100)
   end))
 
   it("shows a progress bar at a terminal", with_bridge(function(_, send)
@@ -107,14 +125,19 @@ describe("trueconf send", function()
       { 2, { "mira", "x", "--url", "localhost" }, {}, "%-%-url must begin with ws://" },
       { 2, { "mira", "x", "--url", "ws://chat.acme.test" }, {}, "use https, or set %-%-allow%-plaintext" },
       { 2, { "mira", "x" }, nameless, "no password: set %-%-password%-file, the environment variable" },
-      { 2, { "mira", "x", "--password-file", "/none" }, {}, "%-%-password%-file: cannot read /none" },
+      { 2, { "mira", "x", "--password-file", "/none" }, {}, "%-%-password%-file: there is no file /none" },
       { 2, { "mira", "" }, {}, "the text is empty" },
       { 2, { "mira", "a\xFFb" }, {}, "the text is not UTF%-8" },
       { 2, {}, { input = "x" }, "whom to send to is missing" },
       { 2, { "mira", "x", "--chat", "y" }, {}, "a user and %-%-chat cannot be used together" },
       { 2, { "mira", "--file", "/none" }, {}, "%-%-file: cannot read /none" },
-      { 2, { "mira", "--file", "/tmp" }, {}, "%-%-file: cannot read /tmp: Is a directory" },
+      { 2, { "mira", "--file", "/tmp" }, {}, "%-%-file: cannot read /tmp: it is a folder, not a plain file" },
       { 2, { "mira", "x" }, { environment = { TRUECONF_CONFIG = "/none" } }, "TRUECONF_CONFIG names the file /none" },
+      { 2, { "mira", "--file", "/dev/null" }, {}, "%-%-file: '/dev/null' is an empty file" },
+      { 2, { "mira", "--file", "/dev/zero" }, {}, "%-%-file: cannot read /dev/zero: it is a device" },
+      { 2, { "mira" }, {}, "TO or TEXT is missing, and the standard input is empty" },
+      { 2, { "--chat", "c1" }, {}, "TEXT is missing, and the standard input is empty" },
+      { 2, { "mira", "-12 degrees" }, {}, "'%-12 degrees' is taken for an option; put %-%- before a text" },
       { 2, { "mira", "--file", "-" }, {}, "give one with %-%-name" },
       { 2, { "mira", "x", "--file", "y" }, {}, "a text beside it is its %-%-caption" },
       { 2, { "mira", "x", "--caption", "y" }, {}, "belong to %-%-file" },

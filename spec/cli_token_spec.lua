@@ -31,6 +31,7 @@ describe("trueconf token", function()
     local date = os.date("!%Y-%m-%d", core.now() // 1000 + 30 * 86400)
     local server_name = "http://127.0.0.1:" .. server:port()
     assert.equal(1, (output:find(("token for herald at %s: good until %s "):format(server_name, date), 1, true)))
+    assert.matches(", for 29 days\n$", output)
     assert.is_nil(output:find "eyJ") -- how the JSON of a token begins in base64
   end))
 

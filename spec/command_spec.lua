@@ -104,8 +104,8 @@ describe("the arguments of a command", function()
     ["huge"] = { 'size: small or Large expected, got "huge"', "size" },
     ["small many"] = { 'count: a whole number from 1 to 10 expected, got "many"', "count" },
     ["small 11"] = { 'count: a whole number from 1 to 10 expected, got "11"', "count" },
-    ["small --size large"] = { "size is there twice", "size" },
-    ["small --coun 3"] = { "there is no --coun, did you mean --count?" },
+    ["small --size large"] = { "size is given twice", "size" },
+    ["small --coun 3"] = { "unknown option --coun, did you mean --count?" },
     ["small --count"] = { "count has no value", "count" },
     ["small fast=perhaps"] = { 'fast: yes or no expected, got "perhaps"', "fast" },
     ["small 1 note=\"open"] = { "a quote is not closed" },
@@ -168,7 +168,7 @@ describe("the arguments of a command", function()
     end
     assert.equal(4, one(even, "4"))
     assert.equal('x: an even number expected, got "3"', select(2, one(even, "3")))
-    assert.equal('"c" is one word too many', select(2, one("string", "b c")))
+    assert.equal('unexpected "c"', select(2, one("string", "b c")))
   end)
 
   it("may be for their names alone", function()
@@ -229,7 +229,7 @@ describe("the arguments of a command", function()
     fails("argument 1 of the command must be a table that begins with", "a", handler, { "size" })
     fails("argument 'x': option 'type' must be a function or one of boolean, date, duration", "a", handler,
       { { "x", type = "int" } })
-    fails("argument 'X' is there twice", "a", handler, { { "x" }, { "X" } })
+    fails("argument 'X' is given twice", "a", handler, { { "x" }, { "X" } })
     fails("'y' must be optional, as 'x' before it is", "a", handler, { { "x", optional = true }, { "y" } })
     fails("'x' takes all that follows, so 'y' cannot", "a", handler, { { "x", type = "text" }, { "y" } })
     local ok, mistake = pcall(function() bot:on_command("a b", handler) end)
@@ -303,7 +303,7 @@ describe("a bot with commands", function()
 
   it("helps with what the person may do there", bots.case(prepare, function(case)
     assert.equal("/order SIZE [COUNT] - order a shirt", bots.ask(case, "/help"))
-    assert.equal("/order SIZE [COUNT] - order a shirt\nsize: small or large\ncount: how many; 1 unless told otherwise",
+    assert.equal("/order SIZE [COUNT] - order a shirt\nsize: small or large\ncount: how many; default 1",
       bots.ask(case, "/help /O"))
     assert.equal("default", bots.ask(case, "/help close"))
     local group = case.mira:create_group "Ops"

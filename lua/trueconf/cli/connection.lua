@@ -31,11 +31,12 @@ local FLAGS = {
   { "proxy", "URL", "HTTP proxy, http://[USER:PASSWORD@]HOST:PORT; '' for none (https_proxy and its like)." },
 }
 
----Add the flags to a command.
+---Add the flags to a command, below those of its own that it has by now: argparse would put these last.
 ---@param command table of argparse
 ---@param without? string a flag that has no meaning for it
 function connection.describe(command, without)
   local added = {}
+  command:group("Options", table.unpack(command._options))
   for _, described in ipairs(FLAGS) do
     local name, value, meaning = table.unpack(described)
     if name ~= without then
@@ -54,10 +55,9 @@ end
 
 -- The first line of a file; the message does not hold what is in it.
 local function read_password(path)
-  local file <close>, err = io.open(path)
-  if not file then return nil, "--password-file: cannot read " .. err end
-  local text = file:read(LONGEST_PASSWORD)
-  local password = text and text:match "^[^\r\n]*" or ""
+  local text, err = core.read_private(path, LONGEST_PASSWORD)
+  if not text then return nil, "--password-file: " .. (err and err.message or "there is no file " .. path) end
+  local password = text:match "^[^\r\n]*"
   if password == "" then return nil, ("--password-file: %s has no password in its first line"):format(path) end
   return password
 end

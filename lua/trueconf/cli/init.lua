@@ -23,8 +23,12 @@ local COMMANDS = {
   { "version", "Print the version." },
 }
 
--- Raised by the parser, for main() alone.
-local Misuse = {}
+-- luacheck: globals os.exit
+
+-- Raised by the parser, for main() alone: a mistake, and the end of what only explains.
+local Misuse, Explained = {}, {}
+
+local BROKEN_PIPE = 32                  -- EPIPE
 
 ---@param name string
 ---@return trueconf.cli.Command
@@ -40,6 +44,17 @@ end
 -- The words that lead to the command a parser is for: "trueconf bridge user".
 local function words_of(parser)
   return parser:get_usage():match "^Usage: (%l[%l ]*%l)"
+end
+
+-- To the parser a text such as "-12 degrees" is a run of short options.
+local function hint(message, args)
+  if not message:find "^unknown option" then return message end
+  for _, argument in ipairs(args) do
+    if argument:find "^%-[^%a%-]" or argument:find "^%-.*%s" then
+      return ("'%s' is taken for an option; put -- before a text that begins with a hyphen"):format(argument:sub(1, 64))
+    end
+  end
+  return message
 end
 
 local function new_parser(argparse)
@@ -84,12 +99,33 @@ local function complain(text)
   return 2
 end
 
+-- argparse prints its help and ends the process; the output is still to be checked.
+local function parse_on(parser, args)
+  local exit = os.exit
+  os.exit = function() error(Explained, 0) end
+  local ok, given = pcall(parser.parse, parser, args)
+  os.exit = exit
+  return ok, given
+end
+
 -- What was given, or nil and the exit code.
 local function parse(parser, args)
-  local ok, given = pcall(parser.parse, parser, args)
+  local ok, given = parse_on(parser, args)
   if ok then return given end
+  if given == Explained then return nil, 0 end
   if getmetatable(given) ~= Misuse then error(given, 0) end
-  return nil, complain(("%s: %s; see %s --help"):format(given.words, given.message, given.words))
+  return nil, complain(("%s: %s; see %s --help"):format(given.words, hint(given.message, args), given.words))
+end
+
+-- What was printed has arrived, or the command has failed. That nobody reads any more is no failure
+-- (trueconf doctor | head).
+local function check_output(code)
+  local found, core = pcall(require, "trueconf.core")
+  if not found then return code end     -- a broken installation can still explain itself
+  local ok, err = core.flush_output()
+  if ok or err.code == BROKEN_PIPE then return code end
+  complain(("trueconf: %s%s"):format(code == 0 and "done, but " or "", err.message))
+  return code == 0 and 1 or code
 end
 
 ---The parser with all there is, for what is made from it: completion and the man page.
@@ -100,10 +136,7 @@ local function whole_parser()
   return parser
 end
 
----Run the command named by the first argument.
----@param args string[]
----@return integer exit_code
-local function main(args)
+local function run(args)
   local found, argparse = pcall(require, "argparse")
   if not found then
     complain "trueconf: the command line needs argparse: install lua-argparse (Debian) or argparse (LuaRocks)"
@@ -116,6 +149,13 @@ local function main(args)
   if given.print_version then return load_command("version").run(given) end
   if not given.command then return complain(parser:get_help()) end
   return load_command(given.command).run(given, whole_parser)
+end
+
+---Run the command named by the first argument.
+---@param args string[]
+---@return integer exit_code
+local function main(args)
+  return check_output(run(args))
 end
 
 return { main = main, whole_parser = whole_parser }

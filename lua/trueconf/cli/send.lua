@@ -2,15 +2,21 @@
 -- trueconf send: one message or file from the shell.
 
 local connection = require "trueconf.cli.connection"
+local core = require "trueconf.core"
 local exits = require "trueconf.cli.exits"
 local json = require "trueconf.json"
+local limits = require "trueconf.protocol.limits"
 local terminal = require "trueconf.cli.terminal"
 local text = require "trueconf.text"
 
 local NAME = "send"
 local MOST = 1 << 20                    -- bytes of a text; in parts it would be some hundred messages
-local PIECE = 65536                     -- bytes of a file read at once
+local STDIN = 0
 
+local USAGE = [==[
+Usage: trueconf send [OPTION...] TO [TEXT]
+       trueconf send [OPTION...] --chat ID [TEXT]
+       trueconf send [OPTION...] TO --file PATH]==]
 local HELP = "Send a message or a file to a user, or to a chat. The text is an argument or comes from the standard "
   .. "input; one that is too long for a message is sent as several. -- goes before one that begins with "
   .. "a hyphen. The ids of the messages are printed."
@@ -32,10 +38,13 @@ end
 
 -- What is sent ------------------------------------------------------------------------------
 
-local function read_input()
+local function read_input(given)
   if terminal.input() then return fail "the text is missing: give it after the user, or pipe it in" end
   local read = io.read(MOST + 1) or ""
   if #read > MOST then return fail(("the text is over %d bytes; send it as a file, with --file -"):format(MOST)) end
+  if read:find "^%s*$" then
+    return fail(("%s is missing, and the standard input is empty"):format(given.to and "TO or TEXT" or "TEXT"))
+  end
   return (read:gsub("\r?\n$", ""))
 end
 
@@ -43,23 +52,49 @@ local function parse_mode(given)
   return given.html and "html" or given.markdown and "markdown" or "text"
 end
 
+-- One message, if it fits.
+local function whole(content, mode)
+  local most = limits.TEXT
+  local length = text.visible_length(content, mode)
+  if length <= most then return { content } end
+  return fail(("the text has %d visible characters, %d are allowed"):format(length, most))
+end
+
 -- The texts of the messages, one after the other.
 local function read_parts(given)
   local content, complaint = given.text, nil
-  if not content or content == "-" then content, complaint = read_input() end
+  if not content or content == "-" then content, complaint = read_input(given) end
   if not content then return nil, complaint end
   if content:find "^%s*$" then return fail "the text is empty" end
   if not utf8.len(content) then return fail "the text is not UTF-8" end
-  if given.no_split then return { content } end
+  if given.no_split then return whole(content, parse_mode(given)) end
   return text.split(content, { parse_mode = parse_mode(given) })
 end
 
--- A folder can be opened, but not read.
-local function why_unreadable(path)
-  local file <close>, err = io.open(path, "rb")
-  if not file then return err end
-  local _, trouble = file:read(0)
-  return trouble and path .. ": " .. trouble
+-- The standard input as a reader; other work goes on meanwhile.
+local function read_stdin()
+  local ok, err = core.readable(STDIN)
+  if not ok then return nil, err end
+  return core.read(STDIN)
+end
+
+-- A pipe is read here, and only once: its writer ends with its reader.
+local function open_file(given, file)
+  local source, err = core.source(given.file)
+  if not source then return fail("--file: " .. err.message) end
+  local size = source:size()
+  if size == 0 then return fail(("--file: '%s' is an empty file"):format(given.file)) end
+  if size then
+    source:close()
+    file.path = given.file
+    return file
+  end
+  local is_numbered = given.file:find "^/dev/" or given.file:find "^/proc/.*/fd/"
+  if is_numbered and not given.name then
+    return fail(("--file %s: others must see a name, give one with --name"):format(given.file))
+  end
+  file.name, file.reader = given.name or given.file:match "[^/]*$", function() return source:read() end
+  return file
 end
 
 -- A file as send_file() takes it.
@@ -68,14 +103,9 @@ local function read_file(given)
     name = given.name, caption = given.caption, parse_mode = given.caption and parse_mode(given),
     reply_to = given.reply_to,
   }
-  if given.file ~= "-" then
-    local why = why_unreadable(given.file)
-    if why then return fail("--file: cannot read " .. why) end
-    file.path = given.file
-    return file
-  end
+  if given.file ~= "-" then return open_file(given, file) end
   if not given.name then return fail "--file -: others must see a name, give one with --name" end
-  file.reader = function() return io.read(PIECE) end
+  file.reader = read_stdin
   return file
 end
 
@@ -154,18 +184,18 @@ end
 ---@type trueconf.cli.Command
 return {
   describe = function(command)
-    command:description(HELP):epilog(EXAMPLES .. exits.HELP)
+    command:description(HELP):usage(USAGE):epilog(EXAMPLES .. exits.HELP)
     command:argument("to", "User to write to: LOGIN@SERVER, or LOGIN on the same server."):args "?"
     command:argument("text", "Text of the message; none or -: the standard input."):args "?"
     command:option("--chat", "Send to this chat."):argname "ID"
-    command:option("--file", "Send a file; -: the standard input."):argname "PATH"
+    command:option("--file", "Send a file, or what comes through a pipe; -: the standard input."):argname "PATH"
     command:option("--name", "Name of the file as others see it."):argname "NAME"
     command:option("--caption", "Text above the file."):argname "TEXT"
     command:option("--reply-to", "Answer the message with this id."):argname "ID"
     command:mutex(
       command:flag("--html", "The text has marks of html: <b>, <i>, <a href=...>."),
       command:flag("--markdown", "The text has marks of markdown."))
-    command:flag("--no-split", "Send a text as one message; the server refuses one that is too long.")
+    command:flag("--no-split", "Send the text as one message, or not at all if it is too long for one.")
     command:mutex(
       command:flag("-q --quiet", "Print nothing."),
       command:flag("--json", "Print an object with the chat, the messages, and the error if there is one."))

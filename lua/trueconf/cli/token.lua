@@ -4,7 +4,6 @@
 
 local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
-local duration = require "trueconf.duration"
 local exits = require "trueconf.cli.exits"
 local grant = require "trueconf.cli.grant"
 local json = require "trueconf.json"
@@ -77,14 +76,18 @@ local function save(found, path)
   return err and exits.complain(NAME, "--save: " .. err.message, exits.REFUSED)
 end
 
+local UNITS = { { "day", 86400 }, { "hour", 3600 }, { "minute", 60 }, { "second", 1 } }
+
+-- In the largest unit that fits: "29 days".
 local function when(found)
   local left = (found.expires - core.now()) // 1000
   local date = os.date("!%Y-%m-%d %H:%M:%S UTC", found.expires // 1000)
-  if left <= 0 then return "expired on " .. date end
-  for _, unit in ipairs { 86400, 3600, 60 } do
-    if left >= unit then left = left // unit * unit end
+  if left < 1 then return "expired on " .. date end
+  for _, unit in ipairs(UNITS) do
+    local name, seconds = table.unpack(unit)
+    local count = left // seconds
+    if count > 0 then return ("good until %s, for %d %s%s"):format(date, count, name, count > 1 and "s" or "") end
   end
-  return ("good until %s, for %s"):format(date, duration.format(left))
 end
 
 local function describe(found)

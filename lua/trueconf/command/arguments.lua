@@ -86,7 +86,7 @@ function arguments.declare(given, level)
   for place, one in ipairs(given) do
     local argument = declare(one, place, level + 1)
     local key = core.fold(argument.name)
-    if list.by_name[key] then error(("argument '%s' is there twice"):format(argument.name), level + 1) end
+    if list.by_name[key] then error(("argument '%s' is given twice"):format(argument.name), level + 1) end
     list[place], list.by_name[key] = argument, argument
   end
   check_order(list, level + 1)
@@ -120,7 +120,7 @@ function Reading:value_of(argument, word)
 end
 
 function Reading:set(argument, value)
-  if self.found[argument.name] ~= nil then fail(argument, "%s is there twice", argument.name) end
+  if self.found[argument.name] ~= nil then fail(argument, "%s is given twice", argument.name) end
   self.found[argument.name] = value
 end
 
@@ -135,7 +135,7 @@ end
 
 function Reading:unknown(name)
   local near = options.nearest(core.fold(name), self.list.by_name)
-  fail(nil, "there is no --%s%s", name,
+  fail(nil, "unknown option --%s%s", name,
     near and (", did you mean --%s?"):format(self.list.by_name[near].name) or "")
 end
 
@@ -191,7 +191,7 @@ end
 
 function Reading:take_by_place(word)
   local argument = self:next_open()
-  if not argument then fail(nil, "%s is one word too many", shown(word.text)) end
+  if not argument then fail(nil, "unexpected %s", shown(word.text)) end
   if argument.type == "text" then
     local rest = word.quoted and self.place == #self.words and word.text
       or words.readable(self.text:sub(word.from), self.mentioned)
@@ -287,7 +287,7 @@ function arguments.details(argument)
   local parts = { argument.description }
   if argument.one_of then parts[#parts + 1] = values.listed(argument.one_of) end
   local default = argument.default
-  if default ~= nil and default ~= false then parts[#parts + 1] = ("%s unless told otherwise"):format(default) end
+  if default ~= nil and default ~= false then parts[#parts + 1] = ("default %s"):format(default) end
   return parts[1] and ("%s: %s"):format(argument.name, table.concat(parts, "; "))
 end
 

@@ -262,6 +262,13 @@ function core.write_private(path, text, new_only) end
 ---@return trueconf.Error? err IO, also for a file that others may read
 function core.private_file(path) end
 
+-- The standard output (system/standard.c) -------------------------------------------------------
+
+---Write what was printed and is still in a buffer.
+---@return true? ok all of the output has been taken
+---@return trueconf.Error? err IO
+function core.flush_output() end
+
 -- Input and files of a program (input.c, line_editor.c, stamp.c)------------------------------------
 
 ---Wait until there is something to read from a descriptor, or its end. Takes one of the threads of libuv's pool.

@@ -1,0 +1,68 @@
+/*
+ * standard.c - the three standard streams and the signal of broken pipes, as the rest needs them.
+ * Lua sees: core.flush_output.
+ * SPDX-License-Identifier: MIT
+ */
+#include "system/standard.h"
+
+#include "errors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A program that was started without one of them would get its number for a socket: what the program prints
+ * would go to the server, and libwebsockets aborts. */
+static void fill_streams(void) {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+      return; /* there is no such device, or another thread was quicker */
+}
+
+/* From the start, not only once libwebsockets has done it: whoever reads the log may go away at any time. A
+ * handler that the program has set is left to it. */
+static void ignore_broken_pipes(void) {
+  struct sigaction action;
+  if (!sigaction(SIGPIPE, NULL, &action) && !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_DFL)
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static bool has_reader(void) {
+  struct pollfd polled = {.fd = STDOUT_FILENO};
+  return poll(&polled, 1, 0) <= 0 || !(polled.revents & POLLERR);
+}
+
+/* errno of what is wrong with all that was printed; 0: nothing. Lua's print() has flushed, and told nobody of
+ * it. */
+static int output_trouble(void) {
+  int fd;
+  if (fflush(stdout))
+    return errno;
+  if (ferror(stdout))
+    return has_reader() ? EIO : EPIPE;
+  fd = dup(STDOUT_FILENO);
+  return fd >= 0 && close(fd) ? errno : 0; /* a file system on the network may tell only now */
+}
+
+/* core.flush_output() -> true; all that was printed has been taken */
+static int l_flush_output(lua_State *L) {
+  int code = output_trouble();
+  if (code)
+    return fail(L, ERR_IO, code, "cannot write the output: %s",
+                code == EIO ? "it was not taken; is the disk full?" : strerror(code));
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+void standard_open(lua_State *L) {
+  static const luaL_Reg functions[] = {{"flush_output", l_flush_output}, {NULL, NULL}};
+  fill_streams();
+  ignore_broken_pipes();
+  luaL_setfuncs(L, functions, 0);
+}
