@@ -15,6 +15,10 @@ local async = helper.async
 
 describe("the outbox of a bot", function()
   local server, bot, store, outbox, chat_id
+  local grace = outboxes.grace
+
+  before_each(function() outboxes.grace = 0.2 end)
+  after_each(function() outboxes.grace = grace end)
 
   local function open(more)
     server = system.start_bridge(more)
@@ -258,6 +262,27 @@ describe("the outbox of a bot", function()
     end
     assert.is_truthy(post("once"):wait(10))
     assert.equal("once", said())
+  end))
+
+  it("looks again before it sends what the network may still hold", scene(function()
+    assert.is_true(grace > 20)          -- after which a server gives a silent connection up
+    outboxes.grace = 2
+    local looked, sent = 0, 0
+    server.mischief.refusal = function(_, frame)
+      if frame.method == "getChatHistory" then looked = looked + 1 end
+      if frame.method ~= "sendMessage" then return nil end
+      sent = sent + 1
+      return sent < 3 and 301 or nil
+    end
+    local posted = post "held"
+    helper.eventually(function() return looked == 2 end) -- for the message before it, and for itself
+    server:person("herald"):chat_with("mira"):say "held"
+    assert.is_truthy(posted:wait(10))
+    assert.same({ "held", 1 }, { said(), sent })
+    local begun = core.monotonic()
+    assert.is_truthy(post("lost"):wait(10))
+    assert.same({ "held lost", 3 }, { said(), sent })
+    assert.is_true(core.monotonic() - begun >= 2)
   end))
 
   it("takes an answer without an id for none", async(function()

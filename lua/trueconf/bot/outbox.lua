@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- Messages that are to be sent whatever happens: kept in the bot's store before anything else, sent in
 -- order per chat, chats beside each other, tried again until the server has said yes or no. When it is not
--- known whether a message arrived, the history of the chat is asked before it is sent again.
+-- known whether a message arrived, the history of the chat is asked before it is sent again: at once, and once more
+-- when what the network may still hold of a lost connection can no longer arrive.
 --
 -- In the store: `outbox` what waits, in order; `posted` the keys of what was sent; `unsent` what the server
 -- refused.
@@ -25,6 +26,12 @@ local FIRST_PAUSE, LONGEST_PAUSE = 1, 60 -- seconds between tries
 local LOOK_BACK = 500                   -- messages of the history at most
 local MOST_CHATS = 1000                 -- whose newest message is known
 
+local outboxes = {}
+
+-- Seconds. A server gives a connection up that has not answered its pings for about 20 (protocol, "Keepalive"); what
+-- comes over it later is lost.
+outboxes.grace = 25
+
 ---@class (exact) trueconf.PostOptions: trueconf.SendOptions
 ---@field key? string nothing is posted again under the same key
 ---@field user_id? string in place of a chat: the personal chat with this user, opened when there is none
@@ -45,6 +52,7 @@ local SCHEMA = {
 ---@field state "waiting"|"sent"|"refused"
 ---@field message_id string? once it is sent
 ---@field err trueconf.Error? why it was refused, or the last failure
+---@field private doubt_since number? when its fate was first looked for; monotonic seconds
 ---@field private settled table<trueconf.core.Waiter, true> who waits for it
 local Posted = {}
 Posted.__index = Posted
@@ -125,7 +133,7 @@ end
 ---@param bot trueconf.Bot
 ---@param store trueconf.Store
 ---@return trueconf.Outbox
-local function new(bot, store)
+function outboxes.new(bot, store)
   local self = setmetatable({
     bot = bot, store = store, lanes = {}, newest = bounded.new(MOST_CHATS), keys = {}, waiting = 0, running = false,
     is_full = false,
@@ -282,7 +290,7 @@ function Outbox:send(posted)
   local after, sent, err
   after, err = self:anchor(record)
   if not after then return nil, err end
-  record.after, record.tries, record.in_doubt = after, record.tries + 1, true
+  record.after, record.tries, record.in_doubt, posted.doubt_since = after, record.tries + 1, true, nil
   self:keep(posted)
   sent, err = self.store:commit()
   if not sent then
@@ -301,6 +309,25 @@ function Outbox:send(posted)
   return nil, err
 end
 
+-- Seconds until a message that is in doubt cannot arrive any more.
+local function rest_of_grace(posted)
+  if not posted.record.in_doubt then return 0 end
+  posted.doubt_since = posted.doubt_since or core.monotonic()
+  return math.max(0, posted.doubt_since + outboxes.grace - core.monotonic())
+end
+
+-- Find out what has become of a message: its id, or false: it has not arrived and will not; or nil, why that is not
+-- known, and true: it never will be.
+function Outbox:resolve(posted)
+  local record, rest = posted.record, rest_of_grace(posted)
+  local found, err = self:look_up(record)
+  if found then self.newest:put(record.chat_id, found) end
+  if found ~= false then return found, err, err and is_final(err) end
+  if rest > 0 then return nil, Error.new("TIMEOUT", "it may have been sent, and may still arrive", { op = "post" }) end
+  record.in_doubt = nil
+  return false
+end
+
 -- A try: the id of the message, or nil and why not yet, or nil, why not, and true: never.
 function Outbox:try(posted)
   local record = posted.record
@@ -310,10 +337,8 @@ function Outbox:try(posted)
     if not open then return nil, err, is_final(err) end
   end
   if record.in_doubt then
-    local found, err = self:look_up(record)
-    if found then self.newest:put(record.chat_id, found) end
-    if found ~= false then return found, err, err and is_final(err) end
-    record.in_doubt = nil
+    local found, err, final = self:resolve(posted)
+    if found ~= false then return found, err, final end
   end
   local message_id, err = self:send(posted)
   if message_id then return message_id end
@@ -346,9 +371,12 @@ function Outbox:deliver(posted, lane)
     local ok, failure = xpcall(self.step, works.with_traceback, self, posted)
     if not ok then self:raised(posted, failure) end
     if posted.state ~= "waiting" or not self.running then return end
-    self.bot.log:debug("a posted message waits %g s for its next try: %s", pause, posted.err)
+    local rest = rest_of_grace(posted)
+    local wait = pause * (0.75 + core.random(1):byte() / 512)
+    if rest > 0 then wait = math.min(wait, rest) end
+    self.bot.log:debug("a posted message waits %g s for its next try: %s", wait, posted.err)
     lane.pause = core.waiter()
-    lane.pause:wait(pause * (0.75 + core.random(1):byte() / 512))
+    lane.pause:wait(wait)
     lane.pause = nil
     pause = math.min(2 * pause, LONGEST_PAUSE)
   end
@@ -517,7 +545,7 @@ end
 ---@param level integer whom to blame
 ---@return table? record
 ---@return trueconf.Error? err LIMIT: too long
-local function record_of(level, ...)
+function outboxes.record_of(level, ...)
   local chat_id, content, given = read(...)
   local record = options.check(SCHEMA, given or {}, level + 1, "post")
   if (chat_id == nil) == (record.user_id == nil) then
@@ -533,4 +561,4 @@ end
 
 misuse.guard(Posted, "posted", { "wait" })
 
-return { new = new, record_of = record_of }
+return outboxes
