@@ -58,11 +58,15 @@ local function argument(method, path)
   return (path:gsub("%a%w*", protocol.lua_name))
 end
 
+-- Where a number is a text.
+local FOR_PEOPLE = { text = true, label = true, title = true }
+
 -- What is filled in or may be written so is no mistake to a client.
 local function is_mistake_of_client(mistake)
   local field = mistake.declared
   if mistake.kind == "missing" then return field.default == nil and not field.inline end
-  return not (field.short and type(mistake.value) == "string")
+  if type(mistake.value) == "number" and field.type == "string" then return not FOR_PEOPLE[field.lua_name] end
+  return not (field.short and (type(mistake.value) == "string" or type(mistake.value) == "number"))
 end
 
 -- Words that the message must have, besides the name of the field.

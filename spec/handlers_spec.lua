@@ -134,7 +134,7 @@ describe("a handler", function()
   it("that raises is told of with the place where it was registered", survives(function()
     error "oh"
   end, function(case)
-    assert.equal(1, count(case.lines, "^error while handling trueconf.Message %(.*%) in the handler of "
+    assert.equal(1, count(case.lines, "^error while handling message %S+ of %S+ in the handler of "
       .. "spec/handlers_spec.lua:" .. case.line .. ": .*oh"))
   end))
 
@@ -162,7 +162,7 @@ describe("a handler", function()
       core.waiter():wait()
     end, function(case)
       assert.equal(1, closed)
-      assert.matches("is at work on trueconf.Message .* for 0.1 s; at 0.2 s it is ended. It waits here: stack trace",
+      assert.matches("is at work on message %S+ of %S+ for 0.1 s; at 0.2 s it is ended. It waits here: stack trace",
         case.lines[1])
       assert.matches("TIMEOUT: the handler was ended after 0.2 s.*handlers_spec.lua", case.lines[2])
       assert.equal(2, #case.lines)

@@ -103,6 +103,49 @@ describe("a method called with a dot", function()
   end))
 end)
 
+describe("arguments that are", function()
+  it("numbers are texts where people read them", function()
+    local t <close> = testing.start { bot = function(options)
+      local bot = trueconf.bot(options)
+      bot:on_message(function(msg)
+        assert(msg:reply(42))
+        local sent = assert(msg.chat:send(1.5))
+        trueconf.sleep(1)
+        assert(sent:edit(7))
+        assert(bot:send_message { chat_id = msg.chat_id, text = 9,
+          buttons = { { { type = "command", label = 1, command = "x" } } } })
+        assert(msg:post(3))
+        trueconf.sleep(1)
+        assert(msg:ask(5))
+      end)
+      return bot
+    end }
+    local anna = t:user "anna"
+    anna:says "hello"
+    t:expect(anna):hears "42"
+    t:expect(anna):hears "1.5"
+    t:expect(anna):sees "7"
+    t:expect(anna):hears "9"
+    t:expect(anna):sees_buttons { "1" }
+    t:expect(anna):hears "3"
+    t:expect(anna):hears "5"
+  end)
+
+  it("numbers are no ids", function()
+    assert.matches(HERE .. "send_message: bad argument 'chat_id': a string expected, got a number",
+      raised(function() offline():send_message(42, "x") end))
+  end)
+
+  it("unknown are told with those that there are", function()
+    assert.matches(HERE .. "send_message: unknown argument 'chat'; there are buttons, chat_id, content, parse_mode, "
+      .. "reply_message_id, reply_to, text", raised(function() offline():send_message { chat = "x", text = "y" } end))
+    assert.matches("unknown argument 'txt', did you mean 'text'%?$",
+      raised(function() offline():send_message { chat_id = "x", txt = "y" } end))
+    assert.matches(HERE .. "send_message: unknown option 'colour'; there are buttons, parse_mode, reply_to, timeout",
+      raised(function() offline():send_message("x", "y", { colour = "red" }) end))
+  end)
+end)
+
 describe("a name that is nearly right", function()
   it("of a method that takes handlers is refused at the script's line", function()
     local bot, router = offline(), trueconf.router()

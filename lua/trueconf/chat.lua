@@ -14,7 +14,7 @@ local Chat = {}
 
 ---Send a text to the chat.
 ---@async
----@param text string
+---@param text string|number
 ---@param opts? trueconf.SendOptions
 ---@return trueconf.Sent? sent
 ---@return trueconf.Error? err
@@ -25,7 +25,7 @@ end
 
 ---Send a question and wait for an answer, of anyone unless `from` says otherwise; see msg:ask().
 ---@async
----@param question string
+---@param question string|number
 ---@param opts? trueconf.AskOptions|number options, or only the seconds to wait
 ---@return any answer
 ---@return trueconf.Message|trueconf.CommandEvent|trueconf.Error|nil message_or_err

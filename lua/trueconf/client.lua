@@ -461,7 +461,7 @@ end
 ---in one table.
 ---@async
 ---@param chat_id string
----@param text string of 1 to 4096 visible characters
+---@param text string|number of 1 to 4096 visible characters
 ---@param opts? trueconf.SendOptions
 ---@param reply_to? string the same as opts.reply_to
 ---@return trueconf.Sent? sent

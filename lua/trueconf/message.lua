@@ -249,7 +249,7 @@ end
 
 ---Send a text to the chat this message is in. A personal chat that is gone is opened again.
 ---@async
----@param reply string
+---@param reply string|number
 ---@param opts? trueconf.SendOptions
 ---@return trueconf.Sent? sent
 ---@return trueconf.Error? err
@@ -259,7 +259,7 @@ end
 
 ---Send a text as the answer to this message: apps show it with the message it answers.
 ---@async
----@param reply string
+---@param reply string|number
 ---@param opts? trueconf.SendOptions
 ---@return trueconf.Sent? sent
 ---@return trueconf.Error? err
@@ -268,7 +268,7 @@ function Message:reply(reply, opts)
 end
 
 ---Post a text to this chat: it is sent whatever happens; see bot:post(). Only in bots.
----@param content string
+---@param content string|number
 ---@param opts? trueconf.PostOptions
 ---@return trueconf.Posted? posted
 ---@return trueconf.Error? err LIMIT, IO
@@ -280,7 +280,7 @@ end
 ---Send a question and wait for the answer of the same author in this chat. This message counts as handled from here
 ---on. Only for a message that a handler of on_message got.
 ---@async
----@param question string
+---@param question string|number
 ---@param opts? trueconf.AskOptions|number options, or only the seconds to wait
 ---@return any answer the message; or with `choices`, `type` or `validate` the value
 ---@return trueconf.Message|trueconf.CommandEvent|trueconf.Error|nil message_or_err the message, or the click, that
@@ -303,7 +303,7 @@ end
 
 ---Replace the text, if the bot wrote this message; buttons that are not given again are removed.
 ---@async
----@param new_text string
+---@param new_text string|number
 ---@param opts? trueconf.EditOptions
 ---@return trueconf.Edited? edited
 ---@return trueconf.Error? err

@@ -19,6 +19,7 @@ local sorted_keys = require "trueconf.sorted_keys"
 
 local options = {}
 
+local FEW = 12                          -- options that are all named in a complaint
 local LONGEST = 1e9                     -- seconds; the core's timers take less than 1e10
 
 -- The number of letters to insert, delete, replace or swap with the next one to make one word from the other.
@@ -170,8 +171,10 @@ local function unknown_option(key, schema)
     local shown = type(key) == "number" and "[" .. key .. "]" or type(key)
     return ("unknown option %s: option names are strings"):format(shown)
   end
-  local near = options.nearest(key, schema)
-  return ("unknown option '%s'%s"):format(key, near and (", did you mean '%s'?"):format(near) or "")
+  local near, names = options.nearest(key, schema), sorted_keys(schema)
+  if near then return ("unknown option '%s', did you mean '%s'?"):format(key, near) end
+  local list = #names <= FEW and "; there are " .. table.concat(names, ", ") or ""
+  return ("unknown option '%s'%s"):format(key, list)
 end
 
 -- In a fixed order, so that of several mistakes always the same one is reported.
@@ -215,6 +218,18 @@ end
 ---@param level integer whom to blame, as in error()
 function options.refuse(what, expected, value, level)
   error(("%s: %s expected, got %s"):format(what, expected, options.type_of(value)), level + 1)
+end
+
+---Check an argument that people will read: a number is a text, too, as it is elsewhere in Lua.
+---@param what string the function it was given to
+---@param name string
+---@param value any
+---@param level integer whom to blame, as in error()
+---@return string text
+function options.text(what, name, value, level)
+  if type(value) == "number" then return tostring(value) end
+  options.argument(what, name, value, "string", level + 1)
+  return value
 end
 
 ---Check one argument that is not in a table of options.

@@ -39,7 +39,7 @@ end
 
 ---Replace the text; buttons that are not given again are removed.
 ---@async
----@param text string
+---@param text string|number
 ---@param opts? trueconf.EditOptions
 ---@return trueconf.Edited? edited
 ---@return trueconf.Error? err

@@ -170,7 +170,9 @@ end
 function text.split(content, opts)
   opts = opts or {}
   for key in pairs(opts) do
-    if key ~= "parse_mode" and key ~= "limit" then error(("unknown option '%s'"):format(tostring(key)), 2) end
+    if key ~= "parse_mode" and key ~= "limit" then
+      error(("unknown option '%s'; there are limit, parse_mode"):format(tostring(key)), 2)
+    end
   end
   local mode, limit = check(content, opts.parse_mode), opts.limit or MAX_VISIBLE
   check_limit(limit)

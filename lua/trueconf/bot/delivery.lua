@@ -184,7 +184,8 @@ local function set_aside(self, msg, work)
   local place = work.place or nil
   tell_if_full(self, kept(self).aside_box:put(msg, work.failure, place, msg.tries))
   if not self:may_say("aside " .. (place or "")) then return end
-  self.log:info("%s is set aside, bot:aside() has it: the handler has failed %d times", msg, msg.tries)
+  self.log:info("%s is set aside, bot:aside() has it: the handler has failed %s", self.name_of(msg),
+    msg.tries == 1 and "once" or msg.tries .. " times")
 end
 
 ---A handler has failed over a message.

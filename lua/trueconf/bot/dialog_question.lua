@@ -155,7 +155,7 @@ end
 ---@param level integer whom to blame for a mistake
 ---@return trueconf.Question
 local function new(bot, chat, words, given, author, level)
-  options.argument("ask", "question", words, "string", level + 1)
+  words = options.text("ask", "question", words, level + 1)
   local checked = options.check(ASK, as_table(given), level + 1, "ask")
   local declared = checked.choices and choices.declare(checked.choices, level + 1)
   if declared and checked.type then error("ask: either choices or a type", level + 1) end

@@ -2,6 +2,7 @@
 -- Handlers at work: which message is next, how many may run, what becomes of it when one has ended.
 
 local core = require "trueconf.core"
+local events = require "trueconf.events"
 local held_down = require "trueconf.held_down"
 local router = require "trueconf.router"
 local seam = require "trueconf.seam"
@@ -22,9 +23,11 @@ local Handlers = { stuck = false }
 
 -- Errors -----------------------------------------------------------------------------------------
 
--- A message, or the name of an event, for the log.
+-- A message, or an event, for the log.
 function Handlers.name_of(item)
-  return item.event and item.method or tostring(item)
+  local method = item.event and item.method
+  if method then return "the event " .. (events.is_known(method) and events.name_of(method) or method) end
+  return ("message %s of %s"):format(item.id, item.author)
 end
 
 ---Whether something is to be logged now; see held_down.lua.
@@ -36,11 +39,17 @@ function Handlers:may_say(kind)
   return self.held_down:may_say(kind)
 end
 
+-- Where the handler was registered, unless the traceback has that line.
+local function handler_of(place, traceback)
+  if not place or traceback:find(place:gsub("%p", "%%%0") .. "[:>]") then return "" end
+  return " in the handler of " .. place
+end
+
 -- The same error of the same handler is logged once a minute, with its number since.
 local function log_error(self, what, failure, place)
   local held_back = self:may_say((place or "") .. "\0" .. tostring(failure.err))
   if not held_back then return end
-  self.log:error("error while handling %s%s%s: %s", what, place and " in the handler of " .. place or "",
+  self.log:error("error while handling %s%s%s: %s", what, handler_of(place, failure.traceback),
     held_back > 0 and (", %d more like this since the last one"):format(held_back) or "", failure.traceback)
 end
 

@@ -552,7 +552,7 @@ function outboxes.record_of(level, ...)
     error("post: either 'chat_id' or 'user_id' is needed", level + 1)
   end
   if chat_id ~= nil then options.argument("post", "chat_id", chat_id, "string", level + 1) end
-  options.argument("post", "text", content, "string", level + 1)
+  content = options.text("post", "text", content, level + 1)
   record.chat_id, record.text = chat_id, content
   local ok, err = check(record, level + 1)
   if not ok then return nil, err end

@@ -7,6 +7,7 @@ local json = require "trueconf.json"
 local methods = require "trueconf.protocol.methods".methods
 local objects = require "trueconf.protocol.objects".objects
 local options = require "trueconf.options"
+local sorted_keys = require "trueconf.sorted_keys"
 
 local type, next = type, next
 
@@ -26,12 +27,20 @@ local function whole_number(value)
   return math.type(value) == "float" and math.tointeger(value) or value
 end
 
+-- A number is a text where people read it, as it is elsewhere in Lua.
+local FOR_PEOPLE = { text = true, label = true, title = true }
+
+local function as_text(value)
+  return type(value) == "number" and tostring(value) or value
+end
+
 local add_fields
 
 local function add_field(converter, field, inside)
   local slot = { wire = field.name, inside = inside, convert = converter_of_type(field) }
   slot.holds = slot.convert ~= nil
   if field.type == "integer" then slot.convert = whole_number end
+  if field.type == "string" and FOR_PEOPLE[field.lua_name] then slot.convert = as_text end
   converter.slots[field.lua_name] = slot
   if field.also then converter.slots[field.also] = slot end
   if field.default ~= nil then
@@ -58,7 +67,8 @@ end
 local function unknown(converter, key)
   local name = tostring(key)
   local nearest = options.nearest(name, converter.slots)
-  local hint = nearest and (" (did you mean '%s'?)"):format(nearest) or ""
+  local hint = nearest and (", did you mean '%s'?"):format(nearest) or
+    ("; there are %s"):format(table.concat(sorted_keys(converter.slots), ", "))
   return {
     field = name, kind = "unknown", expected = nearest or "no such argument", got = name,
     message = ("unknown argument '%s'%s"):format(name, hint),
@@ -110,7 +120,7 @@ local by_object = {}
 
 local function object_converter(name, short)
   return function(value)
-    if short and type(value) == "string" then value = { [short] = value } end
+    if short and (type(value) == "string" or type(value) == "number") then value = { [short] = value } end
     if type(value) ~= "table" or json.is_array(value) then return value end
     by_object[name] = by_object[name] or new_converter(objects[name].fields, objects[name].variants)
     return apply(by_object[name], value)
