@@ -524,7 +524,7 @@ describe("an error in the bot", function()
   it("fails the test at its next step, with the traceback", with_kit(bot_with(crash), function(t, anna)
     anna:says "tea"
     local text = failure_of(function() t:expect(anna):hears "tea" end)
-    assert.matches("^spec/testing_spec.lua:%d+: an error in the bot, in trueconf.Message %(.-%): ", text)
+    assert.matches("^spec/testing_spec.lua:%d+: an error in the bot, in message %S+ of %S+: ", text)
     assert.matches("spec/testing_spec.lua:%d+: cannot make tea\nstack traceback:\n", text)
     contains(text, "The bot's log:\n  error: error while handling")
     anna:says "coffee"
