@@ -14,6 +14,7 @@ local system = require "spec.support.system"
 local SECONDS = assert(tonumber(arg[1]), "how many seconds?")
 local SEED = math.tointeger(arg[2]) or core.random(2):byte() * 256 + core.random(1):byte()
 local QUIET_TIME = 90                   -- seconds that everything may take to settle
+local STRAY_TIME = 3                    -- seconds, more than the proxy holds anything back
 local SHOWN = 40                        -- lines of the log, and complaints
 local LIVES = { bot = { 0.3, 4 }, bridge = { 2, 10 } } -- seconds, at least and at most
 
@@ -25,7 +26,8 @@ local children, kills = {}, { bot = 0, bridge = 0 }
 local function launch(name, command)
   children[name] = system.launch(command, { life = SECONDS + 2 * QUIET_TIME, environment = {
     SOAK_DATA = directory:file "data", SOAK_PORT = ports.bridge, SOAK_SEED = SEED + kills.bridge,
-    SOAK_QUIET = directory:file "quiet", NUMBERS_FILE = directory:file "numbers", STORE_FILE = directory:file "bot.db",
+    SOAK_QUIET = directory:file "quiet", SOAK_DONE = directory:file "done",
+    NUMBERS_FILE = directory:file "numbers", STORE_FILE = directory:file "bot.db",
     TRUECONF_URL = "ws://127.0.0.1:" .. ports.proxy, TRUECONF_USERNAME = "herald", TRUECONF_PASSWORD = "4711",
     TRUECONF_LOG = "error",
   } })
@@ -79,15 +81,13 @@ local function trouble()
   end
 end
 
--- The bot says each message it handles: when it says nothing more for a while, it has come to the end.
+-- The Bridge says when each message has an answer; what was sent twice may still be on its way.
 local function settle()
-  local stop, last, since = core.monotonic() + QUIET_TIME, -1, core.monotonic()
-  while core.monotonic() < stop do
-    local count = #system.lines(directory:file "numbers")
-    if count ~= last then last, since = count, core.monotonic() end
-    if core.monotonic() - since > 15 then return end
+  local stop = core.monotonic() + QUIET_TIME
+  repeat
     core.sleep(0.2)
-  end
+  until system.read(directory:file "done") or core.monotonic() > stop
+  core.sleep(STRAY_TIME)
 end
 
 local function judge_chat(login, chat)
