@@ -73,6 +73,9 @@ static struct {
                       int only_names, LDAPControl **server, LDAPControl **client, struct timeval *timeout,
                       int limit, LDAPMessage **result);
   LDAPMessage *(*first_entry)(LDAP *ldap, LDAPMessage *result);
+  char *(*get_dn)(LDAP *ldap, LDAPMessage *entry);
+  int (*whoami_s)(LDAP *ldap, struct berval **name, LDAPControl **server, LDAPControl **client);
+  void (*bvfree)(struct berval *value);
   struct berval **(*get_values_len)(LDAP *ldap, LDAPMessage *entry, const char *attribute);
   void (*value_free_len)(struct berval **values);
   int (*msgfree)(LDAPMessage *message);
@@ -97,13 +100,23 @@ static void load_api(void) {
   static const struct {
     const char *name;
     void *place;
-  } symbols[] = {{"ldap_initialize", &api.initialize},         {"ldap_set_option", &api.set_option},
-                 {"ldap_get_option", &api.get_option},         {"ldap_start_tls_s", &api.start_tls_s},
-                 {"ldap_sasl_bind_s", &api.sasl_bind_s},       {"ldap_search_ext_s", &api.search_ext_s},
-                 {"ldap_first_entry", &api.first_entry},       {"ldap_get_values_len", &api.get_values_len},
-                 {"ldap_value_free_len", &api.value_free_len}, {"ldap_msgfree", &api.msgfree},
-                 {"ldap_unbind_ext_s", &api.unbind_ext_s},     {"ldap_memfree", &api.memfree},
-                 {"ldap_err2string", &api.err2string},         {"ber_sockbuf_ctrl", &api.sockbuf_ctrl}};
+  } symbols[] = {{"ldap_initialize", &api.initialize},
+                 {"ldap_set_option", &api.set_option},
+                 {"ldap_get_option", &api.get_option},
+                 {"ldap_start_tls_s", &api.start_tls_s},
+                 {"ldap_sasl_bind_s", &api.sasl_bind_s},
+                 {"ldap_search_ext_s", &api.search_ext_s},
+                 {"ldap_first_entry", &api.first_entry},
+                 {"ldap_get_values_len", &api.get_values_len},
+                 {"ldap_value_free_len", &api.value_free_len},
+                 {"ldap_msgfree", &api.msgfree},
+                 {"ldap_unbind_ext_s", &api.unbind_ext_s},
+                 {"ldap_memfree", &api.memfree},
+                 {"ldap_err2string", &api.err2string},
+                 {"ber_sockbuf_ctrl", &api.sockbuf_ctrl},
+                 {"ldap_get_dn", &api.get_dn},
+                 {"ldap_whoami_s", &api.whoami_s},
+                 {"ber_bvfree", &api.bvfree}};
   void *library = open_library();
   if (!library)
     return;
@@ -118,12 +131,13 @@ static void load_api(void) {
 
 /* ---- the work ----------------------------------------------------------------------------------- */
 
-enum { VALUE_MAX = 512 };
+enum { VALUE_MAX = 512, NAME_MAX_BYTES = 2048 };
 
 struct bind_outcome {
   struct reason reason;
-  char value[VALUE_MAX]; /* of the attribute asked for */
-  size_t value_length;   /* 0: there is none */
+  char value[VALUE_MAX];     /* of the attribute asked for */
+  size_t value_length;       /* 0: there is none */
+  char name[NAME_MAX_BYTES]; /* "dn:" and the entry's own, or what else the directory calls the user */
 };
 
 struct bind_work {
@@ -230,15 +244,46 @@ static int set_options(struct bind_work *work, LDAP *ldap) {
   return result;
 }
 
-/* A user who may log in, but not read this, has no value. */
-static void read_attribute(struct bind_work *work, LDAP *ldap) {
-  char *attributes[] = {work->attribute, NULL};
+static void keep_name(struct bind_work *work, const char *prefix, const char *name, size_t length) {
+  size_t n = strlen(prefix);
+  if (n + length >= sizeof work->outcome.name || memchr(name, 0, length))
+    return;
+  memcpy(work->outcome.name, prefix, n);
+  memcpy(work->outcome.name + n, name, length);
+  work->outcome.name[n + length] = 0;
+}
+
+static void read_name(struct bind_work *work, LDAP *ldap, LDAPMessage *entry) {
+  char *name = api.get_dn(ldap, entry);
+  if (!name)
+    return;
+  keep_name(work, "dn:", name, strlen(name));
+  api.memfree(name);
+}
+
+/* RFC 4532, for users who may not read their own entries. */
+static void ask_who(struct bind_work *work, LDAP *ldap) {
+  struct berval *name = NULL;
+  if (api.whoami_s(ldap, &name, NULL, NULL) == LDAP_SUCCESS && name)
+    keep_name(work, "", name->bv_val, name->bv_len);
+  if (name)
+    api.bvfree(name);
+}
+
+/* What the directory calls the user, however the name was spelled that it took, and the attribute. A user who
+ * may log in, but not read this, has no value. */
+static void read_entry(struct bind_work *work, LDAP *ldap) {
+  static char no_attributes[] = "1.1";
+  char *attributes[] = {work->attribute ? work->attribute : no_attributes, NULL};
   LDAPMessage *result = NULL, *entry;
   struct berval **values = NULL;
   if (!api.search_ext_s(ldap, work->dn, LDAP_SCOPE_BASE, "(objectClass=*)", attributes, 0, NULL, NULL, NULL,
                         1, &result) &&
-      (entry = api.first_entry(ldap, result)))
-    values = api.get_values_len(ldap, entry, work->attribute);
+      (entry = api.first_entry(ldap, result))) {
+    read_name(work, ldap, entry);
+    if (work->attribute)
+      values = api.get_values_len(ldap, entry, work->attribute);
+  }
   if (values && values[0] && values[0]->bv_len <= VALUE_MAX) {
     work->outcome.value_length = values[0]->bv_len;
     memcpy(work->outcome.value, values[0]->bv_val, values[0]->bv_len);
@@ -247,6 +292,8 @@ static void read_attribute(struct bind_work *work, LDAP *ldap) {
     api.value_free_len(values);
   if (result)
     api.msgfree(result);
+  if (!work->outcome.name[0])
+    ask_who(work, ldap);
 }
 
 static void bind_as_user(struct bind_work *work, LDAP *ldap) {
@@ -265,8 +312,8 @@ static void bind_as_user(struct bind_work *work, LDAP *ldap) {
     explain(work, ldap, "the directory refuses the login", result, ERR_AUTH_FAILED);
   else if (result != LDAP_SUCCESS)
     explain(work, ldap, "the directory cannot be asked", result, ERR_UNREACHABLE);
-  else if (work->attribute)
-    read_attribute(work, ldap);
+  else
+    read_entry(work, ldap);
 }
 
 static void bind_work(struct offload *offload) {
@@ -366,14 +413,14 @@ static int bind_push(lua_State *L, struct op *op) {
   const struct bind_outcome *outcome = &((struct bind_op *)op)->outcome;
   if (outcome->reason.err)
     return fail_reason(L, &outcome->reason);
-  lua_pushboolean(L, 1);
+  lua_pushstring(L, outcome->name);
   if (outcome->value_length == 0)
     return 1;
   lua_pushlstring(L, outcome->value, outcome->value_length);
   return 2;
 }
 
-/* core.ldap_bind(request) -> true, value of the attribute */
+/* core.ldap_bind(request) -> name of the user, value of the attribute */
 static int l_ldap_bind(lua_State *L) {
   struct bind_request request;
   struct bind_op *op;

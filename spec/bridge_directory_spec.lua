@@ -24,6 +24,27 @@ describe("a directory's name of a login", function()
     assert.equal("herald", dn("herald", "%s"))
   end)
 
+  it("is where the directory's own name has the login", function()
+    local function login(name, template)
+      return directory.new({ bind_dn = template or "uid=%s,ou=people,dc=acme" }):login_in(name)
+    end
+    assert.equal("mira", login "dn:uid=mira,ou=people,dc=acme")
+    assert.equal("mira", login "dn:UID=mira, OU=People, DC=acme")
+    assert.equal("mira", login "dn:userid=mira,ou=people,dc=acme")
+    assert.equal("o,ou=people", login "dn:uid=o\\,ou\\3Dpeople,ou=people,dc=acme")
+    assert.equal([[a\2Cb]], login [[dn:uid=a\\2Cb,ou=people,dc=acme]])
+    assert.equal("анна", login [[dn:uid=\D0\B0\D0\BD\D0\BD\D0\B0,ou=people,dc=acme]])
+    assert.equal("mira", login("dn:cn=x+uid=mira,dc=acme", "uid=%s+cn=x,dc=acme"))
+    assert.equal("mira", login("dn:uid=Bot-mira,dc=acme", "uid=bot-%s,dc=acme"))
+    assert.equal("mira", login([[u:ACME\mira]], "%s@acme.test"))
+    assert.equal("mira", login("u:mira@acme.test", "%s@acme.test"))
+    for _, name in ipairs { "", "dn:", "dn:uid=mira", "x", "dn:uid=mira,ou=x,ou=people,dc=acme" } do
+      assert.is_nil(login(name), name)
+    end
+    assert.is_nil(login("dn:uid=mira,dc=acme", "%s@acme.test"))
+    assert.is_nil(login("dn:uid=mira,dc=acme", "uid=bot-%s,dc=acme"))
+  end)
+
   it("cannot be changed by what is in the login", function()
     for login, escaped in pairs {
       ["a,ou=admins"] = "a\\2Cou\\3Dadmins", ["a+b"] = "a\\2Bb", ['"a"'] = "\\22a\\22", ["a\\"] = "a\\5C",
@@ -168,6 +189,41 @@ describe("a Bridge with a directory", function()
       assert.same({ error = "invalid_grant", error_description = "Invalid username or password" }, body)
     end
     assert.is_nil(server.accounts:by_login "stranger")
+  end))
+
+  -- Other spellings that slapd takes for "mira".
+  local MIRA = {
+    "MIRA", "\u{FF4D}ira", "mir\u{AA}", "M\u{FF29}ra", "\u{A0}mira", "mira\u{3000}", "\u{1D5C6}ira", "m\u{2170}ra",
+    "\u{FF2D}\u{FF29}RA@chat.acme.test", "mir\u{FF41}",
+  }
+
+  it("knows people by the names that it has for them, not by those that they type", with(nil, function()
+    for _, spelling in ipairs(MIRA) do
+      local status, body = ask(spelling, "x")
+      assert.equal(201, status, spelling)
+      assert.equal("mira@chat.acme.test", server.tokens:verify(body.access_token, server.accounts).id)
+    end
+    assert.equal(201, (ask("АННА", "пароль")))
+    local known = {}
+    for _, account in pairs(server.store.accounts) do known[#known + 1] = account.id end
+    table.sort(known)
+    assert.same({ "gone@chat.acme.test", "mira@chat.acme.test", "анна@chat.acme.test" }, known)
+  end))
+
+  it("keeps out who is disabled, in any spelling", with(nil, function()
+    for _, spelling in ipairs { "GONE", "\u{FF47}one", "\u{A0}gone", "g\u{BA}ne" } do
+      assert.equal(400, (ask(spelling, "y")), spelling)
+    end
+    server:add_account("\u{FF4D}ira", { disabled = true })
+    assert.equal(400, (ask("mira", "x")))
+    assert.equal(201, (ask("herald", "4711")))
+  end))
+
+  it("counts failed logins of one name together, in all its spellings", with(nil, function()
+    for _, spelling in ipairs(MIRA) do assert.equal(400, (ask(spelling, "wrong"))) end
+    assert.equal(429, (ask("mira", "x")))
+    assert.equal(429, (ask("M\u{AD}\u{FF29}RA", "x")))
+    assert.equal(201, (ask("herald", "4711")))
   end))
 
   it("limits failed logins", with(nil, function()

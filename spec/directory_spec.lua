@@ -39,14 +39,34 @@ describe("ldap_bind", function()
   end
 
   it("says yes to the right password, and nothing more unless asked", async(function()
-    assert.same({ true }, { bind("herald", "4711") })
-    assert.same({ true }, { bind("mira", "x\0y") })
+    assert.same({ "dn:uid=herald,ou=people,dc=acme,dc=test" }, { bind("herald", "4711") })
+    assert.same({ "dn:uid=mira,ou=people,dc=acme,dc=test" }, { bind("mira", "x\0y") })
   end))
 
   it("reads an attribute of the one who logs in", async(function()
-    assert.same({ true, "The Herald" }, { bind("herald", "4711", { attribute = "displayName" }) })
-    assert.same({ true }, { bind("herald", "4711", { attribute = "telephoneNumber" }) })
-    assert.same({ true }, { bind("herald", "4711", { attribute = "userPassword" }) })
+    local name = "dn:uid=herald,ou=people,dc=acme,dc=test"
+    assert.same({ name, "The Herald" }, { bind("herald", "4711", { attribute = "displayName" }) })
+    assert.same({ name }, { bind("herald", "4711", { attribute = "telephoneNumber" }) })
+    assert.same({ name }, { bind("herald", "4711", { attribute = "userPassword" }) })
+  end))
+
+  it("tells whose entry it is, however that was spelled", async(function()
+    for _, login in ipairs { "HERALD", "\u{FF48}erald", "\\20herald\\C2\\A0" } do
+      assert.equal("dn:uid=herald,ou=people,dc=acme,dc=test", (bind(login, "4711")))
+    end
+    assert.equal("dn:uid=herald,ou=people,dc=acme,dc=test", (bind("", "4711", {
+      dn = "UserID = herald , OU=PEOPLE, dc=acme, dc=test",
+    })))
+  end))
+
+  it("asks who somebody is that may not read the own entry", async(function()
+    local closed = slapd.start({ herald = { password = "4711" } }, nil, "access to * by * none")
+    local name, value = core.ldap_bind {
+      url = closed:url(), dn = slapd.BIND_DN:format "HERALD", password = "4711", attribute = "cn",
+    }
+    assert.equal("dn:uid=herald,ou=people,dc=acme,dc=test", name)
+    assert.is_nil(value)
+    closed:remove()
   end))
 
   it("says AUTH_FAILED to everything else", async(function()
@@ -64,8 +84,8 @@ describe("ldap_bind", function()
   end))
 
   it("works over TLS, from the first byte or started later", async(function()
-    assert.is_true(bind("herald", "4711", { url = directory:tls_url(), ca_file = certs.ca_file }))
-    assert.is_true(bind("herald", "4711", { start_tls = true, ca_file = certs.ca_file }))
+    assert(bind("herald", "4711", { url = directory:tls_url(), ca_file = certs.ca_file }))
+    assert(bind("herald", "4711", { start_tls = true, ca_file = certs.ca_file }))
     assert_error("AUTH_FAILED", bind("herald", "4712", { url = directory:tls_url(), ca_file = certs.ca_file }))
   end))
 

@@ -1,7 +1,8 @@
 /*
  * unicode.c - what Unicode says of text, by libutf8proc: letters, their cases, and what people see as one
- * character. Lua sees: core.fold, core.lower, core.upper, core.is_letter, core.grapheme_starts. Owns nothing:
- * memory under way is Lua's, so that Lua may raise anywhere. SPDX-License-Identifier: MIT
+ * character. Lua sees: core.fold, core.spelling, core.lower, core.upper, core.is_letter,
+ * core.grapheme_starts. Owns nothing: memory under way is Lua's, so that Lua may raise anywhere.
+ * SPDX-License-Identifier: MIT
  */
 #include "base/unicode.h"
 
@@ -86,6 +87,42 @@ static int l_fold(lua_State *L) {
   return 1;
 }
 
+static utf8proc_int32_t plain_space(utf8proc_int32_t c, void *data) {
+  (void)data;
+  return utf8proc_category(c) == UTF8PROC_CATEGORY_ZS ? ' ' : c;
+}
+
+/* core.spelling(text) -> text that all spellings have in common which a directory takes for the same name
+ * (RFC 4518): letters of any case and width, with spaces and signs that nobody sees, or without. Of bytes
+ * that are not UTF-8 the ASCII letters in lower case. */
+static int l_spelling(lua_State *L) {
+  size_t length;
+  const char *text = luaL_checklstring(L, 1, &length);
+  const utf8proc_option_t options =
+      UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE;
+  const utf8proc_uint8_t *bytes = (const utf8proc_uint8_t *)text;
+  utf8proc_ssize_t count, room, kept = 0;
+  utf8proc_int32_t *characters;
+  if (!utf8_valid(text, length)) {
+    push_ascii_lower(L, text, length);
+    return 1;
+  }
+  room = utf8proc_decompose_custom(bytes, (utf8proc_ssize_t)length, NULL, 0, options, plain_space, NULL);
+  if (room < 0)
+    return luaL_error(L, "%s", utf8proc_errmsg(room));
+  characters = lua_newuserdatauv(L, ((size_t)room + 1) * sizeof *characters, 0);
+  count = utf8proc_decompose_custom(bytes, (utf8proc_ssize_t)length, characters, room, options, plain_space,
+                                    NULL);
+  for (utf8proc_ssize_t i = 0; i < count; i++)
+    if (characters[i] != ' ' && !is_unseen(characters[i]))
+      characters[kept++] = characters[i];
+  count = count < 0 ? count : utf8proc_reencode(characters, kept, options);
+  if (count < 0)
+    return luaL_error(L, "%s", utf8proc_errmsg(count));
+  lua_pushlstring(L, (const char *)characters, (size_t)count);
+  return 1;
+}
+
 /* ---- showing ------------------------------------------------------------------------------------- */
 
 static int change_case(lua_State *L, utf8proc_int32_t (*change)(utf8proc_int32_t)) {
@@ -156,11 +193,8 @@ static int l_grapheme_starts(lua_State *L) {
 
 void unicode_open(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"fold", l_fold},
-      {"lower", l_lower},
-      {"upper", l_upper},
-      {"is_letter", l_is_letter},
-      {"grapheme_starts", l_grapheme_starts},
+      {"fold", l_fold},   {"spelling", l_spelling},   {"lower", l_lower},
+      {"upper", l_upper}, {"is_letter", l_is_letter}, {"grapheme_starts", l_grapheme_starts},
       {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);

@@ -23,8 +23,9 @@ directory %s
 maxsize 10485760
 dbnosync
 access to attrs=userPassword by anonymous auth by * none
-access to * by self read by * none
+%s
 ]]
+local ACCESS = "access to * by self read by * none"
 
 local ROOT = [[
 dn: dc=acme,dc=test
@@ -68,12 +69,13 @@ local function tls_lines(certificates)
   return lines:format(certificates.ca_file, certificates:file "address.pem", certificates:file "address.key")
 end
 
-local function fill(directory, people, certificates)
+local function fill(directory, people, certificates, access)
   local database = directory:file "database"
   local text = { ROOT }
   for login, person in pairs(people) do text[#text + 1] = entry(login, person) end
   system.output("mkdir '%s'", database)
-  system.write(directory:file "slapd.conf", CONFIGURATION:format(directory.path, tls_lines(certificates), database))
+  system.write(directory:file "slapd.conf", CONFIGURATION:format(directory.path, tls_lines(certificates),
+    database, access))
   system.write(directory:file "people.ldif", table.concat(text))
   system.output("/usr/sbin/slapadd -f '%s/slapd.conf' -l '%s/people.ldif'", directory.path, directory.path)
 end
@@ -82,11 +84,12 @@ end
 ---@async
 ---@param people table<string, { password: string?, display_name: string? }>
 ---@param certificates? table of spec.support.certificates; its certificate "address" is shown
+---@param access? string who may read what
 ---@return trueconf.spec.Slapd
-function slapd.start(people, certificates)
+function slapd.start(people, certificates, access)
   local self = setmetatable({ directory = system.directory() }, Slapd)
   self.port, self.tls_port = system.free_port(), system.free_port()
-  fill(self.directory, people, certificates)
+  fill(self.directory, people, certificates, access or ACCESS)
   self:resume()
   return self
 end

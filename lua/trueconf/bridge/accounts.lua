@@ -7,7 +7,7 @@ local core = require "trueconf.core"
 local MAX_LOGIN = 255                   -- bytes
 
 ---@class trueconf.bridge.Account
----@field key string login in lower case
+---@field key string login as it is compared, see key()
 ---@field login string as it was given
 ---@field id string TrueConf ID: login@server
 ---@field display_name string
@@ -38,6 +38,10 @@ local function new(store, server_name, password_cost, directory)
     directory = directory,
   }, Accounts)
 end
+
+-- Logins that a directory takes for the same are the same here: in any case and width of letters, with or without
+-- spaces and signs that nobody sees.
+local key = core.spelling
 
 local function is_login(text)
   return type(text) == "string" and #text <= MAX_LOGIN and text:find "^[^%s%c@/]+$" ~= nil and utf8.len(text) ~= nil
@@ -83,9 +87,9 @@ end
 ---@return trueconf.bridge.Account
 function Accounts:put(login, spec)
   if type(spec) == "string" then spec = { password = spec } end
-  local key = login:lower()
-  local account = self.store:account(key) or {
-    key = key,
+  local own = key(login)
+  local account = self.store:account(own) or {
+    key = own,
     login = login,
     id = login .. "@" .. (self.server_name or ""),
     display_name = login,
@@ -100,10 +104,10 @@ function Accounts:put(login, spec)
   return account
 end
 
----@param login string the login alone, in any case
+---@param login string the login alone, in any spelling
 ---@return trueconf.bridge.Account?
 function Accounts:by_login(login)
-  return self.store:account(login:lower())
+  return self.store:account(key(login))
 end
 
 ---Find an account by its TrueConf ID; an instance part after '/' is cut off.
@@ -130,7 +134,7 @@ end
 ---@return string?
 function Accounts:key_of(username)
   local login = self:login_of(username)
-  return login and login:lower()
+  return login and key(login)
 end
 
 -- A refusal takes as long whatever its reason is.
@@ -144,12 +148,13 @@ end
 
 function Accounts:ask_directory(login, password)
   if not login then return nil end
-  local ok, result = self.directory:login(login, password)
-  if not ok then return nil, result.name ~= "AUTH_FAILED" and result or nil end
-  local account = self:by_login(login)
+  local own, result = self.directory:login(login, password)
+  if not own then return nil, result.name ~= "AUTH_FAILED" and result or nil end
+  if not is_login(own) then return nil end
+  local account = self:by_login(own)
   local name = result and core.is_utf8(result) and result or nil
   if account and (not name or name == account.display_name) then return account end
-  return self:put(login, { display_name = name })
+  return self:put(own, { display_name = name })
 end
 
 ---Check a login, short or with the name of this server, and its password. Guests, accounts of other servers and

@@ -79,16 +79,76 @@ function Directory:dn(login)
   return (self.options.bind_dn:gsub("%%s", function() return escape(login) end))
 end
 
+-- Parts of a name between such signs, unless they are escaped.
+local function split(name, sign)
+  local parts, from, at = {}, 1, 1
+  while at <= #name do
+    local byte = name:sub(at, at)
+    if byte == sign then
+      parts[#parts + 1], from = name:sub(from, at - 1), at + 1
+    end
+    at = at + (byte == "\\" and 2 or 1)
+  end
+  parts[#parts + 1] = name:sub(from)
+  return parts
+end
+
+-- RFC 4514, 3
+local function unescape(value)
+  local signs, at = {}, 1
+  while at <= #value do
+    local hex = value:match("^\\(%x%x)", at)
+    local sign = hex and string.char(tonumber(hex, 16)) or value:match("^\\?(.)", at)
+    at = at + (hex and 3 or value:sub(at, at) == "\\" and 2 or 1)
+    signs[#signs + 1] = sign
+  end
+  return table.concat(signs)
+end
+
+-- The part of a template that has %s, and its place among the others.
+local function place_of(parts)
+  for place, part in ipairs(parts) do
+    if part:find("%s", 1, true) then return part, place end
+  end
+end
+
+-- What stands for %s in one "attribute=value" of a name.
+local function value_in(template, rdn)
+  local assertions = split(rdn, "+")
+  local attribute, before, after = place_of(split(template, "+")):match "^%s*([^=]-)%s*=%s*(.-)%%s(.-)%s*$"
+  for _, assertion in ipairs(assertions) do
+    local name, value = assertion:match "^%s*([^=]-)%s*=%s*(.*)$"
+    if name and (not assertions[2] or name:lower() == attribute:lower()) then
+      value = unescape(value)
+      local last = #value - #after
+      local fits = value:sub(1, #before):lower() == before:lower() and value:sub(last + 1):lower() == after:lower()
+      return fits and value:sub(#before + 1, last) or nil
+    end
+  end
+end
+
+---The login that a directory's own name of a user has where bind_dn has %s. A directory takes many spellings of a
+---login for the same (letters in another case or width, spaces, signs that nobody sees), its own name has one.
+---@param name string "dn:" and a distinguished name, or "u:" and a name of another kind (RFC 4513, 5.2.1.8)
+---@return string? login nil: it does not show
+function Directory:login_in(name)
+  local dn = name:match "^dn:(.*)$"
+  if not dn then return name:match "^u:(.*)$" and name:match "[^:\\]*$":match "^[^@]*" end
+  local template, parts = split(self.options.bind_dn, ","), split(dn, ",")
+  local rdn, place = place_of(template)
+  return #template == #parts and rdn:find("=", 1, true) and value_in(rdn, parts[place]) or nil
+end
+
 ---Check a login and its password.
 ---@async
 ---@param login string
 ---@param password string
----@return true? ok
+---@return string? login as the directory has it, however it was spelled; nil: refused, or it could not be asked
 ---@return string|trueconf.Error? display_name or the error: AUTH_FAILED when the directory says no, others when it
 ---cannot be asked
 function Directory:login(login, password)
   local checked = self.options
-  return core.ldap_bind {
+  local name, more = core.ldap_bind {
     url = checked.url,
     dn = self:dn(login),
     password = password,
@@ -97,6 +157,11 @@ function Directory:login(login, password)
     timeout = checked.timeout,
     attribute = checked.display_name,
   }
+  if not name then return nil, more end
+  local own = self:login_in(name)
+  if own and own ~= "" then return own, more end
+  return nil, core.error("UNREACHABLE", "the directory does not tell whose entry it let in: users must be able to read "
+    .. "their own entries, or to ask who they are (RFC 4532)")
 end
 
 return { read = read, new = new }

@@ -66,6 +66,7 @@ function Logins:check(key, address, username, password)
   local account, err = self.accounts:authenticate(username, password)
   if account then
     self.by_login:clear(key)
+    self.by_login:clear(account.key)
   elseif not err then
     if key then self.by_login:add(key) end
     self.by_address:add(address)

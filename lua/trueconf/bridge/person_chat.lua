@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- A chat in the hands of a simulated person: what an application lets people do in one.
 
+local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local acts = require "trueconf.bridge.person_acts"
 local misuse = require "trueconf.base.misuse"
@@ -276,7 +277,7 @@ end
 ---@param login string
 ---@return ("typing"|"choosing_sticker"|"uploading_file")? activity
 function PersonChat:activity(login)
-  return self.person.bridge.messages:activity(self.id, login:lower())
+  return self.person.bridge.messages:activity(self.id, core.spelling(login))
 end
 
 misuse.guard(PersonChat, "chat")

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- A message as people see it, with who has read it.
 
+local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
 
 ---@class trueconf.bridge.SeenMessage
@@ -58,7 +59,7 @@ end
 ---@param login string
 ---@return boolean
 function SeenMessage:is_read_by(login)
-  local key, record = login:lower(), self.record
+  local key, record = core.spelling(login), self.record
   local chat = self.bridge.store:chat(record.chat_id)
   if not (chat and chat.roles[key]) then return false end
   return key ~= record.author_key and not self.bridge.store:is_unread(key, record.id)
@@ -71,7 +72,7 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err TIMEOUT, CLOSED
 function SeenMessage:wait_read_by(login, timeout)
-  return self.bridge.delivery:wait_read(login:lower(), self.record, timeout)
+  return self.bridge.delivery:wait_read(core.spelling(login), self.record, timeout)
 end
 
 -- The id of its file; a forward carries the original inside.

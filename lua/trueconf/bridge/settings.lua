@@ -75,7 +75,8 @@ local MEBIBYTE = 1024 * 1024
 ---servers do, or answer 399; default "cut"
 ---@field control? { key: string|true } answer the control endpoint under /control/, to who is on this machine and has
 ---the key of 16 to 128 visible characters; true: one is made, control_key() tells it
----@field log? trueconf.Log|trueconf.LogOptions|string errors of the Bridge itself; at level "debug" refused requests too
+---@field log? trueconf.Log|trueconf.LogOptions|string errors of the Bridge itself; at level "debug" refused
+---requests too
 
 local VERSIONS = {}
 for place, row in ipairs(protocol.versions.MATRIX) do VERSIONS[place] = row.version end

@@ -220,7 +220,8 @@ function core.crypt_verify(password, hash) end
 ---Log in to an LDAP directory by a simple bind, on another thread. libldap is loaded by the first call.
 ---@async
 ---@param request trueconf.core.LdapBind
----@return true? ok
+---@return string? name that the directory itself has for the user: "dn:" and the entry's distinguished name, or what it
+---answers to who the user is (RFC 4532); "" if it does not tell
 ---@return string|trueconf.Error? value of the attribute, if it can be read and is not above 512 bytes; else AUTH_FAILED
 ---(refused), UNREACHABLE, TIMEOUT, TLS, IO (bad address, libldap is missing)
 function core.ldap_bind(request) end
@@ -387,6 +388,11 @@ function core.json_is_plain(value, array_mark) end
 ---@param text string
 ---@return string
 function core.fold(text) end
+---What all spellings have in common that a directory takes for one name: letters of any case and width, with spaces and
+---signs that nobody sees, or without (RFC 4518).
+---@param text string
+---@return string
+function core.spelling(text) end
 
 ---A text in small letters, character by character; what is not UTF-8 stays as it is.
 ---@param text string
