@@ -80,10 +80,12 @@ end
 ---@class trueconf.Bot: trueconf.Client, trueconf.Router
 ---@field data table what handlers share; nothing of it is touched by the bot
 ---@field private inbox trueconf.Queue
+---@field private ready_at number monotonic seconds; 0: it was never connected
 local Bot = setmetatable({}, { __index = client.Client })
 Bot.__index = Bot
 Bot.__name = "trueconf.Bot"
 Bot.retries = 4
+Bot.ready_at = 0
 
 for _, part in ipairs { router.Router, intake, handlers, dialogs, clicks, delivery } do
   for name, method in pairs(part) do
@@ -184,6 +186,7 @@ local function log_state(self, new, old, err)
 end
 
 function Bot:state_changed(new, old, err)
+  if new == "ready" then self.ready_at = core.monotonic() end
   log_state(self, new, old, err)
   local hook = self.routes.hooks.state
   if hook then

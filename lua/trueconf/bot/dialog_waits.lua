@@ -13,6 +13,8 @@
 ---@field author string? of the message that the dialog began with
 ---@field since integer UNIX milliseconds
 ---@field expires integer UNIX milliseconds
+---@field began number monotonic seconds
+---@field slept_until number? monotonic seconds; this process has slept, and what came meanwhile is here by then
 ---@field work trueconf.Work? the handler that waits
 ---@field waiter trueconf.core.Waiter
 ---@field item table? the message or click that has come

@@ -13,6 +13,9 @@ local questions = require "trueconf.bot.dialog_question"
 local waits = require "trueconf.bot.dialog_waits"
 
 local CLICK = "command"                 -- the notification
+-- Seconds: what is unread comes within AFTER_READY of a connection; by how much a timer is late that has slept; within
+-- AFTER_SLEEP of that a lost connection is noticed, as its pings get no answer.
+local AFTER_READY, SLEPT, AFTER_SLEEP = 5, 2, 15
 local RAISED = {}                       -- in the place of an error: the filter of a wait has raised what comes with it
 
 ---@class trueconf.Bot
@@ -193,10 +196,38 @@ local function open_wait(self, wait)
       self.max_dialogs))
   end
   wait.bot, wait.waiter, wait.work = self, core.waiter(), self.works[coroutine.running()]
-  wait.since = wait.since or core.now()
+  wait.since, wait.began = wait.since or core.now(), core.monotonic()
   wait.expires = core.now() + math.floor(wait.timeout * 1000)
   self.waits:add(setmetatable(wait, Wait))
   return wait
+end
+
+-- Seconds until all is here that was said before a wait has timed out: it is still to be fetched when the connection
+-- was lost meanwhile, and when this process or its machine has slept, a lost connection may not have been noticed.
+local function seconds_behind(self, wait, woke_at)
+  local now, state = core.monotonic(), self:state()
+  if state == "closed" or state == "failed" then return 0 end
+  -- The one clock goes on while a process is stopped, the other one also while its machine sleeps.
+  local late = math.max(now - woke_at, (core.now() - wait.expires) / 1000 - (now - wait.began - wait.timeout))
+  if late > SLEPT and not wait.slept_until then wait.slept_until = now + AFTER_SLEEP end
+  if state ~= "ready" then return AFTER_READY end
+  local up_to_date = math.max(wait.slept_until or 0, self.ready_at > wait.began and self.ready_at + AFTER_READY or 0)
+  return math.max(0, up_to_date - now)
+end
+
+local function timed_out(self, err)
+  return err ~= RAISED and not self.is_over(err) and err.name == "TIMEOUT"
+end
+
+local function await(self, wait)
+  local seconds = wait.timeout
+  repeat
+    local woke_at = core.monotonic() + seconds
+    local answer, err, more = wait.waiter:wait(seconds)
+    if answer or not timed_out(self, err) then return answer, err, more end
+    seconds = seconds_behind(self, wait, woke_at)
+  until seconds == 0
+  return nil, over("TIMEOUT", "no answer within %g s", wait.timeout), "timeout"
 end
 
 -- Wait for what comes; the chat goes on meanwhile.
@@ -204,16 +235,13 @@ local function rest(self, wait, msg)
   local work = wait.work
   if work or msg then self:leave(msg) end
   if work then work:pause() end
-  local answer, err, more = wait.waiter:wait(wait.timeout)
+  local answer, err, more = await(self, wait)
   if work then
     work:go_on()
     hold(wait)
   end
   if answer then return answer end
   if err == RAISED then error(more, 0) end
-  if not self.is_over(err) and err.name == "TIMEOUT" then
-    return nil, over("TIMEOUT", "no answer within %g s", wait.timeout), "timeout"
-  end
   return nil, err, more
 end
 
