@@ -14,6 +14,7 @@
 #define LEVEL_SLOTS 6                        /* of the Lua stack, for one level of a walk */
 #define PLAIN ((lua_Integer)100000000000000) /* below it lua-cjson's %.14g prints whole numbers in full */
 #define MARK 2                               /* index of json.array's metatable, an argument */
+#define EXACT 3                              /* index of the argument that asks for more */
 
 /* core.is_utf8(text) -> boolean; as strict as utf8.len */
 static int l_is_utf8(lua_State *L) {
@@ -41,6 +42,8 @@ static bool is_plain_number(lua_State *L) {
     lua_Integer integer = lua_tointeger(L, -1);
     return integer > -PLAIN && integer < PLAIN;
   }
+  if (lua_toboolean(L, EXACT))
+    return false; /* 1.0 is not 1 */
   lua_Number number = lua_tonumber(L, -1);
   return number > -(lua_Number)PLAIN && number < (lua_Number)PLAIN &&
          number == (lua_Number)(lua_Integer)number;
@@ -89,7 +92,7 @@ static bool is_plain(lua_State *L, int depth) {
   case LUA_TBOOLEAN:
     return true;
   case LUA_TLIGHTUSERDATA:
-    return is_null(L, -1);
+    return is_null(L, -1) && !lua_toboolean(L, EXACT);
   case LUA_TTABLE:
     return is_plain_table(L, depth);
   default:
@@ -97,10 +100,11 @@ static bool is_plain(lua_State *L, int depth) {
   }
 }
 
-/* core.json_is_plain(value, array_mark) -> boolean */
+/* core.json_is_plain(value, array_mark, exact) -> boolean */
 static int l_is_plain(lua_State *L) {
   luaL_checkany(L, 1);
   luaL_checktype(L, MARK, LUA_TTABLE);
+  lua_settop(L, EXACT);
   lua_pushvalue(L, 1);
   lua_pushboolean(L, is_plain(L, 1));
   return 1;

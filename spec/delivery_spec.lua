@@ -198,11 +198,13 @@ describe("sessions", function()
     bots.case(function(bot)
       bot:on_message(function(msg)
         msg.user_session.f = print
+        msg.chat_session.n = 1234567890123456789
         assert(msg:answer "ok")
       end)
     end, function(case)
       bots.ask(case, "go")
       eventually(function() return #lines > 0 end)
+      assert.same({ n = 1234567890123456789 }, case.bot.store:get("sessions", "chat " .. case.chat.id))
       assert.matches("the session of user mira@localhost is not kept: cannot encode 'f'", lines[1])
       assert.error_matches(function() return bots.message({ text = "x" }, { bot = case.bot }).user_session end,
         "sessions are there while a handler runs")

@@ -2,6 +2,7 @@
 -- The stores of a bot: one in memory and one in a file, which behave the same.
 
 local core = require "trueconf.core"
+local json = require "trueconf.json"
 local store = require "trueconf.store"
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"
@@ -38,6 +39,19 @@ for kind, open in pairs { memory = store.memory, file = function(path) return as
       assert.is_true(kept:commit())
     end)
 
+    it("gives back numbers as they were, whole or not", function()
+      local numbers = {
+        1234567890123456789, math.maxinteger, math.mininteger, (1 << 53) + 1, 3.0, 2.0 ^ 53, 2.0 ^ 63, 1e15, -1e16,
+        12345678901234568.0, 1796047384023, 0.1, 1 / 3, 5e-324, 1.7976931348623157e308, 0.0, -0.0, 7,
+      }
+      kept:put("notes", "numbers", { list = numbers })
+      kept:commit()
+      local back = kept:get("notes", "numbers").list
+      for place, number in ipairs(numbers) do
+        assert.same({ number, math.type(number), 1 / number }, { back[place], math.type(back[place]), 1 / back[place] })
+      end
+    end)
+
     it("keeps copies", function()
       local value = { n = 1 }
       kept:put("notes", "one", value)
@@ -60,7 +74,16 @@ for kind, open in pairs { memory = store.memory, file = function(path) return as
     end)
 
     it("says what cannot be kept", function()
-      assert.error_matches(function() kept:put("notes", "one", { f = print }) end, "cannot encode 'f'")
+      for message, value in pairs {
+        ["cannot encode 'f': a function has no form"] = { f = print },
+        ["cannot encode 'a.b': .*nan is not a JSON number"] = { a = { b = 0 / 0 } },
+        ["cannot encode 'a%[2%]': a null would be lost"] = { a = { 1, json.null } },
+        ["cannot encode 'a%[7%]': a key must be a string, got a number"] = { a = { x = 1, [7] = 1 } },
+      } do
+        local ok, err = pcall(kept.put, kept, "notes", "one", value)
+        assert.is_false(ok)
+        assert.matches(message, err)
+      end
       assert.is_nil(kept:get("notes", "one"))
     end)
   end)

@@ -21,7 +21,8 @@
 struct reader {
   lua_State *L;
   const char *text, *at, *end;
-  bool mend; /* U+FFFD for bytes that are not UTF-8 */
+  bool mend;  /* U+FFFD for bytes that are not UTF-8 */
+  bool exact; /* a number with a point or an exponent is a float */
   const char *wrong;
 };
 
@@ -134,7 +135,7 @@ static bool push_number(struct reader *reader, const char *from, const char *end
   number = lua_tonumber(L, -1);
   if (!isfinite(number))
     return fail(reader, from, "a number that is too large");
-  if (number >= -EXACT && number <= EXACT && number == (lua_Number)(lua_Integer)number) {
+  if (!reader->exact && number >= -EXACT && number <= EXACT && number == (lua_Number)(lua_Integer)number) {
     lua_pop(L, 1);
     lua_pushinteger(L, (lua_Integer)number);
   }
@@ -277,7 +278,7 @@ static bool read_value(struct reader *reader, int depth) {
   }
 }
 
-/* core.json_decode(text, array_mark, mend) -> value, or nil, what is wrong, at which byte */
+/* core.json_decode(text, array_mark, mend, exact) -> value, or nil, what is wrong, at which byte */
 static int l_decode(lua_State *L) {
   struct reader reader = {.L = L};
   size_t length;
@@ -285,6 +286,7 @@ static int l_decode(lua_State *L) {
   reader.end = reader.text + length;
   luaL_checktype(L, MARK, LUA_TTABLE);
   reader.mend = lua_toboolean(L, 3);
+  reader.exact = lua_toboolean(L, 4);
   if (read_value(&reader, 0)) {
     skip_space(&reader);
     if (reader.at == reader.end)

@@ -18,7 +18,7 @@ local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local options = require "trueconf.options"
 
-local format, gsub = string.format, string.gsub
+local find, format, gsub = string.find, string.format, string.gsub
 local concat = table.concat
 local next, type, getmetatable, setmetatable = next, type, getmetatable, setmetatable
 local error, pcall, tonumber, rawlen = error, pcall, tonumber, rawlen
@@ -46,12 +46,12 @@ local raw_encode = open_encoder()
 -- Decoding --------------------------------------------------------------------------------
 
 -- Tail calls lead here: level 2 is the caller of decode or receive.
-local function read(text, max_size, mend)
+local function read(text, max_size, mend, exact)
   if type(text) ~= "string" then error("JSON text must be a string, got " .. options.type_of(text), 2) end
   if #text > (max_size or MAX_SIZE) then
     return nil, Error.new("LIMIT", format("JSON text of %d bytes, at most %d are read", #text, max_size or MAX_SIZE))
   end
-  local value, wrong, place = decode_text(text, array_mark, mend)
+  local value, wrong, place = decode_text(text, array_mark, mend, exact)
   if not wrong then return value end
   return nil, Error.new("PROTOCOL", format("not JSON: %s at byte %d", wrong, place))
 end
@@ -63,6 +63,14 @@ end
 ---@return trueconf.Error? err PROTOCOL: not JSON, not UTF-8, nested too deep, a number out of range; LIMIT: too large
 local function decode(text, max_size)
   return read(text, max_size, false)
+end
+
+---Read what encode_exact() has written.
+---@param text string
+---@return any value
+---@return trueconf.Error? err as decode
+local function decode_exact(text)
+  return read(text, nil, false, true)
 end
 
 ---Read one JSON value that came from elsewhere: in its strings, bytes that are not UTF-8 become U+FFFD, one for each
@@ -97,6 +105,7 @@ local function write_number(number, path)
     if tonumber(text) == number then break end
   end
   if number % 1 == 0 and number < EXACT and number > -EXACT then text = format("%.0f", number) end
+  if path.exact and not find(text, "[^-+%d]") then return text .. ".0" end
   return (gsub(text, "[^-+%de]+", "."))   -- whatever the locale's decimal point is
 end
 
@@ -153,17 +162,31 @@ function write(out, value, path)
   if kind == "string" then out[#out + 1] = write_string(value, path)
   elseif kind == "number" then out[#out + 1] = write_number(value, path)
   elseif kind == "boolean" then out[#out + 1] = tostring(value)
-  elseif value == null then out[#out + 1] = "null"
-  else refuse(path, format("a %s has no form in JSON", kind)) end
+  elseif value == null and not path.exact then out[#out + 1] = "null"
+  else refuse(path, value == null and "a null would be lost" or format("a %s has no form in JSON", kind)) end
 end
 
-local function write_text(value)
+local function write_text(value, exact)
   local out = {}
-  local ok, failure = pcall(write, out, value, {})
+  local ok, failure = pcall(write, out, value, { exact = exact })
   if ok then return concat(out) end
   if type(failure) ~= "table" then error(failure, 0) end
   local message = format("cannot encode %s: %s", failure.place, failure.reason)
   return nil, Error.new("PROTOCOL", message, { outcome = "not_sent" })
+end
+
+local function write_any(value, exact)
+  local text, err
+  if is_plain(value, array_mark, exact) then
+    text = raw_encode(value)
+  else
+    text, err = write_text(value, exact)
+    if not text then return nil, err end
+  end
+  if #text > MAX_SIZE then
+    return nil, Error.new("LIMIT", format("JSON text of %d bytes, at most %d are sent", #text, MAX_SIZE))
+  end
+  return text
 end
 
 ---Write a value as JSON text.
@@ -171,17 +194,16 @@ end
 ---@return string? text
 ---@return trueconf.Error? err PROTOCOL: what has no form in JSON, named by its place; LIMIT: too large
 local function encode(value)
-  local text, err
-  if is_plain(value, array_mark) then
-    text = raw_encode(value)
-  else
-    text, err = write_text(value)
-    if not text then return nil, err end
-  end
-  if #text > MAX_SIZE then
-    return nil, Error.new("LIMIT", format("JSON text of %d bytes, at most %d are sent", #text, MAX_SIZE))
-  end
-  return text
+  return write_any(value, false)
+end
+
+---Write a value that is to be kept: decode_exact() gives the same back, floats as floats too. A null, which would be
+---missing then, is an error.
+---@param value any
+---@return string? text
+---@return trueconf.Error? err as encode
+local function encode_exact(value)
+  return write_any(value, true)
 end
 
 -- Marks -----------------------------------------------------------------------------------
@@ -217,6 +239,8 @@ return {
   decode = decode,
   receive = receive,
   encode = encode,
+  decode_exact = decode_exact,
+  encode_exact = encode_exact,
   array = array,
   object = object,
   is_array = is_array,

@@ -30,7 +30,7 @@ local Store = {}
 Store.__index = Store
 
 local function text_of(value)
-  local text, err = json.encode(value)
+  local text, err = json.encode_exact(value)
   if not text then error(err.message, 3) end
   return text
 end
@@ -51,7 +51,7 @@ end
 ---@return table? value a copy
 function Memory:get(collection, id)
   local item = self:collection(collection)[id]
-  return item and json.decode(item.text)
+  return item and json.decode_exact(item.text)
 end
 
 ---Keep a value; one with a new id goes behind the others.
@@ -88,7 +88,7 @@ function Memory:list(collection)
   local list = {}
   for _, item in pairs(self:collection(collection)) do list[#list + 1] = item end
   table.sort(list, by_place)
-  for place, item in ipairs(list) do list[place] = { id = item.id, value = json.decode(item.text) } end
+  for place, item in ipairs(list) do list[place] = { id = item.id, value = json.decode_exact(item.text) } end
   return list
 end
 
@@ -159,7 +159,7 @@ end
 
 function File:get(collection, id)
   local text = self:text(collection, id)
-  return text and json.decode(text) or nil
+  return text and json.decode_exact(text) or nil
 end
 
 local function next_place(self)
@@ -202,7 +202,7 @@ end
 
 function File:list(collection)
   local list = current_items(self, collection)
-  for place, item in ipairs(list) do list[place] = { id = item.id, value = json.decode(item.text) } end
+  for place, item in ipairs(list) do list[place] = { id = item.id, value = json.decode_exact(item.text) } end
   return list
 end
 

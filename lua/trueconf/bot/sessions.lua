@@ -32,7 +32,7 @@ function Sessions:open(kind, id)
   local session = self.live[key]
   if session then return session end
   local value = self.store:get(COLLECTION, key) or {}
-  session = { key = key, value = value, text = json.encode(value) }
+  session = { key = key, value = value, text = json.encode_exact(value) }
   self.live[key] = session
   return session
 end
@@ -42,7 +42,7 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err PROTOCOL: something in it has no form in JSON; it is named
 function Sessions:save(session)
-  local text, err = json.encode(session.value)
+  local text, err = json.encode_exact(session.value)
   if not text then return nil, err end
   if text == session.text then return true end
   session.text = text

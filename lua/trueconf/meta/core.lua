@@ -371,18 +371,20 @@ core.JSON_MAX_DEPTH = 100
 ---@param text string
 ---@param array_mark table the metatable of empty arrays
 ---@param mend boolean U+FFFD for bytes in strings that are not UTF-8, instead of an error
+---@param exact? boolean a number with a point or an exponent is a float, also if it is whole
 ---@return any value
 ---@return string? wrong what is wrong, if it is not JSON; it holds nothing of the text
 ---@return integer? at which byte, from 1
-function core.json_decode(text, array_mark, mend) end
+function core.json_decode(text, array_mark, mend, exact) end
 
 ---Whether lua-cjson writes the value exactly and as we promise: strings are UTF-8, numbers whole and below
 ---10^14, tables arrays with the keys 1..n or objects, without a metatable but `array_mark`, no deeper than
 ---core.JSON_MAX_DEPTH; and no empty array.
 ---@param value any
 ---@param array_mark table
+---@param exact? boolean and there are no floats and no null in it
 ---@return boolean
-function core.json_is_plain(value, array_mark) end
+function core.json_is_plain(value, array_mark, exact) end
 
 ---A text in the form in which it is compared, see text.fold().
 ---@param text string
