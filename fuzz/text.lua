@@ -19,12 +19,17 @@ local function check_mode(content, mode)
   end
 end
 
+-- Html has one kind of space and one of line break; hard spaces keep runs of them.
+local function soft(content)
+  return (content:gsub("\r\n?", "\n"):gsub("[\t\v\f]", " "):gsub("\u{a0}", " "))
+end
+
 return function(content)
   if not utf8.len(content) then return end
   words.split(content, {})
   for _, mode in ipairs { "text", "markdown", "html" } do check_mode(content, mode) end
   for _, mode in ipairs { "markdown", "html" } do
     local plain = text.plain(text.escape(content, mode), mode)
-    assert(plain == content, ("%s: %q came back as %q"):format(mode, content, plain))
+    assert(soft(plain) == soft(content), ("%s: %q came back as %q"):format(mode, content, plain))
   end
 end

@@ -289,6 +289,7 @@ build = {
     ["trueconf.text.cut"] = "lua/trueconf/text/cut.lua",
     ["trueconf.text.escape"] = "lua/trueconf/text/escape.lua",
     ["trueconf.text.length"] = "lua/trueconf/text/length.lua",
+    ["trueconf.text.link"] = "lua/trueconf/text/link.lua",
     ["trueconf.text.mentions"] = "lua/trueconf/text/mentions.lua",
     ["trueconf.text.plain"] = "lua/trueconf/text/plain.lua",
     ["trueconf.text.scan"] = "lua/trueconf/text/scan.lua",

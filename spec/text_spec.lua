@@ -140,6 +140,28 @@ describe("the builders", function()
     assert.equal("mira", text.mention "mira@h")
   end)
 
+  it("write as text what a server would refuse as a link, and the message with it", function()
+    for _, target in ipairs {
+      "ftp://x.test/a", "javascript:alert(1)", "tel:+49", "x.test/a", "/a", "//x", "data:text/html,x", "http:",
+      "file:///a",
+      "jav\tascript:x", "1http://x", "ht tp://x", ":", "#a",
+    } do
+      local shown = "a <b> *c* (" .. target:gsub("%c", "%%09") .. ")"
+      for _, builder in ipairs { html, markdown } do
+        local made = tostring(builder("see ", builder.link(target, "a <b> ", builder.bold "*c*")))
+        assert.not_matches("href", made, 1, true)
+        assert.equal("see " .. shown, text.plain(made, builder == html and "html" or "markdown"))
+        assert.same({}, text.mentions(made, builder == html and "html" or "markdown"))
+      end
+    end
+    assert.equal("x.test/a_b", tostring(html.link("x.test/a_b", "x.test/a_b")))
+    for _, target in ipairs { "http://h", "HTTPS://h/", "mailto:a@b", "trueconf:a@b&do=profile" } do
+      assert.matches('^<a href="', tostring(html.link(" " .. target .. "\n", "x")))
+    end
+    assert.equal('<a href="http://h/%0Ax">x</a>', tostring(html.link("http://h/\nx", "x")))
+    assert.equal('<a href="http://h">http://h</a>', tostring(html.link("http://h", " \n")))
+  end)
+
   it("quote", function()
     assert.equal('<quote class="reply">a&lt;b</quote><br><br><b>ok</b>', tostring(html.quote("a<b", html.bold "ok")))
     assert.equal(">a\\.\n>b\n\nok", tostring(markdown.quote("a.\nb", "ok")))
@@ -172,7 +194,8 @@ describe("the builders", function()
     assert.matches(here .. "markdown markup in html",
       message(function() local _ = html.bold "x" .. markdown.bold "x" end))
     assert.matches(here .. "markdown has no underline", message(function() local _ = markdown.underline "x" end))
-    assert.matches(here .. "a link needs a label", message(function() local _ = html.link("u", " ") end))
+    assert.matches(here .. "a link needs a label", message(function() local _ = html.link "http://u" end))
+    assert.matches(here .. "the target must be", message(function() local _ = html.link(" \n", "x") end))
     assert.matches(here .. "the target must be", message(function() local _ = html.link("", "x") end))
     assert.matches(here .. "user_id must be", message(function() local _ = html.mention(nil, "x") end))
     assert.matches(here .. "user_id must be", message(function() local _ = text.mention("", "x", "html") end))

@@ -104,7 +104,7 @@ end
 ---@return string
 function text.mention(user_id, name, mode)
   mode = check(user_id, mode)
-  if mode == "text" then return name or user_id:match "^[^@/]+" or user_id end
+  if mode == "text" then return builder.label_of(name, user_id) end
   return tostring(builder.mention(mode, user_id, name, 2))
 end
 

@@ -5,6 +5,7 @@
 
 local field = require "trueconf.protocol.field"
 local limits = require "trueconf.protocol.limits"
+local link = require "trueconf.text.link"
 
 ---@class trueconf.protocol.Object
 ---@field name string
@@ -251,7 +252,7 @@ object("Button", "A button below a text.", {
       label "string?",
       { "url", "string", "where it leads; 8 to 8095 ASCII characters",
         min = limits.BUTTON_URL_MIN, max = limits.BUTTON_URL, measure = "ASCII characters",
-        schemes = { "http", "https", "mailto", "trueconf" } },
+        schemes = link.SCHEMES },
     },
     message = {
       label "string",

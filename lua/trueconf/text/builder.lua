@@ -1,8 +1,11 @@
 -- SPDX-License-Identifier: MIT
 -- Texts made of parts: strings are escaped, what a builder made is taken as it is.
 
+local core = require "trueconf.core"
 local options = require "trueconf.options"
 local escape = require "trueconf.text.escape"
+local links = require "trueconf.text.link"
+local plain = require "trueconf.text.plain"
 
 ---@class trueconf.Markup a piece of marked-up text; tostring() gives what is sent
 ---@field parse_mode "html"|"markdown"
@@ -99,16 +102,31 @@ local function checked(value, what, level)
   return value
 end
 
+-- A link that a server would refuse, and the whole message with it, as text: label (address).
+local function spelled_out(mode, label, target)
+  if label.raw == escape.text(target, mode) then return label end
+  return join(mode, { label, " (", target, ")" }, "", 1)
+end
+
 local function link(mode, target, level, ...)
+  if select("#", ...) == 0 then error("a link needs a label", level + 1) end
   local label = join(mode, table.pack(...), "", level + 1)
-  if not label.raw:find "%S" then error("a link needs a label", level + 1) end
+  -- What people are called need not show anything.
+  if not core.fold(plain[mode](label.raw)):find "%S" then label = join(mode, { target }, "", 1) end
+  if not links.is_allowed(target) then return spelled_out(mode, label, target) end
   return new(mode, writers[mode].link(label.raw, target), label.marks)
+end
+
+-- A name in one line; the login where the name shows nothing.
+local function label_of(name, user_id)
+  if type(name) == "string" then name = name:gsub("%s*[\r\n]+%s*", " ") end
+  if name == nil or type(name) == "string" and not core.fold(name):find "%S" then return links.login_of(user_id) end
+  return name
 end
 
 local function mention(mode, user_id, name, level)
   checked(user_id, "user_id", level + 1)
-  local label = name ~= nil and name ~= "" and name or user_id:match "^[^@/]+" or user_id
-  return (link(mode, "trueconf:" .. user_id, level + 1, label))
+  return (link(mode, links.to_user(user_id), level + 1, label_of(name, user_id)))
 end
 
 local function add_marks(builder, mode)
@@ -124,7 +142,10 @@ end
 local function make(mode)
   local builder = {}
   add_marks(builder, mode)
-  function builder.link(target, ...) return (link(mode, checked(target, "the target", 2), 2, ...)) end
+  function builder.link(target, ...)
+    target = type(target) == "string" and links.tidy(target) or target
+    return (link(mode, checked(target, "the target", 2), 2, ...))
+  end
   function builder.mention(user_id, name) return (mention(mode, user_id, name, 2)) end
   function builder.raw(text) return new(mode, checked(text, "raw text", 2)) end
   function builder.join(values, separator)
@@ -138,4 +159,4 @@ local function make(mode)
   return setmetatable(builder, { __call = function(_, ...) return (join(mode, table.pack(...), "", 2)) end })
 end
 
-return { make = make, mention = mention }
+return { make = make, mention = mention, label_of = label_of }

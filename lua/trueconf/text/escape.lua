@@ -45,8 +45,8 @@ local modes = {}
 
 function modes.html(text)
   text = text:gsub("[&<>]", HTML_SIGNS)
-  if text:find "[\r\n]" or text:find("  ", 1, true) then
-    text = keep_spaces((text:gsub("\r\n?", "\n"))):gsub("\n", "<br>")
+  if text:find "[\t-\r]" or text:find("  ", 1, true) then
+    text = keep_spaces((text:gsub("\r\n?", "\n"):gsub("[\t\v\f]", " "))):gsub("\n", "<br>")
   end
   return text
 end
@@ -77,7 +77,7 @@ end
 ---@param target string
 ---@return string
 function escape.target(target)
-  return (target:gsub("[%s()<>\\]", function(sign) return ("%%%02X"):format(sign:byte()) end))
+  return (target:gsub("[%s%c()<>\\]", function(sign) return ("%%%02X"):format(sign:byte()) end))
 end
 
 ---Whether texts are written in this mode.

@@ -2,6 +2,7 @@
 -- Mentions, quotes, contacts: what a text says besides its words (protocol 10.2, 6.1, 8.5).
 
 local escape = require "trueconf.text.escape"
+local link = require "trueconf.text.link"
 local plain = require "trueconf.text.plain"
 local tokens = require "trueconf.text.tokens"
 
@@ -15,12 +16,6 @@ local function target_of(attributes)
   return href and escape.entities(href)
 end
 
--- A TrueConf ID may be followed by an instance, an action or a query.
-local function user_of(target)
-  local id = target:match "^[tT][rR][uU][eE][cC][oO][nN][fF]:([^/&?]+)"
-  return id
-end
-
 local targets = {}
 
 function targets.html(content)
@@ -30,7 +25,7 @@ function targets.html(content)
 end
 
 function targets.markdown(content)
-  local list, found = tokens.of(content, "markdown"), {}
+  local list, found = tokens.of(content, "markdown", true), {}
   for place = 1, list.count do
     if list.kind[place] == "open" then found[#found + 1] = list.target[place] end
   end
@@ -59,7 +54,7 @@ end
 function mentions.of(content, mode)
   local found, seen = {}, {}
   for _, target in ipairs(content:find ":" and targets[mode](content) or {}) do
-    local id = user_of(target)
+    local id = link.user_of(target)
     if id and not seen[id] then
       seen[id] = true
       found[#found + 1] = id
@@ -114,7 +109,7 @@ local function without_mentions(content)
   local at, ids = 1, {}
   while true do
     local attributes, after = content:match(LEADING_LINK, at)
-    local id = attributes and user_of(target_of(attributes) or "")
+    local id = attributes and link.user_of(target_of(attributes) or "")
     if not id then return content:sub(at), ids end
     at, ids[#ids + 1] = after, id
   end
@@ -152,7 +147,7 @@ function mentions.command_words(content, mode)
   if mode == "html" then
     content, addressed = without_mentions(content)
     content = content:gsub("<[aA]%s([^<>]*)>([^<>]*)</[aA]%s*>", function(attributes, label)
-      local id = user_of(target_of(attributes) or "")
+      local id = link.user_of(target_of(attributes) or "")
       if not id then return nil end
       mentioned[#mentioned + 1] = { id = id, label = plain.html(label) }
       return OPEN .. #mentioned .. CLOSE
@@ -170,7 +165,7 @@ function mentions.contact(content, mode)
   local attributes, label = content:match "^%s*<[aA]%s([^<>]*)>([^<>]*)</[aA]%s*>%s*$"
   local target = attributes and target_of(attributes)
   if not target or not (target .. "&"):find("[?&]do=profile&") then return nil end
-  local id = user_of(target)
+  local id = link.user_of(target)
   return id, id and plain.html(label)
 end
 

@@ -22,10 +22,10 @@ local HIDDEN = { open = true, close = true, quote = true }
 ---@return string
 function plain.markdown(content)
   if not content:find "[*_~%[\\>]" then return content end
-  local list, out = tokens.of(content, "markdown"), {}
+  local list, out = tokens.of(content, "markdown", true), {}
   for place = 1, list.count do
     local kind, raw = list.kind[place], list.raw[place]
-    if kind == "atom" and raw:byte() == 0x5c then raw = raw:sub(2) end
+    if kind == "atom" then raw = raw:sub(2) end
     if not HIDDEN[kind] then out[#out + 1] = raw end
   end
   return table.concat(out)

@@ -223,6 +223,12 @@ local MODES = {
     ["<"] = read_foreign_tag, [">"] = read_quote, ["["] = read_link, ["]"] = read_link_end, ["\\"] = read_escape,
     ["\n"] = read_line, ["*"] = read_marker, ["_"] = read_marker, ["~"] = read_marker,
   },
+  -- As it is shown, not as it is counted.
+  shown_markdown = {
+    special = "[>%[%]\\\n*_~]", pair = pair_markers,
+    [">"] = read_quote, ["["] = read_link, ["]"] = read_link_end, ["\\"] = read_escape, ["\n"] = read_line,
+    ["*"] = read_marker, ["_"] = read_marker, ["~"] = read_marker,
+  },
   text = {
     special = "[<*_~]", pair = function() end,
     ["<"] = read_foreign_tag, ["*"] = read_sign, ["_"] = read_sign, ["~"] = read_sign,
@@ -235,15 +241,16 @@ end
 
 ---@param content string
 ---@param mode string
+---@param shown? boolean without regard for what is counted in other modes alone: tags in markdown
 ---@return table
-local function tokenize(content, mode)
+local function tokenize(content, mode, shown)
   local self = setmetatable({
     content = content, ahead = scan.ahead(content), label_ahead = scan.ahead(content),
     count = 0, kind = {}, raw = {}, cost = {}, name = {}, ending = {}, target = {}, mate = {}, opens = {}, closes = {},
     fits = {},
   }, Tokens)
   self.label_ahead.bracket = label_end_finder(content)
-  local rules, at = MODES[mode], 1
+  local rules, at = MODES[shown and "shown_" .. mode or mode], 1
   while true do
     local place = content:find(rules.special, at)
     self:add_text(at, place and place - 1 or #content)
