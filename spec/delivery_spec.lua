@@ -53,6 +53,20 @@ describe("a message whose handler fails", function()
     assert.is_nil(case.bot:replay "none")
   end, { log = "off" }))
 
+  it("counts as acknowledged when it is replayed", bots.case(function(bot, case)
+    bot:on_message(function(msg) case.acked = { msg.acked, msg:ack() } end)
+  end, function(case)
+    local payload = bots.message({ text = "one", parseMode = "text" }).payload
+    assert.same({}, case.bot:aside())   -- which makes the store
+    case.bot.store:put("aside", "m1", { chat_id = "c1", payload = payload, error = "x", tries = 1, at = 1 })
+    assert.is_true(case.bot:replay "m1")
+    eventually(function() return case.acked end)
+    eventually(function() return case.bot.working == 0 end)
+    assert.same({ true, false }, case.acked)
+    assert.same({ 0, 0, 0 }, { case.bot.inbox:counts() })
+    assert.is_nil(next(case.bot.inbox.handled)) -- it may be replayed again
+  end, { ack = "manual" }))
+
   it("is tried as often as wanted, before the next one of its chat", bots.case(function(bot, case)
     case.count = 0
     bot:on_text("^bad", function(msg)

@@ -470,6 +470,21 @@ describe("an answer", function()
       "nil LIMIT: no answer would do in 2 tries, the last one: Please answer with a whole number.",
     }))
 
+  it("may be put right to the last try, of which nobody is told that it can be put right", function()
+    local lefts = {}
+    asks({ type = "integer", retries = 2, retry = function(_, left)
+      table.insert(lefts, left)
+      return left .. " left"
+    end }, { "well?", "x", "2 left", "y", "1 left", "3", "3" })()
+    assert.same({ 2, 1 }, lefts)
+    asks({ type = "integer", retries = 1, retry = function(_, left)
+      table.insert(lefts, left)
+      return left .. " left"
+    end }, { "well?", "x", "1 left", "y",
+      "nil LIMIT: no answer would do in 2 tries, the last one: Please answer with a whole number." })()
+    assert.same({ 2, 1, 1 }, lefts)
+  end)
+
   it("that is wrong is commented as told", function()
     asks({ type = "integer", retry = "A number, please." }, { "well?", "x", "A number, please.", "1", "1" })()
     asks({ type = "integer", retry = function(why, left) return why .. " " .. left end },

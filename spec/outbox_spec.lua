@@ -326,10 +326,11 @@ describe("the outbox of a bot", function()
     local record, err = outboxes.record_of(1, chat_id, ("x"):rep(5000))
     assert.is_nil(record)
     assert.equal("LIMIT", err.name)
+    assert.equal("7", outboxes.record_of(1, "c", 7).text)
     for _, case in ipairs {
       { { nil, "x" }, "post: either 'chat_id' or 'user_id' is needed" },
       { { { chat_id = "c", user_id = "u", text = "x" } }, "post: either 'chat_id' or 'user_id' is needed" },
-      { { "c", 7 }, "post: bad argument 'text': a string expected, got a number" },
+      { { "c", true }, "post: bad argument 'text': a string expected, got a boolean" },
       { { "c" }, "post: bad argument 'text': a string expected, got nil" },
       { { 7, "x" }, "post: bad argument 'chat_id': a string expected, got a number" },
       { { "c", "x", { mode = "html" } }, "unknown option 'mode'" },
