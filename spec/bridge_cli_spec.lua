@@ -89,7 +89,7 @@ describe("trueconf", function()
       ["bridge --upload-allow a --upload-block b"] = "'%-%-upload%-block' can not be used together",
       ["bridge --log loud"] = "'%-%-log' must be one of debug, info, warn, error, off, got 'loud'",
       ["bridge --tls-cert x"] = "%-%-tls%-key is required",
-      ["bridge --ldap-start-tls"] = "%-%-ldap%-url is required",
+      ["bridge --ldap-start-tls"] = "%-%-ldap%-url is missing",
       ["bridge --ldap-url ldap://[::1] --ldap-bind-dn uid"] = "%-%-ldap%-bind%-dn must have %%s once",
       ["bridge --ldap-url ldap://a.test --ldap-bind-dn uid=%s"] = "passwords would go unencrypted",
       ["bridge --ldap-url ldap://[::1] --ldap-bind-dn uid=%s --account a:secret"] = "'a' cannot have a password",
@@ -132,7 +132,9 @@ describe("trueconf bridge", function()
     while_running("--account herald:4711", "TERM", function(url)
       local port = url:match "%d+$"
       local output, code = run("bridge --account herald:4711 --port " .. port)
-      assert.matches("cannot listen on 127%.0%.0%.1, port " .. port .. ": ", output)
+      assert.matches("^trueconf bridge: cannot listen on 127%.0%.0%.1:" .. port .. ": Address already in use; is another "
+        .. "Bridge running%? ", output)
+      assert.equal(1, select(2, output:gsub("cannot listen", "")))
       assert.equal(1, code)
     end)
   end)

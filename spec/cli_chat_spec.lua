@@ -91,7 +91,7 @@ anna: /plan
 clerk: (plan.txt, 8 bytes; /save keeps it)
 kept as plan.txt
 kept as copy.txt
-trueconf chat: plan.txt is there already
+trueconf chat: plan.txt is there already; /save PATH names another file
 ]], output)
     assert.equal(1, code)
     assert.equal("the plan", system.read(directory:file "plan.txt"))
@@ -139,12 +139,15 @@ just us
   end)
 
   it("says what is wrong with a line, and goes on", function()
-    local output, code = with_bot "/open 7\n/click 3\n/file no.txt\n/group x\n/save\nhello\n"
-    assert.matches("expected /open and the number of a chat", output)
+    local output, code = with_bot "/open 7\n/click 3\n/file no.txt\n/group x\n/save\n/as\n/with\n/file\n/click\nhello\n"
+    for _, usage in ipairs { "/as LOGIN", "/with LOGIN", "/file PATH %[CAPTION%]", "/click NUMBER" } do
+      assert.matches("usage: " .. usage .. "\n", output)
+    end
+    assert.matches("usage: /open NUMBER, the number of a chat", output)
     assert.matches("there is no button 3", output)
     assert.matches("no%.txt", output)
-    assert.matches("expected /group TITLE: LOGIN", output)
-    assert.matches("nobody has sent a file", output)
+    assert.matches("usage: /group TITLE: LOGIN", output)
+    assert.matches("there is no file to save: nobody has sent one", output)
     assert.matches("clerk: you said <hello>\n$", output)
     assert.equal(1, code)
   end)
@@ -212,6 +215,11 @@ describe("trueconf chat", function()
     assert.matches("trueconf chat: cannot talk to the Bridge at ws://.*: that is not the key", output)
     assert.equal(3, code)
     server:stop(true)
+    local without = system.start_again(server, { control = false })
+    code, output = run "mira"
+    assert.matches("it has no control endpoint; was it started with %-%-control%?\n$", output)
+    assert.equal(3, code)
+    without:stop(true)
     code, output = run "mira"
     assert.matches("cannot talk to the Bridge at ws://.*Connection refused", output)
     assert.equal(3, code)
@@ -223,7 +231,8 @@ describe("trueconf chat", function()
       ["--as mira --key-file no"] = "--key-file: there is no file no",
       ["--bridge bot.lua --url ws://x"] = "--bridge runs a Bridge of its own",
       ["--bridge no.lua"] = "--bridge: cannot read no.lua", ["--as mira --wait soon"] = "'--wait' must be a number",
-      ["--as mira more"] = "arguments are for the bot",
+      ["--as mira more"] = "unexpected 'more': arguments are for the bot",
+      ["bot.lua"] = "unexpected 'bot.lua': did you mean --bridge bot.lua?",
     } do
       local output, code = chat(arguments, "", "TRUECONF_CONTROL_KEY=")
       assert.is_truthy(output:find("trueconf chat: .*" .. expected:gsub("%p", "%%%0")), output)
@@ -278,33 +287,33 @@ print("status", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
   local function typed(...) return typed_with("", ...) end
 
   it("shows what comes above the line that is being typed", function()
-    local screen = typed("<anna in clerk> ", ">/later\\n", "<anna in clerk> ", ">hel", "<hel", "<here it is", ">lo\\n",
+    local screen = typed("<anna to clerk> ", ">/later\\n", "<anna to clerk> ", ">hel", "<hel", "<here it is", ">lo\\n",
       "<you said <hello>", ">\\x04")
     assert.is_truthy(screen:find("\27[L\r\27[32mclerk: \27[0mhere it is\0278\27[B", 1, true), screen)
     assert.matches("status 0$", screen)
   end)
 
   it("breaks long lines by itself, and lets no sign of others reach the terminal", function()
-    local screen = typed("<anna in clerk> ", ">" .. ("x"):rep(50) .. "\\n", "<xxx>", ">a\\x16\\x1b]0;b\\n",
+    local screen = typed("<anna to clerk> ", ">" .. ("x"):rep(50) .. "\\n", "<xxx>", ">a\\x16\\x1b]0;b\\n",
       "<\\\\x1b]0;b>", ">\\x04")
     assert.is_truthy(screen:find("\27[32mclerk: \27[0myou said <" .. ("x"):rep(23) .. "\0278", 1, true), screen)
     assert.matches("status 0$", screen)
   end)
 
   it("lets a line be changed, and those before it come again", function()
-    local screen = typed("<anna in clerk> ", ">hello\\n", "<you said <hello>", ">\\x1b[A\\x01well \\n",
+    local screen = typed("<anna to clerk> ", ">hello\\n", "<you said <hello>", ">\\x1b[A\\x01well \\n",
       "<you said <well hello>", ">\\xc3\\xa4h\\x02\\x02\\x04\\n", "<you said <h>", ">\\x04")
     assert.matches("status 0$", screen)
   end)
 
   it("does without readline", function()
     local without = "LUA_INIT=\"require([[trueconf.core]]).edit_begin = function() end\""
-    local screen = typed_with(without, "<anna in clerk> ", ">/later\\n", "<anna in clerk> ", ">hellp", "<hellp",
+    local screen = typed_with(without, "<anna to clerk> ", ">/later\\n", "<anna to clerk> ", ">hellp", "<hellp",
       "<here it is", ">\\x7fo\\n", "<you said <hello>", ">\\x04")
     assert.matches("status 0$", screen)
   end)
 
   it("ends at Ctrl-C", function()
-    assert.matches("status 0$", (typed("<anna in clerk> ", ">\\x03")))
+    assert.matches("status 0$", (typed("<anna to clerk> ", ">\\x03")))
   end)
 end)

@@ -29,6 +29,38 @@ describe("the command line", function()
     end
   end))
 
+  -- The explanations of the flags and arguments in a help, each as one line.
+  local function explanations(help)
+    local list = {}
+    for line in help:gmatch "[^\n]+" do
+      local text = line:match "^   %S.-  +(%S.*)$" or line:match "^   %-%-%S+ %S+$" and ""
+      if text then
+        list[#list + 1] = text
+      elseif line:find "^%s+%S" and line:match "^%s+()" > 30 and list[1] then
+        list[#list] = (list[#list] .. " " .. line:match "^%s+(.-)%s*$"):match "^%s*(.*)$"
+      end
+    end
+    return list
+  end
+
+  -- A beginning of something that can only be read with the name of the flag.
+  local FRAGMENT = { Of = true, In = true, That = true, After = true, Between = true, For = true, Who = true,
+    Whom = true, What = true }
+
+  it("explains each flag in a sentence that can be read alone", helper.async(function()
+    for _, name in ipairs(names()) do
+      local list = explanations(select(2, command.run { name, "--help" }))
+      assert.is_not_nil(list[1], name)
+      for _, text in ipairs(list) do
+        local shown = ("%s: %q"):format(name, text)
+        if name ~= "completion" then assert.is_truthy(text:find "^[%u]", shown) end
+        assert.is_truthy(text:find "%.$", shown)
+        assert.is_falsy(FRAGMENT[text:match "^%a+"], shown)
+        assert.is_falsy(text:find "^The same", shown)
+      end
+    end
+  end))
+
   it("says in one line what is wrong with a flag, and what may be meant", helper.async(function()
     for _, name in ipairs(names()) do
       local code, output, errors = command.run { name, "--hepl" }

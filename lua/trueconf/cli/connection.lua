@@ -22,8 +22,8 @@ end
 -- Flags that are options of a client under the same name, with an underscore in place of each hyphen.
 local FLAGS = {
   { "url", "URL", "Address of the server, ws://, wss://, http:// or https:// (TRUECONF_URL; the local Bridge)." },
-  { "username", "LOGIN", "Login (TRUECONF_USERNAME)." },
-  { "token-file", "FILE", "Keep the token here between calls." },
+  { "username", "LOGIN", "Login of the account (TRUECONF_USERNAME)." },
+  { "token-file", "FILE", "Keep the token in this file between calls." },
   { "oauth-client-id", "ID", "Id of an OAuth application, for servers without login by password "
     .. "(TRUECONF_OAUTH_CLIENT_ID)." },
   { "web-url", "URL", "Web port of the server, if it is not that of --url (TRUECONF_WEB_URL)." },
@@ -46,7 +46,7 @@ function connection.describe(command, without)
   added[#added + 1] = command:option("--password-file",
     "File with the password in its first line; else it comes from TRUECONF_PASSWORD or the config file."):argname "FILE"
   added[#added + 1] = command:flag("--allow-plaintext", "Send password and token unencrypted to another machine.")
-  local meaning = ("For connecting, and for each request (%d)."):format(DEFAULT_TIMEOUT)
+  local meaning = ("Longest time for connecting, and for each request (%d)."):format(DEFAULT_TIMEOUT)
   added[#added + 1] = command:option("--timeout", meaning):argname("SECONDS"):convert(seconds)
   command:group("Connection", table.unpack(added))
 end

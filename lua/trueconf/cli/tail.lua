@@ -185,13 +185,13 @@ end
 return {
   describe = function(command)
     command:description(HELP):epilog(EXAMPLES .. exits.HELP)
-    command:option("--event", "Only events of this name: message, remove_message, ... May be repeated."):argname "NAME"
+    command:option("--event", "Show only events of this name: message, remove_message, ... May be repeated."):argname "NAME"
       :count "*":convert(event)
-    command:option("--chat", "Only what happens in this chat. May be repeated."):argname "ID":count "*"
+    command:option("--chat", "Show only what happens in this chat. May be repeated."):argname "ID":count "*"
     command:option("--count", "End after so many events."):argname "NUMBER":convert(count)
-    command:flag("--system", "Messages of the system too.")
-    command:flag("--json", "An object in each line: time, event, method, chat_id, and the payload as it came.")
-    command:flag("-q --quiet", "Say nothing of the connection.")
+    command:flag("--system", "Show messages of the system, too.")
+    command:flag("--json", "Print an object in each line: time, event, method, chat_id, and the payload as it came.")
+    command:flag("-q --quiet", "Do not tell of the connection.")
     connection.describe(command)
   end,
   run = function(given)

@@ -61,8 +61,8 @@ local function read_accounts(given)
   local found, complaint = accounts.read(given.accounts or {}, given.account or {})
   if not found then return nil, complaint end
   local directory = flags.directory(given)
-  if directory and found.ldap then return nil, "an account 'ldap' cannot be given beside a directory" end
-  if directory and not directory.url then return nil, "--ldap-url is required" end
+  if directory and found.ldap then return nil, "--account ldap and --ldap-url exclude each other: the account would have the name of the directory" end
+  if directory and not directory.url then return nil, "--ldap-url is missing: the other --ldap flags need it" end
   found.ldap = directory or found.ldap
   return found
 end
@@ -93,10 +93,10 @@ local function stop_on_signals(server)
   end, core.stop)
 end
 
--- Errors of the data folder name their file.
-local function reason(options, err)
-  if err.name == "TLS" or options.data and err.message:find(options.data, 1, true) then return err.message end
-  return ("cannot listen on %s, port %d: %s"):format(options.host, options.port, err.message)
+local IN_USE = "; is another Bridge running? --port 0 takes any free port"
+
+local function reason(err)
+  return err.message .. (err.message:find("already in use", 1, true) and IN_USE or "")
 end
 
 -- Only a key that was made, and is kept nowhere, is printed.
@@ -110,7 +110,7 @@ end
 
 local function serve(options, mishaps)
   local server, err = bridge.start(options)
-  if not server then return fail(1, reason(options, err)) end
+  if not server then return fail(1, reason(err)) end
   server:fault(mishaps)
   stop_on_signals(server)
   local checked = server.options

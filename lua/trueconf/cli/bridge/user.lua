@@ -32,7 +32,7 @@ local function read_password(login)
 end
 
 local USES = {
-  add = "Add an account, or give it another password.", remove = "Remove an account.", list = "List them.",
+  add = "Add an account, or give it another password.", remove = "Remove an account.", list = "List the accounts.",
 }
 
 local commands = {}
@@ -103,7 +103,7 @@ return {
   run = function(given)
     local other = meaningless(given)
     if other then return fail(2, ("--%s has no meaning here"):format((other:gsub("_", "-")))) end
-    if not given.data then return fail(2, "--data DIR is missing: the folder that keeps the accounts") end
+    if not given.data then return fail(2, "--data DIR is missing: it names the folder that keeps the accounts") end
     local result, err = run(commands[given.user_command], given.data, given.login)
     if result == nil then return fail(1, err.message) end
     return result == true and 0 or result

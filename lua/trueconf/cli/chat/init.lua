@@ -12,7 +12,7 @@ local USAGE = [==[
 Usage: trueconf chat --bridge FILE [OPTION...] [ARGUMENT...]
        trueconf chat [--url URL] [--key-file FILE] --as LOGIN [--with LOGIN]]==]
 local HELP = "Talk to bots at a Bridge as one of its people. With --bridge FILE a Bridge and the bot in that file run "
-  .. "in this process, and the file is taken in anew whenever it changes. Else the control endpoint of a Bridge that "
+  .. "in this process, and the file is run again whenever it changes. Without it, the control endpoint of a Bridge that "
   .. "runs already is used (trueconf bridge --control). In the chat, /? explains. Lines may come from a pipe: each is "
   .. "said when the one before has been answered."
 local EXAMPLES = [[
@@ -33,13 +33,13 @@ end
 
 local function describe(command)
   command:description(HELP):usage(USAGE):epilog(EXAMPLES)
-  command:argument("arguments", "What the bot's file gets in `arg` and `...`."):argname("ARGUMENT"):args "*"
-  command:option("--bridge", "File of a bot, to be run here with a Bridge of its own."):argname "FILE"
+  command:argument("arguments", "Argument of the bot's file, which gets it in `arg` and `...`."):argname("ARGUMENT"):args "*"
+  command:option("--bridge", "Run the bot in this file, with a Bridge of its own."):argname "FILE"
   command:option("--url", ("Address of a Bridge that runs (%s)."):format(DEFAULT_URL)):argname "URL"
   command:option("--key-file", "File with the key of its control endpoint (TRUECONF_CONTROL_KEY)."):argname "FILE"
-  command:option("--as", "Who talks; with --bridge by default you."):argname "LOGIN"
-  command:option("--with", "Whom to; with --bridge by default the bot."):argname "LOGIN"
-  command:option("--wait", ("How long a script waits for an answer, and /wait (%d)."):format(DEFAULT_PATIENCE))
+  command:option("--as", "Login of the person you play; with --bridge the default is your own name."):argname "LOGIN"
+  command:option("--with", "Login of whom you talk to; with --bridge the default is the bot."):argname "LOGIN"
+  command:option("--wait", ("Longest time that a script, or /wait, waits for an answer (%d)."):format(DEFAULT_PATIENCE))
     :argname("SECONDS"):convert(seconds)
 end
 
@@ -95,6 +95,12 @@ local function talk(session, given, place)
   return session.failed and not session.console.interactive and exits.REFUSED or exits.DONE
 end
 
+-- Why there is no control endpoint.
+local function reason(err)
+  if err.name == "HTTP" and err.code == 404 then return "it has no control endpoint; was it started with --control?" end
+  return tostring(err)
+end
+
 -- The life of the command, in a coroutine.
 local function chat(given, place, console, over)
   local whom = given.with or place.host and place.host.bot
@@ -106,7 +112,7 @@ local function chat(given, place, console, over)
     over:wake(exits.UNREACHABLE, ("the connection to the Bridge was lost: %s"):format(lost))
   end)
   if not session.control then
-    return over:wake(exits.UNREACHABLE, ("cannot talk to the Bridge at %s: %s"):format(place.url, err))
+    return over:wake(exits.UNREACHABLE, ("cannot talk to the Bridge at %s: %s"):format(place.url, reason(err)))
   end
   local code = talk(session, given, place)
   session.control:close()
@@ -116,8 +122,14 @@ end
 -- Without a Bridge of our own, we can be nobody in particular.
 local function misuse(given)
   if given.bridge and (given.url or given.key_file) then return "--bridge runs a Bridge of its own" end
-  if not given.bridge and not given.as then return "--as LOGIN is missing: who talks" end
-  if not given.bridge and given.arguments[1] then return "arguments are for the bot of --bridge FILE" end
+  local first = given.arguments[1]
+  if not given.bridge and first then
+    return ("unexpected '%s': "):format(first) .. (first:find "%.lua$" and "did you mean --bridge " .. first .. "?"
+      or "arguments are for the bot of --bridge FILE")
+  end
+  if not given.bridge and not given.as then
+    return "--as LOGIN is missing: it names the person you play; or try a bot with --bridge FILE"
+  end
 end
 
 local function run(given)

@@ -187,7 +187,7 @@ end
 
 -- The act of the person who types, in the chat.
 local function act_here(self, name, fields)
-  if not self.chat then return self:complain "in no chat; /with LOGIN opens one, /? explains" end
+  if not self.chat then return self:complain "you are in no chat: /with LOGIN opens one" end
   fields.person, fields.chat_id = self.person, self.chat.chat_id
   self.heard = {}
   local answer = act(self, name, fields)
@@ -245,8 +245,13 @@ local COMMANDS = {}
 
 local ORDER = { "as", "with", "group", "chats", "open", "click", "file", "save", "wait", "?", "quit" }
 
+local function complain_of_usage(self, name)
+  self:complain(("usage: /%s %s"):format(name, COMMANDS[name].usage))
+end
+
 COMMANDS.as = { usage = "LOGIN", meaning = "go on as somebody else, in the same chat or with the same bot",
   run = function(self, login)
+    if login == "" then return complain_of_usage(self, "as") end
     local chat = self.chat
     if not self:be(login) or self.chat or not chat then return end
     local answer = self.control:act("list_chats", { person = login })
@@ -258,13 +263,14 @@ COMMANDS.as = { usage = "LOGIN", meaning = "go on as somebody else, in the same 
 
 COMMANDS.with = { usage = "LOGIN", meaning = "talk to somebody",
   run = function(self, login)
+    if login == "" then return complain_of_usage(self, "with") end
     if self.people[login] or make_account(self, login) then self:with(login) end
   end }
 
 COMMANDS.group = { usage = "TITLE: LOGIN ...", meaning = "make a group with others, and talk there",
   run = function(self, text)
     local title, logins = text:match "^%s*(.-)%s*:%s*(.*)$"
-    if not title or title == "" then return self:complain "expected /group TITLE: LOGIN ..." end
+    if not title or title == "" then return complain_of_usage(self, "group") end
     local participants = {}
     for login in logins:gmatch "[^%s,]+" do
       if not make_account(self, login) then return end
@@ -288,7 +294,7 @@ COMMANDS.chats = { usage = "", meaning = "list the chats",
 COMMANDS.open = { usage = "NUMBER", meaning = "talk in a chat of that list",
   run = function(self, text)
     local chat = self.listed[tonumber(text) or 0]
-    if not chat then return self:complain "expected /open and the number of a chat that /chats has listed" end
+    if not chat then return self:complain "usage: /open NUMBER, the number of a chat that /chats has listed" end
     enter(self, chat.chat_id, chat.title)
   end }
 
@@ -296,7 +302,9 @@ COMMANDS.click = { usage = "NUMBER", meaning = "click a button; the same as /NUM
   run = function(self, text)
     local buttons = self.buttons
     local button = buttons and buttons.list[math.tointeger(tonumber(text)) or 0]
-    if not button then return self:complain(("there is no button %s"):format(text)) end
+    if not button then 
+      return self:complain(text == "" and "usage: /click NUMBER" or ("there is no button %s"):format(text))
+    end
     self.heard = {}
     local fields = { person = self.person, message_id = buttons.message_id, button = button }
     if act(self, "click", fields) then settle(self) end
@@ -306,8 +314,8 @@ COMMANDS.file = { usage = "PATH [CAPTION]", meaning = "send a file; a path with 
   run = function(self, text)
     local path, caption = text:match '^"([^"]+)"%s*(.*)$'
     if not path then path, caption = text:match "^(%S+)%s*(.*)$" end
-    if not path then return self:complain "expected /file PATH [CAPTION]" end
-    if not self.chat then return self:complain "in no chat; /with LOGIN opens one" end
+    if not path then return complain_of_usage(self, "file") end
+    if not self.chat then return self:complain "you are in no chat: /with LOGIN opens one" end
     self.heard = {}
     local sent, err = self.control:upload({ person = self.person, chat_id = self.chat.chat_id,
       caption = caption ~= "" and caption or nil, name = path:match "[^/]*$" }, path)
@@ -315,13 +323,13 @@ COMMANDS.file = { usage = "PATH [CAPTION]", meaning = "send a file; a path with 
     settle(self)
   end }
 
-COMMANDS.save = { usage = "[PATH]", meaning = "keep the newest file",
+COMMANDS.save = { usage = "[PATH]", meaning = "save the newest file",
   run = function(self, path)
     local file = self.file
-    if not file then return self:complain "nobody has sent a file" end
+    if not file then return self:complain "there is no file to save: nobody has sent one" end
     -- A name from the wire is no path.
     if path == "" then path = file.name:gsub("[/%c]", "_"):gsub("^%.+", "") end
-    if core.file_stamp(path) then return self:complain(path .. " is there already") end
+    if core.file_stamp(path) then return self:complain(path .. " is there already; /save PATH names another file") end
     local ok, err = self.control:download({ person = file.person, message_id = file.message_id }, path)
     if not ok then return self:complain(err.message) end
     self.console:show("", "dim", "kept as " .. path)
@@ -340,9 +348,9 @@ COMMANDS.wait = { usage = "[TEXT]", meaning = "for scripts: wait until somebody 
     end
   end }
 
-COMMANDS.quit = { usage = "", meaning = "end; so does Ctrl-D", run = function(self) self.over = true end }
+COMMANDS.quit = { usage = "", meaning = "end the chat; Ctrl-D does the same", run = function(self) self.over = true end }
 
-COMMANDS["?"] = { usage = "", meaning = "this", run = function(self)
+COMMANDS["?"] = { usage = "", meaning = "show this list", run = function(self)
   for _, name in ipairs(ORDER) do
     local command = COMMANDS[name]
     self.console:show(("  /%-24s"):format(name .. " " .. command.usage), "bold", command.meaning)
@@ -359,7 +367,7 @@ local function run_line(self, line)
 end
 
 function Session:prompt()
-  return ("%s%s> "):format(self.person, self.chat and " in " .. self.chat.title or "")
+  return ("%s%s> "):format(self.person, self.chat and " to " .. self.chat.title or "")
 end
 
 ---Read lines and do what they say, until there are no more.
@@ -368,7 +376,7 @@ function Session:run()
   while not self.over do
     local line = self.console:line(terminal.line(self:prompt()))
     if not line then return end
-    if utf8.len(line) then run_line(self, line) else self:complain "that is not UTF-8" end
+    if utf8.len(line) then run_line(self, line) else self:complain "the line is not UTF-8, and was not sent" end
   end
 end
 

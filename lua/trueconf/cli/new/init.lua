@@ -5,7 +5,7 @@ local exits = require "trueconf.cli.exits"
 local templates = require "trueconf.cli.new.templates"
 
 local HELP = "Make a folder with a bot to begin with: bot.lua, a test, a service of systemd, and the settings that it "
-  .. "needs. No file that is there is changed."
+  .. "needs. Files that exist are never changed."
 local EXAMPLES = [[
 Examples:
   trueconf new clerk
@@ -77,7 +77,7 @@ return {
   describe = function(command)
     command:description(HELP):epilog(EXAMPLES)
     command:argument("name", "Name of the bot: small letters, digits, '_' and '-'."):argname "NAME"
-    command:option("--dir", "Folder for it (./NAME); made when it is missing."):argname "DIR"
+    command:option("--dir", "Folder for the bot (./NAME); it is made when it is missing."):argname "DIR"
   end,
   run = function(given)
     local name = given.name

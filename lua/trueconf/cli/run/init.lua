@@ -6,9 +6,9 @@ local script = require "trueconf.cli.run.script"
 local seam = require "trueconf.seam"
 
 local USAGE = "Usage: trueconf run [OPTION...] FILE [ARGUMENT...]"
-local HELP = "Run the file of a bot, which ends with bot:run() or returns the bot, until SIGINT or SIGTERM. What it "
-  .. "does not set itself comes from the environment (TRUECONF_URL, TRUECONF_USERNAME, TRUECONF_PASSWORD, ...) or a "
-  .. "config file; flags stand above all of it. What follows FILE are the arguments of the file."
+local HELP = "Run the file of a bot, which ends with bot:run() or returns the bot, until SIGINT or SIGTERM. Settings that "
+  .. "the file leaves out come from the environment (TRUECONF_URL, TRUECONF_USERNAME, TRUECONF_PASSWORD, ...) or a "
+  .. "config file; flags take precedence over all of them. Arguments behind FILE are passed to the file."
 local EXAMPLES = [[
 Examples:
   trueconf run bot.lua
@@ -24,10 +24,10 @@ local FLAGS = {
   { name = "username", value = "NAME", option = "username", meaning = "Account of the bot." },
   { name = "ca-file", value = "FILE", option = "ca_file",
     meaning = "PEM file of the authority that signed the server's certificate." },
-  { name = "log", value = "LEVEL", option = "log", meaning = "What the bot tells: debug, info, warn, error or off." },
-  { name = "env", value = "FILE", meaning = "Variables of the environment, NAME=value to a line; only its owner may "
-    .. "read it. Those that are set already stay." },
-  { name = "config", value = "FILE", meaning = "Config file, in place of ./trueconf.conf." },
+  { name = "log", value = "LEVEL", option = "log", meaning = "How much the bot logs: debug, info, warn, error or off." },
+  { name = "env", value = "FILE", meaning = "File with variables of the environment, NAME=value in each line, which "
+    .. "only its owner may read. Variables that are set already stay." },
+  { name = "config", value = "FILE", meaning = "Config file to use in place of ./trueconf.conf." },
 }
 
 local function fail(code, message)
@@ -60,9 +60,9 @@ end
 
 local function describe(command)
   command:description(HELP):usage(USAGE):epilog(EXAMPLES)
-  command:argument("file", "The file of the bot."):argname "FILE"
-  command:argument("arguments", "What the file gets in `arg` and `...`."):argname("ARGUMENT"):args "*"
-  command:flag("--watch", "Run the file anew whenever it, or a module of its own, changes; the connection, messages "
+  command:argument("file", "File of the bot."):argname "FILE"
+  command:argument("arguments", "Argument of the file, which gets it in `arg` and `...`."):argname("ARGUMENT"):args "*"
+  command:flag("--watch", "Run the file again whenever it, or a module beside it, changes; the connection, messages "
     .. "and dialogs stay.")
   for _, flag in ipairs(FLAGS) do
     command:option("--" .. flag.name, flag.meaning):argname(flag.value):target((flag.name:gsub("-", "_")))
