@@ -1,7 +1,9 @@
 -- SPDX-License-Identifier: MIT
 
 local config = require "trueconf.config"
+local core = require "trueconf.core"
 local Error = require "trueconf.error"
+local system = require "spec.support.system"
 
 describe("config.resolve", function()
   local paths
@@ -144,13 +146,9 @@ describe("config.resolve", function()
     end)
 
     it("is looked for in its usual places", function()
-      local opened = {}
-      local open = io.open
-      finally(function() io.open = open end) -- luacheck: ignore 122
-      io.open = function(path) -- luacheck: ignore 122
-        opened[#opened + 1] = path
-        return nil, path .. ": No such file or directory", 2
-      end
+      local opened, read_file = {}, core.read_file
+      finally(function() core.read_file = read_file end)
+      core.read_file = function(path) opened[#opened + 1] = path end
       config.resolve({}, { HOME = "/home/u" })
       config.resolve({}, { HOME = "/home/u", XDG_CONFIG_HOME = "/xdg" })
       config.resolve({}, {})
@@ -161,8 +159,46 @@ describe("config.resolve", function()
       }, opened)
     end)
 
+    it("must be readable only when something is missing that it could tell", function()
+      local directory <close> = system.directory()
+      system.output("ln -s .config '%s'", directory:file ".config") -- leads to itself: nobody can read below it
+      for home, complaint in pairs { ["/dev/null"] = false, [directory.path] = "Too many levels of symbolic links" } do
+        local env = { HOME = home, TRUECONF_USERNAME = "herald", TRUECONF_PASSWORD = "x" }
+        assert.equal("herald", assert(config.resolve({}, env)).username)
+        env.TRUECONF_PASSWORD = nil
+        local settings, err = config.resolve({}, env)
+        if complaint then assert.matches(complaint, refused(settings, err)) else assert.is_table(settings) end
+        assert.equal("t", assert(config.resolve({ token = "t" }, env)).token)
+      end
+    end)
+
+    it("is for its owner alone when it holds a secret", function()
+      local path = file "username = herald\npassword = 4711"
+      assert.equal("4711", config.resolve({}, {}, { path }).password)
+      system.output("chmod 640 '%s'", path)
+      local message = refused(config.resolve({}, { TRUECONF_CONFIG = path, TRUECONF_TOKEN = "t" }))
+      assert.equal(("TRUECONF_CONFIG: will not use %s: it holds a password, and others may read it; run chmod 600")
+        :format(path), message)
+      path = file "token = t"
+      system.output("chmod 604 '%s'", path)
+      assert.matches("it holds a token", refused(config.resolve({}, {}, { path })))
+      path = file "username = herald"
+      system.output("chmod 644 '%s'", path)
+      assert.equal("herald", config.resolve({}, {}, { path }).username)
+    end)
+
+    it("does not wait for anybody", function()
+      local directory <close> = system.directory()
+      local fifo = directory:file "fifo"
+      system.output("mkfifo '%s'", fifo)
+      assert.matches("it is a FIFO, not a plain file", refused(config.resolve({}, {}, { fifo })))
+      assert.equal("t", assert(config.resolve({ token = "t" }, {}, { fifo })).token)
+      assert.is_table(config.resolve({}, { TRUECONF_CONFIG = "/dev/null" }))
+    end)
+
     it("is refused when it cannot be read or is too large", function()
-      assert.matches("cannot read the config file /", refused(config.resolve({}, {}, { "/" })))
+      assert.matches("cannot read /: it is a folder", refused(config.resolve({}, {}, { "/" })))
+      assert.matches("TRUECONF_CONFIG: cannot read /: it is a", refused(config.resolve({}, { TRUECONF_CONFIG = "/" })))
       assert.matches("is over 65536 bytes", refused(from_file(("#"):rep(65537))))
       assert.is_table(from_file(("#"):rep(65536)))
     end)

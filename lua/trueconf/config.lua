@@ -5,13 +5,14 @@
 -- after a space. Every value is text: a password of digits stays as it is.
 -- Messages name the file and the line, never the value.
 
+local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local options = require "trueconf.options"
 local url = require "trueconf.url"
 
 local LOCAL_BRIDGE = "ws://localhost:4309"
 local MAX_FILE_SIZE = 65536
-local NO_SUCH_FILE = 2                  -- ENOENT
+local NO_FOLDER = 20                    -- ENOTDIR: no file can be there, as below a HOME of /dev/null
 
 local VARIABLES = {
   url = "TRUECONF_URL",
@@ -78,18 +79,14 @@ local function parse_file(text, path)
   return values, places
 end
 
--- The text of a file; nil and no error if there is none.
-local function read_file(path)
-  local file, message, code = io.open(path, "rb")
-  if not file then
-    if code == NO_SUCH_FILE then return nil end
-    return failed("cannot read the config file %s", message)
-  end
-  local text, trouble = file:read(MAX_FILE_SIZE + 1)
-  file:close()
-  if trouble then return failed("cannot read the config file %s: %s", path, trouble) end
-  if text and #text > MAX_FILE_SIZE then return failed("the config file %s is over %d bytes", path, MAX_FILE_SIZE) end
-  return text or ""
+-- The values and places of a file; nil and no error if there is none. A secret in it is for its owner alone.
+local function read_file(path, patience)
+  local text, is_private = core.read_file(path, MAX_FILE_SIZE, patience)
+  if not text then return nil, is_private end
+  local values, places = parse_file(text, path)
+  local secret = values and not is_private and (values.password and "password" or values.token and "token")
+  if not secret then return values, places end
+  return failed("will not use %s: it holds a %s, and others may read it; run chmod 600", path, secret)
 end
 
 local function usual_files(env)
@@ -98,23 +95,30 @@ local function usual_files(env)
   return { "./trueconf.conf", directory and directory .. "/trueconf/config" }
 end
 
--- The values and places of the first file there is.
+-- The values and places of the first file there is, and what kept one of them from being read: nobody has named it,
+-- and all may be set without it.
 local function find_file(files)
+  local trouble
   for _, path in ipairs(files) do
-    local text, err = read_file(path)
-    if err then return nil, err end
-    if text then return parse_file(text, path) end
+    local values, places = read_file(path, 0)
+    if values then return values, places, trouble end
+    if places and places.name == "CONFIG" then return nil, places end
+    if places and places.code ~= NO_FOLDER then trouble = trouble or places end
   end
-  return {}, {}
+  return {}, {}, trouble
 end
 
 local function load_file(env, files)
   local named = not files and env.TRUECONF_CONFIG
   if not named then return find_file(files or usual_files(env)) end
-  local text, err = read_file(named)
-  if err then return nil, err end
-  if not text then return failed("TRUECONF_CONFIG names the file %s, which is not there", named) end
-  return parse_file(text, named)
+  local values, places = read_file(named)
+  if values then return values, places end
+  if not places then return failed("TRUECONF_CONFIG names the file %s, which is not there", named) end
+  return failed("TRUECONF_CONFIG: %s", places.message)
+end
+
+local function is_complete(settings)
+  return settings.token ~= nil or settings.username ~= nil and settings.password ~= nil
 end
 
 -- The layers ------------------------------------------------------------------------------
@@ -164,10 +168,11 @@ end
 ---"path:line" or "default"; or an error CONFIG
 local function resolve(given, env, files)
   env = environment(env)
-  local file, places = load_file(env, files)
+  local file, places, trouble = load_file(env, files)
   if not file then return nil, places end
   local settings, sources = {}, {}
   for _, layer in ipairs(layers(given or {}, env, file, places)) do take(layer, settings, sources) end
+  if trouble and not is_complete(settings) then return failed("%s", trouble.message) end
   for _, key in ipairs { "url", "web_url" } do
     local _, expected = url.parse(settings[key] or LOCAL_BRIDGE)
     if expected then return failed("%s: the %s %s", sources[key], key, expected) end
