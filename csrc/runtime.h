@@ -139,7 +139,7 @@ struct op {
   void (*cancel)(struct op *op);
   bool done, closed; /* closed: settled because the runtime closes */
   bool parked;       /* the coroutine has yielded in op_wait */
-  bool spawned;      /* the coroutine is one of rt_spawn's, resumed by nobody but the loop */
+  bool spawned;      /* the coroutine is still the loop's, counted, and resumed by nobody else */
 };
 
 /* Push a userdata of `size` bytes, zeroed, with the metatable `tname` (may be NULL: no __gc). Raises

@@ -34,7 +34,6 @@ struct rt {
   long coroutines; /* started by spawn and not finished */
   struct {
     lua_State *co;    /* NULL: none */
-    bool spawned;     /* counted in `coroutines` */
     bool parked;      /* it has yielded in op_wait */
     bool busy;        /* it was made to yield, since it kept the loop from turning */
     struct rt *outer; /* whose coroutine has turned this loop, on the same thread */

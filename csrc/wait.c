@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char ANCHORS_KEY, ON_ERROR_KEY, BEFORE_FLUSH_KEY; /* only their addresses matter */
-enum { OWNER = 1, THREAD, OP_VALUES = THREAD };                /* user values of an op */
+static const char ANCHORS_KEY, ON_ERROR_KEY, BEFORE_FLUSH_KEY, LIBRARY_KEY; /* only their addresses matter */
+enum { OWNER = 1, THREAD, OP_VALUES = THREAD };                             /* user values of an op */
 enum { MOST_CANCELS = 200 }; /* inside of each other, each on the stack of C; Lua's own limit for such */
 
 /* ---- anchors ------------------------------------------------------------------------------------ */
@@ -202,11 +202,10 @@ static void give_up(struct rt *rt, lua_State *L, lua_State *co) {
 /* ---- spawn and resume --------------------------------------------------------------------------- */
 
 /* The only lua_resume. The caller holds `co` for the time of the call. */
-static void resume(struct rt *rt, lua_State *L, lua_State *co, int nargs, bool spawned) {
+static void resume(struct rt *rt, lua_State *L, lua_State *co, int nargs) {
   int nresults = 0, status;
   bool parked;
   rt->resumed.co = co;
-  rt->resumed.spawned = spawned;
   rt->resumed.parked = false;
   busy_enter(rt);
   status = lua_resume(co, L, nargs, &nresults);
@@ -217,8 +216,7 @@ static void resume(struct rt *rt, lua_State *L, lua_State *co, int nargs, bool s
     lua_pop(co, nresults);
   if (status == LUA_YIELD && parked)
     return;
-  if (spawned)
-    rt->coroutines--;
+  rt->coroutines--;
   if (status == LUA_YIELD)
     give_up(rt, L, co);
   else if (status != LUA_OK)
@@ -238,7 +236,7 @@ static void run_start(struct rt *rt, lua_State *L, struct rt_job *job) {
   rt_unanchor(L, co);
   free(start);
   if (lua_status(co) == LUA_OK && lua_gettop(co) == nargs + 1)
-    resume(rt, L, co, nargs, true);
+    resume(rt, L, co, nargs);
   else
     rt->coroutines--; /* somebody else has begun it, or closed it: now it is theirs */
   lua_pop(L, 1);
@@ -262,7 +260,7 @@ static lua_State *new_thread(lua_State *L, int nargs) {
 void rt_begin(struct rt *rt, lua_State *L, int nargs) {
   lua_State *co = new_thread(L, nargs);
   rt->coroutines++;
-  resume(rt, L, co, nargs, true);
+  resume(rt, L, co, nargs);
   lua_pop(L, 1);
 }
 
@@ -335,20 +333,67 @@ static void run_op(struct rt *rt, lua_State *L, struct rt_job *job) {
   rt_list_remove(&op->link);
   rt_unanchor(L, op); /* holds the op, and with it the thread */
   if (op->parked && lua_status(co) == LUA_YIELD)
-    resume(rt, L, co, 0, op->spawned);
+    resume(rt, L, co, 0);
   else if (op->spawned)
     rt->coroutines--; /* it was closed while it waited */
   lua_pop(L, 1);
 }
 
+/* core.library(folder): the library's own Lua files, whose lines are nobody's mistake */
+static int l_library(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TSTRING);
+  lua_settop(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &LIBRARY_KEY);
+  return 0;
+}
+
+/* Push where the caller of the library is, "file:line: ", or "" if that is no Lua. */
+static void push_place(lua_State *L) {
+  const char *library;
+  lua_Debug frame;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &LIBRARY_KEY);
+  library = lua_tostring(L, -1);
+  for (int level = 1; lua_getstack(L, level, &frame); level++) {
+    lua_getinfo(L, "Sl", &frame);
+    if (frame.currentline > 0 && (!library || strncmp(frame.source, library, strlen(library)) != 0)) {
+      lua_pushfstring(L, "%s:%d: ", frame.short_src, frame.currentline);
+      lua_remove(L, -2);
+      return;
+    }
+  }
+  lua_pop(L, 1);
+  lua_pushliteral(L, "");
+}
+
+static int refuse_waiting(lua_State *L, const char *format, const char *what) {
+  push_place(L);
+  lua_pushfstring(L, format, what);
+  lua_concat(L, 2);
+  return lua_error(L);
+}
+
+/* Since Lua 5.4.4 the collector answers nothing while it runs a finalizer. */
+static bool in_finalizer(lua_State *L) {
+  return lua_gc(L, LUA_GCCOUNT) < 0;
+}
+
+/* Coroutines that the loop has resumed may wait, and the main thread while the loop stands still. The yield
+ * of another coroutine would go to whoever has resumed it, who knows nothing of waiting. */
 static void check_waiting(lua_State *L, struct rt *rt, const char *what) {
   if (rt->closing) {
     lua_pushfstring(L, "cannot wait for %s: trueconf is closing", what);
     push_error(L, ERR_CLOSED, 0, lua_tostring(L, -1));
     lua_error(L);
   }
-  if (!lua_isyieldable(L) && rt->runner)
-    luaL_error(L, "cannot wait for %s here: start a coroutine with trueconf.spawn", what);
+  if (rt->resumed.co == L && lua_isyieldable(L))
+    return;
+  if (rt->runner && !lua_isyieldable(L))
+    refuse_waiting(L, "cannot wait for %s here: start a coroutine with trueconf.spawn", what);
+  if (L != rt->main)
+    refuse_waiting(
+        L, "cannot wait for %s in a coroutine that is not trueconf's: start it with trueconf.spawn", what);
+  if (in_finalizer(L))
+    refuse_waiting(L, "cannot wait for %s in a finalizer: start a coroutine with trueconf.spawn", what);
 }
 
 /* Keep op and thread until the op has settled, whatever becomes of the coroutine's stack. */
@@ -428,7 +473,7 @@ static void op_leave(lua_State *L, struct op *op) {
 /* Somebody else than the loop has resumed the coroutine: from here on it runs when they resume it. */
 static int stray_resume(lua_State *L, struct op *op) {
   op_leave(L, op);
-  return luaL_error(L, "coroutine resumed while waiting for %s", op->what);
+  return refuse_waiting(L, "coroutine resumed while waiting for %s", op->what);
 }
 
 static int op_k(lua_State *L, int status, lua_KContext context) {
@@ -458,11 +503,7 @@ int op_wait(lua_State *L, struct op *op) {
   struct rt *rt = op->rt;
   if (!op->co)
     return op_drive(L, op);
-  op->parked = true;
-  if (rt->resumed.co == L) { /* else the yield goes to somebody else's resume */
-    rt->resumed.parked = true;
-    op->spawned = rt->resumed.spawned;
-  }
+  op->parked = op->spawned = rt->resumed.parked = true;
   return lua_yieldk(L, 0, (lua_KContext)op, op_k);
 }
 
@@ -526,11 +567,9 @@ static int l_cancel(lua_State *L) {
 }
 
 void wait_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"spawn", l_spawn},
-                                       {"cancel", l_cancel},
-                                       {"on_error", l_on_error},
-                                       {"before_flush", l_before_flush},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"library", l_library},           {"spawn", l_spawn}, {"cancel", l_cancel}, {"on_error", l_on_error},
+      {"before_flush", l_before_flush}, {NULL, NULL}};
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &ANCHORS_KEY) == LUA_TNIL) {
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &ANCHORS_KEY);

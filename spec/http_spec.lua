@@ -754,8 +754,7 @@ describe("a name", function()
 
   it("that nobody waits for any more is given up", function()
     assert_prints("false\n0 transfers", [[
-      local thread = coroutine.create(function() get "slow.test" end)
-      assert(coroutine.resume(thread))
+      local thread = core.spawn(function() get "slow.test" end)
       step_until(function() return lookups() ~= "" end)
       print((coroutine.resume(thread)))
       print(core.stats().transfers .. " transfers")
@@ -806,8 +805,7 @@ describe("core.close", function()
   end)
 
   it("a transfer whose coroutine somebody else resumes is given up", function()
-    local thread = coroutine.create(function() core.http { url = server:url "silent" } end)
-    assert(coroutine.resume(thread))
+    local thread = core.spawn(function() core.http { url = server:url "silent" } end)
     for _ = 1, 5 do core.step() end
     assert.equal(1, core.stats().transfers)
     local ok, message = coroutine.resume(thread)

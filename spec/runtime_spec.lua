@@ -193,17 +193,14 @@ describe("core.spawn", function()
       coroutine.yield "mine"
       log[#log + 1] = "end"
     end)
-    local waiting = core.spawn(function()
-      core.sleep(0.01)
-      log[#log + 1] = "slept"
-    end)
+    local waiting = core.spawn(function() log[#log + 1] = pcall(core.sleep, 0.01) end)
     local with_arguments = core.spawn(never, 1, 2, 3)
     assert.equal("mine", select(2, coroutine.resume(co)))
     assert.is_true(coroutine.resume(waiting))
     assert.is_false(coroutine.resume(with_arguments))
     core.sleep(0.02)
     assert.is_true(coroutine.resume(co))
-    assert.same({ "slept", "end" }, log)
+    assert.same({ false, "end" }, log)
   end))
 
   it("lets go of a coroutine that is closed before it begins", async(function()
@@ -356,7 +353,7 @@ describe("an error in a coroutine", function()
   it("is what a bare coroutine.yield is, also when a nested coroutine waits", function()
     local inner = coroutine.wrap(function() core.sleep(0) end)
     core.spawn(function()
-      inner()
+      pcall(inner)
       coroutine.yield()
     end)
     core.run()
@@ -417,31 +414,73 @@ describe("waiting", function()
     assert.error_matches(function() core.waiter():wait(-1) end, "seconds, from 0")
   end))
 
-  it("serves a coroutine of somebody else's, and does not count it", function()
-    local log = {}
-    local co = coroutine.create(function()
-      core.sleep(0.01)
-      log[#log + 1] = "slept"
+  describe("in a coroutine of somebody else's", function()
+    local REFUSAL = "runtime_spec.lua:%d+: cannot wait for the end of a sleep in a coroutine that is not trueconf's: "
+      .. "start it with trueconf.spawn$"
+
+    it("is refused at the line of the call, while the loop stands still", function()
+      local co = coroutine.create(function() core.sleep(0.01) end)
+      local ok, err = coroutine.resume(co)
+      assert.is_false(ok)
+      assert.matches(REFUSAL, err)
+      assert.equal(0, core.stats().pending)
+      assert.is_false((coroutine.resume(coroutine.create(function()
+        table.sort({ 1, 2 }, function() core.sleep(0) end)
+      end))))
     end)
-    assert.is_true(coroutine.resume(co))
-    assert.equal(1, core.stats().pending)
-    core.run()
-    assert.same({ "slept" }, log)
-    assert.equal(0, core.stats().coroutines)
+
+    it("is refused within one of ours, as in a generator, and that one goes on", async(function()
+      local generator = coroutine.wrap(function()
+        local ok, err = pcall(core.sleep, 0)
+        coroutine.yield(ok, err)
+        coroutine.yield "goes on"
+      end)
+      local ok, err = generator()
+      assert.is_false(ok)
+      assert.matches("^cannot wait", err:gsub("^%S+: ", ""))
+      assert.equal("goes on", generator())
+      core.sleep(0)
+      assert.equal(1, core.stats().coroutines)
+    end))
+
+    it("is refused at the line of the script, whatever of the library waits", function()
+      local trueconf = require "trueconf"
+      local bot = trueconf.bot { username = "herald", password = "x", log = "off" }
+      local line = debug.getinfo(1, "l").currentline + 1
+      local ok, err = coroutine.resume(coroutine.create(function() bot:run() end))
+      assert.is_false(ok)
+      assert.matches("^[%w/]*runtime_spec%.lua:" .. line .. ": cannot wait for", err)
+      bot:stop()
+    end)
   end)
 
-  it("in a nested coroutine yields to the one that resumed it", async(function()
-    local log = {}
-    local inner = coroutine.wrap(function()
-      log[#log + 1] = "inner"
-      core.sleep(0)
-      log[#log + 1] = "inner ends"
-    end)
-    inner()
-    log[#log + 1] = "outer"
-    core.sleep(0.01)
-    assert.same({ "inner", "outer", "inner ends" }, log)
-    assert.equal(1, core.stats().coroutines)
+  it("is refused in a finalizer, also on the main thread", function()
+    for _, run in ipairs { function(fn) fn() end, function(fn)
+      core.spawn(fn)
+      core.run()
+    end } do
+      local ok, err
+      run(function()
+        setmetatable({}, { __gc = function() ok, err = pcall(core.sleep, 0) end })
+        collectgarbage()
+      end)
+      assert.is_false(ok)
+      assert.matches("cannot wait for the end of a sleep", err)
+    end
+    collectgarbage "stop"
+    core.sleep(0)                       -- a collector that was stopped is no finalizer
+    collectgarbage "restart"
+  end)
+
+  it("is refused in a hook", async(function()
+    local ok, err
+    debug.sethook(function()
+      debug.sethook()
+      ok, err = pcall(core.sleep, 0)
+    end, "l")
+    core.sleep(0)
+    assert.is_false(ok)
+    assert.matches("cannot wait for the end of a sleep here", err)
   end))
 end)
 
@@ -472,17 +511,16 @@ describe("a waiting coroutine that somebody else resumes", function()
     assert.equal(0, core.stats().ready)
   end))
 
-  it("may wait again, served by the loop", async(function()
+  it("is theirs from then on, and may wait no more", async(function()
     local log = {}
     local co = core.spawn(function()
       log[#log + 1] = pcall(core.sleep, 1000)
-      core.sleep(0)
-      log[#log + 1] = "again"
+      log[#log + 1] = pcall(core.sleep, 0)
     end)
     core.sleep(0)
     coroutine.resume(co, "ignored")
     core.sleep(0.01)
-    assert.same({ false, "again" }, log)
+    assert.same({ false, false }, log)
     assert.equal(1, core.stats().coroutines)
   end))
 
@@ -1193,7 +1231,7 @@ describe("the end of the process", function()
       local socket = assert(core.socket { url = "ws" .. base .. "/" })
       socket:receive(1000)
     end)
-    core.spawn(function() coroutine.wrap(core.sleep)(1000) core.sleep(1000) end)
+    core.spawn(function() pcall(coroutine.wrap(core.sleep), 1000) core.sleep(1000) end)
     core.timer(1000, print)
     core.signal("SIGUSR1", print)
     local _ <close> = setmetatable({}, { __close = function() print "closed" end })
@@ -1233,7 +1271,7 @@ describe("the end of the process", function()
       core.step()
       _G.keep = { older, newer }
     ]]
-    assert.matches("^true\nfalse\t.*trueconf cannot be used any more: the Lua state is being closed\n$", output)
+    assert.matches("^false\t.*cannot wait for the end of a sleep in a finalizer.*\nfalse\t.*trueconf cannot be used any more: the Lua state is being closed\n$", output)
     assert.equal(0, status)
   end)
 

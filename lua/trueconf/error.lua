@@ -5,6 +5,10 @@
 
 local core = require "trueconf.core"
 
+-- A wait that is a mistake is told at a line of the script's, not at one of ours.
+local folder = debug.getinfo(1, "S").source:match "^(.*)error%.lua$"
+if folder then core.library(folder) end
+
 ---@class trueconf.Error
 ---@field name string stable, a key of Error.names
 ---@field message string for people; its wording may change

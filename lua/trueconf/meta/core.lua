@@ -137,6 +137,10 @@ function core.virtual_time(on, start, seed) end
 ---brings about is over
 function core.advance(seconds, to_next) end
 
+---Say where the Lua files of the library are: a wait that is a mistake is told at a line of somebody else's.
+---@param folder string as chunks have it in their source
+function core.library(folder) end
+
 ---@param fn fun(err: any, traceback: string, what: string)? called when a coroutine dies of an error, or a callback
 ---raises one
 ---@return function? previous the one it replaces
