@@ -211,8 +211,12 @@ void calls_answer(struct session *session, lua_State *L, const struct frame *fra
   take_out(call);
   call->answer = frame->payload;
   if (!call->op.co && frame->payload.at) { /* the main thread looks later: the frame is gone by then */
-    buffer_append(&call->kept, frame->payload.at, frame->payload.length);
-    call->answer = (struct slice){call->kept.data, call->kept.length};
+    if (buffer_append(&call->kept, frame->payload.at, frame->payload.length)) {
+      call->answer = (struct slice){call->kept.data, call->kept.length};
+    } else {
+      call->outcome = OUTCOME_UNKNOWN;
+      reason_set(&call->reason, ERR_NOMEM, 0, "no memory for the response to %s", call->method);
+    }
   }
   op_settle_now(session->rt, L, &call->op);
   calls_pump(session);
@@ -297,6 +301,7 @@ int l_session_request(lua_State *L) {
   call->op.push = call_push;
   call->op.cancel = call_cancel;
   call->session = session;
+  call->stage = CALL_OVER; /* in no queue yet */
   call->timer.fire = on_deadline;
   call->read = read;
   memcpy(call->method, method, strlen(method) + 1); /* check_method has measured it */
@@ -304,8 +309,10 @@ int l_session_request(lua_State *L) {
   if (can_send_now(session) && !read && send_call(call, payload, length)) {
     table_insert(&session->calls, call);
   } else {
-    if (!buffer_append(&call->payload, payload, length))
-      return luaL_error(L, "out of memory");
+    if (!buffer_append(&call->payload, payload, length)) {
+      op_drop(L, &call->op);
+      return refuse(L, ERR_NOMEM, method, "no memory for the request");
+    }
     queue_insert(&session->calls, call, NULL);
     calls_pump(session);
   }

@@ -57,11 +57,19 @@ static void make_box(lua_State *L, struct peer *peer) {
   lua_pop(L, 2);
 }
 
-static void run_opened(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct peer *peer = (struct peer *)(void *)((char *)job - offsetof(struct peer, opened));
+static int l_opened(lua_State *L) {
+  struct peer *peer = lua_touserdata(L, 1);
   make_box(L, peer);
   if (push_call(L, peer, ON_OPEN))
-    rt_call(rt, L, 1, "on_open");
+    rt_call(peer->wire.rt, L, 1, "on_open");
+  return 0;
+}
+
+static void run_opened(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct peer *peer = (struct peer *)(void *)((char *)job - offsetof(struct peer, opened));
+  (void)rt;
+  if (!rt_protected(L, l_opened, peer))
+    wire_drop(&peer->wire, ERR_NOMEM, "no memory for a connection");
 }
 
 static void on_message(struct wire *wire, lua_State *L, const char *data, size_t length, bool binary) {
@@ -74,8 +82,8 @@ static void on_message(struct wire *wire, lua_State *L, const char *data, size_t
 }
 
 /* The slot is cleared first: whatever on_close does, it finds the connection closed. */
-static void on_gone(struct wire *wire, lua_State *L) {
-  struct peer *peer = peer_of(wire);
+static int l_gone(lua_State *L) {
+  struct peer *peer = lua_touserdata(L, 1);
   bool call = peer->box && push_call(L, peer, ON_CLOSE);
   connection_forget(peer);
   push_listener(L, peer->listener);
@@ -84,10 +92,17 @@ static void on_gone(struct wire *wire, lua_State *L) {
   lua_rawsetp(L, -2, peer);
   lua_pop(L, 2);
   if (call) {
-    lua_pushinteger(L, wire->close_code);
-    lua_pushstring(L, wire->close_reason);
-    rt_call(wire->rt, L, 3, "on_close");
+    lua_pushinteger(L, peer->wire.close_code);
+    lua_pushstring(L, peer->wire.close_reason);
+    rt_call(peer->wire.rt, L, 3, "on_close");
   }
+  return 0;
+}
+
+static void on_gone(struct wire *wire, lua_State *L) {
+  struct peer *peer = peer_of(wire);
+  if (!rt_protected(L, l_gone, peer))
+    connection_forget(peer);
   peer_free(peer);
 }
 

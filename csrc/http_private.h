@@ -34,6 +34,7 @@ struct room { /* what is kept per runtime */
   struct rt_list active, over;
   struct rt_job job;
   int count;
+  bool blind; /* a socket could not be watched */
 };
 
 struct http_name { /* of the server or of its proxy, as curl spells it */

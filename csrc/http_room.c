@@ -50,11 +50,14 @@ static struct poll *new_poll(struct room *room, curl_socket_t fd) {
     free(poll);
     return NULL;
   }
-  curl_multi_assign(room->multi, fd, poll);
-  return poll;
+  if (curl_multi_assign(room->multi, fd, poll) == CURLM_OK)
+    return poll;
+  uv_close((uv_handle_t *)&poll->handle, on_poll_closed);
+  return NULL;
 }
 
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *room, void *assigned) {
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *owner, void *assigned) {
+  struct room *room = owner;
   struct poll *poll = assigned;
   (void)easy;
   if (what == CURL_POLL_REMOVE) {
@@ -64,10 +67,13 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *room, void *a
   }
   if (!poll)
     poll = new_poll(room, fd);
-  if (!poll)
-    return -1;
-  poll->events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-  return uv_poll_start(&poll->handle, poll->events, on_poll) == 0 ? 0 : -1;
+  if (poll)
+    poll->events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+  if (!poll || uv_poll_start(&poll->handle, poll->events, on_poll) != 0) {
+    room->blind = true; /* an error would end the whole handle of curl's, and with it what it has to tell */
+    rt_enqueue(room->rt, &room->job);
+  }
+  return 0;
 }
 
 static void on_timeout(uv_timer_t *timer) {
@@ -105,10 +111,25 @@ static void collect_finished(struct room *room) {
   }
 }
 
+/* Nobody watches a socket: whose it is curl does not say here. */
+static void fail_all(struct room *room) {
+  struct rt_list *item, *next;
+  room->blind = false;
+  for (item = room->active.next; item != &room->active; item = next) {
+    struct http_transfer *transfer = CONTAINER(item, struct http_transfer, link);
+    next = item->next;
+    reason_set(&transfer->reason, ERR_NOMEM, 0, "no memory to watch the connection to %s",
+               transfer->origin ? transfer->origin : "the server");
+    http_end(transfer);
+  }
+}
+
 /* An owner that is told may cancel other transfers, so the list is begun anew each time. */
 static void room_drain(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct room *room = CONTAINER(job, struct room, job);
   collect_finished(room);
+  if (room->blind)
+    fail_all(room);
   while (room->over.next != &room->over) {
     struct http_transfer *transfer = CONTAINER(room->over.next, struct http_transfer, link);
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): forget() takes it off the list */

@@ -169,13 +169,25 @@ static void timer_fired(struct rt_timer *timer) {
   rt_enqueue(t->rt, &t->job);
 }
 
-static void run_timer(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct timer *t = (struct timer *)(void *)((char *)job - offsetof(struct timer, job));
+static int l_fire(lua_State *L) {
+  struct timer *t = lua_touserdata(L, 1);
+  struct rt *rt = t->rt;
+  lua_State *co;
+  rt_anchored(L, t);
+  lua_getiuservalue(L, -1, 1);
+  co = rt_coroutine(L, 0);
   rt_unref(rt);
   rt_unanchor(L, t);
-  lua_getiuservalue(L, -1, 1);
-  rt_begin(rt, L, 0); /* now: a function that was cancelled must not run */
   lua_pop(L, 1);
+  rt_begin_coroutine(rt, L, co, 0); /* now: a function that was cancelled must not run */
+  return 0;
+}
+
+/* What could not begin for lack of memory begins a little later. */
+static void run_timer(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct timer *t = (struct timer *)(void *)((char *)job - offsetof(struct timer, job));
+  if (!rt_protected(L, l_fire, t))
+    rt_timer_start(rt, &t->timer, RT_AGAIN);
 }
 
 static int l_timer(lua_State *L) {

@@ -100,6 +100,7 @@ static double opt_number(lua_State *L, const char *field, double standard) {
 
 static char *opt_text(lua_State *L, const char *field, const char *standard) {
   const char *text = standard;
+  char *copy;
   int type = lua_getfield(L, 1, field);
   if (type == LUA_TSTRING)
     text = lua_tostring(L, -1);
@@ -108,7 +109,10 @@ static char *opt_text(lua_State *L, const char *field, const char *standard) {
   else if (type != LUA_TNIL)
     luaL_error(L, "option '%s' must be a string, got a %s", field, lua_typename(L, type));
   lua_pop(L, 1);
-  return text ? strdup(text) : NULL;
+  copy = text ? strdup(text) : NULL;
+  if (text && !copy) /* not to be taken for an option that was not given */
+    luaL_error(L, "out of memory for option '%s'", field);
+  return copy;
 }
 
 static void read_options(lua_State *L, struct raw *raw) {
@@ -156,6 +160,8 @@ static int l_socket(lua_State *L) {
   raw->rt = rt_get(L);
   read_options(L, raw);
   options.connect_timeout = opt_number(L, "connect_timeout", 10);
+  lua_pushvalue(L, 2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, raw);
   raw->opener = wait_new(L, raw, "a WebSocket connection", open_push, open_cancel);
   options.url = &raw->url;
   options.subprotocol = raw->subprotocol;
@@ -163,11 +169,13 @@ static int l_socket(lua_State *L) {
   options.proxy = raw->proxy;
   options.limits = &raw->limits;
   raw->socket = socket_connect(raw->rt, &options, &ops, raw);
-  if (!raw->socket)
-    return luaL_error(L, "out of memory");
+  if (!raw->socket) {
+    op_drop(L, &raw->opener->op);
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, raw);
+    return fail(L, ERR_NOMEM, 0, "no memory for a connection");
+  }
   rt_ref(raw->rt);
-  lua_pushvalue(L, 2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, raw);
   return op_wait(L, &raw->opener->op);
 }
 

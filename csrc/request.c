@@ -203,18 +203,27 @@ static int l_serve(lua_State *L) {
   return serve_k(L, LUA_OK, 0);
 }
 
-static void run_request(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct exchange *exchange = (struct exchange *)(void *)((char *)job - offsetof(struct exchange, job));
-  int top = lua_gettop(L);
-  push_listener(L, exchange->peer->listener);
+static int l_hand_over(lua_State *L) {
+  struct exchange *exchange = lua_touserdata(L, 1);
+  struct peer *peer = exchange->peer;
+  push_listener(L, peer->listener);
   lua_pushcfunction(L, l_serve);
   if (lua_getiuservalue(L, -2, ON_HTTP) == LUA_TFUNCTION) {
     push_request(L, exchange);
-    rt_spawn(rt, L, 2);
+    rt_spawn(peer_rt(peer), L, 2);
   } else if (!answer_plainly(exchange, 404)) {
-    peer_drop(exchange->peer);
+    peer_drop(peer);
   }
-  lua_settop(L, top);
+  return 0;
+}
+
+/* What could not be handed over is answered by nobody. */
+static void run_request(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct exchange *exchange = (struct exchange *)(void *)((char *)job - offsetof(struct exchange, job));
+  struct peer *peer = exchange->peer;
+  (void)rt;
+  if (!rt_protected(L, l_hand_over, exchange))
+    peer_drop(peer);
 }
 
 /* ---- what Lua calls ------------------------------------------------------------------------------ */

@@ -310,14 +310,22 @@ static int begin_body(struct exchange *exchange, const struct decision *decision
   return result;
 }
 
-/* Push l_decide and its arguments. */
-static void push_question(lua_State *L, struct exchange *exchange, struct decision *decision) {
+struct question {
+  struct exchange *exchange;
+  struct decision *decision;
+};
+
+static int l_ask(lua_State *L) {
+  const struct question *question = lua_touserdata(L, 1);
+  struct peer *peer = question->exchange->peer;
   lua_pushcfunction(L, l_decide);
-  lua_pushlightuserdata(L, decision);
-  push_listener(L, exchange->peer->listener);
+  lua_pushlightuserdata(L, question->decision);
+  push_listener(L, peer->listener);
   lua_getiuservalue(L, -1, ON_HEAD);
   lua_remove(L, -2);
-  request_push_head(L, exchange);
+  request_push_head(L, question->exchange);
+  rt_call(peer_rt(peer), L, 3, "on_head");
+  return 0;
 }
 
 /* on_head may close the listener, and with it the connection. */
@@ -325,10 +333,10 @@ static void run_head(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct exchange *exchange = exchange_of(job);
   struct decision decision = {.max_body = -1, .cut_after = -1};
   struct buffer early = exchange->body;
+  (void)rt;
   exchange->phase = HANDLING;
   exchange->asked = true;
-  push_question(L, exchange, &decision);
-  rt_call(rt, L, 3, "on_head");
+  rt_protected(L, l_ask, &(struct question){exchange, &decision}); /* else no decision is made */
   exchange->upload = decision.upload;
   if (!exchange->peer) {
     exchange_free(exchange);

@@ -102,6 +102,11 @@ void rt_set_room(struct rt *rt, enum rt_room room, void *state, const struct rt_
 
 /* ---- calling Lua at the drain point ------------------------------------------------------- */
 
+/* Run `function`, which gets `argument` as light userdata, so that what it raises for lack of memory stays
+ * here; it is told to the warning system. false: it was not run to its end. For what must go on whatever Lua
+ * can hold. */
+bool rt_protected(lua_State *L, lua_CFunction function, void *argument);
+#define RT_AGAIN 0.1 /* seconds until what could not be done for lack of memory is tried again */
 /* Call the function below `nargs` values on L, protected; an error is reported, not raised. */
 void rt_call(struct rt *rt, lua_State *L, int nargs, const char *what);
 /* Start the function below `nargs` values on L in a coroutine of its own, queued as ready; pops
@@ -145,6 +150,9 @@ struct op {
 /* Push a userdata of `size` bytes, zeroed, with the metatable `tname` (may be NULL: no __gc). Raises
  * CLOSED, as an error object, while the runtime closes. */
 void *op_new(lua_State *L, size_t size, const char *tname, const char *what);
+/* Nobody will wait for it: for an l_ function that fails between op_new and op_wait, before it raises or
+ * returns. */
+void op_drop(lua_State *L, struct op *op);
 /* Wait. As the last act of an l_ function: `return op_wait(L, op);` */
 int op_wait(lua_State *L, struct op *op);
 /* The result is there. From any callback; the coroutine goes on at the drain point. */

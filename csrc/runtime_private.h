@@ -110,6 +110,10 @@ void rt_unanchor_all(lua_State *L);
 /* At the drain point: run the function below `nargs` values on L in a coroutine of its own until it waits or
  * ends; pops them. */
 void rt_begin(struct rt *rt, lua_State *L, int nargs);
+/* The same in two steps: only the first raises, for lack of memory. It leaves the coroutine on L in place of
+ * the function and its arguments; the second pops it. */
+lua_State *rt_coroutine(lua_State *L, int nargs);
+void rt_begin_coroutine(struct rt *rt, lua_State *L, lua_State *co, int nargs);
 
 /* Nobody can wait any more: stop the work of every op and settle it with CLOSED. */
 void rt_give_up_ops(struct rt *rt);

@@ -234,10 +234,10 @@ static void on_auth_answer(struct session *session, struct slice payload) {
     classify_auth(session, code);
     return;
   }
-  free(session->user_id);
-  session->user_id = NULL;
-  if (scan_find(payload, "userId", &value) && scan_string(value, &user) && buffer_append(&user, "", 1))
+  if (scan_find(payload, "userId", &value) && scan_string(value, &user) && buffer_append(&user, "", 1)) {
+    free(session->user_id);
     session->user_id = strdup(user.data);
+  }
   buffer_free(&user);
   session_event(session, EVENT_AUTH_OK);
 }
@@ -299,6 +299,7 @@ static void do_connect(struct session *session) {
   static const struct socket_ops ops = {on_opened, on_message, on_gone, on_drained};
   struct session_config *config = &session->config;
   struct socket_options options = {0};
+  struct reason reason;
   options.url = &config->url;
   options.subprotocol = "json.v1";
   options.tls = &config->tls;
@@ -308,8 +309,11 @@ static void do_connect(struct session *session) {
   session->count.connects++;
   session->epoch++;
   session->socket = socket_connect(session->rt, &options, &ops, session);
-  if (!session->socket)
-    session_event(session, EVENT_LOST);
+  if (session->socket)
+    return;
+  reason_set(&reason, ERR_NOMEM, 0, "no memory for a connection");
+  session_reason(session, &reason);
+  session_event(session, EVENT_LOST);
 }
 
 static void do_request_token(struct session *session) {
@@ -344,8 +348,11 @@ static void do_authorize(struct session *session) {
   struct buffer *frame = &session_room(session)->scratch;
   session->calls.next_id = session->auth_id = 1;
   rt_timer_start(session->rt, &session->timer, session->config.auth_timeout);
-  if (auth_frame(session, session->token, frame))
-    wire_send(socket_wire(session->socket), WIRE_FIN | WIRE_TEXT, frame->data, frame->length);
+  if (!auth_frame(session, session->token, frame) ||
+      !wire_send(socket_wire(session->socket), WIRE_FIN | WIRE_TEXT, frame->data, frame->length)) {
+    socket_drop(session->socket, ERR_NOMEM, "no memory for auth");
+    return;
+  }
   if (session->traced && auth_frame(session, "***", frame))
     session_trace(session, "out", frame->data, frame->length);
 }

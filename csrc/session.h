@@ -94,6 +94,13 @@ struct session_counters {
   uint64_t connects, calls, stale, duplicate, garbage, unexpected, stray_events;
 };
 
+enum { MOST_UNTOLD = 4 }; /* then the newest takes the place of the last */
+
+struct change { /* of the state, as on_state is told */
+  enum state old, now;
+  struct reason reason; /* err == ERR_NONE: none */
+};
+
 struct session { /* the Lua userdata itself; anchored in the registry while it is active */
   struct rt *rt;
   struct rt_list link;
@@ -124,7 +131,11 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   struct rt_timer timer;
   struct rt_job due, pump; /* the state's timer fired; the window has room again */
   struct calls calls;
-  struct ready_op *waiting; /* who waits for ready or for the end */
+  struct ready_op *waiting;          /* who waits for ready or for the end */
+  struct change untold[MOST_UNTOLD]; /* for lack of memory; told later, in order */
+  int untold_count;
+  struct rt_timer retelling;
+  struct rt_job telling;
   /* Registry keys, by address: the userdata itself and the user's functions, while active. */
   char self_key, request_key, trace_key, state_key, source_key, oddity_key;
 };

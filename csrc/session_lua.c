@@ -25,39 +25,101 @@ bool session_push_function(lua_State *L, const char *key) {
   return false;
 }
 
-void session_tell_state(struct session *session, enum state old) {
-  lua_State *L = rt_runner(session->rt);
-  if (!session_push_function(L, &session->state_key))
-    return;
-  lua_pushstring(L, session_state_name(session->state));
-  lua_pushstring(L, session_state_name(old));
-  if (session->has_reason)
-    push_reason(L, &session->reason);
+struct told { /* what one of the user's functions is told */
+  struct session *session;
+  const struct change *change;
+  const char *kind;
+  uint64_t count;
+  struct slice text;
+};
+
+static int l_tell_state(lua_State *L) {
+  const struct told *told = lua_touserdata(L, 1);
+  const struct change *change = told->change;
+  if (!session_push_function(L, &told->session->state_key))
+    return 0;
+  lua_pushstring(L, session_state_name(change->now));
+  lua_pushstring(L, session_state_name(change->old));
+  if (change->reason.err)
+    push_reason(L, &change->reason);
   else
     lua_pushnil(L);
-  rt_spawn(session->rt, L, 3);
-  lua_pop(L, 1);
+  rt_spawn(told->session->rt, L, 3);
+  return 0;
+}
+
+static bool tell_state(struct session *session, const struct change *change) {
+  struct told told = {.session = session, .change = change};
+  return rt_protected(rt_runner(session->rt), l_tell_state, &told);
+}
+
+/* A bot that is never told of its end would wait for ever: when memory is short, once more a little later. */
+void session_tell_state(struct session *session, enum state old) {
+  struct change change = {.old = old, .now = session->state};
+  if (session->has_reason)
+    change.reason = session->reason;
+  if (!session->untold_count && tell_state(session, &change))
+    return;
+  if (!session->untold_count)
+    rt_timer_start(session->rt, &session->retelling, RT_AGAIN);
+  if (session->untold_count == MOST_UNTOLD)
+    change.old = session->untold[--session->untold_count].old;
+  session->untold[session->untold_count++] = change;
+}
+
+static void on_retelling(struct rt_timer *timer) {
+  struct session *session = (struct session *)(void *)((char *)timer - offsetof(struct session, retelling));
+  rt_enqueue(session->rt, &session->telling);
+}
+
+static void release(struct session *session);
+
+static void run_telling(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct session *session = (struct session *)(void *)((char *)job - offsetof(struct session, telling));
+  (void)L;
+  while (session->untold_count) {
+    if (!tell_state(session, session->untold)) {
+      rt_timer_start(rt, &session->retelling, RT_AGAIN);
+      return;
+    }
+    memmove(session->untold, session->untold + 1, (size_t)--session->untold_count * sizeof *session->untold);
+  }
+  if (!session->active)
+    release(session);
+}
+
+static int l_trace(lua_State *L) {
+  const struct told *told = lua_touserdata(L, 1);
+  if (!session_push_function(L, &told->session->trace_key))
+    return 0;
+  lua_pushstring(L, told->kind);
+  lua_pushlstring(L, told->text.at, told->text.length);
+  rt_call(told->session->rt, L, 2, "on_trace");
+  return 0;
 }
 
 void session_trace(struct session *session, const char *direction, const char *frame, size_t length) {
-  lua_State *L = rt_runner(session->rt);
-  if (!session->traced || !session_push_function(L, &session->trace_key))
-    return;
-  lua_pushstring(L, direction);
-  lua_pushlstring(L, frame, length);
-  rt_call(session->rt, L, 2, "on_trace");
+  struct told told = {.session = session, .kind = direction, .text = {frame, length}};
+  if (session->traced)
+    rt_protected(rt_runner(session->rt), l_trace, &told);
+}
+
+static int l_oddity(lua_State *L) {
+  const struct told *told = lua_touserdata(L, 1);
+  if (!session_push_function(L, &told->session->oddity_key))
+    return 0;
+  lua_pushstring(L, told->kind);
+  lua_pushinteger(L, (lua_Integer)told->count);
+  lua_pushlstring(L, told->text.at, told->text.length);
+  rt_call(told->session->rt, L, 3, "on_oddity");
+  return 0;
 }
 
 void session_oddity(struct session *session, uint64_t *counter, const char *kind, const char *text,
                     size_t length) {
-  lua_State *L = rt_runner(session->rt);
-  ++*counter;
-  if (!session_push_function(L, &session->oddity_key))
-    return;
-  lua_pushstring(L, kind);
-  lua_pushinteger(L, (lua_Integer)*counter);
-  lua_pushlstring(L, text, length < ODDITY_SHOWN ? length : ODDITY_SHOWN);
-  rt_call(session->rt, L, 3, "on_oddity");
+  struct told told = {.session = session, .kind = kind, .count = ++*counter};
+  told.text = (struct slice){text, length < ODDITY_SHOWN ? length : ODDITY_SHOWN};
+  rt_protected(rt_runner(session->rt), l_oddity, &told);
 }
 
 /* ---- active sessions ----------------------------------------------------------------------------- */
@@ -73,32 +135,44 @@ static const void *function_key(const struct session *session, int which) {
 }
 
 /* Active: the registry holds the userdata (on top of L's stack at `index`) and its functions. */
+/* What raises comes first: a session that could not be anchored is not active. */
 static void activate(lua_State *L, int index, struct session *session) {
   if (session->active)
     return;
-  session->active = true;
-  rt_ref(session->rt);
-  lua_pushvalue(L, index);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &session->self_key);
   for (int i = 0; i < FUNCTION_COUNT; i++) {
     lua_getiuservalue(L, index, i + 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, function_key(session, i));
   }
+  lua_pushvalue(L, index);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &session->self_key);
+  session->active = true;
+  if (!session->untold_count) /* else it is still held */
+    rt_ref(session->rt);
 }
 
-void session_deactivate(struct session *session) {
-  lua_State *L = rt_runner(session->rt);
-  if (!session->active)
-    return;
-  session->active = false;
-  rt_unref(session->rt);
-  luaL_checkstack(L, 2, NULL);
+/* Setting a key to nil allocates nothing. */
+static int l_release(lua_State *L) {
+  const struct session *session = lua_touserdata(L, 1);
   for (int i = 0; i < FUNCTION_COUNT; i++) {
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, function_key(session, i));
   }
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &session->self_key);
+  return 0;
+}
+
+static void release(struct session *session) {
+  rt_unref(session->rt);
+  rt_protected(rt_runner(session->rt), l_release, session);
+}
+
+void session_deactivate(struct session *session) {
+  if (!session->active)
+    return;
+  session->active = false;
+  if (!session->untold_count) /* else run_telling does it */
+    release(session);
 }
 
 struct ready_op { /* wait_ready and stop */
@@ -128,10 +202,13 @@ void session_settle_waiting(struct session *session) {
 static char *opt_text(lua_State *L, const char *field) {
   char *text = NULL;
   int type = lua_getfield(L, 1, field);
-  if (type == LUA_TSTRING)
+  if (type == LUA_TSTRING) {
     text = strdup(lua_tostring(L, -1));
-  else if (type != LUA_TNIL)
+    if (!text) /* not to be taken for an option that was not given */
+      luaL_error(L, "out of memory for option '%s'", field);
+  } else if (type != LUA_TNIL) {
     luaL_error(L, "option '%s' must be a string, got a %s", field, lua_typename(L, type));
+  }
   lua_pop(L, 1);
   return text;
 }
@@ -266,8 +343,11 @@ static void session_detach(struct session *session) {
   token_cancel(session);
   session_leave_socket(session);
   rt_timer_stop(session->rt, &session->timer);
+  rt_timer_stop(session->rt, &session->retelling);
+  rt_dequeue(session->rt, &session->telling);
   rt_dequeue(session->rt, &session->due);
   rt_dequeue(session->rt, &session->pump);
+  session->untold_count = 0;
   session->state = STATE_CLOSED;
 }
 
@@ -321,10 +401,15 @@ static int l_session(lua_State *L) {
     lua_setiuservalue(L, 2, i + 1);
   }
   session_init(session);
+  session->retelling.fire = on_retelling;
+  session->telling.run = run_telling;
   read_config(L, &session->config);
   check_config(L, &session->config);
-  if (session->config.fixed_token)
+  if (session->config.fixed_token) {
     session->token = strdup(session->config.fixed_token);
+    if (!session->token)
+      return luaL_error(L, "out of memory for the token");
+  }
   attach(L, session);
   return 1;
 }

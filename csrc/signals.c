@@ -19,6 +19,7 @@ struct watch {
   struct rt_list link;
   struct rt *rt;
   struct rt_job job;
+  struct rt_timer again;
   struct watch **box; /* the userdata, anchored under the watch; its user value is the function */
   const char *name;
 };
@@ -33,18 +34,31 @@ static void on_closed(uv_handle_t *handle) {
   free(handle->data);
 }
 
-static void run_signal(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct watch *watch = (struct watch *)(void *)((char *)job - offsetof(struct watch, job));
+static int l_begin(lua_State *L) {
+  struct watch *watch = lua_touserdata(L, 1);
   rt_anchored(L, watch);
   lua_getiuservalue(L, -1, 1);
   lua_pushstring(L, watch->name);
-  rt_begin(rt, L, 1);
-  lua_pop(L, 1);
+  rt_begin(watch->rt, L, 1);
+  return 0;
+}
+
+static void on_again(struct rt_timer *timer) {
+  struct watch *watch = (struct watch *)(void *)((char *)timer - offsetof(struct watch, again));
+  rt_enqueue(watch->rt, &watch->job);
+}
+
+/* A signal must not be lost for lack of memory: once more a little later. */
+static void run_signal(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct watch *watch = (struct watch *)(void *)((char *)job - offsetof(struct watch, job));
+  if (!rt_protected(L, l_begin, watch))
+    rt_timer_start(rt, &watch->again, RT_AGAIN);
 }
 
 static void watch_stop(struct watch *watch) {
   *watch->box = NULL;
   rt_dequeue(watch->rt, &watch->job);
+  rt_timer_stop(watch->rt, &watch->again);
   rt_list_remove(&watch->link);
   rt_unref(watch->rt);
   uv_close((uv_handle_t *)&watch->handle, on_closed);
@@ -61,6 +75,7 @@ static struct watch *watch_new(struct rt *rt, int which) {
     return NULL;
   watch->rt = rt;
   watch->job.run = run_signal;
+  watch->again.fire = on_again;
   watch->name = names[which];
   if (uv_signal_init(&rt->loop, &watch->handle)) {
     free(watch);
@@ -105,9 +120,21 @@ static int l_signal(lua_State *L) {
   return 1;
 }
 
+/* Collected while nothing anchors it: it could not be anchored, or the state is being closed. */
+static int l_signal_gc(lua_State *L) {
+  struct watch **box = luaL_checkudata(L, 1, SIGNAL_T);
+  if (*box)
+    watch_stop(*box);
+  return 0;
+}
+
 void signals_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"signal", l_signal}, {NULL, NULL}};
   static const luaL_Reg methods[] = {{"close", l_signal_close}, {NULL, NULL}};
   rt_new_type(L, SIGNAL_T, methods);
+  luaL_getmetatable(L, SIGNAL_T);
+  lua_pushcfunction(L, l_signal_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
   luaL_setfuncs(L, functions, 0);
 }

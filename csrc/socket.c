@@ -237,7 +237,13 @@ static struct vhost *vhost_new(struct rt *rt, struct sockets *room, const struct
     info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
   vhost->tls = o->url->tls;
   vhost->ca_file = o->tls->ca_file ? strdup(o->tls->ca_file) : NULL;
-  vhost->vhost = lws_create_vhost(context, &info);
+  if (!o->tls->ca_file || vhost->ca_file) /* who finds it knows whom it trusts */
+    vhost->vhost = lws_create_vhost(context, &info);
+  if (!vhost->vhost) {
+    free(vhost->ca_file);
+    free(vhost);
+    return NULL;
+  }
   vhost->next = room->vhosts;
   room->vhosts = vhost;
   return vhost;

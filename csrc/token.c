@@ -101,6 +101,14 @@ static void set_token(struct session *session, const char *token, size_t length,
   session->token_expires = expires;
 }
 
+/* There will be another try. */
+static void out_of_memory(struct session *session) {
+  struct reason reason;
+  reason_set(&reason, ERR_NOMEM, 0, "no memory for the token");
+  session_reason(session, &reason);
+  session_event(session, EVENT_TOKEN_ERROR);
+}
+
 static const char *or_empty(const char *text) {
   return text ? text : "";
 }
@@ -163,9 +171,12 @@ void token_forget(struct session *session) {
 static void token_arrived(struct session *session, const char *token, size_t length, int64_t expires) {
   set_token(session, token, length, expires);
   session->renewed = true;
-  if (session->token)
-    token_save(session);
-  session_event(session, session->token ? EVENT_TOKEN_OK : EVENT_TOKEN_ERROR);
+  if (!session->token) {
+    out_of_memory(session);
+    return;
+  }
+  token_save(session);
+  session_event(session, EVENT_TOKEN_OK);
 }
 
 /* ---- the password grant (protocol 3.1, 3.2) ------------------------------------------------------ */
@@ -287,7 +298,7 @@ static void begin_grant(struct session *session) {
   if (session->transfer)
     session_room(session)->granting++;
   else
-    session_event(session, EVENT_TOKEN_ERROR);
+    out_of_memory(session);
 }
 
 /* ---- a Lua function ------------------------------------------------------------------------------ */
@@ -350,15 +361,19 @@ static int l_run_source(lua_State *L) {
   return run_source_k(L, lua_pcallk(L, 0, 2, 0, 0, run_source_k), 0);
 }
 
-static void run_source(struct session *session) {
-  lua_State *L = rt_runner(session->rt);
-  luaL_checkstack(L, 8, NULL);
+static int l_start_source(lua_State *L) {
+  struct session *session = lua_touserdata(L, 1);
   lua_pushcfunction(L, l_run_source);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &session->self_key);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &session->source_key);
   lua_pushinteger(L, ++session->source_run);
   rt_spawn(session->rt, L, 3);
-  lua_pop(L, 1);
+  return 0;
+}
+
+static void run_source(struct session *session) {
+  if (!rt_protected(rt_runner(session->rt), l_start_source, session))
+    out_of_memory(session);
 }
 
 void token_request(struct session *session) {

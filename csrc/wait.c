@@ -89,6 +89,24 @@ static bool is_farewell(struct rt *rt, lua_State *L, int index) {
   return farewell;
 }
 
+bool rt_protected(lua_State *L, lua_CFunction function, void *argument) {
+  int top = lua_gettop(L);
+  bool ok = lua_checkstack(L, 4);
+  if (ok) {
+    lua_pushcfunction(L, function);
+    lua_pushlightuserdata(L, argument);
+    ok = lua_pcall(L, 1, 0, 0) == LUA_OK;
+  }
+  if (!ok) {
+    const char *text =
+        lua_gettop(L) > top && lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not enough memory";
+    lua_warning(L, "trueconf: something was left out: ", 1);
+    lua_warning(L, text, 0);
+  }
+  lua_settop(L, top);
+  return ok;
+}
+
 /* Tell the handler of on_error, or the warning system, of the error and the traceback on top; pops both. */
 static void report(struct rt *rt, lua_State *L, const char *what) {
   int traceback = lua_gettop(L), error = traceback - 1;
@@ -122,18 +140,34 @@ static int l_with_traceback(lua_State *L) {
   return 1;
 }
 
+/* (rt, what, error, with_traceback): report what a call has raised. */
+static int l_report_call(lua_State *L) {
+  struct rt *rt = lua_touserdata(L, 1);
+  const char *what = lua_touserdata(L, 2);
+  if (lua_toboolean(L, 4)) {
+    lua_rawgeti(L, 3, 1);
+    lua_rawgeti(L, 3, 2);
+  } else { /* no memory: l_with_traceback was not called, or failed */
+    lua_pushvalue(L, 3);
+    push_text(L);
+  }
+  report(rt, L, what);
+  return 0;
+}
+
 void rt_call(struct rt *rt, lua_State *L, int nargs, const char *what) {
   int base = lua_gettop(L) - nargs, status;
   lua_pushcfunction(L, l_with_traceback);
   lua_insert(L, base);
   status = lua_pcall(L, nargs, 0, base);
-  if (status == LUA_ERRRUN) {
-    lua_rawgeti(L, -1, 1);
-    lua_rawgeti(L, -2, 2);
-    report(rt, L, what);
-  } else if (status != LUA_OK) { /* no memory: l_with_traceback was not called, or failed */
-    push_text(L);
-    report(rt, L, what);
+  if (status != LUA_OK) {
+    lua_pushcfunction(L, l_report_call);
+    lua_pushlightuserdata(L, rt);
+    lua_pushlightuserdata(L, (void *)what);
+    lua_pushvalue(L, -4);
+    lua_pushboolean(L, status == LUA_ERRRUN);
+    if (lua_pcall(L, 4, 0, 0) != LUA_OK)
+      warn(L, what, "not enough memory to tell it");
   }
   lua_settop(L, base - 1);
 }
@@ -150,11 +184,29 @@ static int l_on_error(lua_State *L) {
 
 /* ---- the end of a coroutine --------------------------------------------------------------------- */
 
-/* Report the error on top of L, which comes from `co`; pops it. */
-static void report_of(struct rt *rt, lua_State *L, lua_State *co) {
+/* (rt, error, co): report an error that comes from the coroutine. */
+static int l_report_of(lua_State *L) {
+  struct rt *rt = lua_touserdata(L, 1);
+  lua_State *co = lua_touserdata(L, 3);
+  lua_pushvalue(L, 2);
   luaL_traceback(L, co, push_text(L), 0);
   lua_remove(L, -2);
   report(rt, L, "a coroutine");
+  return 0;
+}
+
+/* Report the error on top of L, which comes from `co`; pops it. Never raises: the coroutine has still to be
+ * closed. */
+static void report_of(struct rt *rt, lua_State *L, lua_State *co) {
+  lua_pushcfunction(L, l_report_of);
+  lua_insert(L, -2);
+  lua_pushlightuserdata(L, rt);
+  lua_insert(L, -2);
+  lua_pushlightuserdata(L, co);
+  if (lua_pcall(L, 3, 0, 0) == LUA_OK)
+    return;
+  warn(L, "a coroutine", "not enough memory to tell it");
+  lua_pop(L, 1);
 }
 
 /* Run the <close> variables of a coroutine that is dead or given up. */
@@ -169,7 +221,10 @@ static int close_thread(lua_State *co, lua_State *from) {
 
 /* The coroutine died of the error on its stack. An error in a <close> variable comes out in its place. */
 static void bury(struct rt *rt, lua_State *L, lua_State *co) {
-  luaL_checkstack(L, 8, NULL);
+  if (!lua_checkstack(L, 8)) {
+    close_thread(co, L);
+    return;
+  }
   lua_pushvalue(co, -1);
   lua_xmove(co, L, 1);
   lua_pushvalue(L, -1);
@@ -184,19 +239,30 @@ static void bury(struct rt *rt, lua_State *L, lua_State *co) {
   lua_pop(L, 1);
 }
 
-/* The coroutine has yielded where nobody will resume it, or was made to. */
-static void give_up(struct rt *rt, lua_State *L, lua_State *co) {
-  luaL_checkstack(L, 8, NULL);
-  if (rt->resumed.busy)
-    busy_push_complaint(rt, L);
+struct given_up {
+  struct rt *rt;
+  lua_State *co;
+};
+
+static int l_tell_given_up(lua_State *L) {
+  const struct given_up *given = lua_touserdata(L, 1);
+  if (given->rt->resumed.busy)
+    busy_push_complaint(given->rt, L);
   else
     lua_pushliteral(L, "coroutine.yield called outside of a waiting function; "
                        "only the functions of trueconf may suspend this coroutine");
+  report_of(given->rt, L, given->co);
+  return 0;
+}
+
+/* The coroutine has yielded where nobody will resume it, or was made to. */
+static void give_up(struct rt *rt, lua_State *L, lua_State *co) {
+  struct given_up given = {rt, co};
+  rt_protected(L, l_tell_given_up, &given);
+  if (close_thread(co, L) == LUA_OK || !lua_checkstack(L, 8))
+    return;
+  lua_xmove(co, L, 1);
   report_of(rt, L, co);
-  if (close_thread(co, L) != LUA_OK) {
-    lua_xmove(co, L, 1);
-    report_of(rt, L, co);
-  }
 }
 
 /* ---- spawn and resume --------------------------------------------------------------------------- */
@@ -248,7 +314,7 @@ void rt_drop_start(struct rt_job *job) {
 }
 
 /* Move the function below `nargs` values from L to a new coroutine, which is left on L. */
-static lua_State *new_thread(lua_State *L, int nargs) {
+lua_State *rt_coroutine(lua_State *L, int nargs) {
   lua_State *co = lua_newthread(L); /* fn, args..., thread */
   if (!lua_checkstack(co, nargs + 1))
     luaL_error(L, "too many arguments for a coroutine");
@@ -258,14 +324,17 @@ static lua_State *new_thread(lua_State *L, int nargs) {
 }
 
 void rt_begin(struct rt *rt, lua_State *L, int nargs) {
-  lua_State *co = new_thread(L, nargs);
+  rt_begin_coroutine(rt, L, rt_coroutine(L, nargs), nargs);
+}
+
+void rt_begin_coroutine(struct rt *rt, lua_State *L, lua_State *co, int nargs) {
   rt->coroutines++;
   resume(rt, L, co, nargs);
   lua_pop(L, 1);
 }
 
 void rt_spawn(struct rt *rt, lua_State *L, int nargs) {
-  lua_State *co = new_thread(L, nargs);
+  lua_State *co = rt_coroutine(L, nargs);
   struct start *start;
   rt_anchor(L, co, -1);
   start = calloc(1, sizeof *start);
@@ -468,6 +537,13 @@ static void op_leave(lua_State *L, struct op *op) {
   op_abandon(op);
   rt_unanchor(L, op);
   lua_pop(L, 1);
+}
+
+void op_drop(lua_State *L, struct op *op) {
+  if (op->co)
+    op_leave(L, op);
+  else
+    op_abandon(op);
 }
 
 /* Somebody else than the loop has resumed the coroutine: from here on it runs when they resume it. */

@@ -180,6 +180,19 @@ static int on_bytes(struct wire *wire, const void *in, size_t length) {
   return 0;
 }
 
+struct message {
+  struct wire *wire;
+  const char *data;
+  const struct record *record;
+};
+
+static int l_message(lua_State *L) {
+  const struct message *message = lua_touserdata(L, 1);
+  struct wire *wire = message->wire;
+  wire->ops->message(wire, L, message->data, message->record->length, message->record->binary);
+  return 0;
+}
+
 /* Hand over what is complete. The inbox is taken first: what arrives meanwhile must not move it. */
 static void deliver(struct wire *wire, lua_State *L) {
   struct buffer taken = wire->inbox;
@@ -194,7 +207,8 @@ static void deliver(struct wire *wire, lua_State *L) {
     const char *data = taken.data + at + sizeof *record;
     at += sizeof *record + record->length;
     at += -at % sizeof(size_t);
-    wire->ops->message(wire, L, data, record->length, record->binary);
+    if (!rt_protected(L, l_message, &(struct message){wire, data, record}) && wire->ops)
+      wire_drop(wire, ERR_NOMEM, "no memory for a message");
   }
   give_back(wire, &taken, SPARE_IN);
 }
