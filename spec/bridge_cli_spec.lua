@@ -132,8 +132,8 @@ describe("trueconf bridge", function()
     while_running("--account herald:4711", "TERM", function(url)
       local port = url:match "%d+$"
       local output, code = run("bridge --account herald:4711 --port " .. port)
-      assert.matches("^trueconf bridge: cannot listen on 127%.0%.0%.1:" .. port .. ": Address already in use; is another "
-        .. "Bridge running%? ", output)
+      assert.matches("^trueconf bridge: cannot listen on 127%.0%.0%.1:" .. port .. ": Address already in use; is "
+        .. "another Bridge running%? ", output)
       assert.equal(1, select(2, output:gsub("cannot listen", "")))
       assert.equal(1, code)
     end)

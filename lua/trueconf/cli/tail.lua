@@ -185,8 +185,8 @@ end
 return {
   describe = function(command)
     command:description(HELP):epilog(EXAMPLES .. exits.HELP)
-    command:option("--event", "Show only events of this name: message, remove_message, ... May be repeated."):argname "NAME"
-      :count "*":convert(event)
+    command:option("--event", "Show only events of this name: message, remove_message, ... May be repeated.")
+      :argname "NAME":count "*":convert(event)
     command:option("--chat", "Show only what happens in this chat. May be repeated."):argname "ID":count "*"
     command:option("--count", "End after so many events."):argname "NUMBER":convert(count)
     command:flag("--system", "Show messages of the system, too.")

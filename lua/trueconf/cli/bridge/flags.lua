@@ -61,8 +61,8 @@ local GROUPS = {
     many("accounts", "FILE", "File with an account in each line: login = password. May be repeated."),
     many("account", "LOGIN:PASSWORD", "One account. May be repeated. Other users of this machine can see "
       .. "the password in the list of processes; --accounts hides it."),
-    flag("login-failures", "COUNT", "Failed logins of an account after which it is answered 429; 0 allows any number (10).", whole),
-    flag("address-failures", "COUNT", "Failed logins from one address after which it is answered 429; 0 allows any number (100).", whole),
+    flag("login-failures", "COUNT", "Failed logins of an account that bring a 429; 0: none does (10).", whole),
+    flag("address-failures", "COUNT", "Failed logins from one address that bring a 429; 0: none does (100).", whole),
     flag("login-window", "SECONDS", "Time in which failed logins are counted (60).", seconds),
     flag("password-cost", "STEP", "How costly the hashing of passwords is, from 1 to 11 (5).", whole),
   },
@@ -94,7 +94,7 @@ local GROUPS = {
     flag("edit-window", "SECONDS", "Time in which a message may be edited, such as 172800; 0: always (0).", seconds),
     flag("ping-interval", "SECONDS", "Time between two pings of a connection; 0 sends none (5).", seconds),
     flag("max-missed-pongs", "COUNT", "Unanswered pings after which a connection is dropped (3).", whole),
-    flag("ack-timeout", "SECONDS", "Time after which a connection that acknowledges nothing is closed; 0: never (0).", seconds),
+    flag("ack-timeout", "SECONDS", "Time in which a connection must acknowledge; 0: any time (0).", seconds),
   },
   { title = "Limits",
     flag("upload-max-size", "BYTES", "Largest file that may be uploaded.", bytes),
@@ -118,8 +118,8 @@ local GROUPS = {
     flag("seed", "NUMBER", "Number that chance begins with; the same one repeats a run.", whole),
     flag("control", false, "Serve the control endpoint under /control/ to programs on this machine that have its "
       .. "key; the key is printed to the standard error."),
-    flag("control-key-file", "FILE", "Serve the control endpoint with the key in the first line of this file, which others "
-      .. "may not read; it is made, with a new key, when it is missing."),
+    flag("control-key-file", "FILE", "Serve the control endpoint with the key in the first line of this file, which "
+      .. "others may not read; it is made, with a new key, when it is missing."),
   },
 }
 

@@ -61,7 +61,7 @@ local function read_accounts(given)
   local found, complaint = accounts.read(given.accounts or {}, given.account or {})
   if not found then return nil, complaint end
   local directory = flags.directory(given)
-  if directory and found.ldap then return nil, "--account ldap and --ldap-url exclude each other: the account would have the name of the directory" end
+  if directory and found.ldap then return nil, "--ldap-url and an account named 'ldap' exclude each other" end
   if directory and not directory.url then return nil, "--ldap-url is missing: the other --ldap flags need it" end
   found.ldap = directory or found.ldap
   return found

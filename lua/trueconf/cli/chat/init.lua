@@ -12,8 +12,8 @@ local USAGE = [==[
 Usage: trueconf chat --bridge FILE [OPTION...] [ARGUMENT...]
        trueconf chat [--url URL] [--key-file FILE] --as LOGIN [--with LOGIN]]==]
 local HELP = "Talk to bots at a Bridge as one of its people. With --bridge FILE a Bridge and the bot in that file run "
-  .. "in this process, and the file is run again whenever it changes. Without it, the control endpoint of a Bridge that "
-  .. "runs already is used (trueconf bridge --control). In the chat, /? explains. Lines may come from a pipe: each is "
+  .. "in this process, and the file is run again whenever it changes. Without it, the control endpoint of a Bridge "
+  .. "that runs already is used (trueconf bridge --control). In the chat, /? explains. Lines may come from a pipe: each is "
   .. "said when the one before has been answered."
 local EXAMPLES = [[
 Examples:
@@ -33,7 +33,8 @@ end
 
 local function describe(command)
   command:description(HELP):usage(USAGE):epilog(EXAMPLES)
-  command:argument("arguments", "Argument of the bot's file, which gets it in `arg` and `...`."):argname("ARGUMENT"):args "*"
+  command:argument("arguments", "Argument of the bot's file, which gets it in `arg` and `...`.")
+    :argname("ARGUMENT"):args "*"
   command:option("--bridge", "Run the bot in this file, with a Bridge of its own."):argname "FILE"
   command:option("--url", ("Address of a Bridge that runs (%s)."):format(DEFAULT_URL)):argname "URL"
   command:option("--key-file", "File with the key of its control endpoint (TRUECONF_CONTROL_KEY)."):argname "FILE"

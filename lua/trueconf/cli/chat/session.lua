@@ -302,7 +302,7 @@ COMMANDS.click = { usage = "NUMBER", meaning = "click a button; the same as /NUM
   run = function(self, text)
     local buttons = self.buttons
     local button = buttons and buttons.list[math.tointeger(tonumber(text)) or 0]
-    if not button then 
+    if not button then
       return self:complain(text == "" and "usage: /click NUMBER" or ("there is no button %s"):format(text))
     end
     self.heard = {}
@@ -348,7 +348,8 @@ COMMANDS.wait = { usage = "[TEXT]", meaning = "for scripts: wait until somebody 
     end
   end }
 
-COMMANDS.quit = { usage = "", meaning = "end the chat; Ctrl-D does the same", run = function(self) self.over = true end }
+COMMANDS.quit = { usage = "", meaning = "end the chat; Ctrl-D does the same",
+  run = function(self) self.over = true end }
 
 COMMANDS["?"] = { usage = "", meaning = "show this list", run = function(self)
   for _, name in ipairs(ORDER) do

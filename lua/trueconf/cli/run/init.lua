@@ -6,9 +6,9 @@ local script = require "trueconf.cli.run.script"
 local seam = require "trueconf.seam"
 
 local USAGE = "Usage: trueconf run [OPTION...] FILE [ARGUMENT...]"
-local HELP = "Run the file of a bot, which ends with bot:run() or returns the bot, until SIGINT or SIGTERM. Settings that "
-  .. "the file leaves out come from the environment (TRUECONF_URL, TRUECONF_USERNAME, TRUECONF_PASSWORD, ...) or a "
-  .. "config file; flags take precedence over all of them. Arguments behind FILE are passed to the file."
+local HELP = "Run the file of a bot, which ends with bot:run() or returns the bot, until SIGINT or SIGTERM. Settings "
+  .. "that the file leaves out come from the environment (TRUECONF_URL, TRUECONF_USERNAME, TRUECONF_PASSWORD, ...) "
+  .. "or a config file; flags take precedence over all of them. Arguments behind FILE are passed to the file."
 local EXAMPLES = [[
 Examples:
   trueconf run bot.lua
@@ -24,7 +24,8 @@ local FLAGS = {
   { name = "username", value = "NAME", option = "username", meaning = "Account of the bot." },
   { name = "ca-file", value = "FILE", option = "ca_file",
     meaning = "PEM file of the authority that signed the server's certificate." },
-  { name = "log", value = "LEVEL", option = "log", meaning = "How much the bot logs: debug, info, warn, error or off." },
+  { name = "log", value = "LEVEL", option = "log",
+    meaning = "How much the bot logs: debug, info, warn, error or off." },
   { name = "env", value = "FILE", meaning = "File with variables of the environment, NAME=value in each line, which "
     .. "only its owner may read. Variables that are set already stay." },
   { name = "config", value = "FILE", meaning = "Config file to use in place of ./trueconf.conf." },
