@@ -34,6 +34,16 @@ describe("config.resolve", function()
     return err.message
   end
 
+  it("finds out a secret that ends with its line, without telling it", function()
+    assert.equal("TRUECONF_PASSWORD: the password ends with a line break (\\r); take it away",
+      refused(config.resolve({}, { TRUECONF_PASSWORD = "4711\r" }, {})))
+    assert.equal("TRUECONF_TOKEN: the token ends with a line break (\\n); take it away",
+      refused(config.resolve({}, { TRUECONF_TOKEN = "4711\n" }, {})))
+    assert.equal("option 'password': the password ends with a line break (\\n); take it away",
+      refused(config.resolve({ password = "4711\r\n" }, {}, {})))
+    assert.equal("47\n11", config.resolve({ password = "47\n11" }, {}, {}).password)
+  end)
+
   it("looks for the local Bridge when nothing is set", function()
     local settings, sources = config.resolve({}, {}, {})
     assert.same({ url = "ws://localhost:4309" }, settings)

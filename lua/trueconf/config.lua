@@ -159,6 +159,20 @@ local function take(layer, settings, sources)
   end
 end
 
+-- A secret that was read from a file, or typed in Windows, may bring the end of its line along; it would be refused by
+-- the server, and nobody would see why.
+local function check_secrets(settings, sources)
+  for _, key in ipairs { "password", "token" } do
+    local value = settings[key]
+    local ending = type(value) == "string" and value:match "[\r\n]$"
+    if ending then
+      return failed("%s: the %s ends with a line break (%s); take it away", sources[key], key,
+        ending == "\r" and "\\r" or "\\n")
+    end
+  end
+  return true
+end
+
 ---Gather the settings of a bot.
 ---@param given? table what the caller set, checked already; may hold other options as well
 ---@param env? table<string, string> in place of the process's environment
@@ -173,6 +187,8 @@ local function resolve(given, env, files)
   local settings, sources = {}, {}
   for _, layer in ipairs(layers(given or {}, env, file, places)) do take(layer, settings, sources) end
   if trouble and not is_complete(settings) then return failed("%s", trouble.message) end
+  local ok, mistake = check_secrets(settings, sources)
+  if not ok then return nil, mistake end
   for _, key in ipairs { "url", "web_url" } do
     local _, expected = url.parse(settings[key] or LOCAL_BRIDGE)
     if expected then return failed("%s: the %s %s", sources[key], key, expected) end

@@ -1,27 +1,100 @@
 -- SPDX-License-Identifier: MIT
--- Files of environment variables, NAME=value to a line, as systemd and shells read them. What the process has already
--- stands above them.
+-- Files of environment variables, as systemd reads those of EnvironmentFile= (systemd.exec(5)). What the process has
+-- already stands above them. What systemd ignores with a line in its journal is refused here, with the reason.
 
 local core = require "trueconf.core"
 
 -- luacheck: globals os.getenv
 
-local function unquoted(text)
-  return text:match "^\"(.*)\"$" or text:match "^'(.*)'$" or text
+local BYTE_ORDER_MARK = "\xEF\xBB\xBF"
+
+-- Values ------------------------------------------------------------------------------------------
+
+-- Up to the end of the line. A backslash takes the next sign as it is, and the end of a line away; blanks at the end
+-- do not count.
+local function read_plain(text, place)
+  local value = ""
+  while true do
+    local piece, stop = text:match("^([^\\\r\n]*)()", place)
+    if text:sub(stop, stop) ~= "\\" then return value .. piece:gsub("[ \t]+$", ""), stop end
+    value, place = value .. piece .. text:match("^[^\r\n]?", stop + 1), math.min(stop + 2, #text + 1)
+  end
+end
+
+local function read_single(text, place)
+  local stop = text:find("'", place, true)
+  if stop then return text:sub(place, stop - 1), stop + 1 end
+end
+
+-- A backslash stands for itself, unless it is before a sign that means something to a shell, or ends the line.
+local function read_double(text, place)
+  local value = ""
+  while true do
+    local piece, sign, stop = text:match('^([^"\\]*)(["\\])()', place)
+    if not piece then return nil end
+    value, place = value .. piece, stop
+    if sign == '"' then return value, place end
+    local escaped = text:sub(place, place)
+    value = value .. (escaped:find '["\\`$]' and escaped or escaped == "\n" and "" or "\\" .. escaped)
+    place = place + 1
+  end
+end
+
+local QUOTED = { ["'"] = read_single, ['"'] = read_double }
+
+-- Quoted parts one after the other, and a plain one at the end; nil: a quote is not closed.
+local function read_value(text, place)
+  local value = ""
+  while true do
+    place = text:match("^[ \t]*()", place)
+    local sign = text:sub(place, place)
+    if sign == "" or sign:find "[\r\n]" then return value, place end
+    local part, behind
+    if QUOTED[sign] then part, behind = QUOTED[sign](text, place + 1) else part, behind = read_plain(text, place) end
+    if not part then return nil end
+    value, place = value .. part, behind
+  end
+end
+
+-- Lines -------------------------------------------------------------------------------------------
+
+local function mistake_of(name, has_value)
+  if name:find "^export%s" then return "'export' is for shells; begin with the name" end
+  if not has_value or not name:find "^[%a_][%w_]*$" then return "expected NAME=value" end
+end
+
+-- One assignment, or nil and what is wrong with it.
+local function read_assignment(text, place)
+  local name, sign, behind = text:match("^([^=\r\n]*)(=?)()", place)
+  name = name:gsub("[ \t]+$", "")
+  local mistake = mistake_of(name, sign == "=")
+  if mistake then return nil, mistake end
+  local value, stop = read_value(text, behind)
+  if not value then return nil, ("the quote of %s is not closed"):format(name) end
+  if not utf8.len(value) then return nil, ("the value of %s is not UTF-8"):format(name) end
+  return name, value, stop
 end
 
 -- The variables of a text, or nil and what is wrong with it; no value is told.
 local function parse(text, path)
-  local found, number = {}, 0
-  for line in (text .. "\n"):gmatch "(.-)\r?\n" do
-    number = number + 1
-    if not line:find "^%s*$" and not line:find "^%s*[#;]" then
-      local name, value = line:match "^%s*([%a_][%w_]*)=(.-)%s*$"
-      if not name then return nil, ("%s:%d: expected NAME=value"):format(path, number) end
-      found[name] = unquoted(value)
+  if text:sub(1, 3) == BYTE_ORDER_MARK then
+    return nil, ("%s:1: it begins with a byte order mark; save it as UTF-8 without one"):format(path)
+  end
+  local found, place = {}, 1
+  while true do
+    place = text:match("^%s*()", place)
+    if place > #text then return found end
+    if text:find("^[#;]", place) then
+      place = text:match("^[^\r\n]*()", place)
+    else
+      local name, value, stop = read_assignment(text, place)
+      if not name then
+        local _, number = text:sub(1, place):gsub("\n", "")
+        return nil, ("%s:%d: %s"):format(path, number + 1, value)
+      end
+      found[name], place = value, stop
     end
   end
-  return found
 end
 
 ---Add the variables of a file to what os.getenv() tells.
@@ -49,4 +122,4 @@ local function set(name, value)
   end
 end
 
-return { add = add, set = set }
+return { add = add, set = set, parse = parse }
