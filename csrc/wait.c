@@ -15,7 +15,7 @@
 
 static const char ANCHORS_KEY, ON_ERROR_KEY, BEFORE_FLUSH_KEY, LIBRARY_KEY; /* only their addresses matter */
 enum { OWNER = 1, THREAD, OP_VALUES = THREAD };                             /* user values of an op */
-enum { MOST_CANCELS = 200 }; /* inside of each other, each on the stack of C; Lua's own limit for such */
+enum { MOST_CANCELS = 100 }; /* inside of each other, each on the stack of C: half of what Lua takes */
 
 /* ---- anchors ------------------------------------------------------------------------------------ */
 

@@ -881,11 +881,12 @@ describe("listening", function()
     local function fetch(listener, name)
       return core.http { url = url(listener, "/", "https"), tls = { ca_file = directory .. "/" .. name .. ".pem" } }
     end
+    -- Before there is a TLS connection: libcurl 8 takes one that is open for http:// too.
+    assert.is_nil((core.http { url = url(one, "/") }))
     assert.equal("hello", assert(fetch(one, "one")).body)
     assert.equal("hello", assert(fetch(two, "two")).body)
     assert.equal("TLS", select(2, fetch(one, "two")).name)
     assert.equal("hello", get(plain, "/").body)
-    assert.is_nil((core.http { url = url(one, "/") }))
     assert.is_nil((fetch(plain, "one")))
     local socket = assert(core.socket { url = url(two, "/ws", "wss"), tls = { ca_file = directory .. "/two.pem" } })
     local data = ("z"):rep(300000)

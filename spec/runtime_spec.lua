@@ -621,7 +621,7 @@ describe("core.cancel", function()
     assert.error_matches(function() core.cancel(1) end, "coroutine expected")
   end))
 
-  it("ends coroutines that end each other, as many as the stack of C takes", function()
+  it("ends coroutines that end each other, as many as the stack of C is sure to take", function()
     local last, errors = nil, {}
     local before = core.on_error(function(err) errors[#errors + 1] = err end)
     for _ = 1, 10000 do
@@ -633,7 +633,7 @@ describe("core.cancel", function()
     end
     repeat core.sleep(0) until core.stats().ready == 0
     assert.is_true(core.cancel(last))
-    assert.equal(10000 - 200, core.stats().coroutines)
+    assert.equal(10000 - 100, core.stats().coroutines)
     core.close()
     core.on_error(before)
     assert.matches("too many coroutines that end each other", errors[1])
