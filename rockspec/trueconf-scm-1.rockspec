@@ -165,6 +165,7 @@ build = {
     ["trueconf.bridge.file_progress"] = "lua/trueconf/bridge/file_progress.lua",
     ["trueconf.bridge.files"] = "lua/trueconf/bridge/files.lua",
     ["trueconf.bridge.form"] = "lua/trueconf/bridge/form.lua",
+    ["trueconf.bridge.html"] = "lua/trueconf/bridge/html.lua",
     ["trueconf.bridge.http"] = "lua/trueconf/bridge/http.lua",
     ["trueconf.bridge"] = "lua/trueconf/bridge/init.lua",
     ["trueconf.bridge.list"] = "lua/trueconf/bridge/list.lua",

@@ -5,10 +5,11 @@
 local json = require "trueconf.json"
 local protocol = require "trueconf.protocol"
 local text = require "trueconf.text"
+local html = require "trueconf.bridge.html"
 
 local MAX_TEXT = protocol.limits.TEXT
--- Version that brought buttons.
-local BUTTONS_SINCE = "5.5.6"
+-- Version that brought buttons; what earlier ones do with html is not known.
+local BUTTONS_SINCE, CLEANED_SINCE = "5.5.6", "5.5.6"
 
 -- No character is shorter than a byte, and nothing that is hidden makes a text longer.
 local function fits(content, version)
@@ -16,9 +17,9 @@ local function fits(content, version)
 end
 
 -- Too long a text is cut without a word (protocol: length).
-local function cut(given, version)
-  if #given.text <= MAX_TEXT then return given.text end
-  return text.cut(given.text, MAX_TEXT, given.parseMode, version)
+local function cut(content, parse_mode, version)
+  if #content <= MAX_TEXT then return content end
+  return text.cut(content, MAX_TEXT, parse_mode, version)
 end
 
 -- A label is one line.
@@ -38,23 +39,31 @@ local function tidy_buttons(rows)
   return tidy
 end
 
+-- Without what a server takes out of html; nil: it refuses the whole.
+local function clean(given, profile)
+  if given.parseMode ~= "html" or not profile:has(CLEANED_SINCE) then return given.text end
+  local cleaned, complaint = html.clean(given.text)
+  if cleaned == "" then return nil, "content.text: nothing is left of it without the tags that are not supported" end
+  return cleaned, complaint
+end
+
 ---A text as it is kept.
 ---@param given { text: string, parseMode: string, buttons: table[][]? }
 ---@param profile trueconf.bridge.Profile
----@return table content
-local function of_text(given, profile)
-  local buttons = given.buttons and given.buttons[1] and profile:has(BUTTONS_SINCE) and tidy_buttons(given.buttons)
-  return { text = cut(given, profile.version), parseMode = given.parseMode, buttons = buttons or nil }
-end
-
----What is wrong with a text where too long ones are not cut.
----@param given { text: string }
----@param profile trueconf.bridge.Profile
+---@param long "cut"|"refuse" what is done with one that is too long
+---@return table? content nil: it is refused
 ---@return string? complaint
-local function complaint(given, profile)
-  if fits(given.text, profile.version) then return nil end
-  local length = text.visible_length(given.text, nil, profile.version)
-  return ("content.text is %d visible characters, %d allowed"):format(length, MAX_TEXT)
+local function of_text(given, profile, long)
+  local cleaned, complaint = clean(given, profile)
+  if not cleaned then return nil, complaint end
+  if long == "refuse" and not fits(cleaned, profile.version) then
+    local length = text.visible_length(cleaned, nil, profile.version)
+    return nil, ("content.text is %d visible characters, %d allowed"):format(length, MAX_TEXT)
+  end
+  local buttons = given.buttons and given.buttons[1] and profile:has(BUTTONS_SINCE) and tidy_buttons(given.buttons)
+  return {
+    text = cut(cleaned, given.parseMode, profile.version), parseMode = given.parseMode, buttons = buttons or nil,
+  }
 end
 
 local SURVEY_FIELDS = { "url", "appVersion", "path", "title", "description", "buttonText", "secret", "alt" }
@@ -69,4 +78,4 @@ local function of_survey(given, before)
   return survey
 end
 
-return { of_text = of_text, of_survey = of_survey, complaint = complaint }
+return { of_text = of_text, of_survey = of_survey }

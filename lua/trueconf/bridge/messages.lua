@@ -154,11 +154,6 @@ function Messages:post(account, chat_id, kind, content, reply_to)
   return self:write(chat, account, kind, content, reply_to)
 end
 
--- With a switch too long a text is refused instead of cut.
-function Messages:complaint(content)
-  return self.options.long_text == "refuse" and contents.complaint(content, self.profile) or nil
-end
-
 ---Write a text.
 ---@param account trueconf.bridge.Account
 ---@param chat_id string
@@ -168,9 +163,9 @@ end
 ---@return any news or code
 ---@return string? description
 function Messages:say(account, chat_id, content, reply_to)
-  local complaint = self:complaint(content)
-  if complaint then return nil, codes.WRONG_PAYLOAD_FORMAT, complaint end
-  return self:post(account, chat_id, EnvelopeType.PLAIN_MESSAGE, contents.of_text(content, self.profile), reply_to)
+  local kept, complaint = contents.of_text(content, self.profile, self.options.long_text)
+  if not kept then return nil, codes.WRONG_PAYLOAD_FORMAT, complaint end
+  return self:post(account, chat_id, EnvelopeType.PLAIN_MESSAGE, kept, reply_to)
 end
 
 ---Post the card of a survey.
@@ -240,10 +235,9 @@ end
 ---@return any news or code
 ---@return string? description
 function Messages:edit(account, message_id, content)
-  local complaint = self:complaint(content)
-  if complaint then return nil, codes.WRONG_PAYLOAD_FORMAT, complaint end
-  local function renew() return contents.of_text(content, self.profile) end
-  return self:replace(account, message_id, EnvelopeType.PLAIN_MESSAGE, renew)
+  local kept, complaint = contents.of_text(content, self.profile, self.options.long_text)
+  if not kept then return nil, codes.WRONG_PAYLOAD_FORMAT, complaint end
+  return self:replace(account, message_id, EnvelopeType.PLAIN_MESSAGE, function() return kept end)
 end
 
 ---Replace the card of a survey.
