@@ -25,6 +25,21 @@ describe("a Bridge that plays an older server", function()
     end
   end)
 
+  -- What the SDKs for servers below 5.5.3 send; they wait for an answer, and a server of the time gives one.
+  it("answers what clients of its time send", function()
+    for _, version in ipairs { "5.5.0", "5.5.2" } do
+      local _, herald = setup(version)
+      local group = herald:request("createGroupChat", { title = "Ops" }).chatId
+      assert.same({}, (herald:request("addChatParticipant", { chatId = group, userId = "mira@chat.acme.test" })))
+      assert.same({}, (herald:request("removeChatParticipant", { chatId = group, userId = "mira@chat.acme.test" })))
+    end
+    local _, herald = setup "5.5.3"     -- from then on they send it, and nobody knows what is done without
+    local group = herald:request("createGroupChat", { title = "Ops" }).chatId
+    assert.has_error(function()
+      herald:request("removeChatParticipant", { chatId = group, userId = "mira@chat.acme.test" })
+    end, "the response must come first")
+  end)
+
   it("plays 5.5.6 if it is not told, and no version it does not know", function()
     assert.equal("5.5.6", support.server().options.version)
     assert.error_matches(function() support.server { version = "5.4.0" } end, "version")

@@ -175,6 +175,21 @@ describe("an upload", function()
 end)
 
 describe("sendFile", function()
+  it("takes a caption without a text for none, in every version", function()
+    for _, version in ipairs { "5.5.0", "5.5.2", "5.5.3", "5.5.4", "5.5.6" } do
+      scene(function(bridge, herald, chat_id)
+        for _, caption in ipairs { { parseMode = "text" }, { text = "", parseMode = "text" } } do
+          local file = upload(bridge, herald, "bytes", "plan.pdf")
+          local content = { temporalFileId = file, caption = caption }
+          local sent, frames = herald:request("sendFile", { chatId = chat_id, content = content })
+          assert.is_string(sent.messageId, version)
+          assert.equal(1, #frames)
+          assert.equal(202, frames[1].payload.type)
+        end
+      end, { version = version })()
+    end
+  end)
+
   it("posts the file, and tells both sides", scene(function(bridge, herald, chat_id)
     local mira = support.login(bridge, "mira")
     mira:take()

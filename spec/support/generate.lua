@@ -233,17 +233,24 @@ end
 ---@field server? boolean
 ---@field all? boolean
 
-local function side_of(direction)
+local function side_of(direction, version)
   return { limited = direction == nil or direction == "request" or direction == "incoming",
-    server = direction == "incoming" }
+    server = direction == "incoming", version = version }
+end
+
+-- Servers that do without a field that newer ones want.
+local function is_spared(field, side)
+  local version = side.version or protocol.versions.NEWEST
+  return side.server and field.required_since and not protocol.since(version, field.required_since)
 end
 
 -- A field as a side has it.
 local function as_seen(field, side)
-  if not (side.server and field.at_server) then return field end
+  if not (side.server and field.at_server) and not is_spared(field, side) then return field end
   local copy = {}
   for key, value in pairs(field) do copy[key] = value end
-  for key, value in pairs(field.at_server) do copy[key] = value or nil end
+  for key, value in pairs(field.at_server or {}) do copy[key] = value or nil end
+  copy.optional = field.optional or is_spared(field, side)
   return copy
 end
 
@@ -394,7 +401,7 @@ end
 ---@param version? string whose fields there are; default the newest
 ---@return spec.Mistake[]
 local function mistakes(name, direction, version)
-  local side = side_of(direction)
+  local side = side_of(direction, version)
   side.all = true
   return each_way(name, version, function(payload)
     return ways_to_spoil(payload, declared(name), side)

@@ -378,7 +378,7 @@ function Files:post(account, chat_id, take, opts)
   local file = take()
   if not file then return nil, self:code "UPLOADED_FILE_NOT_FOUND", "temporalFileId: there is no such upload" end
   local messages, caption, news = self.bridge.messages, nil, {}
-  if opts.caption and opts.caption.text ~= "" then
+  if opts.caption and (opts.caption.text or "") ~= "" then
     caption, news, description = messages:say(account, chat_id, opts.caption)
     if not caption then return nil, news, description end
   end

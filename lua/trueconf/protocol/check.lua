@@ -16,7 +16,8 @@ local is_array, null = json.is_array, json.null
 local type, next, math_type = type, next, math.type
 
 ---@class trueconf.protocol.Mistake
----@field field string path to what is wrong, as in "content.buttons[1][2].label"; "" for the payload itself
+---@field field string path to what is wrong, as in "content.buttons[1][2].label", in what is "incoming" counted from 0;
+---"" for the payload itself
 ---@field expected string
 ---@field got string never a secret: a type, a number, or a word where one of several was expected
 ---@field kind "missing"|"type"|"range"|"length"|"enum"|"unknown"
@@ -225,13 +226,18 @@ local function known(context, field)
   return versions.since(context.version, field.since)
 end
 
+local function is_required(context, field)
+  if field.optional or field.nullable then return false end
+  return not (context.server and field.required_since) or versions.since(context.version, field.required_since)
+end
+
 local function field_checks(context, fields)
   local list = {}
   for _, declared in ipairs(fields) do
     if known(context, declared) then
       local field = seen(context, declared)
       list[#list + 1] = {
-        name = field.name, alias = field.alias or field.name, required = not (field.optional or field.nullable),
+        name = field.name, alias = field.alias or field.name, required = is_required(context, field),
         noun = noun_of(field), check = compile_type(context, field),
       }
     end
@@ -302,6 +308,7 @@ end
 local function array_check(context, item_type, field)
   local min, max, measure = field.min or 0, field.max or math.huge, field.measure or "items"
   local check = compile_type(context, { type = item_type, max = field.row_max, measure = "buttons in a row" })
+  local offset = context.server and 1 or 0      -- a client of any language counts as JSON does, a caller as Lua does
   return function(value)
     if type(value) ~= "table" or (next(value) ~= nil and not is_array(value)) then
       return wrong_type(value, field, "an array")
@@ -312,7 +319,7 @@ local function array_check(context, item_type, field)
     end
     for i = 1, #value do
       local wrong = check(value[i], value)
-      if wrong then return inside(wrong, "[" .. i .. "]") end
+      if wrong then return inside(wrong, "[" .. i - offset .. "]") end
     end
   end
 end

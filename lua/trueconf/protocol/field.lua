@@ -18,6 +18,7 @@
 --   inline      in Lua its fields are given beside it, not inside
 --   short       in Lua a string stands for the object with only this field
 --   since       version that brought it
+--   required_since   servers before this version do without it
 --   spare       what arrives is of use without it: a value of another type counts as none
 --   echo        in an answer it repeats the field of the request, which stands for a missing one
 --   at_server   what is different when a server looks at it: servers are milder
@@ -42,6 +43,7 @@ local names = require "trueconf.protocol.names"
 ---@field inline? boolean
 ---@field short? string
 ---@field since? string
+---@field required_since? string
 ---@field spare? boolean
 ---@field echo? boolean
 ---@field at_server? table

@@ -201,7 +201,7 @@ method("addChatParticipant", {
 method("removeChatParticipant", {
   doc = "Remove a user from a group or channel.", section = "6.4",
   request = { CHAT_ID, USER_ID, { "clearHistory", "boolean", "wipe the chat from the removed person",
-    default = false } },
+    default = false, required_since = "5.5.3" } },
   response = "Empty", params = { "chat_id", "user_id", "clear_history" },
   errors = { RIGHTS, CHAT, MEMBER },
 })

@@ -177,7 +177,8 @@ object("TextContent", "A text.", {
 
 object("CaptionContent", "The text above a file.", {
   { "text", "string", "with its marks; 1 to 4096 visible characters",
-    min = 1, max = limits.TEXT, measure = "visible characters", at_server = { min = false, max = false } },
+    min = 1, max = limits.TEXT, measure = "visible characters",
+    at_server = { min = false, max = false, nullable = true } },
   { "parseMode", "ParseMode", "how it is marked up", default = "text" },
 })
 
