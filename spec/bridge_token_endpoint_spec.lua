@@ -22,7 +22,7 @@ describe("the token endpoint", function()
     function request:respond(status, headers, text)
       assert(not answer.status, "answered twice")
       answer.status, answer.headers, answer.text = status, headers, text
-      answer.body = json.decode(text)
+      answer.body = text and json.decode(text)
     end
     function request:drop() answer.dropped = true end
     http.handle(server, request)
@@ -103,6 +103,34 @@ describe("the token endpoint", function()
     end
   end)
 
+  local FORM = "application/x-www-form-urlencoded"
+  local function of(kind) return { headers = { ["content-type"] = kind } } end
+
+  it("lets pages of other sites ask, unless it is strict", function()
+    for _, path in ipairs { http.TOKEN_PATH, "/bridge/api/client/v1/files", "/bridge/api/client/v1/auth/token" } do
+      local answer = ask("", { method = "OPTIONS", path = path })
+      assert.equal(204, answer.status)
+      assert.equal("*", answer.headers["Access-Control-Allow-Origin"])
+      assert.matches("POST", answer.headers["Access-Control-Allow-Methods"])
+      assert.matches("Content%-Type.*Upload%-Task%-Id", answer.headers["Access-Control-Allow-Headers"])
+    end
+    assert_error(ask("", { method = "OPTIONS", path = "/nothing" }), 404, "not_found")
+    server = support.server { strict = true }
+    assert_error(ask("", { method = "OPTIONS" }), 405, "method_not_allowed")
+  end)
+
+  it("takes forms too, unless it is strict", function()
+    local body = "client_id=chat_bot&grant_type=password&username=herald%40chat.acme.test&password=47%31+1&x"
+    server:add_account("herald", "471 1")
+    for _, kind in ipairs { FORM, FORM:upper() .. "; charset=utf-8" } do
+      assert.equal(201, ask(body, of(kind)).status)
+    end
+    assert_error(ask("client_id=chat_bot", of(FORM)), 400, "invalid_request", "^grant_type: missing$")
+    assert_error(ask(body, of(FORM .. "x")), 400, "invalid_request", "JSON object")
+    server = support.server { strict = true }
+    assert_error(ask(body, of(FORM)), 400, "invalid_request", "JSON object")
+  end)
+
   it("answers invalid_request to what is no JSON object", function()
     for _, body in ipairs { "", "{", "[]", '"x"', "client_id=chat_bot&grant_type=password" } do
       assert_error(ask(body), 400, "invalid_request", "JSON object")
@@ -130,7 +158,7 @@ describe("the token endpoint", function()
   end)
 
   it("answers 405 to other HTTP methods, naming the right one", function()
-    for _, method in ipairs { "GET", "PUT", "DELETE", "OPTIONS" } do
+    for _, method in ipairs { "GET", "PUT", "DELETE" } do
       local answer = ask("", { method = method })
       assert.equal(405, answer.status)
       assert.equal("POST", answer.headers.Allow)

@@ -48,8 +48,8 @@ describe("the unread messages of an account", function()
     assert.equal(2, set.count)
   end)
 
-  it("give the newest ones, oldest of them first", function()
-    assert.equal("b c", ids(filled("a", "b", "c"):list(2)))
+  it("give the oldest ones first", function()
+    assert.equal("a b", ids(filled("a", "b", "c"):list(2)))
     assert.equal("", ids(filled("a"):list(0)))
   end)
 

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What is sent to get a token: JSON objects whose fields are strings, all of them required.
+-- What is sent to get a token: JSON objects whose fields are strings, all of them required. Whether real servers read
+-- forms too, as OAuth2 has them, is not known; a Bridge that is not strict does.
 
 local json = require "trueconf.json"
 
@@ -10,14 +11,35 @@ local function type_name(value)
   return "a " .. type(value)
 end
 
+local function decoded(text)
+  return (text:gsub("+", " "):gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+local function read_urlencoded(body)
+  local fields = {}
+  for name, value in body:gmatch "([^&=]+)=?([^&]*)" do fields[decoded(name)] = decoded(value) end
+  return fields
+end
+
+local function is_urlencoded(request)
+  local kind = (request.headers or {})["content-type"] or ""
+  return kind:lower():find "^%s*application/x%-www%-form%-urlencoded%f[%s;%z]" ~= nil
+end
+
 ---Read the body of a request. A field that is null is missing: json.lua leaves it out. Other fields are passed over.
----@param body string
+---@param request trueconf.core.Request
 ---@param names string[] of the fields
+---@param strict boolean JSON alone
 ---@return table<string, any>? fields
 ---@return string? complaint
 ---@return string? name of the field it is about, if it is about one
-function form.read(body, names)
-  local fields = json.decode(body)
+function form.read(request, names, strict)
+  local fields
+  if not strict and is_urlencoded(request) then
+    fields = read_urlencoded(request.body)
+  else
+    fields = json.decode(request.body)
+  end
   if type(fields) ~= "table" or json.is_array(fields) then return nil, "the body must be a JSON object" end
   for _, name in ipairs(names) do
     local value = fields[name]

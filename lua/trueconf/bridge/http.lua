@@ -14,8 +14,8 @@ local TOKEN_PATH = url.PATHS.token
 local TOKEN_FIELDS = { "client_id", "grant_type", "password", "username" }
 
 -- Body of a token request, or nil, `error` and `error_description` of the answer.
-local function read_token_request(body)
-  local fields, complaint = form.read(body, TOKEN_FIELDS)
+local function read_token_request(bridge, request)
+  local fields, complaint = form.read(request, TOKEN_FIELDS, bridge.options.strict)
   if not fields then return nil, "invalid_request", complaint end
   if fields.client_id ~= "chat_bot" then return nil, "invalid_client", "client_id must be chat_bot" end
   if fields.grant_type ~= "password" then return nil, "unsupported_grant_type", "grant_type must be password" end
@@ -44,7 +44,7 @@ local function grant(bridge, request, fields)
 end
 
 local function token(bridge, request)
-  local fields, name, description = read_token_request(request.body)
+  local fields, name, description = read_token_request(bridge, request)
   if not fields then return reply.refuse(request, 400, name, description) end
   grant(bridge, request, fields)
 end
@@ -90,6 +90,9 @@ local function handle(bridge, request)
   if bridge.control and control.is_for(request) then return bridge.control:handle(request) end
   if bridge.mischief:on_http(request) then return end
   local answer = token_answer(bridge, request.path)
+  if request.method == "OPTIONS" and not bridge.options.strict and (answer or files.Files.is_path(request.path)) then
+    return reply.preflight(request)
+  end
   if answer then return answer_token(bridge, request, answer) end
   if files.Files.is_path(request.path) then return bridge.files:handle(request) end
   local info = bridge.options.server_info and INFO[request.path]

@@ -50,8 +50,8 @@ local function refuse_login(request)
 end
 
 -- Fields of a request; nil if it has been refused.
-local function read(request, names)
-  local fields, complaint, name = form.read(request.body, names)
+function OAuth:read(request, names)
+  local fields, complaint, name = form.read(request, names, self.bridge.options.strict)
   if not fields then refuse(request, 400, "invalidRequest", complaint, name) end
   return fields
 end
@@ -87,7 +87,7 @@ function OAuth:log_in(request, fields)
 end
 
 function OAuth:give_access(request)
-  local fields = read(request, LOGIN_FIELDS)
+  local fields = self:read(request, LOGIN_FIELDS)
   if not fields then return end
   if fields.grant_type ~= "password" then return refuse_grant_type(request, "password") end
   local application = self.bridge.options.oauth_applications[fields.client_id]
@@ -100,7 +100,7 @@ end
 
 -- Here client_id is the name of the user.
 function OAuth:give_code(request)
-  local fields = read(request, { "client_id", "token" })
+  local fields = self:read(request, { "client_id", "token" })
   if not fields then return end
   local grant = self.access:get(fields.token)
   if not self:account(grant) or self.bridge.accounts:key_of(fields.client_id) ~= grant.key then
@@ -112,7 +112,7 @@ function OAuth:give_code(request)
 end
 
 function OAuth:give_token(request)
-  local fields = read(request, { "client_id", "grant_type", "code" })
+  local fields = self:read(request, { "client_id", "grant_type", "code" })
   if not fields then return end
   if fields.client_id ~= "user" then
     return refuse(request, 400, "invalidClient", "client_id must be user", "client_id")

@@ -46,6 +46,16 @@ function reply.file_headers(name, mime)
   }
 end
 
+---What a browser asks before it sends what a page of another site wants; the answers may be read by all (protocol:
+---password grant), so they may be asked for by all.
+---@param request trueconf.core.Request
+function reply.preflight(request)
+  request:respond(204, {
+    ["Access-Control-Allow-Origin"] = "*", ["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS",
+    ["Access-Control-Allow-Headers"] = "Content-Type, Upload-Task-Id", ["Access-Control-Max-Age"] = "600",
+  })
+end
+
 ---The wrong HTTP method.
 ---@param request trueconf.core.Request
 ---@param allowed string

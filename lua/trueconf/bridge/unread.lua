@@ -86,15 +86,14 @@ function Unread:has(message_id)
   return self.elements[message_id] ~= nil
 end
 
----The newest messages, in ascending order.
+---The oldest messages, in ascending order.
 ---@param limit? integer at most so many; nil: all
 ---@return trueconf.bridge.Message[]
 function Unread:list(limit)
-  local wanted = math.min(limit or self.count, self.count)
-  local list, element = {}, self.newest
-  for index = wanted, 1, -1 do
+  local list, element = {}, self.oldest
+  for index = 1, math.min(limit or self.count, self.count) do
     list[index] = element.message
-    element = element.older
+    element = element.newer
   end
   return list
 end
