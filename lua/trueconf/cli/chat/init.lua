@@ -13,8 +13,8 @@ Usage: trueconf chat --bridge FILE [OPTION...] [ARGUMENT...]
        trueconf chat [--url URL] [--key-file FILE] --as LOGIN [--with LOGIN]]==]
 local HELP = "Talk to bots at a Bridge as one of its people. With --bridge FILE a Bridge and the bot in that file run "
   .. "in this process, and the file is run again whenever it changes. Without it, the control endpoint of a Bridge "
-  .. "that runs already is used (trueconf bridge --control). In the chat, /? explains. Lines may come from a pipe: each is "
-  .. "said when the one before has been answered."
+  .. "that runs already is used (trueconf bridge --control). In the chat, /? explains. Lines may come from a pipe: "
+  .. "each is said when the one before has been answered."
 local EXAMPLES = [[
 Examples:
   trueconf chat --bridge bot.lua
