@@ -291,7 +291,7 @@ describe("upload limits", function()
     for message, limits in pairs {
       ["max_size"] = { max_size = 0 },
       ["extensions: option 'mode'"] = { extensions = { list = {} } },
-      ["extensions%.list must hold strings"] = { extensions = { mode = "allow", list = { 1 } } },
+      ["extensions: option .list. must be a list of strings"] = { extensions = { mode = "allow", list = { 1 } } },
       ["unknown option"] = { size = 1 },
     } do
       assert.error_matches(function() support.server { upload_limits = limits } end, message)
