@@ -285,6 +285,85 @@ describe("the outbox of a bot", function()
     assert.is_true(core.monotonic() - begun >= 2)
   end))
 
+  -- The server does not carry out the next message, and cannot tell.
+  local function swallow(before_look)
+    local looked = false
+    server.mischief.refusal = function(mischief, frame)
+      if frame.method == "sendMessage" then
+        looked = true
+        return 301
+      end
+      if frame.method ~= "getChatHistory" or not looked then return nil end
+      mischief.refusal = nil
+      if before_look then before_look() end
+    end
+  end
+
+  it("takes for its own only what looks the same and is newer", scene(function()
+    local herald = server:person("herald"):chat_with "mira"
+    local question = server:person("mira"):chat_with("herald"):say "question"
+    herald:say "same"                   -- before it, and not known to the outbox
+    swallow(function()
+      server:person("mira"):chat_with("herald"):say "same"
+      herald:send_file("same.txt", "same")
+      herald:say "same"                 -- which answers nothing
+      herald:say("other", { reply_to = question })
+    end)
+    local posted = post("same", { reply_to = question.id })
+    assert.is_truthy(posted:wait(10))
+    local history = server:history(chat_id)
+    assert.equal(history[#history].id, posted.message_id)
+    assert.same({ 7, "same" }, { #history, history[7].text })
+  end))
+
+  it("sends again what it does not find, and knows what was there before", scene(function()
+    server:person("herald"):chat_with("mira"):say "again"
+    swallow()
+    assert.is_truthy(post("again"):wait(10))
+    assert.equal("again again", said())
+  end))
+
+  it("looks for a message behind five hundred newer ones, no further", scene(function()
+    local herald, mira = server:person("herald"):chat_with "mira", server:person("mira"):chat_with "herald"
+    for _, newer in ipairs { 499, 500 } do
+      swallow(function()
+        herald:say("held " .. newer)
+        for n = 1, newer do mira:say(tostring(n)) end
+      end)
+      assert.is_truthy(post("held " .. newer):wait(20))
+      local found = 0
+      for _, message in ipairs(server:history(chat_id)) do
+        if message.text == "held " .. newer then found = found + 1 end
+      end
+      assert.equal(newer == 499 and 1 or 2, found)
+    end
+  end))
+
+  it("keeps so many keys, so long, and so many refused posts", scene(function()
+    outbox:stop(0)
+    local now, day = core.now(), 86400 * 1000
+    store:put("posted", "old", { id = "old", message_id = "m", at = now - 30 * day - 10000 })
+    store:put("posted", "young", { id = "young", message_id = "m", at = now - 30 * day + 60000 })
+    for n = 1, 9999 do store:put("posted", "k" .. n, { id = "k", message_id = "m", at = now }) end
+    outbox = outboxes.new(bot, store)
+    assert.is_nil(store:get("posted", "old"))
+    assert.equal(10000, #store:list "posted")
+    store:put("posted", "more", { id = "more", message_id = "m", at = now })
+    outbox = outboxes.new(bot, store)
+    assert.is_nil(store:get("posted", "young"))
+    assert.equal(10000, #store:list "posted")
+    outbox:start()
+    outbox.kept_keys = 998
+    assert.is_truthy(post("one", { key = "one" }):wait(10))
+    assert.equal(10001, #store:list "posted")
+    assert.is_truthy(post("two", { key = "two" }):wait(10))
+    assert.equal(10000, #store:list "posted")
+    for n = 1, 1000 do store:put("unsent", "u" .. n, { chat_id = chat_id, text = "x", at = 1, tries = 1 }) end
+    assert.is_nil((post("lost", { chat_id = "nowhere" }):wait(10)))
+    assert.equal(1000, #outbox:unsent())
+    assert.equal("lost", outbox:unsent()[1000].text)
+  end))
+
   it("takes an answer without an id for none", async(function()
     local played <close> = setmetatable({ scripted.start() }, { __close = function(self) self[1]:stop() end })
     local mine = { id = "herald@test", type = 1 }
@@ -352,6 +431,7 @@ describe("the outbox of a bot", function()
     bot:start()
     outbox = outboxes.new(bot, store)
     assert.equal(2, outbox:look().waiting)
+    assert.is_nil(outbox.lanes[chat_id].busy)
     outbox:start()
     helper.eventually(function() return outbox:look().waiting == 0 end, 10)
     assert.equal("one two three", said())

@@ -52,6 +52,34 @@ describe("queue", function()
     empty()
   end)
 
+  it("remembers and takes so many, unless told otherwise", function()
+    local usual = queue.new()
+    assert.same({ 10000, 10000 }, { usual.limit, usual.max_waiting })
+  end)
+
+  it("keeps the records of so many chats for the next ones, and none that has grown", function()
+    q = queue.new()
+    for n = 1, 65 do enqueue("chat" .. n, "m" .. n) end
+    for n = 1, 65 do handle("chat" .. n, "m" .. n) end
+    assert.equal(64, q.spares)
+    enqueue("a", "x")
+    assert.same({ 63, 63 }, { q.spares, #q.spare })
+    handle("a", "x")
+    local function fill(count)
+      enqueue("a", "first")
+      local first = q:claim "a"
+      for n = 1, count do enqueue("a", "more" .. n) end
+      q:ack("a", first)
+      for n = 1, count do handle("a", "more" .. n) end
+    end
+    fill(32)                            -- 64 places
+    assert.equal(64, q.spares)
+    q.handled = {}
+    fill(33)
+    assert.equal(63, q.spares)
+    empty()
+  end)
+
   it("has nothing to claim in a chat it does not know", function()
     assert.is_nil(q:claim("nobody"))
     empty()
