@@ -116,7 +116,7 @@ describe("a session", function()
     options.url = url
     local session, record = faulty.session(options)
     session:start()
-    assert(session:wait_ready(5))
+    assert(session:wait_ready(20))
     return session, record, name
   end
 
@@ -124,7 +124,7 @@ describe("a session", function()
     options.url = server:ws(...)
     local session, record = faulty.session(options)
     session:start()
-    local ok, err = session:wait_ready(5)
+    local ok, err = session:wait_ready(20)
     if ok then session:stop() end
     return faulty.path(record), err, record
   end
@@ -553,7 +553,7 @@ describe("a session", function()
       session:start()
       session:stop()
       session:start()
-      assert(session:wait_ready(5))
+      assert(session:wait_ready(20))
       session:stop()
       assert.equal("connecting authorizing ready closing closed connecting authorizing ready closing closed",
         faulty.path(record))
@@ -565,9 +565,9 @@ describe("a session", function()
       url = server:ws({ "accept", { "auth", { errorCode = 202 } }, "silent" }, OK), max_denials = 1,
     }
     session:start()
-    assert.is_nil(session:wait_ready(5))
+    assert.is_nil(session:wait_ready(20))
     session:start()
-    assert(session:wait_ready(5))
+    assert(session:wait_ready(20))
     session:stop()
     assert.equal("connecting authorizing failed connecting authorizing ready closing closed", faulty.path(record))
   end))
@@ -597,7 +597,7 @@ describe("a session", function()
       }
       session:start()
       for _ = 1, 2 do
-        local ok, err = session:wait_ready(5)
+        local ok, err = session:wait_ready(20)
         assert.is_nil(ok)
         assert.equal(202, err.code)
       end
@@ -607,7 +607,7 @@ describe("a session", function()
       local session
       async(function() session = faulty.session { url = server:ws(OK) } end)()
       session:start()
-      assert.is_true(session:wait_ready(5))
+      assert.is_true(session:wait_ready(20))
       assert.equal('{"method": "m", "payload": {}}', session:request("m", "{}"))
       session:stop()
       core.close()
@@ -788,7 +788,7 @@ describe("a session", function()
       }
       session:start()
       keep(session)
-      keep(select(2, session:wait_ready(5)))
+      keep(select(2, session:wait_ready(20)))
       keep(session)
       keep(select(2, session:request("m", "{}")))
       for _, entry in ipairs(record) do
@@ -932,8 +932,8 @@ describe("a session", function()
       local options, state, started = %s, %q, nil
       local session = core.session(options)
       if state ~= "idle" then session:start() end
-      if state == "failed" then assert(not session:wait_ready(10)) end
-      if state == "closing" or state == "ready" or state == "closed" then assert(session:wait_ready(10)) end
+      if state == "failed" then assert(not session:wait_ready(20)) end
+      if state == "closing" or state == "ready" or state == "closed" then assert(session:wait_ready(20)) end
       if state == "closing" then core.spawn(function() session:stop() end) end
       if state == "closed" then session:stop() end
       core.spawn(function() session:wait_ready() end)
