@@ -5,6 +5,8 @@
 --   dialog.leave()
 --
 
+require "trueconf.base.needs"
+
 local works = require "trueconf.bot.work"
 
 local dialog = {}

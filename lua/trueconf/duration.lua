@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- Spans of time as people write them: "90s", "2h30m", "1d".
 
+require "trueconf.base.needs"
+
 local duration = {}
 
 local SECONDS = { w = 604800, d = 86400, h = 3600, m = 60, s = 1 }
@@ -36,7 +38,7 @@ end
 function duration.format(seconds)
   local left, parts = math.floor(seconds * 1000 + 0.5), {}
   for _, unit in ipairs(UNITS) do
-    local count = unit == "s" and left / 1000 or left // (SECONDS[unit] * 1000)
+    local count = unit == "s" and left / 1000 or math.floor(left / (SECONDS[unit] * 1000))
     if count > 0 then
       parts[#parts + 1] = ("%s%s"):format(math.tointeger(count) or count, unit)
       left = left - count * SECONDS[unit] * 1000

@@ -4,6 +4,8 @@
 -- A filter is called with the event and the bot, and answers with something true or not. Most look
 -- only at the event; those that must ask the server (chat kinds on servers before 5.5.6, roles) wait.
 
+require "trueconf.base.needs"
+
 local facts = require "trueconf.facts"
 local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"

@@ -7,6 +7,8 @@
 --   bot:run()
 --
 
+require "trueconf.base.needs"
+
 local bot = require "trueconf.bot"
 local client = require "trueconf.client"
 local core = require "trueconf.core"

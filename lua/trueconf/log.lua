@@ -4,6 +4,8 @@
 -- come from the wire, are replaced; further lines of a text are indented, so that no
 -- text can pass for a line of the log.
 
+require "trueconf.base.needs"
+
 local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
@@ -31,7 +33,7 @@ local function clean(text)
 end
 
 local function write_line(level, text)
-  local time = os.date("!%Y-%m-%dT%H:%M:%SZ", core.now() // 1000)
+  local time = os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(core.now() / 1000))
   io.stderr:write(("%s %-5s %s\n"):format(time, level:upper(), text))
 end
 

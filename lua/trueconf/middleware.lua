@@ -6,6 +6,8 @@
 --   moderation:use(middleware.roles { "owner", "admin", refuse = "That is for the owner and admins." })
 --
 
+require "trueconf.base.needs"
+
 local bounded = require "trueconf.bounded"
 local core = require "trueconf.core"
 local filter = require "trueconf.filter"
@@ -58,10 +60,12 @@ local ALLOW = {
 ---@return trueconf.Middleware
 function middleware.allow(given)
   local allowed = options.check(ALLOW, given, 2, "middleware.allow")
-  local test = filter.new(function(event) return allowed.anonymous and not filter.author_of(event) end)
-  if allowed.users and allowed.users[1] then test = test | filter.author(allowed.users) end
-  if allowed.chats and allowed.chats[1] then test = test | filter.chat(allowed.chats) end
-  return middleware.guard(test, allowed.refuse)
+  local by_user = allowed.users and allowed.users[1] and filter.author(allowed.users)
+  local by_chat = allowed.chats and allowed.chats[1] and filter.chat(allowed.chats)
+  return middleware.guard(filter.new(function(event, bot)
+    return allowed.anonymous and not filter.author_of(event) or by_user and by_user(event, bot)
+      or by_chat and by_chat(event, bot)
+  end), allowed.refuse)
 end
 
 ---@class (exact) trueconf.RolesOptions

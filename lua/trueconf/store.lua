@@ -3,6 +3,8 @@
 -- in a file outlives the process. Values are kept as JSON text: what was put in is not changed by what
 -- becomes of the table afterwards, and what has not changed is not written again.
 
+require "trueconf.base.needs"
+
 local core = require "trueconf.core"
 local json = require "trueconf.json"
 local options = require "trueconf.options"

@@ -13,6 +13,8 @@
 --
 -- Works with any test framework, and without one: what is not as expected is an error.
 
+require "trueconf.base.needs"
+
 local bridge = require "trueconf.bridge"
 local core = require "trueconf.core"
 local duration = require "trueconf.duration"

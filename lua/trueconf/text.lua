@@ -2,6 +2,8 @@
 -- Texts of messages: written with marks, read without them, measured, split. The apps of users
 -- write html (protocol 10.1), so even a plain word may come with marks and entities around it.
 
+require "trueconf.base.needs"
+
 local misuse = require "trueconf.base.misuse"
 local core = require "trueconf.core"
 local options = require "trueconf.options"

@@ -8,6 +8,8 @@
 --   local chat = server:person("mira"):chat_with "herald"
 --   chat:say "hello"
 
+require "trueconf.base.needs"
+
 local core = require "trueconf.core"
 local data = require "trueconf.bridge.data"
 local server = require "trueconf.bridge.server"
