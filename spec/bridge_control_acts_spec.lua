@@ -207,6 +207,14 @@ describe("files under control", function()
   end))
 
   it("go through forwards, and become pictures of groups", served(function(server, act)
+    local voice = act("send_voice", { person = "mira", with = "herald", data = base64.encode "ogg", duration = 3 })
+    assert.equal(205, voice.type)
+    assert.equal(3, voice.content.duration)
+    local place = act("send_location", {
+      person = "mira", with = "herald", latitude = 59.94, longitude = 30, title = "x",
+    })
+    assert.equal(203, place.type)
+    assert.same({ latitude = 59.94, longitude = 30, title = "x" }, place.content)
     local sent = act("send_file", { person = "mira", with = "herald", name = "a.png", data = base64.encode "png" })
     local forwarded = act("forward", { person = "herald", with = "john", message_id = sent.message_id })
     assert.equal("png", download(server, forwarded.message_id, "john").body)

@@ -174,6 +174,46 @@ describe("an upload", function()
   end, { version = "5.5.2", upload_limits = { extensions = { mode = "allow", list = { "pdf" } } } }))
 end)
 
+describe("people", function()
+  it("send voice messages, which are audio files before 5.5.6", function()
+    for _, version in ipairs { "5.5.4", "5.5.6" } do
+      scene(function(bridge, herald, chat_id)
+        local chat = bridge:person("mira"):chat(chat_id)
+        local sent = assert(chat:send_voice("sound", { duration = 3 }))
+        local told = herald:take()[1].payload
+        assert.equal(sent.id, told.messageId)
+        local content = told.content
+        assert.equal(version == "5.5.6" and 205 or 202, told.type)
+        assert.equal(version == "5.5.6" and 3 or nil, content.duration)
+        assert.equal("audio/ogg", content.mimeType)
+        assert.equal(5, content.size)
+        assert.equal("sound", (sent:file()))
+        assert.equal("voice.ogg", (herald:request("getFileInfo", { fileId = content.fileId })).name)
+        assert.equal("audio/mpeg", assert(chat:send_voice("x", { type = "audio/mpeg" })).content.mimeType)
+        assert.error_matches(function() chat:send_voice("x", { duration = 1.5 }) end, "duration: a whole number")
+      end, { version = version })()
+    end
+  end)
+
+  it("send places", scene(function(bridge, herald, chat_id)
+    local chat = bridge:person("mira"):chat(chat_id)
+    local first = assert(chat:send_location(59.94, 30.31, { title = "Office" }))
+    local told = herald:take()[1].payload
+    assert.equal(203, told.type)
+    assert.same({ latitude = 59.94, longitude = 30.31, title = "Office" }, told.content)
+    assert(chat:send_location(-90, 180, { reply_to = first }))
+    told = herald:take()[1].payload
+    assert.equal(first.id, told.replyMessageId)
+    assert.same({ latitude = -90, longitude = 180 }, told.content)
+    assert.equal(203, (herald:request("getChatByID", { chatId = chat_id })).lastMessage.type)
+    for _, pair in ipairs {
+      { 91, 0, "latitude" }, { 0, -180.5, "longitude" }, { 0 / 0, 0, "latitude" }, { "1", 0, "latitude" },
+    } do
+      assert.error_matches(function() chat:send_location(pair[1], pair[2]) end, pair[3] .. ": a number of degrees")
+    end
+  end))
+end)
+
 describe("sendFile", function()
   it("takes a caption without a text for none, in every version", function()
     for _, version in ipairs { "5.5.0", "5.5.2", "5.5.3", "5.5.4", "5.5.6" } do

@@ -20,6 +20,7 @@ local served_file = require "trueconf.bridge.served_file"
 local codes = protocol.codes
 local EnvelopeType, FileState = protocol.enums.EnvelopeType, protocol.enums.FileState
 
+local VOICE_SINCE = "5.5.6"
 local FILES_PATH = "/bridge/api/client/v1/files"
 local TASK_LIFE, TEMPORAL_LIFE = 3600, 24 * 3600 -- seconds; both are not published
 local MOST_TASKS, MOST_TEMPORAL = 10000, 10000
@@ -353,6 +354,13 @@ function Files:content(file)
   return { name = file.name, size = file.size, fileId = file.id, mimeType = file.mime, readyState = state_of(file) }
 end
 
+-- A voice message is an ordinary file for servers that do not know it.
+function Files:message_with(file, voice)
+  if not voice or not self.bridge.profile:has(VOICE_SINCE) then return EnvelopeType.ATTACHMENT, self:content(file) end
+  return EnvelopeType.VOICE_MESSAGE,
+    { fileId = file.id, size = file.size, mimeType = file.mime, duration = voice.duration }
+end
+
 -- Whether an account may write what it wants to.
 function Files:check_place(account, chat_id, reply_to)
   local messages = self.bridge.messages
@@ -368,7 +376,7 @@ end
 ---@param account trueconf.bridge.Account
 ---@param chat_id string
 ---@param take fun(): trueconf.bridge.FileRecord? brings the file once it is clear that it may be sent
----@param opts { caption: { text: string, parseMode: string }?, reply_to: string? }
+---@param opts { caption: { text: string, parseMode: string }?, reply_to: string?, voice: { duration: integer? }? }
 ---@return { file: trueconf.bridge.FileRecord, message: trueconf.bridge.Message, caption: trueconf.bridge.Message? }?
 ---@return any news or code
 ---@return string? description
@@ -382,7 +390,8 @@ function Files:post(account, chat_id, take, opts)
     caption, news, description = messages:say(account, chat_id, opts.caption)
     if not caption then return nil, news, description end
   end
-  local message, more = messages:post(account, chat_id, EnvelopeType.ATTACHMENT, self:content(file), opts.reply_to)
+  local kind, content = self:message_with(file, opts.voice)
+  local message, more = messages:post(account, chat_id, kind, content, opts.reply_to)
   table.move(more, 1, #more, #news + 1, news)
   return { file = file, message = message, caption = caption }, news
 end

@@ -168,6 +168,18 @@ function Messages:say(account, chat_id, content, reply_to)
   return self:post(account, chat_id, EnvelopeType.PLAIN_MESSAGE, kept, reply_to)
 end
 
+---Post a place.
+---@param account trueconf.bridge.Account
+---@param chat_id string
+---@param content { latitude: number, longitude: number, title: string? }
+---@param reply_to? string message id
+---@return trueconf.bridge.Message? message
+---@return any news or code
+---@return string? description
+function Messages:post_location(account, chat_id, content, reply_to)
+  return self:post(account, chat_id, EnvelopeType.LOCATION, content, reply_to)
+end
+
 ---Post the card of a survey.
 ---@param account trueconf.bridge.Account
 ---@param chat_id string

@@ -5,6 +5,7 @@ local core = require "trueconf.core"
 local Error = require "trueconf.error"
 local acts = require "trueconf.bridge.person_acts"
 local misuse = require "trueconf.base.misuse"
+local refuse = require("trueconf.options").refuse
 local seen_message = require "trueconf.bridge.seen_message"
 local survey = require "trueconf.bridge.survey"
 
@@ -49,6 +50,19 @@ function PersonChat:say(text, opts)
   return see(person.bridge, record, person.key)
 end
 
+-- Send a file as a message of its own kind, or as an attachment.
+local function send(chat, name, source, kind, opts)
+  local person, failure = chat.person, nil
+  local function take()
+    local file, err = person.bridge.files:add(name, source, kind)
+    failure = err
+    return file
+  end
+  local sent, err = acts.outcome(person, person.bridge.files:post(person.account, chat.id, take, opts))
+  if not sent then return nil, failure or err end
+  return see(person.bridge, sent.message, person.key)
+end
+
 ---Send a file.
 ---@param name string
 ---@param source string|{ path: string } its bytes, or a file on the disk of the Bridge's files, which is moved there
@@ -58,17 +72,46 @@ end
 ---@return trueconf.Error? err MESSAGE_NOT_FOUND (the one to answer), NOT_ENOUGH_RIGHTS (a channel), IO, ...
 function PersonChat:send_file(name, source, opts)
   opts = opts or {}
-  local person, failure = self.person, nil
   local caption = opts.caption and content_of(opts.caption, {}, 2)
-  local function take()
-    local file, err = person.bridge.files:add(name, source, opts.type)
-    failure = err
-    return file
+  return send(self, name, source, opts.type, { caption = caption, reply_to = acts.id_of(opts.reply_to) })
+end
+
+---Send a voice message. Servers before 5.5.6 know none: it comes as an audio file.
+---@param source string|{ path: string } as of send_file()
+---@param opts? { duration: integer?, type: string?, reply_to: trueconf.bridge.SeenMessage|string|nil } duration:
+---seconds; type: MIME type, default "audio/ogg"
+---@return trueconf.bridge.SeenMessage? message
+---@return trueconf.Error? err as of send_file()
+function PersonChat:send_voice(source, opts)
+  opts = opts or {}
+  if opts.duration ~= nil and (math.type(opts.duration) ~= "integer" or opts.duration < 0) then
+    refuse("duration", "a whole number of seconds", opts.duration, 2)
   end
-  local sent, err = acts.outcome(person, person.bridge.files:post(person.account, self.id, take,
-    { caption = caption, reply_to = acts.id_of(opts.reply_to) }))
-  if not sent then return nil, failure or err end
-  return see(person.bridge, sent.message, person.key)
+  return send(self, "voice.ogg", source, opts.type or "audio/ogg",
+    { voice = { duration = opts.duration }, reply_to = acts.id_of(opts.reply_to) })
+end
+
+local function check_degrees(name, value, most, level)
+  if type(value) == "number" and value >= -most and value <= most then return end
+  refuse(name, ("a number of degrees from -%d to %d"):format(most, most), value, level + 1)
+end
+
+---Send a place.
+---@param latitude number degrees, -90 to 90
+---@param longitude number degrees, -180 to 180
+---@param opts? { title: string?, reply_to: trueconf.bridge.SeenMessage|string|nil } title: its name
+---@return trueconf.bridge.SeenMessage? message
+---@return trueconf.Error? err MESSAGE_NOT_FOUND (the one to answer), NOT_ENOUGH_RIGHTS (a channel), ...
+function PersonChat:send_location(latitude, longitude, opts)
+  opts = opts or {}
+  check_degrees("latitude", latitude, 90, 2)
+  check_degrees("longitude", longitude, 180, 2)
+  if opts.title ~= nil then acts.check_text("title", opts.title, 2) end
+  local person, content = self.person, { latitude = latitude, longitude = longitude, title = opts.title }
+  local record, err = acts.outcome(person,
+    person.bridge.messages:post_location(person.account, self.id, content, acts.id_of(opts.reply_to)))
+  if not record then return nil, err end
+  return see(person.bridge, record, person.key)
 end
 
 ---Send the card of a survey.

@@ -64,8 +64,8 @@ local MEBIBYTE = 1024 * 1024
 ---@field strict? boolean close the connection on odd input; default false
 ---@field version? "5.5.0"|"5.5.2"|"5.5.3"|"5.5.4"|"5.5.6" the server that is played; default "5.5.6"
 ---@field legacy_silence? boolean no answer at all where error 399 is due; default: as servers before 5.5.6 do
----@field redelivery_limit? integer unread messages delivered after `auth`, the oldest ones; the next ones come at the next
----one; default 1000
+---@field redelivery_limit? integer unread messages delivered after `auth`, the oldest ones; the next ones come at the
+---next one; default 1000
 ---@field history_limit? integer messages kept of each chat; default 10000
 ---@field unread_limit? integer unread messages kept of each account; default 10000
 ---@field edit_window? number seconds in which a message may be edited; 0: always, which is the default: administrators

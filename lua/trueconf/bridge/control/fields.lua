@@ -74,6 +74,8 @@ local KINDS = {
   activity = one_of(protocol.enums.ActivityType.values),
   extension_mode = one_of(protocol.enums.ExtensionMode.values),
   texts = { expected = "an array of texts", fits = is_texts },
+  latitude = number("degrees from -90 to 90", function(value) return math.abs(value) <= 90 end),
+  longitude = number("degrees from -180 to 180", function(value) return math.abs(value) <= 180 end),
   seconds = number("a number of seconds", function(value) return value == value and math.abs(value) < 1e12 end),
   bytes = number("a number of bytes above 0", function(value) return math.type(value) == "integer" and value > 0 end),
   count = number(("a whole number from 1 to %d"):format(MAX_COUNT), function(value)

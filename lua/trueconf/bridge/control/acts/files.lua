@@ -12,8 +12,8 @@ local done, of_chat, of_person = act.done, act.of_chat, act.of_person
 local acts = {}
 
 -- The bytes that came, or the file that they were saved in, and the name that they go by.
-local function source_of(input, file)
-  local name = input.name or file and file.name
+local function source_of(input, file, default)
+  local name = input.name or file and file.name or default
   if not name or name == "" then return nil, refusal("name", "text that is not empty", "nothing") end
   if file then return { path = file.path }, name, input.type or file.type end
   if not input.data then return nil, refusal("data", "the file in base64, or a body of bytes", "nothing") end
@@ -31,6 +31,17 @@ acts.send_file = of_chat {
     if not source then return nil, name end
     local opts = { type = kind, caption = input.caption, reply_to = input.reply_to }
     return act.message(chat:send_file(name, source, opts))
+  end,
+}
+
+acts.send_voice = of_chat {
+  fields = { data = "string?", type = "mime_type?", duration = "count?", reply_to = "text?" },
+  takes_file = true,
+  lua = { "PersonChat:send_voice" },
+  perform = function(chat, input, _, more)
+    local source, name, kind = source_of(input, more.file, "voice")
+    if not source then return nil, name end
+    return act.message(chat:send_voice(source, { type = kind, duration = input.duration, reply_to = input.reply_to }))
   end,
 }
 

@@ -25,6 +25,15 @@ acts.edit = of_chat {
   end,
 }
 
+acts.send_location = of_chat {
+  fields = { latitude = "latitude", longitude = "longitude", title = "text?", reply_to = "text?" },
+  lua = { "PersonChat:send_location" },
+  perform = function(chat, input)
+    local opts = { title = input.title, reply_to = input.reply_to }
+    return act.message(chat:send_location(input.latitude, input.longitude, opts))
+  end,
+}
+
 acts.forward = of_chat {
   fields = { message_id = "text" },
   lua = { "PersonChat:forward" },
