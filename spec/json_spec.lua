@@ -243,9 +243,13 @@ describe("json.encode", function()
       local value = (math.random() - 0.5) * 10.0 ^ math.random(-300, 300)
       assert.equal(value, json.decode(json.encode(value)))
     end
-    for _, value in ipairs { 5e-324, 1.7976931348623157e308, 2.2250738585072014e-308, 1e16, 2 ^ 53 + 2, 2 ^ 63 } do
-      assert.equal(value, json.decode(json.encode { value })[1])
+    for _, value in ipairs { 5e-324, 1.7976931348623157e308, 2.2250738585072014e-308, 1e16, 2 ^ 53 + 2, -2 ^ 53 - 2,
+    2 ^ 63 } do
+      local again = json.decode(json.encode { value })[1]
+      assert.equal(value, again)
+      assert.equal("float", math.type(again))
     end
+    assert.equal("9007199254740994.0", json.encode(2 ^ 53 + 2))
   end)
 
   it("writes an empty table as an object unless it is marked", function()

@@ -104,8 +104,10 @@ local function write_number(number, path)
     text = format("%." .. digits .. "g", number)
     if tonumber(text) == number then break end
   end
-  if number % 1 == 0 and number < EXACT and number > -EXACT then text = format("%.0f", number) end
-  if path.exact and not find(text, "[^-+%d]") then return text .. ".0" end
+  local is_short = number % 1 == 0 and number < EXACT and number > -EXACT
+  if is_short then text = format("%.0f", number) end
+  -- Past 2^53 a number without a point is read as an integer.
+  if (path.exact or not is_short) and not find(text, "[^-+%d]") then return text .. ".0" end
   return (gsub(text, "[^-+%de]+", "."))   -- whatever the locale's decimal point is
 end
 
