@@ -133,9 +133,12 @@ static void on_deadline(struct rt_timer *timer) {
   struct call *call = (struct call *)(void *)((char *)timer - offsetof(struct call, timer));
   struct reason reason;
   leave_in_flight(call);
-  reason_set(&reason, ERR_TIMEOUT, 0,
-             call->stage == CALL_SENT ? "no response to %s in time" : "%s could not be sent in time",
-             call->method);
+  if (call->stage == CALL_SENT)
+    reason_set(&reason, ERR_TIMEOUT, 0, "no response to %s in time", call->method);
+  else
+    reason_set(&reason, ERR_TIMEOUT, 0, "%s could not be sent in time%s%.110s", call->method,
+               session_in_trouble(call->session) ? "; the last attempt to connect failed: " : "",
+               session_in_trouble(call->session) ? call->session->reason.message : "");
   call_fail(call, &reason);
 }
 

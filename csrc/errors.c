@@ -174,6 +174,7 @@ void reason_set(struct reason *reason, enum err err, int code, const char *forma
   va_list args;
   reason->err = err;
   reason->code = code;
+  reason->retry_after = 0;
   va_start(args, format);
   format_message(reason->message, sizeof reason->message, format, args);
   va_end(args);
@@ -203,6 +204,10 @@ void push_error(lua_State *L, enum err err, int code, const char *message) {
 
 void push_reason(lua_State *L, const struct reason *reason) {
   push_error(L, reason->err, reason->code, reason->message);
+  if (reason->retry_after > 0) {
+    lua_pushnumber(L, reason->retry_after);
+    lua_setfield(L, -2, "retry_after");
+  }
 }
 
 void push_server_error(lua_State *L, int code, const char *method, const char *description) {
@@ -275,6 +280,9 @@ static void check_extra(lua_State *L) {
   } else if (strcmp(field, "code") == 0) {
     if (!lua_isinteger(L, -1))
       bad_extra(L, field, "integer");
+  } else if (strcmp(field, "retry_after") == 0) {
+    if (lua_type(L, -1) != LUA_TNUMBER)
+      bad_extra(L, field, "number");
   } else if (strcmp(field, "method") == 0 || strcmp(field, "op") == 0) {
     if (lua_type(L, -1) != LUA_TSTRING)
       bad_extra(L, field, "string");

@@ -44,7 +44,8 @@ enum err err_of_name(const char *name);
 /* A reason that outlives the callback it arose in. */
 struct reason {
   enum err err;
-  int code; /* HTTP status, close code, server code, ...; 0: none */
+  int code;           /* HTTP status, close code, server code, ...; 0: none */
+  double retry_after; /* seconds the other side asks to wait; 0: it asks for nothing */
   char message[200];
 };
 void reason_set(struct reason *reason, enum err err, int code, const char *format, ...)

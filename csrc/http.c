@@ -7,6 +7,8 @@
  * point detaches it and tells its owner.
  * SPDX-License-Identifier: MIT
  */
+#include "base/retry_after.h"
+#include "base/trust.h"
 #include "http_private.h"
 
 #include <stdlib.h>
@@ -40,6 +42,8 @@ static void transfer_free(struct http_transfer *transfer) {
   rt_dequeue(transfer->room->rt, &transfer->progress_job);
   http_drop_names(transfer);
   proxy_free(&transfer->proxy);
+  trust_free(transfer->trust);
+  free(transfer->ca_file);
   http_drop_file(transfer);
   if (transfer->easy)
     curl_easy_cleanup(transfer->easy);
@@ -83,6 +87,8 @@ void http_finish(struct http_transfer *transfer, struct rt *rt, lua_State *L) {
   stop(transfer);
   if (!reason->err && transfer->result != CURLE_OK)
     http_explain(transfer);
+  if (!reason->err)
+    http_explain_answer(transfer);
   if (!reason->err && http_goes_to_file(transfer))
     http_commit_file(transfer);
   if (transfer->progress_job.queued) { /* it comes before the end */
@@ -187,6 +193,10 @@ struct http_transfer *http_start(struct rt *rt, const struct http_request *reque
 const char *http_headers(const struct http_transfer *transfer, size_t *length) {
   *length = transfer->headers.length;
   return transfer->headers.data;
+}
+
+double http_retry_after(const struct http_transfer *transfer) {
+  return retry_after(http_header(transfer, "retry-after"), rt_now(transfer->room->rt));
 }
 
 void http_take_body(struct http_transfer *transfer, struct buffer *out) {

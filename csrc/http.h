@@ -67,6 +67,8 @@ void http_cancel(struct http_transfer *transfer);
 
 /* Inside `done` only: the headers as "name\0value\0...", names in lower case; move the body out. */
 const char *http_headers(const struct http_transfer *transfer, size_t *length);
+/* Seconds that the answer asks to wait; 0: it asks for nothing. */
+double http_retry_after(const struct http_transfer *transfer);
 void http_take_body(struct http_transfer *transfer, struct buffer *out);
 /* Inside `done` only: the body went into the file save_to. */
 bool http_saved(const struct http_transfer *transfer);

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "base/explain.h"
+#include "base/trust.h"
 #include "http_private.h"
 
 #include <ctype.h>
@@ -77,9 +78,14 @@ void http_explain(struct http_transfer *transfer) {
   char peer[300];
   enum err err;
   curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &os_error);
+  if (transfer->no_socket)
+    os_error = transfer->no_socket;
   curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
   err = err_of_curl(transfer, os_error);
-  if (proxy_status >= 300)
+  if (trust_was_asked(transfer->trust) && transfer->result != CURLE_PEER_FAILED_VERIFICATION &&
+      (err == ERR_TLS || err == ERR_DISCONNECTED))
+    explain_client_certificate(reason, origin);
+  else if (proxy_status >= 300)
     explain_proxy(reason, &transfer->proxy, (int)proxy_status, origin);
   else if (err == ERR_DNS)
     explain_lookup(reason, transfer->name.host ? transfer->name.host : origin, transfer->proxy.used, NULL);
@@ -89,6 +95,18 @@ void http_explain(struct http_transfer *transfer) {
     reason_set(reason, err, 0, "TLS with %s failed: %s", origin, error_detail(transfer));
   else
     reason_set(reason, err, 0, "%s: %s", origin, error_detail(transfer));
+}
+
+/* A web server that got no certificate of the client says so with 400, without a status of its own for it.
+ * The answer of a proxy to a request without TLS looks like the server's. */
+void http_explain_answer(struct http_transfer *transfer) {
+  const char *type = http_header(transfer, "content-type");
+  int status = transfer->status;
+  if (status == 407 && transfer->proxy.used)
+    explain_proxy(&transfer->reason, &transfer->proxy, status, transfer->origin);
+  else if ((status == 400 || status == 403) && trust_was_asked(transfer->trust) &&
+           !(type && strstr(type, "application/json")))
+    explain_client_certificate(&transfer->reason, transfer->origin);
 }
 
 void http_fail_io(struct http_transfer *transfer, const char *what, const char *path, int number) {

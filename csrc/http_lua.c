@@ -28,6 +28,7 @@ struct call {
   struct request_box *box;        /* kept alive as the user value of the call */
   struct http_transfer *transfer; /* NULL: over */
   int status;
+  double retry_after;
   bool saved, kept;
   struct buffer headers, body;
   struct reason reason;
@@ -303,6 +304,7 @@ static void call_done(void *owner, int status, const char *body, size_t length, 
   const char *headers = http_headers(call->transfer, &length);
   (void)body;
   call->status = status;
+  call->retry_after = http_retry_after(call->transfer);
   call->saved = http_saved(call->transfer);
   call->kept = http_kept(call->transfer);
   if (reason)
@@ -363,6 +365,10 @@ static int call_push(lua_State *L, struct op *op) {
   lua_setfield(L, -2, "status");
   push_headers(L, &call->headers);
   lua_setfield(L, -2, "headers");
+  if (call->retry_after > 0) {
+    lua_pushnumber(L, call->retry_after);
+    lua_setfield(L, -2, "retry_after");
+  }
   if (!call->saved) {
     lua_pushlstring(L, call->body.data ? call->body.data : "", call->body.length);
     lua_setfield(L, -2, "body");

@@ -41,9 +41,10 @@ static int on_resolver_start(void *resolver, void *reserved, void *arg) {
   return 1;
 }
 
-/* Curl needs nobody for this machine's own names and addresses. */
+/* Curl needs nobody for this machine's own names and addresses, but does not know such a name with a dot at
+ * its end. */
 static bool curl_knows(const char *host) {
-  return host_is_loopback(host) || host_is_address(host);
+  return host_is_address(host) || (host_is_loopback(host) && host[strlen(host) - 1] != '.');
 }
 
 static void take_name(struct http_transfer *transfer, CURLU *url) {

@@ -60,6 +60,9 @@ struct http_transfer {
   uint64_t moved; /* when a byte moved last */
   bool connected, attached, over;
 
+  int no_socket; /* number of the system's; 0: there was one */
+  struct trust *trust;
+  char *ca_file;                /* NULL: the system's authorities */
   struct proxy proxy;           /* on the way to the server */
   struct http_name name;        /* the one that curl needs: the proxy's or the server's */
   struct lookup *lookup;        /* NULL: none is under way */
@@ -145,6 +148,8 @@ void http_drop_file(struct http_transfer *transfer);
 
 /* Fill `reason` from `result`. */
 void http_explain(struct http_transfer *transfer);
+/* Fill it from an answer that tells no more than that somebody on the way is not content. */
+void http_explain_answer(struct http_transfer *transfer);
 /* The body is longer than it may be. */
 void http_fail_length(struct http_transfer *transfer, size_t limit);
 void http_fail_io(struct http_transfer *transfer, const char *what, const char *path, int number);

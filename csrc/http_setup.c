@@ -3,12 +3,15 @@
  * SPDX-License-Identifier: MIT
  */
 #include "base/explain.h"
+#include "base/trust.h"
 #include "http_private.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #define DEFAULT_CONNECT_TIMEOUT 10.0
 #define DEFAULT_IDLE_TIMEOUT 30.0
@@ -89,14 +92,43 @@ static void set_target(struct http_transfer *transfer, const struct http_request
   curl_url_cleanup(url);
 }
 
+static CURLcode on_tls_context(CURL *easy, void *context, void *arg) {
+  struct http_transfer *transfer = arg;
+  (void)easy;
+  if (!trust_load(context, transfer->ca_file, &transfer->reason))
+    return CURLE_SSL_CACERT_BADFILE;
+  transfer->reason.err = ERR_NONE;
+  return trust_watch(transfer->trust, context) ? CURLE_OK : CURLE_OUT_OF_MEMORY;
+}
+
+/* Curl keeps connections apart by the options it is told, so it is told them all, and fills its context from
+ * them; then it is filled again in our way. A curl with another library for TLS than OpenSSL goes by its own.
+ */
 static void set_tls(struct http_transfer *transfer, const struct tls_options *tls) {
+  bool ours;
+  transfer->trust = trust_new();
+  if (!transfer->trust)
+    http_note_code(transfer, CURLE_OUT_OF_MEMORY);
+  ours = curl_easy_setopt(transfer->easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context) == CURLE_OK;
+  if (ours) {
+    http_set_pointer(transfer, CURLOPT_SSL_CTX_DATA, transfer);
+    http_set_long(transfer, CURLOPT_SSL_SESSIONID_CACHE,
+                  0); /* a resumed session does not ask for a certificate */
+    http_set_pointer(transfer, CURLOPT_CAINFO, NULL);
+    http_set_pointer(transfer, CURLOPT_CAPATH, NULL);
+  }
   if (!tls)
     return; /* curl verifies against the system's trust */
   http_set_long(transfer, CURLOPT_SSL_VERIFYPEER, tls->verify ? 1 : 0);
   http_set_long(transfer, CURLOPT_SSL_VERIFYHOST, tls->verify ? 2 : 0);
   if (tls->ca_file) {
+    transfer->ca_file = strdup(tls->ca_file);
+    if (!transfer->ca_file)
+      http_note_code(transfer, CURLE_OUT_OF_MEMORY);
     http_set_pointer(transfer, CURLOPT_CAINFO, tls->ca_file);
     http_set_pointer(transfer, CURLOPT_CAPATH, NULL); /* in place of the system's trust, not beside it */
+    if (!transfer->reason.err && trust_check(tls, &transfer->reason))
+      transfer->reason.err = ERR_NONE;
   }
   if (tls->pin)
     http_set_pointer(transfer, CURLOPT_PINNEDPUBLICKEY, tls->pin);
@@ -162,7 +194,18 @@ static void set_method(struct http_transfer *transfer, const struct http_request
     http_set_pointer(transfer, CURLOPT_CUSTOMREQUEST, method);
 }
 
+/* Curl does not tell why there is no socket. */
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address) {
+  struct http_transfer *transfer = arg;
+  int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  (void)purpose;
+  transfer->no_socket = fd < 0 ? errno : 0;
+  return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
 static void set_rules(struct http_transfer *transfer) {
+  http_note_code(transfer, curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket));
+  http_set_pointer(transfer, CURLOPT_OPENSOCKETDATA, transfer);
   http_set_long(transfer, CURLOPT_NOSIGNAL, 1);
   http_set_long(transfer, CURLOPT_FOLLOWLOCATION, 0); /* a token must not be sent elsewhere */
   http_set_pointer(transfer, CURLOPT_PROTOCOLS_STR, "http,https");

@@ -754,7 +754,7 @@ static void anchor(lua_State *L, int box, const struct listener *listener) {
 
 static int l_listen(lua_State *L) {
   struct listen_options options;
-  struct reason reason = {ERR_NONE, 0, ""};
+  struct reason reason = {0};
   struct server *server;
   struct listener *listener, **box;
   int at;

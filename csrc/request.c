@@ -339,7 +339,7 @@ static int respond(lua_State *L, struct request_box *box, const char *body, size
 static int respond_with_file(lua_State *L, struct request_box *box) {
   struct served_range range;
   struct served_file *file;
-  struct reason reason = {ERR_NONE, 0, ""};
+  struct reason reason = {0};
   served_file_read_options(L, 4, &range);
   if (box->answered)
     return luaL_error(L, "the request has been answered already");

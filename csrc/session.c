@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const double STABLE = 60, MOST_RETRY_AFTER = 300; /* seconds */
+
 /* ---- the transition table ------------------------------------------------------------------------ */
 
 enum guard { ALWAYS, HAS_TOKEN, DENIALS_LEFT, RENEWABLE, FIXED_TOKEN, GUARD_COUNT };
@@ -29,8 +31,8 @@ static void do_fail(struct session *session);
 static const char *const state_names[STATE_COUNT] = {
     "idle", "token", "connecting", "authorizing", "ready", "backoff", "closing", "closed", "failed"};
 static const char *const event_names[EVENT_COUNT] = {
-    "start",   "token_ok",    "token_denied", "token_rejected", "token_error", "opened", "lost",
-    "auth_ok", "auth_denied", "auth_expired", "auth_error",     "due",         "stop"};
+    "start",         "token_ok", "token_denied", "token_rejected", "token_error", "opened", "lost",
+    "misconfigured", "auth_ok",  "auth_denied",  "auth_expired",   "auth_error",  "due",    "stop"};
 static const char *const guard_names[GUARD_COUNT] = {NULL, "has_token", "denials_left", "renewable",
                                                      "fixed_token"};
 
@@ -59,6 +61,7 @@ static const struct transition table[] = {
 
     {STATE_CONNECTING, EVENT_OPENED, ALWAYS, STATE_AUTHORIZING, DO(authorize)},
     {STATE_CONNECTING, EVENT_LOST, ALWAYS, STATE_BACKOFF, DO(wait)},
+    {STATE_CONNECTING, EVENT_MISCONFIGURED, ALWAYS, STATE_FAILED, DO(fail)},
     {STATE_CONNECTING, EVENT_STOP, ALWAYS, STATE_CLOSING, DO(close)},
 
     {STATE_AUTHORIZING, EVENT_AUTH_OK, ALWAYS, STATE_READY, DO(begin)},
@@ -113,6 +116,27 @@ void session_reason(struct session *session, const struct reason *reason) {
   session->has_reason = true;
 }
 
+/* A connection that has stood as long as the longest pause was a good one: what comes now is another trouble.
+ * A server that lets a bot in and throws it out at once is not asked again every second. */
+static void forget_attempts(struct session *session) {
+  double least = fmin(session->config.backoff_max, STABLE);
+  uint64_t since = session->ready_since;
+  session->ready_since = 0;
+  if (since && (double)(rt_monotonic(session->rt) - since) / 1e9 >= least)
+    session->attempts = 0;
+}
+
+/* The server may ask for more time than we would give it, within bounds. */
+static void plan_pause(struct session *session) {
+  const struct session_config *config = &session->config;
+  double delay, wanted = session->has_reason ? session->reason.retry_after : 0;
+  forget_attempts(session);
+  delay = fmin(config->backoff_min * pow(2, fmin(session->attempts, 30)), config->backoff_max);
+  delay = fmax(delay, fmin(wanted, fmax(MOST_RETRY_AFTER, config->backoff_max)));
+  session->attempts++;
+  session->pause = delay + config->backoff_jitter * rt_random_unit(session->rt);
+}
+
 void session_event(struct session *session, enum event event) {
   bool guards[GUARD_COUNT];
   enum state old = session->state;
@@ -129,6 +153,8 @@ void session_event(struct session *session, enum event event) {
   session->state = row->to;
   if (row->to == STATE_CLOSED)
     session->has_reason = false; /* it was asked for */
+  if (row->to == STATE_BACKOFF)
+    plan_pause(session);
   session_tell_state(session, old);
   session_settle_waiting(session);
   if (row->to != STATE_FAILED && row->to != STATE_BACKOFF)
@@ -203,10 +229,11 @@ void session_leave_socket(struct session *session) {
 
 static void on_gone(struct socket *socket, lua_State *L) {
   struct session *session = socket_owner(socket);
+  bool wrong = session->state == STATE_CONNECTING && socket_reason(socket)->err == ERR_CONFIG;
   (void)L;
   session_reason(session, socket_reason(socket));
   session_leave_socket(session);
-  session_event(session, EVENT_LOST);
+  session_event(session, wrong ? EVENT_MISCONFIGURED : EVENT_LOST);
 }
 
 static void classify_auth(struct session *session, int code) {
@@ -358,21 +385,17 @@ static void do_authorize(struct session *session) {
 }
 
 static void do_begin(struct session *session) {
-  session->denials = session->attempts = 0;
+  session->denials = 0;
+  session->ready_since = rt_monotonic(session->rt);
   session->renewed = false;
   calls_pump(session);
 }
 
 static void do_wait(struct session *session) {
-  const struct session_config *config = &session->config;
-  double delay = config->backoff_min * pow(2, session->attempts < 30 ? session->attempts : 30);
   token_cancel(session);
   session_leave_socket(session);
   calls_lost(session);
-  if (delay > config->backoff_max)
-    delay = config->backoff_max;
-  session->attempts++;
-  rt_timer_start(session->rt, &session->timer, delay + config->backoff_jitter * rt_random_unit(session->rt));
+  rt_timer_start(session->rt, &session->timer, session->pause);
 }
 
 static void do_deny(struct session *session) {

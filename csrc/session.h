@@ -36,6 +36,7 @@ enum event {
   EVENT_TOKEN_ERROR,    /* 404, 5xx, DNS, refused, timeout: worth another try */
   EVENT_OPENED,         /* the WebSocket handshake is over */
   EVENT_LOST,           /* the connection could not be made, or is gone */
+  EVENT_MISCONFIGURED,  /* CONFIG: with these settings it never can be made */
   EVENT_AUTH_OK,
   EVENT_AUTH_DENIED,  /* 201, 202, 204 */
   EVENT_AUTH_EXPIRED, /* 203 */
@@ -99,6 +100,7 @@ enum { MOST_UNTOLD = 4 }; /* then the newest takes the place of the last */
 struct change { /* of the state, as on_state is told */
   enum state old, now;
   struct reason reason; /* err == ERR_NONE: none */
+  double pause;         /* seconds, of a backoff */
 };
 
 struct session { /* the Lua userdata itself; anchored in the registry while it is active */
@@ -115,7 +117,9 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   int64_t token_expires; /* UNIX milliseconds; 0: not known */
   bool file_read;        /* the token file was looked at */
   bool renewed;          /* a fresh token was taken since the session was last ready */
-  int denials, attempts;
+  int denials, attempts; /* attempts: since a connection was stable */
+  uint64_t ready_since;  /* rt_monotonic; 0: it is not, or was not */
+  double pause;          /* seconds of the present backoff */
   struct http_transfer *transfer;
   struct session *next_waiting; /* for its turn to ask for a token */
   bool waiting_for_turn;
@@ -171,6 +175,10 @@ void session_trace(struct session *session, const char *direction, const char *f
 /* Something came that is no reason to fail: count it, and tell on_oddity its name and where it was seen. */
 void session_oddity(struct session *session, uint64_t *counter, const char *kind, const char *text,
                     size_t length);
+/* There is no connection, and session->reason says why. */
+bool session_in_trouble(const struct session *session);
+/* Push nil and a TIMEOUT of somebody who has waited for a connection; returns 2. */
+int session_fail_late(lua_State *L, const struct session *session);
 /* Wake who waited for the state the session has now. */
 void session_settle_waiting(struct session *session);
 /* The session has ended: Lua may collect it. */

@@ -44,7 +44,11 @@ static int l_tell_state(lua_State *L) {
     push_reason(L, &change->reason);
   else
     lua_pushnil(L);
-  rt_spawn(told->session->rt, L, 3);
+  if (change->now == STATE_BACKOFF)
+    lua_pushnumber(L, change->pause);
+  else
+    lua_pushnil(L);
+  rt_spawn(told->session->rt, L, 4);
   return 0;
 }
 
@@ -55,7 +59,7 @@ static bool tell_state(struct session *session, const struct change *change) {
 
 /* A bot that is never told of its end would wait for ever: when memory is short, once more a little later. */
 void session_tell_state(struct session *session, enum state old) {
-  struct change change = {.old = old, .now = session->state};
+  struct change change = {.old = old, .now = session->state, .pause = session->pause};
   if (session->has_reason)
     change.reason = session->reason;
   if (!session->untold_count && tell_state(session, &change))
@@ -445,11 +449,27 @@ static void ready_cancel(struct op *op) {
   ready_timed_out(&wait->timer);
 }
 
+bool session_in_trouble(const struct session *session) {
+  return session->attempts && session->state != STATE_READY && session->reason.err != ERR_NONE;
+}
+
+/* A TIMEOUT that names the trouble behind it, if there is one. */
+int session_fail_late(lua_State *L, const struct session *session) {
+  const struct reason *reason = &session->reason;
+  if (!session_in_trouble(session))
+    return fail(L, ERR_TIMEOUT, 0, "there was no connection in time");
+  fail(L, ERR_TIMEOUT, 0, "there was no connection in time; the last attempt failed with %s: %s",
+       err_name(reason->err), reason->message);
+  push_reason(L, reason);
+  lua_setfield(L, -2, "cause");
+  return 2;
+}
+
 static int ready_push(lua_State *L, struct op *op) {
   struct ready_op *wait = (struct ready_op *)op;
   struct session *session = wait->session;
   if (wait->timed_out)
-    return fail(L, ERR_TIMEOUT, 0, "the session did not become ready in time");
+    return session_fail_late(L, session);
   if (!wait->for_end && session->state == STATE_FAILED)
     return fail_reason(L, &session->reason);
   if (!wait->for_end && session->state == STATE_CLOSED)

@@ -9,27 +9,37 @@
 
 #include "base/explain.h"
 #include "base/host.h"
+#include "base/retry_after.h"
+#include "base/trust.h"
 #include "lookup.h"
+#include "ws/received.h"
 #include "ws/tunnel.h"
 
 #include <errno.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { MOST_ADDRESSES = 8 };
 
+struct stamp {
+  struct timespec changed;
+  off_t size;
+  ino_t number;
+};
+
 enum phase { RESOLVING, CONNECTING, OPEN, GONE };
 
-/* A vhost of lws holds a trust store; connections with the same one share it. */
+/* A vhost of lws holds whom TLS trusts; connections to the same server with the same options share it. */
 struct vhost {
   struct vhost *next;
   struct lws_vhost *vhost;
-  bool tls;
-  char *ca_file;
+  char *target;               /* the rest is for TLS; NULL: without */
+  struct tls_options options; /* copied */
+  struct trust *trust;
+  SSL_CTX *context;
+  struct stamp stamp; /* of ca_file when it was loaded */
 };
 
 struct sockets { /* the room */
@@ -47,8 +57,9 @@ struct socket {
   const struct socket_ops *ops;
   void *owner;
   struct socket_options options;
-  char chosen[64];  /* subprotocol of the server */
-  char target[300]; /* host and port, as HTTP spells them */
+  char chosen[64];     /* subprotocol of the server */
+  char target[300];    /* host and port, as HTTP spells them */
+  struct vhost *vhost; /* once lws connects */
   struct proxy proxy;
   struct tunnel *tunnel; /* until lws is connected to it */
 
@@ -62,55 +73,6 @@ struct socket {
   struct rt_job job;
   struct rt_timer timer; /* connect timeout */
 };
-
-/* ---- trust --------------------------------------------------------------------------------------- */
-
-/* "sha256//BASE64" of the DER form of the certificate's public key, as curl spells a pin. Several are
- * joined by ";"; base64 has none, so that a whole pin is found or nothing. */
-static bool key_matches(X509 *certificate, const char *pins) {
-  unsigned char *der = NULL, hash[EVP_MAX_MD_SIZE];
-  char text[9 + 64];
-  unsigned length = 0;
-  int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
-  bool ok = n > 0 && EVP_Digest(der, (size_t)n, hash, &length, EVP_sha256(), NULL);
-  OPENSSL_free(der);
-  if (!ok)
-    return false;
-  strcpy(text, "sha256//");
-  EVP_EncodeBlock((unsigned char *)text + 8, hash, (int)length);
-  return strstr(pins, text) != NULL;
-}
-
-/* What OpenSSL does not check by itself: the pin, and that the certificate names an IP address. */
-static bool peer_is_trusted(struct socket *socket, struct lws *wsi) {
-  const struct socket_options *o = &socket->options;
-  X509 *certificate;
-  bool ok = true;
-  if (!o->url->tls)
-    return true;
-  certificate = SSL_get1_peer_certificate(lws_get_ssl(wsi));
-  if (!certificate)
-    return false;
-  if (o->tls->pin && !key_matches(certificate, o->tls->pin)) {
-    reason_set(&socket->wire.reason, ERR_TLS, 0, "the public key of %s is not the pinned one", o->url->host);
-    ok = false;
-  } else if (o->tls->verify && host_is_address(o->url->host) &&
-             X509_check_ip_asc(certificate, o->url->host, 0) != 1) {
-    reason_set(&socket->wire.reason, ERR_TLS, 0, "the certificate does not name %s", o->url->host);
-    ok = false;
-  }
-  X509_free(certificate);
-  return ok;
-}
-
-static int tls_flags(const struct socket_options *o) {
-  if (!o->url->tls)
-    return 0;
-  if (!o->tls->verify)
-    return LCCSCF_USE_SSL | LCCSCF_ALLOW_SELFSIGNED | LCCSCF_ALLOW_INSECURE | LCCSCF_ALLOW_EXPIRED |
-           LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK;
-  return LCCSCF_USE_SSL | (host_is_address(o->url->host) ? LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK : 0);
-}
 
 /* ---- callbacks of lws ---------------------------------------------------------------------------- */
 
@@ -134,35 +96,62 @@ static bool explain_by_errno(struct socket *socket, struct lws *wsi) {
   return true;
 }
 
-/* What OpenSSL has against the certificate; else the words of lws. */
-static const char *explain_tls(struct lws *wsi, const char *words) {
-  SSL *ssl = wsi ? lws_get_ssl(wsi) : NULL;
-  long verdict = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
-  return verdict == X509_V_OK ? words : X509_verify_cert_error_string(verdict);
+/* lws does not say whether a head was too long for it or no head; the bytes that came do. */
+static void explain_head(struct socket *socket, struct lws *wsi) {
+  uint64_t came = wsi ? received_bytes(lws_get_socket_fd(wsi)) : 0;
+  if (came > WIRE_MOST_HEAD)
+    reason_set(&socket->wire.reason, ERR_LIMIT, 0,
+               "%.60s answered the WebSocket handshake with a head of more than %d bytes: let it set fewer "
+               "headers or "
+               "shorter cookies",
+               socket->target, WIRE_MOST_HEAD);
+  else
+    reason_set(&socket->wire.reason, ERR_PROTOCOL, 0,
+               "%s answered the WebSocket handshake with what is not HTTP%s", socket->target,
+               came ? "" : ", or with too long a head");
+}
+
+static void explain_status(struct socket *socket, struct lws *wsi, int status) {
+  struct reason *reason = &socket->wire.reason;
+  char wait[64];
+  bool waits = lws_hdr_copy(wsi, wait, sizeof wait, WSI_TOKEN_HTTP_RETRY_AFTER) > 0;
+  reason_set(reason, ERR_HTTP, status, "%s answered the WebSocket handshake with HTTP status %d",
+             socket->target, status);
+  reason->retry_after = retry_after(waits ? wait : NULL, rt_now(socket->wire.rt));
+}
+
+/* The server wants a certificate of ours: its TLS ends the handshake, or the connection after it, or the web
+ * server behind it refuses. */
+static bool wants_certificate(const struct socket *socket, int status) {
+  return socket->vhost && trust_was_asked(socket->vhost->trust) &&
+         (status <= 0 || status == 400 || status == 403);
 }
 
 /* lws tells why in words only; sort the words we know. */
 static void explain(struct socket *socket, struct lws *wsi, const char *words) {
   struct reason *reason = &socket->wire.reason;
-  const struct url *url = socket->options.url;
+  const char *target = socket->target, *verdict = trust_verdict(wsi ? lws_get_ssl(wsi) : NULL);
   int status = wsi ? (int)lws_http_client_http_response(wsi) : 0;
-  if (reason->err != ERR_NONE || explain_by_errno(socket, wsi))
+  if (reason->err != ERR_NONE)
     return;
-  if (status > 0 && status != 101)
-    reason_set(reason, ERR_HTTP, status, "%s:%d answered the WebSocket handshake with HTTP status %d",
-               url->host, url->port, status);
-  else if (strstr(words, "ssl") || strstr(words, "SSL") || strstr(words, "tls") ||
-           strstr(words, "server's cert") || strstr(words, "hostname"))
-    reason_set(reason, ERR_TLS, 0, "TLS with %s:%d failed: %s", url->host, url->port,
-               explain_tls(wsi, words));
+  if (verdict)
+    reason_set(reason, ERR_TLS, 0, "TLS with %s failed: %s", target, verdict);
+  else if (wants_certificate(socket, status))
+    explain_client_certificate(reason, target);
+  else if (explain_by_errno(socket, wsi))
+    return;
+  else if (status > 0 && status != 101)
+    explain_status(socket, wsi, status);
+  else if (strstr(words, "ssl") || strstr(words, "SSL") || strstr(words, "tls"))
+    reason_set(reason, ERR_TLS, 0, "TLS with %s failed: %s", target, words);
   else if (strstr(words, "conn fail") || strstr(words, "connect"))
-    reason_set(reason, ERR_REFUSED, 0, "cannot connect to %s:%d", url->host, url->port);
+    reason_set(reason, ERR_REFUSED, 0, "cannot connect to %s", target);
   else if (!strncmp(words, "HS:", 3))
-    reason_set(reason, ERR_PROTOCOL, 0, "%s:%d does not answer as a WebSocket server: %s", url->host,
-               url->port, words + 3);
+    reason_set(reason, ERR_PROTOCOL, 0, "%s does not answer as a WebSocket server: %s", target, words + 3);
+  else if (strstr(words, "parsing header"))
+    explain_head(socket, wsi);
   else
-    reason_set(reason, ERR_DISCONNECTED, 0, "%s:%d closed the connection during the handshake", url->host,
-               url->port);
+    reason_set(reason, ERR_DISCONNECTED, 0, "%s closed the connection during the handshake", target);
 }
 
 static void on_established(struct socket *socket, struct lws *wsi) {
@@ -177,7 +166,7 @@ static int on_handshake(struct socket *socket, struct lws *wsi, enum lws_callbac
   case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
     if (lws_hdr_copy(wsi, socket->chosen, sizeof socket->chosen, WSI_TOKEN_PROTOCOL) < 0)
       socket->chosen[0] = 0;
-    return peer_is_trusted(socket, wsi) ? 0 : -1;
+    return 0;
   case LWS_CALLBACK_CLIENT_ESTABLISHED:
     on_established(socket, wsi);
     return 0;
@@ -211,51 +200,90 @@ static bool same(const char *a, const char *b) {
   return a && b ? !strcmp(a, b) : a == b;
 }
 
-/* lws goes on without authorities when it cannot read them. */
-static bool can_read_authorities(const char *path) {
-  X509_STORE *store = X509_STORE_new();
-  bool ok = store && X509_STORE_load_file(store, path) == 1;
-  X509_STORE_free(store);
-  ERR_clear_error();
-  return ok;
+static bool vhost_fits(const struct vhost *vhost, const struct socket *socket) {
+  const struct tls_options *tls = socket->options.tls;
+  if (!socket->options.url->tls || !vhost->target)
+    return !socket->options.url->tls && !vhost->target;
+  return same(vhost->target, socket->target) && vhost->options.verify == tls->verify &&
+         same(vhost->options.ca_file, tls->ca_file) && same(vhost->options.pin, tls->pin);
 }
 
-static struct vhost *vhost_new(struct rt *rt, struct sockets *room, const struct socket_options *o) {
+/* Load the authorities, again when the file is another one. */
+static bool vhost_load(struct vhost *vhost, struct reason *reason) {
+  const char *path = vhost->options.ca_file;
+  struct stat info = {0};
+  struct stamp stamp;
+  memset(&stamp, 0, sizeof stamp);
+  if (path && !stat(path, &info))
+    stamp = (struct stamp){info.st_mtim, info.st_size, info.st_ino};
+  if (vhost->vhost && !memcmp(&stamp, &vhost->stamp, sizeof stamp) && (!path || info.st_ino))
+    return true;
+  vhost->stamp = stamp;
+  return trust_load(vhost->context, path, reason);
+}
+
+static bool vhost_set_trust(struct vhost *vhost, const struct socket *socket, struct reason *reason) {
+  const struct tls_options *tls = socket->options.tls;
+  vhost->target = strdup(socket->target);
+  vhost->options.verify = tls->verify;
+  vhost->options.ca_file = tls->ca_file ? strdup(tls->ca_file) : NULL;
+  vhost->options.pin = tls->pin ? strdup(tls->pin) : NULL;
+  vhost->trust = trust_new();
+  vhost->context = SSL_CTX_new(TLS_client_method());
+  return vhost->target && vhost->trust && vhost->context && !vhost->options.ca_file == !tls->ca_file &&
+         !vhost->options.pin == !tls->pin &&
+         trust_verify(vhost->trust, vhost->context, tls, socket->options.url->host) &&
+         vhost_load(vhost, reason);
+}
+
+/* lws must have let go of it. */
+static void vhost_free(struct vhost *vhost) {
+  SSL_CTX_free(vhost->context);
+  trust_free(vhost->trust);
+  tls_options_free(&vhost->options);
+  free(vhost->target);
+  free(vhost);
+}
+
+static struct vhost *vhost_new(const struct socket *socket, struct reason *reason) {
   static const struct lws_protocols protocols[] = {
       {"json.v1", on_lws, 0, WIRE_RX_BUFFER, 0, NULL, WIRE_CHUNK}, {NULL, NULL, 0, 0, 0, NULL, 0}};
-  struct lws_context *context = wire_context(rt);
+  struct lws_context *context = wire_context(socket->wire.rt);
   struct lws_context_creation_info info;
-  bool readable = !o->url->tls || !o->tls->ca_file || can_read_authorities(o->tls->ca_file);
-  struct vhost *vhost = context && readable ? calloc(1, sizeof *vhost) : NULL;
+  bool tls = socket->options.url->tls;
+  struct vhost *vhost = context ? calloc(1, sizeof *vhost) : NULL;
+  reason_set(reason, ERR_NOMEM, 0, "cannot set up the connection");
   if (!vhost)
     return NULL;
-  wire_vhost_info(&info, o->url->tls);
-  info.vhost_name = "client"; /* lws keeps the pointer */
-  info.protocols = protocols;
-  info.client_ssl_ca_filepath = o->url->tls ? o->tls->ca_file : NULL;
-  if (o->tls->ca_file)
-    info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
-  vhost->tls = o->url->tls;
-  vhost->ca_file = o->tls->ca_file ? strdup(o->tls->ca_file) : NULL;
-  if (!o->tls->ca_file || vhost->ca_file) /* who finds it knows whom it trusts */
-    vhost->vhost = lws_create_vhost(context, &info);
-  if (!vhost->vhost) {
-    free(vhost->ca_file);
-    free(vhost);
+  if (tls && !vhost_set_trust(vhost, socket, reason)) {
+    vhost_free(vhost);
     return NULL;
   }
+  wire_vhost_info(&info, tls);
+  info.vhost_name = "client"; /* lws keeps the pointer */
+  info.protocols = protocols;
+  info.provided_client_ssl_ctx = vhost->context;
+  vhost->vhost = lws_create_vhost(context, &info);
+  if (vhost->vhost)
+    return vhost;
+  vhost_free(vhost);
+  return NULL;
+}
+
+/* NULL: `reason` tells why. */
+static struct vhost *vhost_for(const struct socket *socket, struct reason *reason) {
+  struct sockets *room = socket->room;
+  struct vhost *vhost = room->vhosts;
+  while (vhost && !vhost_fits(vhost, socket))
+    vhost = vhost->next;
+  if (vhost)
+    return !vhost->target || vhost_load(vhost, reason) ? vhost : NULL;
+  vhost = vhost_new(socket, reason);
+  if (!vhost)
+    return NULL;
   vhost->next = room->vhosts;
   room->vhosts = vhost;
   return vhost;
-}
-
-static struct lws_vhost *vhost_for(struct rt *rt, struct sockets *room, const struct socket_options *o) {
-  struct vhost *vhost = room->vhosts;
-  while (vhost && (vhost->tls != o->url->tls || !same(vhost->ca_file, o->tls->ca_file)))
-    vhost = vhost->next;
-  if (!vhost)
-    vhost = vhost_new(rt, room, o);
-  return vhost ? vhost->vhost : NULL;
 }
 
 /* ---- connecting ---------------------------------------------------------------------------------- */
@@ -281,27 +309,36 @@ static void write_target(const struct url *url, char *text, size_t size, bool wi
     snprintf(text, size, "%s%s%s", open, url->host, close);
 }
 
-static void cannot_set_up(struct socket *socket) {
-  reason_set(&socket->wire.reason, ERR_TLS, 0, "cannot set up the connection%s%s",
-             socket->options.tls->ca_file ? "; is this a PEM file of certificates? " : "",
-             socket->options.tls->ca_file ? socket->options.tls->ca_file : "");
-  attempt_failed(socket, NULL);
+static int tls_flags(const struct socket_options *o) {
+  return o->url->tls ? LCCSCF_USE_SSL | LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK : 0; /* trust.c verifies */
+}
+
+/* lws does not tell that it got no socket, and of what it tried to make one. */
+static int no_socket(void) {
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), number = errno;
+  if (fd >= 0)
+    close(fd);
+  return fd < 0 && (number == EMFILE || number == ENFILE) ? number : 0;
 }
 
 /* Have lws connect to an address, or to our end of a tunnel. */
 static void connect_lws(struct socket *socket, const char *address) {
   const struct url *url = socket->options.url;
   struct lws_client_connect_info info;
-  struct lws_vhost *vhost = vhost_for(socket->wire.rt, socket->room, &socket->options);
+  struct reason reason;
   char host[300];
-  if (!vhost) {
-    cannot_set_up(socket);
+  int number;
+  socket->vhost = vhost_for(socket, &reason);
+  if (!socket->vhost) {
+    socket->wire.reason = reason;
+    socket->next_address = socket->address_count;
+    attempt_failed(socket, NULL);
     return;
   }
   write_target(url, host, sizeof host, url->port != (url->tls ? 443 : 80));
   memset(&info, 0, sizeof info);
   info.context = wire_context(socket->wire.rt);
-  info.vhost = vhost;
+  info.vhost = socket->vhost->vhost;
   info.address = address;
   info.port = url->port;
   info.path = url->path;
@@ -313,6 +350,12 @@ static void connect_lws(struct socket *socket, const char *address) {
   info.ietf_version_or_minus_one = -1;
   info.opaque_user_data = socket;
   info.pwsi = &socket->wsi;
+  if ((number = no_socket())) {
+    explain_connect(&socket->wire.reason, socket->target, number);
+    socket->next_address = socket->address_count;
+    attempt_failed(socket, NULL);
+    return;
+  }
   if (!lws_client_connect_via_info(&info)) {
     explain(socket, NULL, "connect");
     attempt_failed(socket, NULL);
@@ -361,7 +404,7 @@ static void connect_next(struct socket *socket, lua_State *L) {
 
 /* Whose addresses are wanted. */
 static const char *wanted_host(const struct socket *socket) {
-  return socket->proxy.used ? socket->proxy.host : socket->options.url->host;
+  return socket->proxy.used ? socket->proxy.host : socket->options.url->name;
 }
 
 /* The lookup has failed or could not begin. */
@@ -513,8 +556,7 @@ static void room_closed(struct rt *rt, void *state) {
   while (room->vhosts) {
     struct vhost *vhost = room->vhosts;
     room->vhosts = vhost->next;
-    free(vhost->ca_file);
-    free(vhost);
+    vhost_free(vhost);
   }
   free(room);
 }

@@ -181,7 +181,7 @@ static void token_arrived(struct session *session, const char *token, size_t len
 
 /* ---- the password grant (protocol 3.1, 3.2) ------------------------------------------------------ */
 
-static enum event classify(struct session *session, int status, struct slice answer) {
+static enum event classify(struct session *session, int status, struct slice answer, double wait) {
   struct buffer error = {0}, words = {0};
   struct slice value;
   struct reason reason;
@@ -199,6 +199,7 @@ static enum event classify(struct session *session, int status, struct slice ans
   reason_set(&reason, event == EVENT_TOKEN_ERROR ? ERR_HTTP : ERR_AUTH_FAILED, status,
              "the token endpoint answered HTTP %d%s%.40s%s%.80s", status, *name ? ", " : "", name,
              *description ? ": " : "", description);
+  reason.retry_after = wait;
   session_reason(session, &reason);
   buffer_free(&error);
   buffer_free(&words);
@@ -247,6 +248,7 @@ static void request_password_grant(struct session *session) {
 static void on_token_answer(void *owner, int status, const char *body, size_t length,
                             const struct reason *failed) {
   struct session *session = owner;
+  double wait = http_retry_after(session->transfer);
   struct slice answer = {body, length}, value;
   struct buffer token = {0};
   struct reason reason;
@@ -254,9 +256,9 @@ static void on_token_answer(void *owner, int status, const char *body, size_t le
   end_grant(session_room(session));
   if (!status) {
     session_reason(session, failed);
-    session_event(session, EVENT_TOKEN_ERROR);
+    session_event(session, failed->err == ERR_CONFIG ? EVENT_TOKEN_REJECTED : EVENT_TOKEN_ERROR);
   } else if (status < 200 || status > 299) {
-    session_event(session, classify(session, status, answer));
+    session_event(session, classify(session, status, answer, wait));
   } else if (scan_find(answer, "access_token", &value) && scan_string(value, &token) && token.length &&
              buffer_append(&token, "", 1)) {
     token_arrived(session, token.data, token.length - 1,
@@ -321,6 +323,8 @@ static bool read_error(lua_State *L, int index, struct reason *reason) {
     return false;
   lua_getfield(L, index, "code");
   reason_set(reason, err, (int)lua_tointeger(L, -1), "%.190s", lua_tostring(L, -2));
+  lua_getfield(L, index, "retry_after");
+  reason->retry_after = lua_tonumber(L, -1) > 0 ? lua_tonumber(L, -1) : 0;
   return true;
 }
 

@@ -79,6 +79,9 @@ static const char *take_host(struct url *url, const char *at) {
     unescape_zone(url->host);
   if (bracket ? !is_ipv6(url->host) : !is_name(url->host))
     return NULL;
+  memcpy(url->name, url->host, sizeof url->name);
+  if (n > 1 && url->host[n - 1] == '.') /* certificates and the header Host are without it */
+    url->host[n - 1] = '\0';
   return at + n + (bracket ? 1 : 0);
 }
 

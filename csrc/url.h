@@ -11,7 +11,8 @@ struct url {
   bool tls;
   int port;
   bool loopback;  /* this machine, see base/host.h */
-  char host[256]; /* without the brackets of an IPv6 literal */
+  char host[256]; /* without the brackets of an IPv6 literal and a dot at the end */
+  char name[256]; /* the same with the dot, which tells a resolver that the name is whole */
   char path[256]; /* with the query; at least "/" */
 };
 

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { SMALL_FRAME = 140, MOST_HEADERS = 16384 /* bytes of one HTTP head; lws's own bound is 4096 */ };
+enum { SMALL_FRAME = 140 };
 
 struct record {
   size_t length;
@@ -92,7 +92,7 @@ struct lws_context *wire_context(struct rt *rt) {
   wire_vhost_info(&info, true);
   info.foreign_loops = loops;
   info.timeout_secs = 3600; /* our own deadlines come first; by default lws gives a handshake five seconds */
-  info.max_http_header_data = MOST_HEADERS;
+  info.max_http_header_data = WIRE_MOST_HEAD;
   wires->context = lws_create_context(&info);
   if (!wires->context) {
     free(wires);

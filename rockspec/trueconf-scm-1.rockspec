@@ -29,7 +29,6 @@ external_dependencies = {
   OPENSSL = { header = "openssl/ssl.h", library = "ssl" },
   CRYPTO = { header = "openssl/crypto.h", library = "crypto" },
   CRYPT = { header = "crypt.h", library = "crypt" },
-  UTF8PROC = { header = "utf8proc.h", library = "utf8proc" },
 }
 build = {
   type = "builtin",
@@ -41,13 +40,9 @@ build = {
     ["trueconf.core"] = {
       incdirs = {
         "csrc", "$(UV_INCDIR)", "$(WEBSOCKETS_INCDIR)", "$(CURL_INCDIR)", "$(OPENSSL_INCDIR)", "$(CRYPT_INCDIR)",
-        "$(UTF8PROC_INCDIR)",
       },
-      libdirs = {
-        "$(UV_LIBDIR)", "$(WEBSOCKETS_LIBDIR)", "$(CURL_LIBDIR)", "$(OPENSSL_LIBDIR)", "$(CRYPT_LIBDIR)",
-        "$(UTF8PROC_LIBDIR)",
-      },
-      libraries = { "uv", "websockets", "curl", "ssl", "crypto", "crypt", "utf8proc", "dl" },
+      libdirs = { "$(UV_LIBDIR)", "$(WEBSOCKETS_LIBDIR)", "$(CURL_LIBDIR)", "$(OPENSSL_LIBDIR)", "$(CRYPT_LIBDIR)" },
+      libraries = { "uv", "websockets", "curl", "ssl", "crypto", "crypt", "dl" },
       sources = {
         -- sources
         "csrc/answer.c",
@@ -56,7 +51,9 @@ build = {
         "csrc/base/json.c",
         "csrc/base/plain_file.c",
         "csrc/base/proxy.c",
+        "csrc/base/retry_after.c",
         "csrc/base/route.c",
+        "csrc/base/trust.c",
         "csrc/base/unicode.c",
         "csrc/base/utf8.c",
         "csrc/buffer.c",
@@ -116,6 +113,7 @@ build = {
         "csrc/url.c",
         "csrc/wait.c",
         "csrc/wire.c",
+        "csrc/ws/received.c",
         "csrc/ws/tunnel.c",
         -- end of sources
       },

@@ -619,7 +619,7 @@ describe("TLS", function()
   end))
 
   it("names a ca_file that cannot be read", helper.async(function()
-    assert_fails("TLS", "/nowhere/ca.pem", secure("good", { ca_file = "/nowhere/ca.pem" }))
+    assert_fails("CONFIG", "ca_file: cannot read /nowhere/ca.pem", secure("good", { ca_file = "/nowhere/ca.pem" }))
   end))
 
   it("fails with TLS when the server does not speak it", helper.async(function()

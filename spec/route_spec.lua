@@ -1,10 +1,13 @@
 -- SPDX-License-Identifier: MIT
 -- The way to a server, settled once for HTTP and WebSocket: whether a host is this machine, and which proxy leads to
 -- a host with which credentials. The WebSocket must never go past a proxy, whatever the proxy is called.
+local certificates = require "spec.support.certificates"
 local core = require "trueconf.core"
 local faulty = require "spec.support.faulty"
 local helper = require "spec.support.helper"
 local http_fixture = require "spec.support.http_fixture"
+local nginx = require "spec.support.nginx"
+local system = require "spec.support.system"
 local async = helper.async
 
 describe("the way to a server", function()
@@ -246,5 +249,129 @@ describe("the way to a server", function()
       assert.is_nil(core.socket({ url = "ws://chat.test/", proxy = "http://127.0.0.1:" .. server.mute,
         connect_timeout = 0.05 }))
     end))
+  end)
+
+  describe("over TLS, the same for HTTP and WebSocket:", function()
+    local certs
+
+    setup(function() certs = certificates.make() end)
+    teardown(function() certs:remove() end)
+
+    -- How a WebSocket and a request end, at a server with this certificate or on this port.
+    local function both(there, tls, host)
+      local port, listener = there, nil
+      if type(there) == "string" then
+        listener = assert(core.listen {
+          tls = certs:server(there), websocket_paths = { "/asked" },
+          on_http = function(request) request:respond(200, {}, "") end,
+        })
+        port = listener:port()
+      end
+      local address = ("://%s:%d/asked"):format(host or "localhost", port)
+      local socket, of_socket = core.socket { url = "wss" .. address, tls = tls }
+      if socket then socket:drop() end
+      local response, of_http = core.http { url = "https" .. address, tls = tls }
+      if listener then listener:close(true) end
+      assert.equal(socket ~= nil, response ~= nil, ("%s, %s"):format(of_socket, of_http))
+      if socket then return true end
+      assert.equal(of_http.name, of_socket.name, ("%s, %s"):format(of_socket, of_http))
+      return false, of_http.name, of_http.message, of_socket.message
+    end
+
+    it("what is in the file of authorities is trusted: a root, one in the middle, the server's own", async(function()
+      for _, name in ipairs { "ca", "middle", "short" } do
+        assert.is_true((both("whole", { ca_file = certs:file(name .. ".pem") })), name)
+      end
+      assert.is_true((both("good", { ca_file = certs:file "good.pem" })))
+      assert.is_true((both("short", { ca_file = certs:file "middle.pem" })))
+      assert.same({ false, "TLS" }, { table.unpack({ both("short", { ca_file = certs.ca_file }) }, 1, 2) })
+      assert.same({ false, "TLS" }, { table.unpack({ both("good", { ca_file = certs:file "middle.pem" }) }, 1, 2) })
+      assert.same({ false, "TLS" }, { table.unpack({ both("other", { ca_file = certs:file "other.pem" }) }, 1, 2) })
+      assert.same({ false, "TLS" }, { table.unpack({ both "good" }, 1, 2) })
+    end))
+
+    it("a host with a dot at its end is known by its name without", async(function()
+      local tls = { ca_file = certs.ca_file }
+      assert.is_true((both("good", tls, "localhost.")))
+      assert.is_false((both("other", tls, "localhost.")))
+    end))
+
+    it("a file without certificates is CONFIG, with the same words", async(function()
+      local empty = certs:file "empty.pem"
+      assert(os.execute(("echo hello >'%s'"):format(empty)))
+      for path, complaint in pairs {
+        ["/nowhere/ca.pem"] = ": No such file or directory", ["/"] = ": Is a directory",
+        [empty] = " holds no certificate in PEM",
+      } do
+        local _, name, of_http, of_socket = both("good", { ca_file = path })
+        assert.equal("CONFIG", name)
+        assert.equal(of_http, of_socket)
+        assert.is_truthy(of_http:find(path .. complaint, 1, true), of_http)
+      end
+    end))
+
+    it("a server that wants a certificate of the client is told as that", async(function()
+      for _, port in ipairs { names.asking12, names.asking13 } do
+        local _, name, of_http, of_socket = both(port, { verify = false })
+        assert.equal("TLS", name)
+        assert.matches("wants a certificate of the client", of_http)
+        assert.matches("wants a certificate of the client", of_socket)
+      end
+    end))
+
+    it("and so is one that says so by 400", async(function()
+      local directory <close> = system.directory()
+      local proxy = nginx.start(directory, 1, function(text)
+        return (text:gsub("  ssl_protocols", ([[
+          keepalive_timeout 0;
+          ssl_verify_client optional;
+          ssl_client_certificate %s;
+          location = /asked { if ($ssl_client_verify != SUCCESS) { return 400; } }
+          ssl_protocols]]):format(directory:file "ca.pem"), 1))
+      end)
+      local _, name, of_http, of_socket = both(proxy.port, { verify = false })
+      proxy:stop()
+      assert.equal("TLS", name)
+      assert.matches("wants a certificate of the client", of_http)
+      assert.matches("wants a certificate of the client", of_socket)
+    end))
+
+    it("a session with such settings gives up at once", async(function()
+      local url = ("://localhost:%d/"):format(server.main)
+      local by_password = { token = false, username = "herald", password = "4711", token_url = "https" .. url }
+      for _, more in ipairs { { tls = { ca_file = "/nowhere/ca.pem" } }, { proxy = "socks5://one.test" } } do
+        for _, options in ipairs { by_password, {} } do
+          local given = { url = "wss" .. url }
+          for _, source in ipairs { options, more } do
+            for name, value in pairs(source) do given[name] = value end
+          end
+          local session, record = faulty.session(given)
+          session:start()
+          local _, err = session:wait_ready(5)
+          assert.equal("CONFIG", err.name)
+          assert.matches("^%a+ failed$", faulty.path(record))
+        end
+      end
+    end))
+  end)
+
+  it("is not there without file descriptors, and says so", function()
+    local script = [[
+      local core, held = require "trueconf.core", {}
+      core.sleep(0)
+      pcall(core.http, { url = "http://127.0.0.1:1/", timeout = 5 })
+      pcall(core.socket, { url = "ws://127.0.0.1:1/" })
+      collectgarbage()
+      local file = io.open "/dev/null"
+      while file do held[#held + 1], file = file, io.open "/dev/null" end
+      for _, host in ipairs { "127.0.0.1", "chat.test" } do
+        print(select(2, core.socket { url = "ws://" .. host .. ":1/" }))
+        print(select(2, core.http { url = "http://" .. host .. ":1/" }))
+        print(select(2, core.socket { url = "ws://" .. host .. ":1/", proxy = "http://127.0.0.1:1" }))
+      end
+    ]]
+    local told = names:run("ulimit -n 64;", script)
+    local count = select(2, told:gsub("IO: no file descriptor is left for a connection to [%w. :]+ %(?", ""))
+    assert.equal(6, count, told)
   end)
 end)

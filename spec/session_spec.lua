@@ -12,7 +12,7 @@ local async, eventually = helper.async, helper.eventually
 describe("the transition table", function()
   local STATES = { "idle", "token", "connecting", "authorizing", "ready", "backoff", "closing", "closed", "failed" }
   local EVENTS = {
-    "start", "token_ok", "token_denied", "token_rejected", "token_error", "opened", "lost", "auth_ok",
+    "start", "token_ok", "token_denied", "token_rejected", "token_error", "opened", "lost", "misconfigured", "auth_ok",
     "auth_denied", "auth_expired", "auth_error", "due", "stop",
   }
   local GUARDS = { "has_token", "denials_left", "renewable", "fixed_token" }
@@ -39,7 +39,9 @@ describe("the transition table", function()
       token_ok = "connecting connect", token_denied = deny, token_rejected = "failed fail",
       token_error = "backoff wait", due = "backoff wait", stop = "closed finish",
     },
-    connecting = { opened = "authorizing authorize", lost = "backoff wait", stop = "closing close" },
+    connecting = {
+      opened = "authorizing authorize", lost = "backoff wait", misconfigured = "failed fail", stop = "closing close",
+    },
     authorizing = {
       auth_ok = "ready begin", auth_denied = deny, auth_expired = expired, auth_error = "backoff wait",
       due = "backoff wait", lost = "backoff wait", stop = "closing close",
@@ -431,7 +433,7 @@ describe("a session", function()
 
     it("for 1, 2, 4 ... 60 seconds", virtual(function()
       at_bridge {}
-      there:fault { refuse_upgrades = 503 }
+      there:fault { refuse_upgrades = 502 }
       session:start()
       core.advance(250)
       assert_near({ 1, 2, 4, 8, 16, 32, 60, 60 }, waits(), 0)
@@ -439,7 +441,7 @@ describe("a session", function()
 
     it("with up to a second more at random", virtual(function()
       at_bridge { backoff_jitter = 1 }
-      there:fault { refuse_upgrades = 503 }
+      there:fault { refuse_upgrades = 502 }
       session:start()
       core.advance(150)
       local seconds, fractions = waits(), {}
@@ -450,23 +452,63 @@ describe("a session", function()
       assert.is_true(different >= 4)
     end))
 
-    it("from the beginning after a successful auth", virtual(function()
+    -- Let a session in that has waited 1, 2 and 4 seconds, and throw it out after so long; what it waits then.
+    local function thrown_out_after(seconds)
       at_bridge {}
-      there:fault { refuse_upgrades = 503 }
+      there:fault { refuse_upgrades = 502 }
       session:start()
       core.advance(6)
       there:fault()
       core.advance(3)
       assert.equal("ready", session:state())
-      there:fault { refuse_upgrades = 503 }
+      core.advance(seconds - 2)
+      there:fault { refuse_upgrades = 502 }
       there:drop()
-      core.advance(5)
-      assert_near({ 1, 2, 4, 1, 2 }, waits(), 0)
+      core.advance(30)
+      return waits()
+    end
+
+    it("from the beginning after a connection that was stable", virtual(function()
+      assert_near({ 1, 2, 4, 1, 2, 4 }, thrown_out_after(62), 0)
+    end))
+
+    it("on and on after one that was not", virtual(function()
+      assert_near({ 1, 2, 4, 8, 16 }, thrown_out_after(57), 0)
+    end))
+
+    it("longer and longer at a server that lets it in and throws it out at once", virtual(function()
+      at_bridge {}
+      session:start()
+      for _ = 1, 80 do
+        core.advance(1)
+        if session:state() == "ready" then there:drop() end
+      end
+      assert_near({ 1, 2, 4, 8, 16 }, waits(), 1)
+      assert.is_true(#waits() <= 6)
+    end))
+
+    it("as long as the server asks for, within bounds", async(function()
+      local date = os.date("!%a, %d %b %Y %H:%M:%S GMT", core.now() // 1000 + 40)
+      for asked, expected in pairs {
+        ["7"] = 7, ["1000000"] = 300, ["0"] = 1, ["-5"] = 1, ["soon"] = 1, [("9"):rep(40)] = 300, [date] = 40,
+      } do
+        local answer = { { "respond", 503, "", "text/plain", { ["Retry-After"] = asked } } }
+        local by_password = { token = false, username = "herald", password = "4711", token_url = server:http(answer) }
+        for _, options in ipairs { by_password, {} } do
+          options.url, options.backoff_min = server:ws(answer), false
+          local waiting, seen = faulty.session(options)
+          waiting:start()
+          eventually(function() return seen[2] end)
+          waiting:stop()
+          assert.equal("backoff", seen[2].new)
+          assert.is_true(math.abs(seen[2].pause - expected) <= 3, ("%s: %s"):format(asked, seen[2].pause))
+        end
+      end
     end))
 
     it("as the options say", virtual(function()
       at_bridge { backoff_max = 5 }
-      there:fault { refuse_upgrades = 503 }
+      there:fault { refuse_upgrades = 502 }
       session:start()
       core.advance(20)
       assert_near({ 1, 2, 4, 5, 5 }, waits(), 0)

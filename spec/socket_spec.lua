@@ -333,13 +333,23 @@ describe("a socket", function()
       refused("good", { ca_file = certs.ca_file, pin = WRONG .. ";" .. WRONG })
     end))
 
-    it("says which file of authorities it cannot read, until it can", async(function()
+    it("says which file of authorities it cannot read, until it can, and takes a new one", async(function()
       local path = certs:file "late.pem"
-      assert.matches("late.pem", refused("good", { ca_file = path }), 1, true)
-      assert(os.execute(("echo hello >'%s'"):format(path)))
-      assert.matches("late.pem", refused("good", { ca_file = path }), 1, true)
+      local function fails(complaint)
+        local ok, err = try("good", { ca_file = path })
+        assert.is_nil(ok)
+        assert.equal("CONFIG", err.name)
+        assert.is_truthy(err.message:find("late.pem" .. complaint, 1, true), err.message)
+      end
+      fails ": No such file"
+      assert(os.execute(("mkdir '%s'"):format(path)))
+      fails ": Is a directory"
+      assert(os.execute(("rmdir '%s'; echo hello >'%s'"):format(path, path)))
+      fails " holds no certificate"
       assert(os.execute(("cp '%s' '%s'"):format(certs.ca_file, path)))
       trusted("good", { ca_file = path })
+      assert(os.execute(("cp '%s' '%s'"):format(certs:file "alone.pem", path)))
+      refused("good", { ca_file = path })
     end))
 
     it("does not take a server without TLS for one with it", async(function()

@@ -79,7 +79,7 @@ end
 
 local IMPATIENT = { token = "t", backoff_min = 0.01, backoff_jitter = 0, close_timeout = 1 }
 
----A session that does not wait long, and the record of its states: { { new=, old=, err= }, ... }.
+---A session that does not wait long, and the record of its states: { { new=, old=, err=, pause= }, ... }.
 ---`false` for one of these options leaves it out.
 ---@return trueconf.core.Session session
 ---@return table[] record
@@ -90,9 +90,9 @@ function faulty.session(options)
   end
   for name in pairs(IMPATIENT) do given[name] = given[name] or nil end
   local told = given.on_state
-  given.on_state = function(new, old, err)
-    record[#record + 1] = { new = new, old = old, err = err, at = core.monotonic() }
-    if told then told(new, old, err) end
+  given.on_state = function(new, old, err, pause)
+    record[#record + 1] = { new = new, old = old, err = err, pause = pause, at = core.monotonic() }
+    if told then told(new, old, err, pause) end
   end
   record.session = core.session(given)
   return record.session, record

@@ -95,9 +95,9 @@ class Visit:
         lines = [f"HTTP/1.1 {status} Whatever"] + [f"{key}: {value}" for key, value in fields.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
-    def do_respond(self, status, body="", kind="application/json"):
+    def do_respond(self, status, body="", kind="application/json", more=None):
         data = body.encode()
-        fields = {"Content-Type": kind, "Content-Length": len(data), "Connection": "close"}
+        fields = {"Content-Type": kind, "Content-Length": len(data), "Connection": "close", **(more or {})}
         self.send(self.head(status, fields) + data)
 
     def do_token(self, token="t", **fields):

@@ -5,7 +5,8 @@
     http_fixture.py [NAME=CERT.pem ...]
 
 Listens on free ports and prints them as one line of name=port pairs: http, silent (accepts and
-says nothing), cut and reset (hang up), proxy, and one TLS port for each NAME. Each CERT.pem holds key and certificate.
+says nothing), cut and reset (hang up), proxy, and one TLS port for each NAME; with that of "good" also asking12 and
+asking13, which want a certificate of the client in TLS 1.2 or 1.3. Each CERT.pem holds key and certificate.
 Ends when its parent does.
 """
 import hashlib
@@ -223,11 +224,15 @@ class Server(http.server.ThreadingHTTPServer):
         pass  # clients that go away are what the specs are about
 
 
-def serve(certificate=None):
+def serve(certificate=None, version=None):
+    """With a version of TLS it wants a certificate of the client."""
     server = Server(("127.0.0.1", 0), Handler)
     if certificate:
         server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.context.load_cert_chain(certificate)
+        if version:
+            server.context.minimum_version = server.context.maximum_version = version
+            server.context.verify_mode = ssl.CERT_REQUIRED
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_address[1]
 
@@ -295,6 +300,9 @@ def main():
     for argument in sys.argv[1:]:
         name, _, certificate = argument.partition("=")
         ports[name] = serve(certificate)
+        if name == "good":
+            ports["asking12"] = serve(certificate, ssl.TLSVersion.TLSv1_2)
+            ports["asking13"] = serve(certificate, ssl.TLSVersion.TLSv1_3)
     ports["pid"] = os.getpid()
     print(" ".join(f"{name}={value}" for name, value in ports.items()), flush=True)
     while os.getppid() == parent:
