@@ -121,6 +121,7 @@ build = {
     -- modules
     ["trueconf.base.misuse"] = "lua/trueconf/base/misuse.lua",
     ["trueconf.base.needs"] = "lua/trueconf/base/needs.lua",
+    ["trueconf.base.printable"] = "lua/trueconf/base/printable.lua",
     ["trueconf.bot"] = "lua/trueconf/bot.lua",
     ["trueconf.bot.aside"] = "lua/trueconf/bot/aside.lua",
     ["trueconf.bot.clicks"] = "lua/trueconf/bot/clicks.lua",

@@ -153,6 +153,31 @@ describe("trueconf tail", function()
     silent:close()
   end))
 
+  it("gives no orders to a terminal, in lines or in JSON", helper.async(function()
+    local TEXT = "\u{9b}31mred\u{202e}txt.exe\u{2028}\127"
+    local payload = ('{"chatId":"c1","messageId":"m1","type":200,"author":{"id":"mira%s@h"},\n'
+      .. '"content":{"text":"%s \xff"},"x%s":1}'):format(TEXT, TEXT, TEXT)
+    local listener = assert(core.listen {
+      websocket_paths = { "/websocket/chat_bot/" },
+      on_frame = function(connection, text)
+        local frame = assert(json.decode(text))
+        if frame.method ~= "auth" then return end
+        connection:send(('{"type":2,"id":%d,"payload":{"userId":"herald@localhost/1"}}'):format(frame.id))
+        connection:send(('{"type":1,"id":1,"method":"sendMessage","payload":%s}'):format(payload))
+      end,
+    })
+    local environment = { TRUECONF_URL = "ws://localhost:" .. listener:port(), TRUECONF_TOKEN = "t" }
+    for _, arguments in ipairs { { "tail" }, { "tail", "--json" } } do
+      local tail <close> = command.start(arguments, { environment = environment })
+      local line = lines_of(tail, 1)[1]
+      assert.is_truthy(utf8.len(line))
+      for _, order in ipairs { "%c", "\u{9b}", "\u{202e}", "\u{2028}" } do assert.not_matches(order, line) end
+      if arguments[2] then assert.same(json.receive(payload), json.decode(line).payload) end
+      tail.child:kill "INT"
+    end
+    listener:close()
+  end))
+
   it("takes what it does not understand as it is", helper.async(function()
     local odd = {
       { "sendMessage", '{"chatId":"c1","messageId":"m1","type":202,"timestamp":1e99,"content":{"size":"x"}}' },
@@ -177,7 +202,7 @@ describe("trueconf tail", function()
     local url = "ws://localhost:" .. listener:port()
     local tail <close> = command.start({ "tail" }, { environment = { TRUECONF_URL = url, TRUECONF_TOKEN = "t" } })
     local lines = lines_of(tail, 6)
-    assert.matches("m1", lines[1])
+    assert.matches("message  c1  : %[type 202%]$", lines[1])
     assert.matches("c1", lines[2])
     assert.matches("becomeTea  c1  kind=\\x1b%[2Jgreen$", lines[3])
     assert.matches("edit_chat_avatar  c1  avatar_url=https://chat%.acme%.test/avatar%?%*%*%*$", lines[4])

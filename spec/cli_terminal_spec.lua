@@ -7,9 +7,9 @@ describe("a line for a terminal", function()
       ["plain ü 🚀"] = "plain ü 🚀",
       ["a\nb\tc\r"] = "a\\nb\\tc\\r",
       ["\27[31mred\27[0m\7"] = "\\x1b[31mred\\x1b[0m\\x07",
-      ["c1 \u{9b}31m"] = "c1 \\x9b31m",
-      ["turned \u{202e}txt.exe\u{2066}"] = "turned txt.exe",
-      ["no UTF-8 \xFF\x9b"] = "no UTF-8 ??",
+      ["c1 \u{9b}31m"] = "c1 \\u{9b}31m",
+      ["turned \u{202e}txt.exe\u{2066}"] = "turned \\u{202e}txt.exe\\u{2066}",
+      ["no UTF-8 \xFF\x9b"] = "no UTF-8 \u{fffd}\u{fffd}",
     } do
       assert.equal(expected, terminal.line(given))
     end

@@ -76,7 +76,7 @@ describe("log", function()
 
   it("lets no text pass for another line or move the cursor", function()
     log.new({ sink = sink }):info("a\r\27[2Jb\nc\td")
-    assert.same({ "info a??[2Jb\n    c\td" }, lines)
+    assert.same({ "info a\\r\\x1b[2Jb\n    c\td" }, lines)
   end)
 
   it("writes lines with time and level to stderr", function()

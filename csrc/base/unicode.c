@@ -1,8 +1,8 @@
 /*
- * unicode.c - what Unicode says of text, by libutf8proc: letters, their cases, and what people see as one
+ * unicode.c - what Unicode says of text, by libutf8proc: letters, their cases, what people see as one
  * character. Lua sees: core.fold, core.spelling, core.lower, core.upper, core.is_letter,
- * core.grapheme_starts. Owns nothing: memory under way is Lua's, so that Lua may raise anywhere.
- * SPDX-License-Identifier: MIT
+ * core.grapheme_starts, core.mend_utf8. Owns nothing: memory under way is Lua's, so that Lua may raise
+ * anywhere. SPDX-License-Identifier: MIT
  */
 #include "base/unicode.h"
 
@@ -191,11 +191,36 @@ static int l_grapheme_starts(lua_State *L) {
   return 1;
 }
 
+/* core.mend_utf8(text) -> text with U+FFFD for what is not UTF-8 */
+static int l_mend_utf8(lua_State *L) {
+  size_t length;
+  const char *text = luaL_checklstring(L, 1, &length), *at = text, *from = text, *end = text + length;
+  luaL_Buffer out;
+  lua_settop(L, 1);
+  if (utf8_valid(text, length))
+    return 1;
+  luaL_buffinit(L, &out);
+  while (at < end) {
+    size_t step = utf8_sequence(at, (size_t)(end - at));
+    if (!step) {
+      luaL_addlstring(&out, from, (size_t)(at - from));
+      luaL_addstring(&out, UTF8_REPLACEMENT);
+      step = utf8_broken(at, (size_t)(end - at));
+      from = at + step;
+    }
+    at += step;
+  }
+  luaL_addlstring(&out, from, (size_t)(end - from));
+  luaL_pushresult(&out);
+  return 1;
+}
+
 void unicode_open(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"fold", l_fold},   {"spelling", l_spelling},   {"lower", l_lower},
-      {"upper", l_upper}, {"is_letter", l_is_letter}, {"grapheme_starts", l_grapheme_starts},
-      {NULL, NULL},
+      {"fold", l_fold},           {"spelling", l_spelling},
+      {"lower", l_lower},         {"upper", l_upper},
+      {"is_letter", l_is_letter}, {"grapheme_starts", l_grapheme_starts},
+      {"mend_utf8", l_mend_utf8}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

@@ -7,7 +7,7 @@
 
 #include <lua.h>
 
-/* Adds fold, lower, upper, is_letter and grapheme_starts to the table on top. */
+/* Adds what unicode.c names to the table on top. */
 void unicode_open(lua_State *L);
 
 #endif

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- A small logger with levels, one line per message on stderr unless told otherwise. It
--- hides nothing by itself: whoever logs keeps secrets out. Control characters, which can
--- come from the wire, are replaced; further lines of a text are indented, so that no
+-- hides nothing by itself: whoever logs keeps secrets out. Control characters and marks of direction, which can
+-- come from the wire, are shown, not sent; further lines of a text are indented, so that no
 -- text can pass for a line of the log.
 
 require "trueconf.base.needs"
@@ -9,6 +9,7 @@ require "trueconf.base.needs"
 local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.options"
+local printable = require "trueconf.base.printable"
 
 local RANKS = { debug = 1, info = 2, warn = 3, error = 4, off = 5 }
 local NAMES = { "debug", "info", "warn", "error", "off" }
@@ -28,8 +29,7 @@ local Log = {}
 Log.__index = Log
 
 local function clean(text)
-  text = text:gsub("[\0-\8\11-\31\127]", "?")
-  return (text:gsub("\n", "\n    "))
+  return (printable.lines(text):gsub("\n", "\n    "))
 end
 
 local function write_line(level, text)

@@ -32,16 +32,7 @@ local function new(store)
 end
 
 -- What a handler raises, or a server sends, may be any bytes; JSON is UTF-8.
-local function as_utf8(text)
-  local parts, from, length, bad = {}, 1, utf8.len(text)
-  while not length do
-    parts[#parts + 1] = text:sub(from, bad - 1)
-    from = bad + 1
-    length, bad = utf8.len(text, from)
-  end
-  parts[#parts + 1] = text:sub(from)
-  return table.concat(parts, "\u{FFFD}")
-end
+local as_utf8 = core.mend_utf8
 
 local function put(self, id, record)
   record.at = core.now()

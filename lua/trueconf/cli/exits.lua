@@ -2,6 +2,7 @@
 -- Exit codes of the commands that talk to a server, for scripts.
 
 local Error = require "trueconf.error"
+local printable = require "trueconf.base.printable"
 
 local exits = { DONE = 0, REFUSED = 1, MISUSE = 2, UNREACHABLE = 3, CREDENTIALS = 4, UNKNOWN = 5 }
 
@@ -37,7 +38,7 @@ end
 ---@param command string
 ---@param message any
 function exits.note(command, message)
-  io.stderr:write("trueconf ", command, ": ", (tostring(message):gsub("%c+", " ")), "\n")
+  io.stderr:write("trueconf ", command, ": ", printable.line((tostring(message):gsub("[\t\r\n]+", " "))), "\n")
 end
 
 ---Say what is wrong.

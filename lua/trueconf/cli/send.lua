@@ -6,6 +6,7 @@ local core = require "trueconf.core"
 local exits = require "trueconf.cli.exits"
 local json = require "trueconf.json"
 local limits = require "trueconf.protocol.limits"
+local printable = require "trueconf.base.printable"
 local terminal = require "trueconf.cli.terminal"
 local text = require "trueconf.text"
 
@@ -164,9 +165,9 @@ end
 -- What was sent goes out even if the rest was not.
 local function tell(given, chat_id, sent, err)
   if given.json then
-    print(as_json(chat_id, sent, err))
+    print(printable.json(as_json(chat_id, sent, err)))
   elseif not given.quiet then
-    for _, message in ipairs(sent) do print(message.id) end
+    for _, message in ipairs(sent) do print(printable.line(message.id)) end
   end
 end
 

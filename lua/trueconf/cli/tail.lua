@@ -9,6 +9,7 @@ local events = require "trueconf.events"
 local exits = require "trueconf.cli.exits"
 local json = require "trueconf.json"
 local message = require "trueconf.message"
+local printable = require "trueconf.base.printable"
 local protocol = require "trueconf.protocol"
 local stop_signals = require "trueconf.stop_signals"
 local terminal = require "trueconf.cli.terminal"
@@ -83,7 +84,7 @@ local function as_json(_, watched)
   local head = json.encode {
     time = core.now(), event = watched.event, method = watched.method, chat_id = watched.chat_id,
   }
-  return ('%s,"payload":%s}'):format(head:sub(1, -2), (watched.text:gsub("[\r\n]", " ")))
+  return printable.json(('%s,"payload":%s}'):format(head:sub(1, -2), watched.text))
 end
 
 -- Watching ------------------------------------------------------------------------------------

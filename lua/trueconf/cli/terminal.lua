@@ -2,6 +2,8 @@
 -- What is done for people at a terminal and left out for files and pipes: colours and progress. Nothing that came
 -- over the network reaches a terminal as it is: it could hold orders to it.
 
+local printable = require "trueconf.base.printable"
+
 local terminal = {}
 
 local INPUT, OUTPUT, ERRORS = 0, 1, 2
@@ -39,18 +41,8 @@ function terminal.painter()
   end
 end
 
-local SHOWN = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
-
----Text as one line without signs that a terminal takes for orders: C0 and C1 controls, and the marks that turn the
----direction of writing.
----@param text string
----@return string
-function terminal.line(text)
-  text = text:gsub("%c", function(sign) return SHOWN[sign] or ("\\x%02x"):format(sign:byte()) end)
-  if not utf8.len(text) then return (text:gsub("[\x80-\xFF]", "?")) end
-  return (text:gsub("\xC2([\x80-\x9F])", function(sign) return ("\\x%02x"):format(sign:byte()) end)
-    :gsub("\xE2\x80[\xAA-\xAE]", ""):gsub("\xE2\x81[\xA6-\xA9]", ""))
-end
+---Text as one line without signs that a terminal takes for orders.
+terminal.line = printable.line
 
 local UNITS = { "bytes", "KiB", "MiB", "GiB", "TiB" }
 

@@ -7,6 +7,7 @@ local core = require "trueconf.core"
 local exits = require "trueconf.cli.exits"
 local grant = require "trueconf.cli.grant"
 local json = require "trueconf.json"
+local printable = require "trueconf.base.printable"
 local terminal = require "trueconf.cli.terminal"
 
 local NAME = "token"
@@ -104,7 +105,7 @@ end
 
 local function tell(given, found)
   if given.json then
-    print(as_json(found, given.print or nil))
+    print(printable.json(as_json(found, given.print or nil)))
   elseif given.print then
     print(found.token)
   else

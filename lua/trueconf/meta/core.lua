@@ -415,6 +415,11 @@ function core.upper(text) end
 ---@return boolean
 function core.is_letter(code) end
 
+---A text with U+FFFD for what is not UTF-8, one for each run that a browser shows as one.
+---@param text string
+---@return string
+function core.mend_utf8(text) end
+
 ---Where what people see as one character begins (grapheme clusters, UAX 29).
 ---@param text string
 ---@return string starts as long as the text: "\1" at the first byte of a cluster, else "\0"

@@ -7,6 +7,7 @@ local faults = require "trueconf.bridge.faults"
 local settings = require "trueconf.bridge.settings"
 local accounts = require "trueconf.cli.bridge.accounts"
 local flags = require "trueconf.cli.bridge.flags"
+local printable = require "trueconf.base.printable"
 local stop_signals = require "trueconf.stop_signals"
 local user = require "trueconf.cli.bridge.user"
 
@@ -22,7 +23,7 @@ Examples:
   trueconf bridge user add mira --data /var/lib/bridge]]
 
 local function fail(code, message)
-  io.stderr:write("trueconf bridge: ", message, "\n")
+  io.stderr:write("trueconf bridge: ", printable.lines(tostring(message)), "\n")
   return code
 end
 

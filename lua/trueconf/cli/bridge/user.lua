@@ -4,10 +4,11 @@
 local core = require "trueconf.core"
 local accounts = require "trueconf.bridge.accounts"
 local data = require "trueconf.bridge.data"
+local printable = require "trueconf.base.printable"
 local settings = require "trueconf.bridge.settings"
 
 local function fail(code, message)
-  io.stderr:write("trueconf bridge user: ", message, "\n")
+  io.stderr:write("trueconf bridge user: ", printable.lines(tostring(message)), "\n")
   return code
 end
 
@@ -64,7 +65,7 @@ end
 
 function commands.list(store)
   for _, account in ipairs(store:account_list()) do
-    print(account.login .. (account.disabled and " (disabled)" or ""))
+    print(printable.line(account.login) .. (account.disabled and " (disabled)" or ""))
   end
   return true
 end

@@ -5,6 +5,7 @@ local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
 local exits = require "trueconf.cli.exits"
 local json = require "trueconf.json"
+local printable = require "trueconf.base.printable"
 local steps = require "trueconf.cli.doctor.steps"
 local terminal = require "trueconf.cli.terminal"
 
@@ -99,9 +100,9 @@ local function report(given, patient)
   end
   local findings = {}
   local code = examine_all(patient, function(finding) findings[#findings + 1] = finding end)
-  print(json.encode {
+  print(printable.json(json.encode {
     ok = code == exits.DONE, url = patient.settings.url, username = patient.settings.username, steps = findings,
-  })
+  }))
   return code
 end
 

@@ -2,6 +2,7 @@
 -- trueconf run: runs the file of a bot, as it stands.
 
 local environment = require "trueconf.cli.run.environment"
+local printable = require "trueconf.base.printable"
 local script = require "trueconf.cli.run.script"
 local seam = require "trueconf.seam"
 
@@ -32,7 +33,7 @@ local FLAGS = {
 }
 
 local function fail(code, message)
-  io.stderr:write("trueconf run: ", message, "\n")
+  io.stderr:write("trueconf run: ", printable.lines(message), "\n")
   return code
 end
 

@@ -9,6 +9,7 @@ local config = require "trueconf.config"
 local core = require "trueconf.core"
 local log = require "trueconf.log"
 local modules = require "trueconf.cli.run.modules"
+local printable = require "trueconf.base.printable"
 local script = require "trueconf.cli.run.script"
 local seam = require "trueconf.seam"
 local stop_signals = require "trueconf.stop_signals"
@@ -264,7 +265,7 @@ local function run(path, args)
     over:wake(watch:follow() and 1 or 0)
   end)
   local code, complaint = over:wait()
-  if complaint then io.stderr:write("trueconf run: ", complaint, "\n") end
+  if complaint then io.stderr:write("trueconf run: ", printable.lines(complaint), "\n") end
   return code
 end
 
