@@ -49,7 +49,7 @@ ON_TREE = LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;'
 SUBMAKE = $(MAKE) --no-print-directory
 NEED = $(if $(filter no,$(DEPS)),:,tools/deps)
 
-.PHONY: all deps test lint format install uninstall clean sanitize valgrind gctorture mutants fuzz soak bench doc demo help FORCE
+.PHONY: all deps test lint format install uninstall clean sanitize valgrind gctorture mutants fuzz soak oom bench doc demo help FORCE
 
 all: $(CORE) ## build the C core (CC, CFLAGS, LDFLAGS, WERROR=1, BUILD=directory)
 
@@ -153,6 +153,10 @@ fuzz: ## feed the parsers with odd input (SECONDS=for each harness, HARNESS=name
 	@$(NEED) build test fuzz
 	@$(SUBMAKE) all fuzz-build BUILD=build/fuzz CC=clang CFLAGS='$(FUZZ_CFLAGS)' LDFLAGS= >/dev/null
 	@SEED='$(SEED)' tools/fuzz $(or $(SECONDS),20) $(HARNESS)
+
+oom: ## let memory run out in the C core (SCRIPT=name of spec/oom, N=allocation; SECONDS=for all, SEED=number)
+	@$(NEED) build test
+	@TIME='$(SECONDS)' SEED='$(SEED)' tools/oom $(SCRIPT) $(N)
 
 soak: ## kill a bot and a Bridge at random on a bad network, and count (SECONDS=60, SEED=number)
 	@$(NEED) build test

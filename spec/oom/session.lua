@@ -1,0 +1,25 @@
+-- SPDX-License-Identifier: MIT
+-- A client logs in by its password, asks, sends, and stops.
+
+local trueconf = require "trueconf"
+
+require("spec.support.oom_script").run(function()
+  local client = trueconf.client {
+    url = os.getenv "OOM_URL", username = "herald", password = "4711", log = "off", on_trace = function() end,
+    receive_unread = false,
+  }
+  client:start()
+  local ok, err = client:wait_ready(15)
+  if not ok then return nil, err end
+  local name
+  name, err = client:get_user_display_name(client:user_id())
+  if not name then return nil, err end
+  assert(name == "herald", name)
+  local sent
+  sent, err = client:send_message(os.getenv "OOM_CHAT", "ping")
+  if not sent then return nil, err end
+  assert(sent.id and sent.chat_id == os.getenv "OOM_CHAT")
+  client:stop()
+  assert(client:state() == "closed")
+  return true
+end)

@@ -1,0 +1,39 @@
+-- SPDX-License-Identifier: MIT
+-- Whom a client trusts: with the authority it gets through, with a pin that does not fit or without the authority it
+-- must not.
+
+local core = require "trueconf.core"
+local trueconf = require "trueconf"
+
+local PIN = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+local URL, CA = os.getenv "OOM_TLS_URL", os.getenv "OOM_CA"
+
+local function reach(tls)
+  local answer, err = core.http { url = URL:gsub("^ws", "http") .. "/api/v4/server", tls = tls, timeout = 15 }
+  if not answer then return nil, err end
+  local client = trueconf.client {
+    url = URL, username = "herald", password = "4711", tls = tls, log = "off", receive_unread = false, max_denials = 1,
+    backoff_min = 20,
+  }
+  client:start()
+  local ok
+  ok, err = client:wait_ready(15)
+  client:stop()
+  return ok, err
+end
+
+require("spec.support.oom_script").run(function()
+  local ok, err = reach { ca_file = CA }
+  if not ok then return nil, err end
+  for _, tls in ipairs { { ca_file = CA, pin = PIN }, {} } do
+    local answer
+    answer, err = core.http { url = URL:gsub("^ws", "http") .. "/api/v4/server", tls = tls, timeout = 15 }
+    assert(not answer, "WRONG: it was let through by http")
+    if err.name ~= "TLS" then return nil, err end
+    local socket
+    socket, err = core.socket { url = URL .. "/websocket/chat_bot/", tls = tls }
+    assert(not socket, "WRONG: it was let through")
+    if err.name ~= "TLS" then return nil, err end
+  end
+  return true
+end)

@@ -1,0 +1,51 @@
+-- SPDX-License-Identifier: MIT
+-- What the scripts of spec/oom talk to, with all the memory it wants: a Bridge, another one with TLS, and a proxy.
+-- Mira answers each message with "pong". Prints assignments for a shell, and runs until its parent is gone.
+
+local bridge = require "trueconf.bridge"
+local certificates = require "spec.support.certificates"
+local core = require "trueconf.core"
+local faulty = require "spec.support.faulty"
+
+local ACCOUNTS = { herald = "4711", mira = "x" }
+local certs = certificates.make()
+local server = assert(bridge.start {
+  accounts = ACCOUNTS, password_cost = 1, log = "off", max_connections = 10000, login_failures = 0,
+  address_failures = 0,
+})
+local with_tls = assert(bridge.start { accounts = ACCOUNTS, password_cost = 1, log = "off", tls = certs:server "good" })
+local proxies = {}
+
+-- A faulty server lasts for two minutes.
+local function new_proxy()
+  proxies[#proxies + 1] = faulty.start()
+  return proxies[#proxies].proxy
+end
+
+local mira = server:person "mira"
+local chat = mira:chat_with "herald"
+core.spawn(function()
+  while true do
+    local message = mira:wait_message(3600)
+    if message then chat:say "pong" end
+  end
+end)
+
+core.spawn(function()
+  io.stdout:setvbuf "line"
+  local variables = {
+    OOM_URL = server:url(), OOM_TLS_URL = with_tls:url():gsub("127%.0%.0%.1", "localhost"), OOM_CHAT = chat.id,
+    OOM_TOKEN = server:mint_token "herald", OOM_CA = certs.ca_file, OOM_PROXY_FILE = certs:file "proxy",
+  }
+  for name, value in pairs(variables) do print(("export %s='%s'"):format(name, value)) end
+  print "# complete"
+  while true do
+    local file = assert(io.open(certs:file "proxy.new", "w"))
+    file:write(new_proxy())
+    file:close()
+    os.rename(certs:file "proxy.new", certs:file "proxy")
+    core.sleep(60)
+    if #proxies > 2 then table.remove(proxies, 1):stop() end
+  end
+end)
+core.run()
