@@ -117,6 +117,12 @@ describe("trueconf run", function()
       assert.matches("stopped by SIGINT", at.child:log())
     end))
 
+  it("blames a flag for its value", function()
+    local output, code = run("return require('trueconf').bot()", "--url localhost bot.lua")
+    assert.equal("trueconf run: option '--url' must begin with ws://, wss://, http:// or https://\n", output)
+    assert.equal(2, code)
+  end)
+
   it("says in one line what is wrong", function()
     for text, expected in pairs {
       ["local x\nlocal y = = 2"] = "bot.lua:2: unexpected symbol near '='",

@@ -207,11 +207,11 @@ describe("the methods of a client", function()
 
     it("fail before anything is sent", answered({}, function(client, name)
       local long = ("x"):rep(5000)
-      is_limit("^LIMIT: content%.text is 5000 visible characters, 4096 allowed$", client:send_message(CHAT, long))
-      is_limit("^LIMIT: content%.text is 5000 visible characters, 4096 allowed$",
+      is_limit("^LIMIT: text is 5000 visible characters, 4096 allowed$", client:send_message(CHAT, long))
+      is_limit("^LIMIT: text is 5000 visible characters, 4096 allowed$",
         client:send_message(CHAT, long, { parse_mode = "html" }))
-      is_limit("content%.text is 5000 visible characters", client:edit_message(MESSAGE, long))
-      is_limit("content%.text is empty", client:send_message(CHAT, ""))
+      is_limit("text is 5000 visible characters", client:edit_message(MESSAGE, long))
+      is_limit("text is empty", client:send_message(CHAT, ""))
       is_limit("title is 256 characters, 255 allowed", client:create_group_chat(("x"):rep(256)))
       is_limit("count", client:get_chat_history(CHAT, 0))
       is_limit("label", client:send_message(CHAT, "x", {

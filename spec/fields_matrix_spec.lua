@@ -92,7 +92,7 @@ local function is_told(method, mistake, ok, result, err)
   if mistake.kind == "length" or mistake.kind == "range" then
     assert(ok and result == nil, "no error: " .. tostring(result))
     assert(err.name == "LIMIT" and err.outcome == "not_sent" and err.method == method, tostring(err))
-    for _, word in ipairs { mistake.field, size_of(mistake) } do
+    for _, word in ipairs { argument(method, mistake.field), size_of(mistake) } do
       assert(err.message:find(word, 1, true), ("'%s' is not in: %s"):format(word, err.message))
     end
     return

@@ -137,8 +137,12 @@ describe("arguments that are", function()
   end)
 
   it("unknown are told with those that there are", function()
-    assert.matches(HERE .. "send_message: unknown argument 'chat'; there are buttons, chat_id, content, parse_mode, "
-      .. "reply_message_id, reply_to, text", raised(function() offline():send_message { chat = "x", text = "y" } end))
+    assert.matches(HERE .. "send_message: unknown argument 'where'; there are buttons, chat_id, content, parse_mode, "
+      .. "reply_message_id, reply_to, text", raised(function() offline():send_message { where = "x", text = "y" } end))
+    assert.matches("unknown argument 'chat', did you mean 'chat_id'%?$",
+      raised(function() offline():send_message { chat = "x", text = "y" } end))
+    assert.matches("unknown option 'user', did you mean 'username'%?$",
+      raised(function() trueconf.bot { user = "x" } end))
     assert.matches("unknown argument 'txt', did you mean 'text'%?$",
       raised(function() offline():send_message { chat_id = "x", txt = "y" } end))
     assert.matches(HERE .. "send_message: unknown option 'colour'; there are buttons, parse_mode, reply_to, timeout",

@@ -33,7 +33,10 @@ local function complaint(method, mistake)
 end
 
 local function limit_error(method, mistake)
-  return Error.new("LIMIT", mistake.message, { method = method.name, outcome = "not_sent" })
+  local message = mistake.message
+  local first, last = message:find(mistake.field, 1, true)
+  if first then message = message:sub(1, first - 1) .. argument_name(method, mistake.field) .. message:sub(last + 1) end
+  return Error.new("LIMIT", message, { method = method.name, outcome = "not_sent" })
 end
 
 ---Check a request before it is sent. A mistake of the script is raised.

@@ -19,6 +19,7 @@ local sorted_keys = require "trueconf.sorted_keys"
 
 local options = {}
 
+local SHORTEST_BEGINNING = 3            -- letters that tell what was meant
 local FEW = 12                          -- options that are all named in a complaint
 local LONGEST = 1e9                     -- seconds; the core's timers take less than 1e10
 
@@ -40,6 +41,16 @@ local function edit_distance(from, to)
   return row[#to]
 end
 
+-- The shortest name that begins with a word.
+local function begun_with(word, names)
+  local shortest
+  for name in pairs(names) do
+    local fits = #word >= SHORTEST_BEGINNING and name:sub(1, #word) == word
+    if fits and (not shortest or #name < #shortest or #name == #shortest and name < shortest) then shortest = name end
+  end
+  return shortest
+end
+
 ---The name that was probably meant, or nil if none is near.
 ---@param name string
 ---@param names table<string, any> keys are the possible names
@@ -53,6 +64,7 @@ function options.nearest(name, names)
     end
   end
   if best and best_distance <= math.max(1, #best // 3) then return best end
+  return begun_with(name, names)
 end
 
 local function is_of_type(value, name)

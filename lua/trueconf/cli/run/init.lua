@@ -5,6 +5,7 @@ local environment = require "trueconf.cli.run.environment"
 local printable = require "trueconf.base.printable"
 local script = require "trueconf.cli.run.script"
 local seam = require "trueconf.seam"
+local url = require "trueconf.url"
 
 local USAGE = "Usage: trueconf run [OPTION...] FILE [ARGUMENT...]"
 local HELP = "Run the file of a bot, which ends with bot:run() or returns the bot, until SIGINT or SIGTERM. Settings "
@@ -79,6 +80,8 @@ local function settle(given)
   if given.log and not LEVELS[given.log] then
     return nil, ("option '--log' must be one of debug, info, warn, error, off, got '%s'"):format(given.log:sub(1, 64))
   end
+  local address, wrong = url.parse(given.url or "ws://localhost")
+  if not address then return nil, "option '--url' " .. wrong end
   if given.config then environment.set("TRUECONF_CONFIG", given.config) end
   if given.env then
     local ok, complaint = environment.add(given.env)
