@@ -102,7 +102,7 @@ describe("trueconf", function()
       ["bridge --seed x"] = "%-%-seed' must be a whole number",
       ["bridge --control-key-file /no/such/file"] = "%-%-control%-key%-file: cannot write /no/such/file: No such file",
       ["bridge --control-key-file LICENSE"] = "%-%-control%-key%-file: will not use LICENSE: others may read it",
-      ["bridge --accounts /no/such/file"] = "cannot read /no/such/file: No such file",
+      ["bridge --accounts /no/such/file"] = "--accounts: there is no file /no/such/file",
     } do
       local output, code = run(arguments)
       assert.equal(2, code, arguments)
@@ -136,6 +136,15 @@ describe("trueconf bridge", function()
         .. "another Bridge running%? ", output)
       assert.equal(1, select(2, output:gsub("cannot listen", "")))
       assert.equal(1, code)
+    end)
+  end)
+
+  it("takes no file of accounts that others may read", function()
+    with_file("herald = 4711\n", function(path)
+      os.execute("chmod 644 " .. path)
+      local output, code = run("bridge --accounts " .. path)
+      assert.equal(2, code)
+      assert.is_truthy(output:find(("--accounts: will not use %s: others may read it"):format(path), 1, true), output)
     end)
   end)
 

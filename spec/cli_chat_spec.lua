@@ -98,6 +98,16 @@ trueconf chat: plan.txt is there already; /save PATH names another file
     assert.equal("the plan", system.read(directory:file "copy.txt"))
   end)
 
+  it("keeps a file in the place of nothing, be it a FIFO or a link", function()
+    system.output("cd '%s' && mkfifo fifo && ln -s nowhere link", directory.path)
+    local output, code = with_bot "/file report.txt\n/plan\n/save fifo\n/save link\n/save link/x\n/save copy.txt\n"
+    assert.matches("trueconf chat: fifo is there already", output)
+    assert.matches("trueconf chat: [^\n]*cannot write through the link link", output)
+    assert.matches("\nkept as copy%.txt\n", output)
+    assert.equal(1, code)
+    assert.equal("fifo", system.output("stat -c %%F '%s'", directory:file "fifo"))
+  end)
+
   it("plays several people, in groups too", function()
     local output, code = with_bot [[
 /group Kitchen: mira clerk

@@ -5,6 +5,7 @@ local core = require "trueconf.core"
 local faulty = require "spec.support.faulty"
 local helper = require "spec.support.helper"
 local log = require "trueconf.log"
+local system = require "spec.support.system"
 local trueconf = require "trueconf"
 
 describe("a client", function()
@@ -49,4 +50,18 @@ describe("a client", function()
     assert.matches("%(10 so far%): garbage 10$", lines[2])
     assert.matches("%(100 so far%): garbage 100$", lines[3])
   end))
+
+  it("takes no token file that is none, at the line of the script", function()
+    local directory <close> = system.directory()
+    local fifo = directory:file "fifo"
+    system.output("mkfifo '%s'", fifo)
+    for _, make in ipairs { trueconf.client, trueconf.bot } do
+      local line = debug.getinfo(1, "l").currentline + 1
+      local ok, err = pcall(function() make { token = "x", token_file = fifo } return true end)
+      assert.is_false(ok)
+      assert.matches(("client_spec.lua:%d: CONFIG: option 'token_file': cannot write %s: it is a FIFO, not a plain file")
+        :format(line, fifo), err, 1, true)
+    end
+    assert.equal("fifo", system.output("stat -c %%F '%s'", fifo))
+  end)
 end)

@@ -109,6 +109,33 @@ describe("a store in a file", function()
     kept:close()
   end))
 
+  it("is a plain file for its owner alone, also where a link leads to it", async(function()
+    local kept = assert(store.open(path))
+    kept:put("notes", "one", {})
+    core.sleep(0)
+    for _, name in ipairs { path, path .. "-wal" } do assert.equal("600", system.output("stat -c %%a '%s'", name)) end
+    kept:close()
+    local link = directory:file "link.db"
+    system.output("ln -s bot.db '%s'", link)
+    store.open(link):close()
+    system.output("chmod 644 '%s'", path)
+    for _, name in ipairs { path, link } do
+      local none, err = store.open(name)
+      assert.is_nil(none)
+      assert.same({ "IO", ("will not use %s: others may read it; run chmod 600"):format(name) }, { err.name, err.message })
+    end
+    os.remove(path)
+    local none, err = store.open(link)
+    assert.is_nil(none)
+    assert.matches("cannot write through the link .*link%.db: No such file", err.message)
+    local fifo = directory:file "fifo"
+    system.output("mkfifo -m 600 '%s'", fifo)
+    none, err = store.open(fifo)
+    assert.is_nil(none)
+    assert.matches("fifo: it is a FIFO, not a plain file$", err.message)
+    assert.equal("fifo", system.output("stat -c %%F '%s'", fifo))
+  end))
+
   it("writes at the end of the turn, and only what has changed", async(function()
     local kept = assert(store.open(path))
     local function changes() return kept.db:value "SELECT total_changes()" end

@@ -186,6 +186,13 @@ local function make_session(given, level)
   return session
 end
 
+-- What is there is replaced, so it has to be a plain file. If it cannot be written for another reason, each start asks
+-- for a token.
+local function check_token_file(path, level)
+  local target, err = core.file_target(path)
+  if not target then error(("CONFIG: option 'token_file': %s"):format(err.message), level + 1) end
+end
+
 ---@param given? trueconf.ClientOptions
 ---@param callbacks? { on_state: function?, on_request: function? } for the layer above
 ---@param level? integer the stack level to blame for a mistake; default 2
@@ -199,6 +206,7 @@ local function new(given, callbacks, level)
   local settings, sources = config.resolve(given, elsewhere, elsewhere)
   if not settings then error(tostring(sources), level) end
   check_credentials(settings, level)
+  if given.token_file then check_token_file(given.token_file, level) end
   local self = setmetatable({ log = log.of(given.log), url = settings.url }, Client)
   self.web, self.version = web_of(given, settings), given.server_version
   self.retries, self.patience = given.retries, given.call_timeout

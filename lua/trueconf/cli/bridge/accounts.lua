@@ -2,6 +2,9 @@
 -- The accounts that `trueconf bridge` is given. No message repeats what could be a password.
 
 local accounts = require "trueconf.bridge.accounts"
+local core = require "trueconf.core"
+
+local MOST_BYTES = 64 << 20             -- of a file: about a million accounts
 
 local function add(found, login, password, where)
   if accounts.complaint(login, password) then
@@ -19,10 +22,10 @@ local function read_line(found, line, where)
 end
 
 local function read_file(found, path)
-  local file <close>, err = io.open(path)
-  if not file then return "cannot read " .. err end
+  local text, err = core.read_private(path, MOST_BYTES)
+  if not text then return "--accounts: " .. (err and err.message or "there is no file " .. path) end
   local number = 0
-  for line in file:lines() do
+  for line in (text .. "\n"):gmatch "(.-)\r?\n" do
     number = number + 1
     local complaint = read_line(found, line, ("%s:%d"):format(path, number))
     if complaint then return complaint end
