@@ -59,8 +59,8 @@ describe("a client", function()
       local line = debug.getinfo(1, "l").currentline + 1
       local ok, err = pcall(function() make { token = "x", token_file = fifo } return true end)
       assert.is_false(ok)
-      assert.matches(("client_spec.lua:%d: CONFIG: option 'token_file': cannot write %s: it is a FIFO, not a plain file")
-        :format(line, fifo), err, 1, true)
+      local expected = "client_spec.lua:%d: CONFIG: option 'token_file': cannot write %s: it is a FIFO"
+      assert.matches(expected:format(line, fifo), err, 1, true)
     end
     assert.equal("fifo", system.output("stat -c %%F '%s'", fifo))
   end)

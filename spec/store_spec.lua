@@ -122,7 +122,8 @@ describe("a store in a file", function()
     for _, name in ipairs { path, link } do
       local none, err = store.open(name)
       assert.is_nil(none)
-      assert.same({ "IO", ("will not use %s: others may read it; run chmod 600"):format(name) }, { err.name, err.message })
+      assert.equal("IO", err.name)
+      assert.equal(("will not use %s: others may read it; run chmod 600"):format(name), err.message)
     end
     os.remove(path)
     local none, err = store.open(link)

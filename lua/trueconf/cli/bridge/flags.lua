@@ -58,7 +58,7 @@ local GROUPS = {
     flag("log", "LEVEL", "How much the server logs: debug, info, warn, error or off (info).", log_level),
   },
   { title = "Accounts",
-    many("accounts", "FILE", "File, for its owner alone, with an account in each line: login = password. May be repeated."),
+    many("accounts", "FILE", "File that others cannot read, an account to a line: login = password. May be repeated."),
     many("account", "LOGIN:PASSWORD", "One account. May be repeated. Other users of this machine can see "
       .. "the password in the list of processes; --accounts hides it."),
     flag("login-failures", "COUNT", "Failed logins of an account that bring a 429; 0: none does (10).", whole),
