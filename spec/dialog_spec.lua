@@ -97,7 +97,7 @@ describe("msg:ask", function()
       [{ "x", { cancel = true } }] = "must be words, or false",
       [{ "x", { on_timeout = 5 } }] = "must be a text or a function",
       [{ "x", { from = {} } }] = "must name at least one",
-      [{ 5 }] = "bad argument 'question': a string expected",
+      [{ true }] = "bad argument 'question': a string expected",
       [{ "x", "soon" }] = "options must be a table",
     }
     for call, complaint in pairs(mistakes) do
