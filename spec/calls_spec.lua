@@ -372,6 +372,7 @@ describe("a request", function()
       assert.equal("unknown", sent.err.outcome)
       assert.equal("CLOSED", queued.err.name)
       assert.equal("not_sent", queued.err.outcome)
+      assert.is_nil(sent.err.code or queued.err.code)
     end))
 
     it("it is refused while the session is not running", async(function()

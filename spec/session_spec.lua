@@ -263,6 +263,7 @@ describe("a session", function()
       local path, _, record = outcome({ auth_timeout = 0.05 }, { "accept", "silent" }, OK)
       assert.equal("connecting authorizing backoff connecting authorizing ready closing closed", path)
       assert.equal("TIMEOUT", faulty.reason(record, "backoff").name)
+      assert.equal("no answer to auth in time", faulty.reason(record, "backoff").message)
     end))
   end)
 
