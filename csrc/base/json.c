@@ -246,7 +246,7 @@ static bool read_nested(struct reader *reader, int depth) {
 /* Whether a word comes next. */
 static bool take_word(struct reader *reader, const char *word) {
   size_t length = strlen(word);
-  if ((size_t)(reader->end - reader->at) < length || memcmp(reader->at, word, length))
+  if ((size_t)(reader->end - reader->at) < length || memcmp(reader->at, word, length) != 0)
     return fail(reader, reader->at, "a value is missing");
   reader->at += length;
   return true;
