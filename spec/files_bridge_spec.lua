@@ -174,6 +174,22 @@ describe("an upload", function()
   end, { version = "5.5.2", upload_limits = { extensions = { mode = "allow", list = { "pdf" } } } }))
 end)
 
+describe("uploads", function()
+  it("of one account leave room for others, and are room again when they end", scene(function(bridge, herald)
+    local mira = support.login(bridge, "mira")
+    local first = begin(mira, 4).uploadTaskId
+    local own = begin(herald, 4).uploadTaskId
+    for _ = 2, 1000 do assert.is_string(begin(herald, 4).uploadTaskId) end
+    assert.equal(403, begin(herald, 4).errorCode)
+    assert.equal(200, post(bridge, first, { file = { "1234", "a.pdf", "application/pdf" } }).status)
+    assert.equal(200, post(bridge, own, { file = { "1234", "a.pdf", "application/pdf" } }).status)
+    assert.is_string(begin(herald, 4).uploadTaskId)
+    assert.equal(403, begin(herald, 4).errorCode)
+    core.advance(HOUR + 1)
+    assert.is_string(begin(herald, 4).uploadTaskId)
+  end))
+end)
+
 describe("people", function()
   it("send voice messages, which are audio files before 5.5.6", function()
     for _, version in ipairs { "5.5.4", "5.5.6" } do

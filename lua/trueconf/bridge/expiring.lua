@@ -26,19 +26,30 @@ local function new(lifetime, most, on_drop, shelf)
     queue = {},
     first = 1,
     last = 0,
+    count = 0,                          -- of what is kept; others were taken and are still queued
+    owned = {},                         -- the same of each owner
     shelf = shelf,
   }, Expiring)
   for _, item in ipairs(shelf and shelf:list() or {}) do self:enqueue(item.id, item.value, item.over) end
   return self
 end
 
+function Expiring:note(value, change)
+  self.count = self.count + change
+  if not value.key then return end
+  local owned = (self.owned[value.key] or 0) + change
+  self.owned[value.key] = owned > 0 and owned or nil
+end
+
 function Expiring:enqueue(id, value, over)
   local slot = { id = id, value = value, over = over }
   self.last = self.last + 1
   self.queue[self.last], self.slots[id] = slot, slot
+  self:note(value, 1)
 end
 
 function Expiring:remove(id)
+  self:note(self.slots[id].value, -1)
   self.slots[id] = nil
   if self.shelf then self.shelf:remove(id) end
 end
@@ -55,14 +66,18 @@ end
 ---Let go of what is too old. Called by the others.
 function Expiring:sweep()
   local now = core.now()
-  while self.first <= self.last and self.queue[self.first].over <= now do self:drop_first() end
+  while self.first <= self.last do
+    local slot = self.queue[self.first]
+    if slot.over > now and self.slots[slot.id] == slot then return end
+    self:drop_first()
+  end
 end
 
 ---@param id string
 ---@param value any
 function Expiring:put(id, value)
   self:sweep()
-  if self.last - self.first + 1 >= self.most then self:drop_first() end
+  if self.count >= self.most then self:drop_first() end
   local over = core.now() + self.lifetime
   self:enqueue(id, value, over)
   if self.shelf then self.shelf:put(id, value, over) end
@@ -74,6 +89,14 @@ function Expiring:get(id)
   self:sweep()
   local slot = self.slots[id]
   return slot and slot.value
+end
+
+---How much is kept of one owner, which is the field `key` of a value.
+---@param key string
+---@return integer
+function Expiring:count_of(key)
+  self:sweep()
+  return self.owned[key] or 0
 end
 
 ---Get something, and keep it no longer.

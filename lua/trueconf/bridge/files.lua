@@ -23,7 +23,7 @@ local EnvelopeType, FileState = protocol.enums.EnvelopeType, protocol.enums.File
 local VOICE_SINCE = "5.5.6"
 local FILES_PATH = "/bridge/api/client/v1/files"
 local TASK_LIFE, TEMPORAL_LIFE = 3600, 24 * 3600 -- seconds; both are not published
-local MOST_TASKS, MOST_TEMPORAL = 10000, 10000
+local MOST_TASKS, MOST_TEMPORAL, MOST_TASKS_OF_ONE = 10000, 10000, 1000
 local DOWNLOAD_LIFE = 3600              -- seconds that an address is good for
 local FORM_ROOM = 4 << 20               -- bytes of an upload besides file and preview, at least
 local MAX_NAME = 255                    -- bytes
@@ -175,6 +175,9 @@ function Files:begin(account, size, name)
   if wrong then return nil, self:code(wrong), description end
   -- A temporary folder is made when there is something to put into it.
   if self.folder and not self:can_write() then return nil, codes.INTERNAL_ERROR end
+  if self.tasks:count_of(account.key) >= MOST_TASKS_OF_ONE then
+    return nil, self:code "FILE_UPLOAD_FORBIDDEN", ("%d uploads were begun and not ended"):format(MOST_TASKS_OF_ONE)
+  end
   local task = { id = core.uuid(), key = account.key, size = size, name = name, file_id = random_hex(20) }
   self.tasks:put(task.id, task)
   return task.id
