@@ -125,7 +125,7 @@ describe("a listener that is full", function()
   end))
 
   it("drops who reads an answer too slowly", helper.async(function()
-    local bytes, gone = ("x"):rep(64 << 20), false     -- more than the system keeps for a connection
+    local bytes, gone = ("x"):rep(16 << 20), false     -- more than the system keeps for a connection
     local listener = listen { slow_after = 0.3, least_rate = 1 << 29, on_http = function(request)
       request:respond(200, {}, request.path == "/" and bytes or "small")
     end }
