@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/route.h"
 #include "base/unicode.h"
+#include "base/version.h"
 #include "crypto.h"
 #include "errors.h"
 #include "http.h"
@@ -19,10 +20,6 @@
 #include "system/named_file.h"
 #include "system/standard.h"
 #include "tidy.h"
-
-#ifndef TRUECONF_VERSION
-#define TRUECONF_VERSION "0.1.0"
-#endif
 
 __attribute__((visibility("default"))) int luaopen_trueconf_core(lua_State *L);
 

@@ -4,6 +4,7 @@
  */
 #include "base/explain.h"
 #include "base/trust.h"
+#include "base/version.h"
 #include "http_private.h"
 
 #include <errno.h>
@@ -207,6 +208,7 @@ static void set_rules(struct http_transfer *transfer) {
   http_note_code(transfer, curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket));
   http_set_pointer(transfer, CURLOPT_OPENSOCKETDATA, transfer);
   http_set_long(transfer, CURLOPT_NOSIGNAL, 1);
+  http_set_pointer(transfer, CURLOPT_USERAGENT, TRUECONF_AGENT);
   http_set_long(transfer, CURLOPT_FOLLOWLOCATION, 0); /* a token must not be sent elsewhere */
   http_set_pointer(transfer, CURLOPT_PROTOCOLS_STR, "http,https");
   http_set_long(transfer, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);

@@ -8,6 +8,7 @@
 
 #include "base/explain.h"
 #include "base/host.h"
+#include "base/trust.h"
 #include "errors.h"
 #include "lookup.h"
 #include "offload.h"
@@ -259,13 +260,13 @@ static void tls_failed(struct report *report, const char *what) {
 
 static SSL_CTX *trusting(struct probe_work *work) {
   SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-  int ok = context && (work->ca_file ? SSL_CTX_load_verify_locations(context, work->ca_file, NULL)
-                                     : SSL_CTX_set_default_verify_paths(context));
-  if (ok) {
+  struct reason reason;
+  reason_set(&reason, ERR_NOMEM, 0, "no memory for TLS");
+  if (context && trust_load(context, work->ca_file, &reason)) {
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, on_verify);
     return context;
   }
-  tls_failed(&work->report, work->ca_file ? "the file of authorities cannot be read" : "TLS cannot be used");
+  work->report.reason = reason;
   SSL_CTX_free(context);
   return NULL;
 }

@@ -217,6 +217,8 @@ static char *opt_text(lua_State *L, const char *field) {
   return text;
 }
 
+static const double most_number = 1e12;
+
 static double opt_number(lua_State *L, const char *field, double standard, double least) {
   double value = standard;
   int type = lua_getfield(L, 1, field);
@@ -224,8 +226,12 @@ static double opt_number(lua_State *L, const char *field, double standard, doubl
     value = lua_tonumber(L, -1);
   else if (type != LUA_TNIL)
     luaL_error(L, "option '%s' must be a number, got a %s", field, lua_typename(L, type));
-  if (!(value >= least && value < 1e12))
-    luaL_error(L, "option '%s' must be at least %f", field, least);
+  if (!(value >= least && value < most_number)) {
+    char text[2][32];
+    snprintf(text[0], sizeof text[0], "%.10g", least);
+    snprintf(text[1], sizeof text[1], "%.0f", most_number);
+    luaL_error(L, "option '%s' must be at least %s and below %s", field, text[0], text[1]);
+  }
   lua_pop(L, 1);
   return value;
 }

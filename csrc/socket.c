@@ -11,6 +11,7 @@
 #include "base/host.h"
 #include "base/retry_after.h"
 #include "base/trust.h"
+#include "base/version.h"
 #include "lookup.h"
 #include "ws/received.h"
 #include "ws/tunnel.h"
@@ -161,8 +162,21 @@ static void on_established(struct socket *socket, struct lws *wsi) {
   rt_enqueue(socket->wire.rt, &socket->job);
 }
 
-static int on_handshake(struct socket *socket, struct lws *wsi, enum lws_callback_reasons why, void *in) {
+/* In place of the end of the head, which lws writes afterwards. */
+static int add_headers(char **at, size_t room) {
+  static const char header[] = "User-Agent: " TRUECONF_AGENT "\r\n";
+  if (room < sizeof header)
+    return -1;
+  memcpy(*at, header, sizeof header - 1);
+  *at += sizeof header - 1;
+  return 0;
+}
+
+static int on_handshake(struct socket *socket, struct lws *wsi, enum lws_callback_reasons why, void *in,
+                        size_t length) {
   switch (why) {
+  case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
+    return add_headers(in, length);
   case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
     if (lws_hdr_copy(wsi, socket->chosen, sizeof socket->chosen, WSI_TOKEN_PROTOCOL) < 0)
       socket->chosen[0] = 0;
@@ -191,7 +205,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons why, void *user, vo
     return 0;
   if (socket->established)
     return wire_on(&socket->wire, wsi, why, in, length);
-  return on_handshake(socket, wsi, why, in);
+  return on_handshake(socket, wsi, why, in, length);
 }
 
 /* ---- vhosts -------------------------------------------------------------------------------------- */

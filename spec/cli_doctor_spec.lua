@@ -182,6 +182,9 @@ describe("trueconf doctor", function()
     local found = examine(command.herald(server:url()))
     assert.equal("ok ok skipped ok failed skipped skipped ok", statuses(found))
     expect_failure(found, "websocket", "503", "no room for another connection")
+    server:fault { refuse_upgrades = 502 }
+    found = examine(command.herald(server:url()))
+    expect_failure(found, "websocket", "502", "does not reach TrueConf Bridge")
     server:fault { refuse_upgrades = false, silence = { sendMessage = 1 } }
     found = examine(command.herald(server:url()), "--timeout", "1")
     expect_failure(found, "echo", "TIMEOUT", "does not answer")
@@ -233,7 +236,13 @@ describe("trueconf doctor behind nginx", function()
 
   it("names the authority that is not trusted", behind("whole", "alone.pem",
     doubts("^the certificate of 'Authority of the specs' is missing, which has signed 'Authority in the middle'$",
-      "name its file with %-%-ca%-file")))
+      "^if 'Authority of the specs' is an authority of your own, name its file with %-%-ca%-file$")))
+
+  it("takes a file of authorities that cannot be read for a wrong setting", behind("whole", "nowhere.pem",
+    function(found, code)
+      expect_failure(found, "tls", "CONFIG: ca_file: cannot read .*nowhere%.pem: No such", "put this setting right")
+      assert.equal(2, code)
+    end))
 
   it("finds one that is too old", behind("expired", "ca.pem",
     doubts("^'localhost' has expired on %d%d%d%d%-%d%d%-%d%d$", "must be renewed")))

@@ -79,7 +79,7 @@ describe("a probe", function()
     assert.equal("TLS", report.error.name)
     assert.is_true(report.tcp >= 0)
     report = core.probe("localhost", listener:port(), true, "/no/such/file")
-    assert.matches("the file of authorities cannot be read", report.error.message)
+    assert.matches("ca_file: cannot read /no/such/file", report.error.message)
     listener:close(true)
   end))
 

@@ -230,6 +230,26 @@ describe("the way to a server", function()
     end)
   end)
 
+  it("begins with who we are, over HTTP and WebSocket alike", async(function()
+    local agents = {}
+    for _, connect in ipairs {
+      function(name) core.socket { url = ("ws://127.0.0.1:%d/%s"):format(server.main, name) } end,
+      function(name) core.http { url = ("http://127.0.0.1:%d/%s"):format(server.main, name) } end,
+    } do
+      local name = server:script { { "respond", 404 } }
+      connect(name)
+      agents[#agents + 1] = server:log(name, "visit")[1].headers["user-agent"]
+    end
+    assert.same({ "trueconf-lua/" .. core._VERSION, "trueconf-lua/" .. core._VERSION }, agents)
+  end))
+
+  it("tells of a head that is too long for a handshake, and of what is no head", async(function()
+    local long = { { "respond", 200, "", "text/plain", { ["Set-Cookie"] = ("x"):rep(20000) } } }
+    local _, err = core.socket { url = server:ws(long) }
+    assert.equal("LIMIT", err.name, tostring(err))
+    assert.matches("a head of more than 16384 bytes", err.message)
+  end))
+
   describe("in a tunnel", function()
     it("loses nothing, however much goes both ways", async(function()
       local url, proxy = server:ws { "accept", "echo" }, ("http://127.0.0.1:%d"):format(server.proxy)

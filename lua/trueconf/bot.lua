@@ -173,11 +173,14 @@ end
 
 -- Running ---------------------------------------------------------------------------------
 
-local function log_state(self, new, old, err)
+-- The doctor is named when the way to the server does not work, not when a connection that worked is lost.
+local function log_state(self, new, old, err, pause)
   if new == "failed" then
     self.log:error("%s: gave up: %s", self.url, err)
-  elseif err and old ~= "backoff" then -- which repeats why it was entered
-    self.log:warn("%s: %s -> %s: %s", self.url, old, new, err)
+  elseif new == "backoff" then
+    self.log:warn("%s: %s; %s, trying again in %.0f s%s", self.url,
+      old == "ready" and "connection lost" or "no connection", err or "no reason told", pause,
+      old ~= "ready" and " (trueconf doctor looks for the cause)" or "")
   elseif new == "ready" then
     self.log:info("%s: ready as %s", self.url, self:user_id())
   else
@@ -185,9 +188,9 @@ local function log_state(self, new, old, err)
   end
 end
 
-function Bot:state_changed(new, old, err)
+function Bot:state_changed(new, old, err, pause)
   if new == "ready" then self.ready_at = core.monotonic() end
-  log_state(self, new, old, err)
+  log_state(self, new, old, err, pause)
   local hook = self.routes.hooks.state
   if hook then
     local ok, failure = xpcall(hook.run, works.with_traceback, new, old, err)
@@ -281,7 +284,7 @@ local function new(given, level)
   local self
   self = client.new(given, {
     on_request = function(method, payload, id, epoch) self:on_request(method, payload, id, epoch) end,
-    on_state = function(state, old, err) self:state_changed(state, old, err) end,
+    on_state = function(state, old, err, pause) self:state_changed(state, old, err, pause) end,
   }, level)
   self.ordered, self.remembers = own.order == "chat", own.remember > 0
   for name, field in pairs(KEPT) do

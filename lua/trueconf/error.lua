@@ -16,6 +16,7 @@ if folder then core.library(folder) end
 ---@field method? string the request that failed
 ---@field op? string what was being done, when it was no request
 ---@field outcome? "not_sent"|"unknown"|"rejected" what became of the request
+---@field retry_after? number seconds that the server asks to wait
 ---@field retryable boolean whether the same call may succeed later
 ---@field cause? any the error this one comes from
 
@@ -30,6 +31,7 @@ if folder then core.library(folder) end
 ---@field method? string
 ---@field op? string
 ---@field outcome? "not_sent"|"unknown"|"rejected"
+---@field retry_after? number seconds that the other side asks to wait
 ---@field cause? any
 
 local Error = {}

@@ -163,7 +163,7 @@ core.Error = {}
 ---@return table[]
 function core.error_table() end
 
----Make an error object of a known name. `extra` may hold code, method, outcome, cause, op.
+---Make an error object of a known name. `extra` may hold code, method, outcome, cause, op, retry_after.
 ---@param name string
 ---@param message string
 ---@param extra? table
@@ -743,7 +743,8 @@ function Connection:unsent() end
 ---@field call_timeout? number default 30
 ---@field max_frame? integer default 16 MiB
 ---@field max_unsent? integer default 4 MiB
----@field on_state? fun(new: trueconf.State, old: trueconf.State, err: trueconf.Error?) in a coroutine of its own
+---@field on_state? fun(new: trueconf.State, old: trueconf.State, err: trueconf.Error?, pause: number?) in a coroutine of
+---its own; pause: seconds of a backoff
 ---@field on_request? fun(method: string, payload: string, id: integer, epoch: integer) must not wait; payload is JSON text
 ---@field on_trace? fun(direction: "in"|"out", frame: string) must not wait; secrets masked
 ---@field on_oddity? fun(kind: string, count: integer, text: string) must not wait; what came and was no reason to fail:

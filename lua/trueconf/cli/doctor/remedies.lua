@@ -12,12 +12,25 @@ local BY_NAME = {
   TLS = "this port does not speak TLS as it should: http:// or ws:// may be right for it, or another port",
   PROTOCOL = "what answers there is no TrueConf server: check host and port in --url",
   CONFIG = "put this setting right; docs/server.md has more of proxies and certificates",
+  LIMIT = "the web server in front sends more than a bot takes: let it set fewer headers and cookies",
   DISCONNECTED = "the server or something on the way ends connections: look at the log of the web server in front",
 }
+
+-- Both are told as TLS and IO, which mean other things elsewhere.
+local BY_MESSAGE = {
+  ["wants a certificate of the client"] = "bots have none to show: let the web server ask for none under the paths of "
+    .. "TrueConf Bridge (nginx: ssl_verify_client off)",
+  ["no file descriptor is left"] = "raise the limit of this shell or service (ulimit -n; systemd: LimitNOFILE=)",
+}
+
+local PROXY = "look at the setting of the proxy: --proxy, or https_proxy, http_proxy, all_proxy and no_proxy"
 
 ---@param err trueconf.Error
 ---@return string
 function remedies.connection(err)
+  for text, remedy in pairs(BY_MESSAGE) do
+    if err.message:find(text, 1, true) then return remedy end
+  end
   return BY_NAME[err.name] or "look at the log of the server"
 end
 
@@ -25,8 +38,11 @@ end
 
 local BY_DOUBT = {
   missing = function(doubt)
-    return ("let the server show its whole chain (nginx: ssl_certificate with '%s' appended); if that is an authority "
-      .. "of your own, name its file with --ca-file"):format(doubt.issuer)
+    if doubt.place > 1 then -- what is missing above what was shown is a root, which no server has to show
+      return ("if '%s' is an authority of your own, name its file with --ca-file"):format(doubt.issuer)
+    end
+    return ("if '%s' is an authority of your own, name its file with --ca-file; else let the server show its whole "
+      .. "chain (nginx: ssl_certificate with that authority's certificate appended)"):format(doubt.issuer)
   end,
   untrusted = function() return "if this is an authority of your own, name its file with --ca-file" end,
   expired = function() return "the certificate must be renewed on the server, and the web server reloaded" end,
@@ -59,6 +75,7 @@ BY_TOKEN_STATUS[401] = BY_TOKEN_STATUS[400]
 ---@return string
 function remedies.token(err)
   local status = err.code
+  if err.name == "HTTP" and err.message:find "^the proxy" then return PROXY end
   if BY_TOKEN_STATUS[status] then return BY_TOKEN_STATUS[status] end
   if err.name == "HTTP" and status and status >= 500 then
     return "TrueConf Bridge, or the directory of users behind it (LDAP), is down: look at the services on the server"
@@ -66,12 +83,18 @@ function remedies.token(err)
   return remedies.connection(err)
 end
 
+local BY_WEBSOCKET_STATUS = {
+  [502] = "the web server in front does not reach TrueConf Bridge (502): is the service running, and is its port the "
+    .. "one that the web server passes on to?",
+  [503] = "the server has no room for another connection, or is being maintained: stop bots that are not needed",
+  [504] = "TrueConf Bridge does not answer the web server in front (504): look at the service and its log",
+}
+
 ---@param err trueconf.Error
 ---@return string
 function remedies.websocket(err)
-  if err.name == "HTTP" and err.code == 503 then
-    return "the server has no room for another connection, or is being maintained: stop bots that are not needed"
-  end
+  if err.name == "HTTP" and err.message:find "^the proxy" then return PROXY end
+  if err.name == "HTTP" and BY_WEBSOCKET_STATUS[err.code] then return BY_WEBSOCKET_STATUS[err.code] end
   if err.name == "HTTP" or err.name == "PROTOCOL" then
     return "the web server in front must pass upgrades on: see docs/tls.md; or this is not the web port of the server"
   end

@@ -60,12 +60,13 @@ end
 local function dns(patient)
   local there, err = target(patient)
   if not there then return failed(err, remedies.connection(err)) end
-  local report = core.probe(there.host, there.port, there.tls, patient.web.tls.ca_file, patient.timeout)
+  local host = there.host:gsub("%.$", "") -- certificates are for names without the dot
+  local report = core.probe(host, there.port, there.tls, patient.web.tls.ca_file, patient.timeout)
   patient.report, patient.port = report, there.port
   if not report.dns then return failed(report.error, remedies.connection(report.error)) end
   local addresses = table.concat(report.addresses, ", ")
   local proxy = patient.proxy and (", a proxy: %s"):format(patient.proxy.source) or ""
-  return (addresses == there.host and "an address" or there.host .. " is " .. addresses) .. proxy, nil, report.dns
+  return (addresses == host and "an address" or host .. " is " .. addresses) .. proxy, nil, report.dns
 end
 
 local function tcp(patient)
