@@ -21,7 +21,7 @@ import struct
 import threading
 import time
 
-LIFETIME = 120  # seconds
+LIFETIME = 600  # seconds
 PATIENCE = 30   # seconds a connection may stay
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
