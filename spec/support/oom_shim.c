@@ -111,12 +111,16 @@ MAKES(CURLUcode, curl_url_set, (CURLU * url, CURLUPart what, const char *part, u
 MAKES(CURLUcode, curl_url_get, (const CURLU *url, CURLUPart what, char **part, unsigned flags),
       (url, what, part, flags), CURLUE_OUT_OF_MEMORY)
 
-/* Only options whose value libcurl copies can fail; every value goes through as a pointer. */
+/* Only options whose text libcurl copies can fail; every value goes through as a pointer. */
 #undef curl_easy_setopt
 CURLcode __real_curl_easy_setopt(CURL *easy, CURLoption option, void *value);
 CURLcode __wrap_curl_easy_setopt(CURL *easy, CURLoption option, void *value);
 CURLcode __wrap_curl_easy_setopt(CURL *easy, CURLoption option, void *value) {
-  bool copied = option >= CURLOPTTYPE_OBJECTPOINT && option < CURLOPTTYPE_FUNCTIONPOINT && value;
+  bool copied = option == CURLOPT_URL || option == CURLOPT_PROXY || option == CURLOPT_NOPROXY ||
+                option == CURLOPT_PROXYUSERNAME || option == CURLOPT_PROXYPASSWORD ||
+                option == CURLOPT_CAINFO || option == CURLOPT_PINNEDPUBLICKEY ||
+                option == CURLOPT_COPYPOSTFIELDS || option == CURLOPT_CUSTOMREQUEST ||
+                option == CURLOPT_PROTOCOLS_STR;
   if (copied && FAILS(curl_easy_setopt))
     return CURLE_OUT_OF_MEMORY;
   return __real_curl_easy_setopt(easy, option, value);
