@@ -17,8 +17,11 @@ static char *part(CURLU *handle, CURLUPart what, unsigned flags) {
   return text;
 }
 
-static bool same(const char *a, const char *b) {
-  return !strcasecmp(a ? a : "", b ? b : "");
+/* In any case of letters; we leave out the dot of the root at the end of a name. */
+static bool same(const char *ours, const char *theirs) {
+  size_t length = strlen(ours);
+  theirs = theirs ? theirs : "";
+  return !strncasecmp(ours, theirs, length) && (!theirs[length] || !strcmp(theirs + length, "."));
 }
 
 /* libcurl writes 127.1, 0x7f000001 and the like as an address; the system reads them in the same way. */
