@@ -260,6 +260,7 @@ describe("the option oauth_applications", function()
     assert.matches("'app': unknown option 'scope', did you mean 'scopes'", refusal { app = { scope = {} } })
     assert.matches("'app': option 'scopes' must be a table", refusal { app = { scopes = "version:read" } })
     assert.matches("'app': option 'scopes' must be a list of strings", refusal { app = { scopes = { 1 } } })
-    assert.matches("'app': option 'scopes' must be a list of strings", refusal { app = { scopes = { version = "read" } } })
+    assert.matches("'app': option 'scopes' must be a list of strings",
+      refusal { app = { scopes = { version = "read" } } })
   end)
 end)

@@ -269,7 +269,7 @@ describe("a bot with commands", function()
       end, { { "size", one_of = { "Ұсақ", "ірі" } }, { "größe", named = true, default = 0, type = "integer" } })
     end
     bot:on_command({ "ελπίς", "ß" }, function(msg) assert(msg:reply(msg.command.name)) end)
-    bot:on_unknown_command(function(msg, command) assert(msg:reply("no " .. command.name)) end)
+    bot:on_unknown_command(function(msg, unknown) assert(msg:reply("no " .. unknown.name)) end)
   end, function(case)
     for line, answer in pairs {
       ["/ҚАЙТА ҰСАҚ"] = "қайта Ұсақ 0", ["/STRASSE ІРІ --GRÖSSE 3"] = "straße ірі 3",

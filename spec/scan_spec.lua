@@ -5,7 +5,9 @@ local c_program = require "spec.support.c_program"
 describe("scan.c", function()
   local check, remove
 
-  setup(function() check, remove = c_program.unit "spec/support/scan_test.c csrc/scan.c csrc/buffer.c csrc/base/utf8.c" end)
+  setup(function()
+    check, remove = c_program.unit "spec/support/scan_test.c csrc/scan.c csrc/buffer.c csrc/base/utf8.c"
+  end)
   teardown(function() remove() end)
 
   it("finds the parts of a frame, however odd", function() check "frames" end)
