@@ -80,14 +80,10 @@ end
 -- A message names its chat twice since 5.5.6, once before; one inside of something else is in the same chat.
 local function name_chat_twice(message, holder)
   local chat = type(message.chat) == "table" and message.chat or {}
-  local id
-  for _, candidate in pairs { message.chatId or false, chat.chatId or false, holder and holder.chatId } do
-    if type(candidate) == "string" then
-      id = candidate
-      break
-    end
-  end
-  if not id then return end
+  local id = message.chatId
+  if type(id) ~= "string" then id = chat.chatId end
+  if type(id) ~= "string" then id = holder and holder.chatId end
+  if type(id) ~= "string" then return end
   message.chatId, message.chat, chat.chatId = id, chat, id
 end
 
