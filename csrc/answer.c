@@ -62,13 +62,15 @@ const char *http_phrase(int status) {
 
 /* Not by strftime, whose words are those of the locale. */
 void http_date(int64_t now, char date[HTTP_DATE]) {
-  static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   time_t seconds = (time_t)(now / 1000);
   struct tm tm;
   memset(&tm, 0, sizeof tm);
   gmtime_r(&seconds, &tm);
-  snprintf(date, HTTP_DATE, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days + tm.tm_wday * 3, tm.tm_mday,
-           months + tm.tm_mon * 3, tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+  snprintf(date, HTTP_DATE, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
+           months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
 bool answer_begin(struct exchange *exchange, int status) {

@@ -75,7 +75,7 @@ static int check_subprotocol(struct peer *peer, struct lws *wsi) {
   char list[SUBPROTOCOLS + 1];
   int length = lws_hdr_copy(wsi, list, sizeof list, WSI_TOKEN_PROTOCOL);
   peer->offered = length > 0 && has_word(list, peer->subprotocol, false);
-  strcpy(listener->server->subprotocol, peer->subprotocol);
+  memcpy(listener->server->subprotocol, peer->subprotocol, strlen(peer->subprotocol) + 1);
   if (length == 0 || peer->offered)
     return 0;
   return length > 0 && listener->any_subprotocol && !peer->apart && feign(listener->server, list) ? 0 : 400;
