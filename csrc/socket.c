@@ -384,7 +384,10 @@ static void on_tunnel(void *owner, const char *name, const struct reason *reason
   socket->tunnel = NULL;
   if (name) {
     connect_lws(socket, name);
-    tunnel_leave(tunnel);
+    if (socket->attempt_failed)
+      tunnel_close(tunnel);
+    else
+      tunnel_leave(tunnel);
     return;
   }
   socket->wire.reason = *reason;

@@ -271,6 +271,51 @@ describe("the way to a server", function()
     end))
   end)
 
+  -- What this prints of a process that goes through the proxy and may have no more than 64 descriptors.
+  local function with_few_descriptors(script)
+    return names:run("ulimit -n 64;", ([[
+      local core, PROXY = require "trueconf.core", "http://127.0.0.1:%d"
+      local function held()
+        local list <close> = assert(io.popen "ls /proc/$PPID/fd")
+        return select(2, list:read("a"):gsub("\n", ""))
+      end
+      %s
+    ]]):format(server.proxy, script))
+  end
+
+  describe("in a tunnel that nobody can enter", function()
+    it("nothing is left of it", function()
+      assert.equal("ok", with_few_descriptors(([[
+        local function try()
+          local tls = { ca_file = "/nowhere/ca.pem" }
+          local _, err = core.socket { url = "wss://127.0.0.1:%d/", proxy = PROXY, tls = tls }
+          assert(err.name == "CONFIG", tostring(err))
+        end
+        try()
+        local before = held()
+        for _ = 1, 5 do try() end
+        local after = held()
+        print(after == before and "ok" or before .. " descriptors, then " .. after)
+      ]]):format(server.main)))
+    end)
+
+    it("for lack of a descriptor, nobody waits", function()
+      assert.equal("ok", with_few_descriptors(([[
+        pcall(core.socket, { url = "ws://127.0.0.1:1/" })
+        collectgarbage "stop"
+        local full = {}
+        for _ = 1, 5 do                       -- what is left of that one goes meanwhile
+          core.sleep(0)
+          local file = io.open "/dev/null"
+          while file do full[#full + 1], file = file, io.open "/dev/null" end
+        end
+        for _ = 1, 3 do table.remove(full):close() end    -- the proxy, the door, and lws; none for who enters
+        local _, err = core.socket { url = "ws://127.0.0.1:%d/", proxy = PROXY, connect_timeout = 8 }
+        print(err.name == "DISCONNECTED" and "ok" or tostring(err))
+      ]]):format(server.main)))
+    end)
+  end)
+
   describe("over TLS, the same for HTTP and WebSocket:", function()
     local certs
 

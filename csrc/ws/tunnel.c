@@ -30,7 +30,7 @@ enum {
   MOST_HEAD = 16384, /* bytes of the proxy's answer */
   KEEPALIVE = 15,    /* seconds, as wire.c has it for connections without a proxy */
   KEEPALIVE_PROBES = 3,
-  LINGER = 5, /* seconds for what is left to leave */
+  LINGER = 5, /* seconds for lws to come, and in the end for what is left to leave */
 };
 
 enum side { HERE, PROXY, SIDES };
@@ -231,9 +231,12 @@ static void accept_here(struct tunnel *tunnel) {
   int fd;
   do {
     fd = accept4(tunnel->door.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+      tunnel_close(tunnel); /* no descriptor is left: who waits at the door would wake the loop for ever */
     if (fd < 0)
       return; /* it was somebody else's, who has gone */
   } while (!is_this_process(fd) && !close(fd));
+  rt_timer_stop(tunnel->rt, &tunnel->timer);
   end_close(&tunnel->door);
   tunnel->ends[HERE].fd = fd;
   tunnel->phase = OPEN;
@@ -446,4 +449,5 @@ no_memory:
 void tunnel_leave(struct tunnel *tunnel) {
   tunnel->done = NULL;
   tunnel->owner = NULL;
+  rt_timer_start(tunnel->rt, &tunnel->timer, LINGER);
 }
