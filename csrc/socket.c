@@ -232,8 +232,10 @@ static bool vhost_load(struct vhost *vhost, struct reason *reason) {
     stamp = (struct stamp){info.st_mtim, info.st_size, info.st_ino};
   if (vhost->vhost && !memcmp(&stamp, &vhost->stamp, sizeof stamp) && (!path || info.st_ino))
     return true;
+  if (!trust_load(vhost->context, path, reason))
+    return false; /* the next attempt must not go by those of before */
   vhost->stamp = stamp;
-  return trust_load(vhost->context, path, reason);
+  return true;
 }
 
 static bool vhost_set_trust(struct vhost *vhost, const struct socket *socket, struct reason *reason) {

@@ -375,6 +375,25 @@ describe("the way to a server", function()
       end
     end))
 
+    it("a file of authorities that holds none any more is no reason to trust those it had", async(function()
+      local path = certs:file "changing.pem"
+      local function become(command) assert(os.execute(("%s >'%s'"):format(command, path))) end
+      local listener = assert(core.listen { tls = certs:server "good", websocket_paths = { "/asked" } })
+      local function connect()
+        local url = ("wss://localhost:%d/asked"):format(listener:port())
+        local socket, err = core.socket { url = url, tls = { ca_file = path } }
+        if socket then socket:drop() end
+        return socket and "connected" or err.name
+      end
+      become(("cat '%s'"):format(certs.ca_file))
+      assert.equal("connected", connect())
+      become "echo nothing of use"
+      for _ = 1, 3 do assert.equal("CONFIG", connect()) end
+      become(("cat '%s'"):format(certs.ca_file))
+      assert.equal("connected", connect())
+      listener:close(true)
+    end))
+
     it("a server that wants a certificate of the client is told as that", async(function()
       for _, port in ipairs { names.asking12, names.asking13 } do
         local _, name, of_http, of_socket = both(port, { verify = false })
