@@ -362,10 +362,11 @@ describe("the way to a server", function()
     end))
 
     it("a file without certificates is CONFIG, with the same words", async(function()
-      local empty = certs:file "empty.pem"
-      assert(os.execute(("echo hello >'%s'"):format(empty)))
+      local empty, fifo = certs:file "empty.pem", certs:file "fifo.pem"
+      assert(os.execute(("echo hello >'%s'; mkfifo '%s'"):format(empty, fifo)))
       for path, complaint in pairs {
-        ["/nowhere/ca.pem"] = ": No such file or directory", ["/"] = ": Is a directory",
+        ["/nowhere/ca.pem"] = ": No such file or directory", ["/"] = ": it is a folder, not a plain file",
+        [fifo] = ": it is a FIFO, not a plain file", ["/dev/null"] = ": it is a device, not a plain file",
         [empty] = " holds no certificate in PEM",
       } do
         local _, name, of_http, of_socket = both("good", { ca_file = path })

@@ -343,7 +343,7 @@ describe("a socket", function()
       end
       fails ": No such file"
       assert(os.execute(("mkdir '%s'"):format(path)))
-      fails ": Is a directory"
+      fails ": it is a folder"
       assert(os.execute(("rmdir '%s'; echo hello >'%s'"):format(path, path)))
       fails " holds no certificate"
       assert(os.execute(("cp '%s' '%s'"):format(certs.ca_file, path)))

@@ -8,8 +8,10 @@
 #include "base/trust.h"
 
 #include "base/host.h"
+#include "base/plain_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct trust {
   int owners;
@@ -87,16 +90,19 @@ static void explain_file(struct reason *reason, const char *path, int number) {
     reason_set(reason, ERR_CONFIG, 0, "ca_file: %.120s holds no certificate in PEM", path);
 }
 
+/* To open a FIFO waits for its other end. */
 static bool load_file(X509_STORE *store, const char *path, struct reason *reason) {
-  FILE *file = fopen(path, "re");
-  int number = file ? 0 : errno, byte = file ? fgetc(file) : EOF;
-  if (file && byte == EOF && ferror(file))
-    number = errno; /* a directory can be opened */
-  if (file)
-    fclose(file);
-  if (!number && X509_STORE_load_file(store, path) == 1)
+  struct stat status;
+  const char *kind = stat(path, &status) ? NULL : plain_file_kind(&status);
+  int fd = kind ? -1 : open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), number = fd < 0 ? errno : 0;
+  if (fd >= 0)
+    close(fd);
+  if (kind)
+    reason_set(reason, ERR_CONFIG, 0, "ca_file: cannot read %.120s: it is %s, not a plain file", path, kind);
+  else if (number || X509_STORE_load_file(store, path) != 1)
+    explain_file(reason, path, number);
+  else
     return true;
-  explain_file(reason, path, number);
   return false;
 }
 
