@@ -37,6 +37,7 @@ struct http_request {
   const char *method; /* NULL: GET, POST with a body or parts */
   const char *url;
   const char *const *headers; /* NULL-terminated "Name: value", checked by the caller; may be NULL */
+  const char *const *further; /* the same, behind them */
   const char *body;           /* NULL: none */
   size_t body_length;
   const struct http_part *parts;

@@ -5,9 +5,9 @@
  * because nothing may raise between op_new and op_wait.
  * SPDX-License-Identifier: MIT
  */
+#include "base/headers.h"
 #include "http.h"
 
-#include <ctype.h>
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +21,7 @@ static const char BOXES_KEY; /* registry: the boxes with an on_progress, by addr
 struct request_box {
   struct http_request request;
   struct tls_options tls;
+  struct headers headers;
 };
 
 struct call {
@@ -115,67 +116,8 @@ static void check_keys(lua_State *L, const char *const known[], const char *what
   }
 }
 
-static bool is_token(const char *text, size_t length) {
-  for (size_t i = 0; i < length; i++)
-    if (!isalnum((unsigned char)text[i]) && (!text[i] || !strchr("!#$%&'*+-.^_`|~", text[i])))
-      return false;
-  return length > 0;
-}
-
-static bool has_control(const char *text, size_t length) {
-  for (size_t i = 0; i < length; i++)
-    if (((unsigned char)text[i] < 0x20 && text[i] != '\t') || text[i] == 0x7f)
-      return true;
-  return false;
-}
-
-/* Push "Name: value" for the entry with its name at -2 and its value at -1. A value is never quoted
- * in a message, it may be a token. Curl's way to send an empty header is "Name;". */
-static const char *push_header(lua_State *L) {
-  size_t name_length, value_length;
-  const char *name, *value;
-  if (lua_type(L, -2) != LUA_TSTRING)
-    luaL_error(L, "option 'headers': names must be strings, got %s", luaL_typename(L, -2));
-  name = lua_tolstring(L, -2, &name_length);
-  if (!is_token(name, name_length))
-    luaL_error(L, "option 'headers': '%s' cannot be a header name", name);
-  if (lua_type(L, -1) != LUA_TSTRING)
-    luaL_error(L, "option 'headers': %s: string expected, got %s", name, luaL_typename(L, -1));
-  value = lua_tolstring(L, -1, &value_length);
-  if (has_control(value, value_length))
-    luaL_error(L, "option 'headers': %s: it contains a control character", name);
-  if (strspn(value, " \t") == value_length)
-    return lua_pushfstring(L, "%s;", name);
-  return lua_pushfstring(L, "%s: %s", name, value);
-}
-
-/* Leaves two values on the stack: the lines, anchored in a table, and the array of pointers to them. */
-static const char *const *read_headers(lua_State *L) {
-  const char **lines;
-  int from = lua_gettop(L) + 1, count = 0;
-  if (raw_field(L, 1, "headers") == LUA_TNIL)
-    return NULL;
-  if (!lua_istable(L, from))
-    luaL_error(L, "option 'headers': table expected, got %s", luaL_typename(L, from));
-  lua_newtable(L);
-  lua_pushnil(L);
-  while (lua_next(L, from)) {
-    push_header(L);
-    lua_rawseti(L, from + 1, ++count);
-    lua_pop(L, 1);
-  }
-  lines = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof *lines, 0);
-  for (int i = 1; i <= count; i++) {
-    lua_rawgeti(L, from + 1, i);
-    lines[i - 1] = lua_tostring(L, -1);
-    lua_pop(L, 1);
-  }
-  lines[count] = NULL;
-  return lines;
-}
-
 static void check_printable(lua_State *L, const char *text, const char *key) {
-  if (text && has_control(text, strlen(text)))
+  if (text && header_has_control(text, strlen(text)))
     luaL_error(L, "form part '%s': it contains a control character", key);
 }
 
@@ -229,7 +171,7 @@ static void read_strings(lua_State *L, struct http_request *request) {
   request->proxy = string_option(L, 1, "proxy", "option", NULL);
   if (!request->url)
     luaL_error(L, "option 'url': string expected, got nil");
-  if (request->method && !is_token(request->method, strlen(request->method)))
+  if (request->method && !header_is_token(request->method, strlen(request->method)))
     luaL_error(L, "option 'method': '%s' is not an HTTP method", request->method);
   if (request->save_to && !*request->save_to)
     luaL_error(L, "option 'save_to': it is empty");
@@ -279,7 +221,8 @@ static void read_request(lua_State *L, struct request_box *box) {
   if (tls_options_read(L, 1, "tls", &box->tls))
     request->tls = &box->tls;
   read_progress(L, box);
-  request->headers = read_headers(L);
+  headers_read(L, 1, "headers", &box->headers);
+  request->headers = (const char *const *)box->headers.lines;
   read_form(L, request);
 }
 
@@ -294,6 +237,7 @@ static struct request_box *new_request(lua_State *L) {
 static int l_request_gc(lua_State *L) {
   struct request_box *box = lua_touserdata(L, 1);
   tls_options_free(&box->tls);
+  headers_free(&box->headers);
   return 0;
 }
 
@@ -394,6 +338,7 @@ static int l_http(lua_State *L) {
   lua_setiuservalue(L, -2, 1);
   call->transfer = http_start(call->op.rt, &box->request, call_done, call);
   tls_options_free(&box->tls);
+  headers_free(&box->headers);
   if (!call->transfer) {
     reason_set(&call->reason, ERR_NOMEM, 0, "no memory for a transfer");
     op_settle(&call->op);

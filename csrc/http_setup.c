@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "base/explain.h"
+#include "base/headers.h"
 #include "base/trust.h"
 #include "base/version.h"
 #include "http_private.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 
 #define DEFAULT_CONNECT_TIMEOUT 10.0
@@ -152,12 +152,10 @@ static void add_range(struct http_transfer *transfer) {
   add_header(transfer, line);
 }
 
-static bool has_header(const struct http_request *request, const char *name) {
-  size_t length = strlen(name);
-  for (const char *const *line = request->headers; line && *line; line++)
-    if (strncasecmp(*line, name, length) == 0 && ((*line)[length] == ':' || (*line)[length] == ';'))
-      return true;
-  return false;
+static bool has_header(const char *const *line, const char *name) {
+  while (line && *line && !header_value(*line, name))
+    line++;
+  return line && *line;
 }
 
 /* "Name:" without a value takes a header of curl's own away: no waiting for "100 Continue", which
@@ -165,10 +163,12 @@ static bool has_header(const struct http_request *request, const char *name) {
 static void set_headers(struct http_transfer *transfer, const struct http_request *request) {
   for (const char *const *line = request->headers; line && *line; line++)
     add_header(transfer, *line);
+  for (const char *const *line = request->further; line && *line; line++)
+    add_header(transfer, *line);
   add_range(transfer);
-  if (!has_header(request, "Expect"))
+  if (!has_header(request->headers, "Expect"))
     add_header(transfer, "Expect:");
-  if (!request->part_count && !has_header(request, "Content-Type"))
+  if (!request->part_count && !has_header(request->headers, "Content-Type"))
     add_header(transfer, "Content-Type:");
   http_set_pointer(transfer, CURLOPT_HTTPHEADER, transfer->request_headers);
 }

@@ -17,6 +17,7 @@ struct raw {
   struct socket *socket; /* NULL: gone */
   struct url url;
   struct tls_options tls;
+  struct headers headers;
   struct wire_limits limits;
   char *proxy, *subprotocol;
   char protocol[64];
@@ -124,6 +125,7 @@ static void read_options(lua_State *L, struct raw *raw) {
   raw->subprotocol = opt_text(L, "subprotocol", "json.v1");
   raw->proxy = opt_text(L, "proxy", NULL);
   tls_options_read(L, 1, "tls", &raw->tls);
+  headers_read(L, 1, "headers", &raw->headers);
   raw->limits.max_frame = (size_t)opt_number(L, "max_frame", 16 << 20);
   raw->limits.max_unsent = (size_t)opt_number(L, "max_unsent", 4 << 20);
   raw->limits.ping_interval = opt_number(L, "ping_interval", 0);
@@ -167,6 +169,7 @@ static int l_socket(lua_State *L) {
   options.subprotocol = raw->subprotocol;
   options.tls = &raw->tls;
   options.proxy = raw->proxy;
+  options.headers = &raw->headers;
   options.limits = &raw->limits;
   raw->socket = socket_connect(raw->rt, &options, &ops, raw);
   if (!raw->socket) {
@@ -287,6 +290,7 @@ static int l_gc(lua_State *L) {
     raw->socket = NULL;
   }
   tls_options_free(&raw->tls);
+  headers_free(&raw->headers);
   free(raw->proxy);
   free(raw->subprotocol);
   return 0;

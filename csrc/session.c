@@ -331,6 +331,7 @@ static void do_connect(struct session *session) {
   options.subprotocol = "json.v1";
   options.tls = &config->tls;
   options.proxy = config->proxy;
+  options.headers = &config->headers;
   options.connect_timeout = config->connect_timeout;
   options.limits = &config->limits;
   session->count.connects++;

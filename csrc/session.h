@@ -85,6 +85,7 @@ struct session_config {
   bool has_source; /* a Lua function brings the token */
   bool receive_unread, receive_system;
   struct tls_options tls;
+  struct headers headers;
   double connect_timeout, token_timeout, auth_timeout, call_timeout;
   double backoff_min, backoff_max, backoff_jitter;
   struct wire_limits limits;

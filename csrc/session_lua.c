@@ -275,6 +275,7 @@ static void read_config(lua_State *L, struct session_config *config) {
   config->receive_unread = opt_boolean(L, "receive_unread", true);
   config->receive_system = opt_boolean(L, "receive_system", false);
   tls_options_read(L, 1, "tls", &config->tls);
+  headers_read(L, 1, "headers", &config->headers);
   read_numbers(L, config);
 }
 
@@ -307,6 +308,7 @@ static void config_free(struct session_config *config) {
   free(config->token_file);
   free(config->proxy);
   tls_options_free(&config->tls);
+  headers_free(&config->headers);
   memset(config, 0, sizeof *config);
 }
 

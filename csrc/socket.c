@@ -162,21 +162,38 @@ static void on_established(struct socket *socket, struct lws *wsi) {
   rt_enqueue(socket->wire.rt, &socket->job);
 }
 
+/* "Name;" stands for an empty value, as in curl. */
+static bool add_line(char **at, char *end, const char *line) {
+  size_t length = strlen(line), name = strcspn(line, ":;");
+  if ((size_t)(end - *at) < length + sizeof "\r\n")
+    return false;
+  memcpy(*at, line, length);
+  (*at)[name] = ':';
+  memcpy(*at + length, "\r\n", 2);
+  *at += length + 2;
+  return true;
+}
+
 /* In place of the end of the head, which lws writes afterwards. */
-static int add_headers(char **at, size_t room) {
-  static const char header[] = "User-Agent: " TRUECONF_AGENT "\r\n";
-  if (room < sizeof header)
-    return -1;
-  memcpy(*at, header, sizeof header - 1);
-  *at += sizeof header - 1;
-  return 0;
+static int add_headers(struct socket *socket, char **at, size_t room) {
+  const struct headers *headers = socket->options.headers;
+  char *end = *at + room;
+  bool named = false, fits = true;
+  for (size_t i = 0; i < headers->count; i++) {
+    named = named || header_value(headers->lines[i], "User-Agent");
+    fits = fits && add_line(at, end, headers->lines[i]);
+  }
+  if (fits && (named || add_line(at, end, "User-Agent: " TRUECONF_AGENT)))
+    return 0;
+  reason_set(&socket->wire.reason, ERR_LIMIT, 0, "the option 'headers' is too long for a handshake");
+  return -1;
 }
 
 static int on_handshake(struct socket *socket, struct lws *wsi, enum lws_callback_reasons why, void *in,
                         size_t length) {
   switch (why) {
   case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
-    return add_headers(in, length);
+    return add_headers(socket, in, length);
   case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
     if (lws_hdr_copy(wsi, socket->chosen, sizeof socket->chosen, WSI_TOKEN_PROTOCOL) < 0)
       socket->chosen[0] = 0;

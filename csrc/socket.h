@@ -5,6 +5,7 @@
 #ifndef TRUECONF_SOCKET_H
 #define TRUECONF_SOCKET_H
 
+#include "base/headers.h"
 #include "tls.h"
 #include "url.h"
 #include "wire.h"
@@ -24,8 +25,9 @@ struct socket_options { /* what it points to must outlive the socket */
   const struct url *url;
   const char *subprotocol; /* NULL: no header */
   const struct tls_options *tls;
-  const char *proxy;      /* see proxy_settle */
-  double connect_timeout; /* seconds, from the lookup to the end of the handshake */
+  const char *proxy;             /* see proxy_settle */
+  const struct headers *headers; /* further ones of the handshake; a User-Agent replaces ours */
+  double connect_timeout;        /* seconds, from the lookup to the end of the handshake */
   const struct wire_limits *limits;
 };
 

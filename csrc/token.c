@@ -286,6 +286,7 @@ static void begin_grant(struct session *session) {
   request.method = "POST";
   request.url = config->token_url;
   request.headers = headers;
+  request.further = (const char *const *)config->headers.lines;
   request.body = body.data;
   request.body_length = body.length;
   request.tls = &config->tls;

@@ -47,6 +47,7 @@ build = {
         -- sources
         "csrc/answer.c",
         "csrc/base/explain.c",
+        "csrc/base/headers.c",
         "csrc/base/host.c",
         "csrc/base/json.c",
         "csrc/base/plain_file.c",
@@ -122,6 +123,7 @@ build = {
     ["trueconf.base.misuse"] = "lua/trueconf/base/misuse.lua",
     ["trueconf.base.needs"] = "lua/trueconf/base/needs.lua",
     ["trueconf.base.printable"] = "lua/trueconf/base/printable.lua",
+    ["trueconf.base.web"] = "lua/trueconf/base/web.lua",
     ["trueconf.bot"] = "lua/trueconf/bot.lua",
     ["trueconf.bot.aside"] = "lua/trueconf/bot/aside.lua",
     ["trueconf.bot.clicks"] = "lua/trueconf/bot/clicks.lua",

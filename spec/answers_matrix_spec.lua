@@ -15,6 +15,7 @@ local server_version = require "trueconf.server_version"
 local spoiled = require "spec.support.spoiled"
 local system = require "spec.support.system"
 local trueconf = require "trueconf"
+local web = require "trueconf.base.web"
 
 local NEWEST = protocol.versions.NEWEST
 local LIMIT = 200                       -- seconds for one walk; usually it takes a few
@@ -389,10 +390,17 @@ describe("odd answers over HTTP", function()
     end
   end
 
+  -- Every request goes to this address.
+  local function way_to(address)
+    local way = web.new({ url = address }, {})
+    for name in pairs(way.endpoints) do way.endpoints[name] = address end
+    return way
+  end
+
   it("do not keep the version from being asked for", helper.async(function()
     local wrong = {}
     each_body({ product = { version = "5.5.6" } }, wrong, { 200, 204, 404 }, function(address)
-      local version, why = server_version.ask { endpoints = { server = address } }
+      local version, why = server_version.ask(way_to(address))
       assert(version == nil or type(version) == "string")
       return version, why
     end)
@@ -404,8 +412,7 @@ describe("odd answers over HTTP", function()
     local good = { access_token = "t", authorization_code = "c", expires_in = 1e12, error = { errors = {
       { reason = "invalidScope" } } } }
     each_body(good, wrong, { 200, 400, 403 }, function(address)
-      local web = { endpoints = { oauth_token = address, oauth_code = address, oauth_exchange = address } }
-      return oauth.new({ web = web, client_id = "a", username = "u", password = "p" }):run()
+      return oauth.new({ web = way_to(address), client_id = "a", username = "u", password = "p" }):run()
     end)
     assert.same({}, wrong)
   end, LIMIT))

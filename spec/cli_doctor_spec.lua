@@ -250,6 +250,31 @@ describe("trueconf doctor behind nginx", function()
   it("finds one for another host", behind("other", "ca.pem",
     doubts("^the certificate is for elsewhere%.test, not for localhost$", "use one of these names in %-%-url")))
 
+  it("finds a web server that wants an Origin, and takes it", helper.async(function()
+    local server = system.start_bridge()
+    local directory <close> = system.directory()
+    local proxy = nginx.start(directory, server:port(), function(text)
+      local changed, count = text:gsub("location ~ %^/websocket/chat_bot/%?%$ {",
+        '%0 if ($http_origin !~ "^https://localhost:[0-9]+$") { return 403; }')
+      assert.equal(1, count)
+      return changed
+    end)
+    local environment = command.herald(proxy:url "https")
+    local ca_file, origin = directory:file "ca.pem", "https://localhost:" .. proxy.port
+    local found, code = examine(environment, "--ca-file", ca_file)
+    assert.equal("ok ok ok ok failed skipped skipped ok", statuses(found))
+    expect_failure(found, "websocket", "HTTP %(403%).*; with the header Origin: " .. origin .. " it lets bots in",
+      'headers = { Origin = "' .. origin .. '" }')
+    assert.equal(3, code)
+    found, code = examine(environment, "--ca-file", ca_file, "--header", "Origin: " .. origin)
+    assert.equal("ok ok ok ok ok ok ok ok", statuses(found))
+    assert.equal(0, code)
+    found = examine(environment, "--ca-file", ca_file, "--header", "origin: https://elsewhere.test")
+    expect_failure(found, "websocket", "HTTP %(403%).*403$", "refuses upgrades")
+    proxy:stop()
+    server:stop()
+  end))
+
   it("looks at the proxy in between", function()
     local between = faulty.start()
     local url = ("http://me:hidden@127.0.0.1:%d"):format(between.proxy)

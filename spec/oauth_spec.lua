@@ -263,7 +263,9 @@ describe("a client with an OAuth application, at a server with answers of its ow
 
   it("shows in each call what the one before gave", async(function()
     local at, name = address()
-    local client = make_client(at, { username = "o\"neil", password = "12\\3\té" })
+    local client = make_client(at, {
+      username = "o\"neil", password = "12\\3\té", headers = { Origin = "https://a.test" },
+    })
     client:start()
     assert(client:wait_ready(LIMIT))
     client:stop(0)
@@ -271,6 +273,8 @@ describe("a client with an OAuth application, at a server with answers of its ow
     for place, endpoint in ipairs(ORDER) do
       local seen = visits(name, endpoint)
       assert.equal(1, #seen)
+      assert.equal("https://a.test", seen[1].headers.origin)
+      assert.equal("application/json", seen[1].headers["content-type"])
       forms[place] = json.decode(seen[1].body)
     end
     assert.same({

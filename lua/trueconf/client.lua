@@ -19,6 +19,7 @@ local sent_message = require "trueconf.sent"
 local server_version = require "trueconf.server_version"
 local typing = require "trueconf.typing"
 local url = require "trueconf.url"
+local web = require "trueconf.base.web"
 
 local math_type = math.type
 
@@ -40,6 +41,8 @@ local LONGEST_TEXT = protocol.limits.TEXT
 ---@field tls? trueconf.core.TlsOptions how certificates are checked
 ---@field proxy? string http://[user:password@]host:port for all connections, "" for the direct way; else that of the
 ---environment (http_proxy, https_proxy, all_proxy, no_proxy)
+---@field headers? table<string, string> further headers of every request and connection to the server, such as
+---{ Origin = "https://chat.example.com" }; a User-Agent replaces ours. Log lines and errors do not hold the values
 ---@field allow_plaintext? boolean let password and token go unencrypted to another machine
 ---@field receive_unread? boolean ask for what came while the bot was away; default true
 ---@field receive_system? boolean also receive system messages; default false
@@ -58,6 +61,7 @@ local SCHEMA = {
   ca_file = { type = "string", check = options.is_filled },
   tls = { type = "table" },
   proxy = { type = "string", check = options.is_filled },
+  headers = { type = "table", check = web.are_headers },
   allow_plaintext = { type = "boolean" },
   receive_unread = { type = "boolean", default = true },
   receive_system = { type = "boolean", default = false },
@@ -89,12 +93,6 @@ local FOR_SESSION = {
   "backoff_jitter", "max_denials", "window", "queue", "max_frame", "max_unsent", "on_trace",
 }
 
----What HTTP requests are made with.
----@class trueconf.Web
----@field endpoints table<string, string> addresses, as url.endpoints() gives them
----@field tls trueconf.core.TlsOptions
----@field proxy string?
-
 ---@class trueconf.Client
 ---@field session trueconf.core.Session
 ---@field web trueconf.Web
@@ -125,16 +123,11 @@ local function without_secrets(on_trace)
   return on_trace and function(direction, frame) on_trace(direction, masked(frame)) end
 end
 
-local function web_of(given, settings)
-  local tls = given.tls or {}
-  tls.ca_file = tls.ca_file or settings.ca_file
-  local web_url = settings.web_url and assert(url.parse(settings.web_url))
-  return { endpoints = url.endpoints(assert(url.parse(settings.url)), web_url), tls = tls, proxy = given.proxy }
-end
-
 -- What the core needs, from checked options and resolved settings.
-local function session_options(given, settings, web, exchange)
-  local session = { url = web.endpoints.socket, token_url = web.endpoints.token, tls = web.tls }
+local function session_options(given, settings, way, exchange)
+  local session = {
+    url = way.endpoints.socket, token_url = way.endpoints.token, tls = way.tls, headers = way.headers,
+  }
   for _, name in ipairs(FOR_SESSION) do session[name] = given[name] end
   session.on_trace = without_secrets(given.on_trace)
   session.username = settings.username
@@ -149,15 +142,15 @@ local function session_options(given, settings, web, exchange)
 end
 
 -- The exchange that brings the token, if it is to come by OAuth.
-local function make_exchange(given, settings, web, level)
+local function make_exchange(given, settings, way, level)
   if settings.token or not settings.oauth_client_id then return nil end
-  local address = assert(url.parse(web.endpoints.oauth_token))
+  local address = assert(url.parse(way.endpoints.oauth_token))
   if not address.tls and not address.loopback and not given.allow_plaintext then
     error(("the password would go to %s unencrypted; use https, or set 'allow_plaintext'"):format(address.host),
       level + 1)
   end
   return oauth.new {
-    web = web, client_id = settings.oauth_client_id, username = settings.username, password = settings.password,
+    web = way, client_id = settings.oauth_client_id, username = settings.username, password = settings.password,
     connect_timeout = given.connect_timeout, timeout = given.token_timeout,
   }
 end
@@ -208,7 +201,7 @@ local function new(given, callbacks, level)
   check_credentials(settings, level)
   if given.token_file then check_token_file(given.token_file, level) end
   local self = setmetatable({ log = log.of(given.log), url = settings.url }, Client)
-  self.web, self.version = web_of(given, settings), given.server_version
+  self.web, self.version = web.new(settings, given), given.server_version
   self.retries, self.patience = given.retries, given.call_timeout
   self.exchange = make_exchange(given, settings, self.web, level)
   local session = session_options(given, settings, self.web, self.exchange)

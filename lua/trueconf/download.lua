@@ -126,16 +126,15 @@ end
 ---path and query are its, the rest is the configured address.
 ---@param client trueconf.Client
 ---@param given any the server's address
----@return { url: string, tls: trueconf.core.TlsOptions?, proxy: string? }? request
+---@return { url: string }? request
 ---@return trueconf.Error? err PROTOCOL
 function download.address(client, given)
   local path = type(given) == "string" and (given:match "^%a[%w+.-]*://[^/?#]*(/[^#%s]*)$" or given:match "^/[^#%s]*$")
   if not path then return nil, fault("PROTOCOL", "the server gives no address for the file") end
-  local web = client.web
-  local base = web.endpoints.files:sub(1, -#url.PATHS.files - 1)
+  local base = client.web.endpoints.files:sub(1, -#url.PATHS.files - 1)
   local prefix = base:match "^%a+://[^/]*(.*)$"
   if prefix ~= "" and path:sub(1, #prefix + 1) == prefix .. "/" then path = path:sub(#prefix + 1) end
-  return { url = base .. path, tls = web.tls, proxy = web.proxy }
+  return { url = base .. path }
 end
 
 -- What is fetched: the file itself or its preview.
@@ -203,7 +202,7 @@ end
 function Fetch:try(left)
   local request, err = self:request(left)
   if not request then return nil, err end
-  local answer, failure, begun = core.http(request)
+  local answer, failure, begun = self.client.web:http(request)
   local is_file = answer and answer.status // 100 == 2
   local headers = is_file and answer.headers or begun
   if headers then self.validator = validator_of(headers) end

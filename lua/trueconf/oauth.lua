@@ -113,9 +113,8 @@ function Exchange:ask(step, shown, left)
   local body = json.encode(step.form(self, shown))
   if not body then return nil, Error.new("CONFIG", "username, password and client id must be UTF-8") end
   if left <= 0 then return nil, Error.new("TIMEOUT", "the OAuth2 exchange was not over in time") end
-  local web = self.web
-  return core.http {
-    method = "POST", url = web.endpoints[step.endpoint], body = body, tls = web.tls, proxy = web.proxy,
+  return self.web:http {
+    method = "POST", url = self.web.endpoints[step.endpoint], body = body,
     headers = { ["Content-Type"] = "application/json", Accept = "application/json" },
     connect_timeout = self.connect_timeout, timeout = left, max_body = MAX_ANSWER,
   }

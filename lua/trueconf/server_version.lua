@@ -3,7 +3,6 @@
 -- The chat API itself has no way to ask (protocol: version matrix). Bridge's own port does not
 -- answer either, so not to know is the usual case there, and no error.
 
-local core = require "trueconf.core"
 local json = require "trueconf.json"
 
 local server_version = {}
@@ -29,8 +28,8 @@ end
 ---@return string? version nil: it does not say
 ---@return string? why
 function server_version.ask(web)
-  local response, err = core.http {
-    url = web.endpoints.server, tls = web.tls, proxy = web.proxy,
+  local response, err = web:http {
+    url = web.endpoints.server,
     connect_timeout = PATIENCE, timeout = PATIENCE, max_body = MAX_BODY,
   }
   if not response then return nil, tostring(err) end

@@ -227,7 +227,7 @@ function Kit:settings(given)
   self.bridge:add_account(login, { password = PASSWORD })
   self.logins[login:lower()] = true
   given.url, given.username, given.password = self.bridge:url(), login, PASSWORD
-  given.token, given.token_file, given.proxy, given.tls, given.ca_file = nil, nil, nil, nil, nil
+  for _, name in ipairs { "token", "token_file", "proxy", "tls", "ca_file", "headers" } do given[name] = nil end
   if given.ping_interval == nil then given.ping_interval = 0 end -- virtual time goes in leaps from event to event
   given.log = self.log
   return given

@@ -272,10 +272,9 @@ local function temporal_id(answer)
 end
 
 local function post(client, file, task, given, left)
-  local web = client.web
   local report = given.on_progress
-  local answer, err = core.http {
-    url = web.endpoints.files, tls = web.tls, proxy = web.proxy, headers = { ["Upload-Task-Id"] = task },
+  local answer, err = client.web:http {
+    url = client.web.endpoints.files, headers = { ["Upload-Task-Id"] = task },
     form = { file.part, file.preview }, timeout = left, max_body = MAX_ANSWER,
     on_progress = report and function(sent, total)
       if total > 0 then report(sent, total) end

@@ -7,11 +7,18 @@ local client = require "trueconf.client"
 local config = require "trueconf.config"
 local core = require "trueconf.core"
 local exits = require "trueconf.cli.exits"
+local web = require "trueconf.base.web"
 
 local DEFAULT_TIMEOUT = 30              -- seconds
 local LONGEST_PASSWORD = 4096           -- bytes
 
 local connection = {}
+
+local function header(text)
+  local name, value = text:match "^([^:]+):[ \t]*(.-)[ \t]*$"
+  if name then return { name = name, value = value } end
+  return nil, "option '--header' must be 'Name: value'"
+end
 
 local function seconds(text)
   local value = tonumber(text)
@@ -45,6 +52,9 @@ function connection.describe(command, without)
   end
   added[#added + 1] = command:option("--password-file",
     "File with the password in its first line; else it comes from TRUECONF_PASSWORD or the config file."):argname "FILE"
+  added[#added + 1] = command:option("--header", "Further header for every request, such as 'Origin: "
+    .. "https://chat.example.com'; may be repeated, and others of this machine can see it."):argname("HEADER")
+    :count "*":convert(header)
   added[#added + 1] = command:flag("--allow-plaintext", "Send password and token unencrypted to another machine.")
   local meaning = ("Longest time for connecting, and for each request (%d)."):format(DEFAULT_TIMEOUT)
   added[#added + 1] = command:option("--timeout", meaning):argname("SECONDS"):convert(seconds)
@@ -62,7 +72,7 @@ local function read_password(path)
   return password
 end
 
-local SPELLED = { password = "--password-file", token = "--token-file" }
+local SPELLED = { password = "--password-file", token = "--token-file", headers = "--header" }
 
 -- A complaint about options, in the words of the flags.
 local function reworded(complaint)
@@ -72,6 +82,18 @@ local function reworded(complaint)
   return (text:gsub("option '([%w_]+)'", function(name)
     return SPELLED[name] or "--" .. name:gsub("_", "-")
   end))
+end
+
+-- The option `headers`, if the flag was given.
+local function headers_of(given)
+  if not given.header or not given.header[1] then return nil end
+  local headers = {}
+  for _, one in ipairs(given.header) do
+    if headers[one.name] then return nil, ("--header has '%s' twice"):format(one.name) end
+    headers[one.name] = one.value
+  end
+  local ok, expected = web.are_headers(headers)
+  return ok and headers or nil, not ok and "--header " .. expected or nil
 end
 
 ---What the flags set, as options of a client.
@@ -88,8 +110,12 @@ function connection.options(given)
     local name = described[1]:gsub("-", "_")
     options[name] = given[name]
   end
+  local complaint
+  options.headers, complaint = headers_of(given)
+  if complaint then return nil, complaint end
   if not given.password_file then return options end
-  local password, complaint = read_password(given.password_file)
+  local password
+  password, complaint = read_password(given.password_file)
   options.password = password
   return password and options, complaint
 end

@@ -30,8 +30,8 @@ local function by_password(web, settings, timeout)
     client_id = "chat_bot", grant_type = "password", username = settings.username, password = settings.password,
   }
   if not body then return nil, Error.new("CONFIG", "user name and password must be UTF-8") end
-  local answer, err = core.http {
-    method = "POST", url = web.endpoints.token, body = body, tls = web.tls, proxy = web.proxy, max_body = MAX_ANSWER,
+  local answer, err = web:http {
+    method = "POST", url = web.endpoints.token, body = body, max_body = MAX_ANSWER,
     headers = { ["Content-Type"] = "application/json", Accept = "application/json" },
     connect_timeout = timeout, timeout = timeout,
   }

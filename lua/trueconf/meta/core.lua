@@ -541,6 +541,7 @@ local Socket = {}
 ---@field pong_timeout? number
 ---@field tls? trueconf.core.TlsOptions
 ---@field proxy? string see core.proxy_for
+---@field headers? table<string,string> further ones of the handshake; a User-Agent replaces ours
 
 ---@async
 ---@param options trueconf.core.SocketOptions
@@ -728,6 +729,7 @@ function Connection:unsent() end
 ---@field allow_plaintext? boolean secrets over ws/http to a host that is not loopback; default false
 ---@field tls? trueconf.core.TlsOptions
 ---@field proxy? string see core.proxy_for
+---@field headers? table<string,string> further ones of token request and handshake; a User-Agent replaces ours
 ---@field connect_timeout? number default 10
 ---@field token_timeout? number default 15
 ---@field auth_timeout? number default 10

@@ -20,8 +20,8 @@ Host.__index = Host
 
 -- Options that lead elsewhere.
 local ELSEWHERE = {
-  "password", "oauth_client_id", "web_url", "token_file", "ca_file", "tls", "proxy", "allow_plaintext",
-  "server_version",
+  "password", "oauth_client_id", "web_url", "token_file", "ca_file", "tls", "proxy", "headers",
+  "allow_plaintext", "server_version",
 }
 
 local function settings_for(server, log)

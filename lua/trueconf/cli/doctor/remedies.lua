@@ -84,11 +84,20 @@ function remedies.token(err)
 end
 
 local BY_WEBSOCKET_STATUS = {
+  [403] = "the web server in front refuses upgrades: let it pass those of TrueConf Bridge on; or it wants a header of "
+    .. "its own, which --header sends",
   [502] = "the web server in front does not reach TrueConf Bridge (502): is the service running, and is its port the "
     .. "one that the web server passes on to?",
   [503] = "the server has no room for another connection, or is being maintained: stop bots that are not needed",
   [504] = "TrueConf Bridge does not answer the web server in front (504): look at the service and its log",
 }
+
+---@param origin string
+---@return string
+function remedies.origin(origin)
+  return ('give the bot the option headers = { Origin = "%s" }, and commands --header "Origin: %s"'):format(origin,
+    origin)
+end
 
 ---@param err trueconf.Error
 ---@return string

@@ -10,6 +10,7 @@ local json = require "trueconf.json"
 local remedies = require "trueconf.cli.doctor.remedies"
 local server_version = require "trueconf.server_version"
 local url = require "trueconf.url"
+local web = require "trueconf.base.web"
 
 local DAY = 86400                       -- seconds
 local SOON = 21 * DAY                   -- an end of a certificate that is worth a word
@@ -134,11 +135,29 @@ local function token(patient)
   return ("for %s, good until %s"):format(settings.username, date(expires // 1000))
 end
 
+local function has_origin(headers)
+  for name in pairs(headers) do
+    if name:lower() == "origin" then return true end
+  end
+end
+
+-- Some web servers refuse an upgrade that does not come from a page of theirs: the Origin with which it works.
+local function missing_origin(patient, err)
+  if err.name ~= "HTTP" or err.code ~= 403 or has_origin(patient.web.headers) then return nil end
+  local origin = patient.web.endpoints.socket:gsub("^ws", "http"):match "^%a+://[^/]+"
+  local socket = patient.web:socket { headers = { Origin = origin }, connect_timeout = patient.timeout }
+  if not socket then return nil end
+  socket:close()
+  return origin
+end
+
 local function websocket(patient)
-  local web = patient.web
-  local socket, err = core.socket {
-    url = web.endpoints.socket, tls = web.tls, proxy = web.proxy, connect_timeout = patient.timeout,
-  }
+  local socket, err = patient.web:socket { connect_timeout = patient.timeout }
+  local origin = not socket and missing_origin(patient, err)
+  if origin then
+    return failed(("%s; with the header Origin: %s it lets bots in"):format(err, origin), remedies.origin(origin),
+      exits.of(err))
+  end
   if not socket then return failed(err, remedies.websocket(err)) end
   local protocol = socket:protocol()
   socket:close()
@@ -237,12 +256,9 @@ local STEPS = {
 ---@return trueconf.cli.Patient
 local function patient_of(options, settings, sources)
   local address = assert(url.parse(settings.url))
-  local web_url = settings.web_url and assert(url.parse(settings.web_url))
   return {
     options = options, settings = settings, sources = sources, timeout = options.call_timeout, address = address,
-    heard = {}, web = {
-      endpoints = url.endpoints(address, web_url), tls = { ca_file = settings.ca_file }, proxy = options.proxy,
-    },
+    heard = {}, web = web.new(settings, options),
   }
 end
 
