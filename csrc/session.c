@@ -253,20 +253,37 @@ static void classify_auth(struct session *session, int code) {
   session_event(session, event);
 }
 
-static void on_auth_answer(struct session *session, struct slice payload) {
+/* Who we are. Without it a bot would take its own messages for those of others, and answer them: then it is
+ * not let in. After the first time the id is known. */
+static bool note_user(struct session *session, struct slice payload) {
   struct slice value;
   struct buffer user = {0};
+  struct reason reason;
+  bool told = scan_find(payload, "userId", &value) && scan_string(value, &user) && user.length;
+  char *id = told && buffer_append(&user, "", 1) ? strdup(user.data) : NULL;
+  buffer_free(&user);
+  if (id) {
+    free(session->user_id);
+    session->user_id = id;
+  }
+  if (session->user_id)
+    return true;
+  reason_set(
+      &reason, told ? ERR_NOMEM : ERR_PROTOCOL, 0,
+      told ? "no memory for the id of the account"
+           : "auth was answered without a userId: the bot cannot tell its own messages from those of others");
+  session_reason(session, &reason);
+  return false;
+}
+
+static void on_auth_answer(struct session *session, struct slice payload) {
+  struct slice value;
   int code = 0;
   if (scan_find(payload, "errorCode", &value) && scan_int(value, &code) && code != 0) {
     classify_auth(session, code);
     return;
   }
-  if (scan_find(payload, "userId", &value) && scan_string(value, &user) && buffer_append(&user, "", 1)) {
-    free(session->user_id);
-    session->user_id = strdup(user.data);
-  }
-  buffer_free(&user);
-  session_event(session, EVENT_AUTH_OK);
+  session_event(session, note_user(session, payload) ? EVENT_AUTH_OK : EVENT_AUTH_ERROR);
 }
 
 static void on_response(struct session *session, lua_State *L, const struct frame *frame) {

@@ -173,12 +173,35 @@ describe("a session", function()
       assert.is_true(payload.receiveSystemMessageEnvelopes)
     end))
 
-    it("takes errorCode 0 and a missing payload for success", async(function()
+    it("takes errorCode 0 for success", async(function()
       local session = ready({}, { "accept", { "auth", { errorCode = 0, userId = "herald@test/1" } }, "silent" })
       assert.equal("herald@test/1", session:user_id())
       session:stop()
-      session = ready({}, { "accept", "take", { "answer", 1 }, "silent" })
-      assert.is_nil(session:user_id())
+    end))
+
+    -- A bot that does not know its own id would answer itself.
+    it("is not let in without knowing who it is, at the first time", async(function()
+      for _, answer in ipairs {
+        { "answer", 1 }, { "answer", 1, { connectionId = "c" } }, { "answer", 1, { userId = "" } },
+        { "answer", 1, { userId = 7 } }, { "answer", 1, { userId = {} } }, { "answer_bytes", 1, "6e756c6c" },
+      } do
+        local session, record = faulty.session { url = server:ws({ "accept", "take", answer, "silent" }, OK) }
+        session:start()
+        assert(session:wait_ready(20))
+        assert.equal("connecting authorizing backoff connecting authorizing ready", faulty.path(record))
+        assert.equal("herald@test/1", session:user_id())
+        session:stop()
+        local err = faulty.reason(record, "backoff")
+        assert.equal("PROTOCOL", err.name)
+        assert.matches("without a userId", err.message)
+      end
+    end))
+
+    it("stays who it is when a later answer does not say", async(function()
+      local session = ready({}, { "accept", "auth", { "sleep", 0.01 }, "close" },
+        { "accept", "take", { "answer", 1 }, "silent" })
+      eventually(function() return session:stats().connects == 2 and session:state() == "ready" end)
+      assert.equal("herald@test/1", session:user_id())
       session:stop()
     end))
 
