@@ -200,6 +200,20 @@ describe("options that look like something else", function()
     })
   end)
 
+  it("are numbers out of bounds, which are told as they are", function()
+    for name, bounds in pairs {
+      max_unsent = { 4096, 999999999999 }, max_frame = { 125, 999999999999 }, window = { 1, 65536 },
+      queue = { 0, 1000000000 }, max_denials = { 1, 1000000 },
+    } do
+      for place, beyond in ipairs { bounds[1] - 1, bounds[2] + 1.0 } do
+        local told = ("option '%s' must be at %s %d, got %d"):format(name, place == 1 and "least" or "most",
+          bounds[place], beyond):gsub("%-", "%%-")
+        assert.error_matches(function() trueconf.client { token = "t", [name] = beyond } end, told)
+      end
+      for _, good in ipairs(bounds) do assert(trueconf.client { token = "t", [name] = good }) end
+    end
+  end)
+
   it("are refused by a Bridge, at the caller's line", function()
     refused(bridge.start, { log = "off", password_cost = 1 }, {
       log = LOGS, host = STRINGS, data = STRINGS, server_name = STRINGS, state = { {}, { accounts = {} } },

@@ -26,6 +26,7 @@ local math_type = math.type
 local READS = protocol.READS
 local sent_meta = sent_message.meta
 local LONGEST_TEXT = protocol.limits.TEXT
+local MOST_BYTES = 999999999999         -- the core takes sizes below 10^12
 
 ---Options of the connection; trueconf.bot takes them too.
 ---@class trueconf.ClientOptions
@@ -75,11 +76,11 @@ local SCHEMA = {
   backoff_min = { type = "number", min = 0.001 },
   backoff_max = { type = "number", min = 0.001 },
   backoff_jitter = { type = "number", min = 0 },
-  max_denials = { type = "integer", min = 1 },
+  max_denials = { type = "integer", min = 1, max = 1000000 },
   window = { type = "integer", min = 1, max = 65536 },
-  queue = { type = "integer", min = 0 },
-  max_frame = { type = "integer", min = 125 },
-  max_unsent = { type = "integer", min = 4096 },
+  queue = { type = "integer", min = 0, max = 1000000000 },
+  max_frame = { type = "integer", min = 125, max = MOST_BYTES },
+  max_unsent = { type = "integer", min = 4096, max = MOST_BYTES },
   on_trace = { type = "function" },
   retries = { type = "integer", min = 0 },
   server_version = { type = "string", check = server_version.is_version },
