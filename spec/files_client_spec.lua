@@ -408,6 +408,17 @@ describe("download", function()
     end))
   end
 
+  it("goes on when the server asks for it, and not before", scene(function(at)
+    local bytes, refused_at = core.random(500000), nil
+    local message = sent(at, bytes)
+    cut_once(at, function(request)
+      refused_at = core.monotonic()
+      return request:respond(429, { ["Retry-After"] = "1" }, "busy")
+    end)
+    assert.is_true(bytes == at.bot:download(message))
+    assert.is_true(core.monotonic() - refused_at >= 1)
+  end))
+
   it("gets a fresh address for the rest when the old one is refused", scene(function(at)
     local bytes = core.random(500000)
     local message, ranges, addressed = sent(at, bytes), watch(at), at.server.files.addressed

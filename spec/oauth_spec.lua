@@ -334,6 +334,15 @@ describe("a client with an OAuth application, at a server with answers of its ow
     end))
   end
 
+  it("waits as long as the server asks for, at each of the calls", async(function()
+    for number = 1, 3 do
+      local begun = core.monotonic()
+      local err = comes_after(number, { { "respond", 503, "", "text/plain", { ["Retry-After"] = "1" } } })
+      assert.equal(1, err.retry_after)
+      assert.is_true(core.monotonic() - begun >= 1)
+    end
+  end))
+
   it("comes back after an answer that has no end, or a connection that has", async(function()
     for number = 1, 3 do
       assert.equal("LIMIT", comes_after(number, { { "respond", 200, ("x"):rep(70000) } }).name)

@@ -19,6 +19,7 @@ local PATIENCE = 300                    -- seconds to wait for a file that is st
 local FIRST_POLL, LAST_POLL = 0.5, 5    -- seconds; READY comes some time after the last progress
 local PIECE = 1 << 16                   -- bytes given to a sink at a time
 local PAUSES = { 0, 0.25, 0.5, 1, 2 }   -- seconds before the tries that go on with what has come
+local LONGEST_PAUSE = 60                -- seconds, where the server asks for more
 local GOOD_PIECE = 1 << 20              -- bytes; a try that brings so many is none of those
 
 local download = {}
@@ -209,12 +210,13 @@ function Fetch:try(left)
   if is_file then return self:check_size() end
   if not answer then return nil, failure end
   local message = ("the file was answered with status %d"):format(answer.status)
-  return nil, fault("HTTP", message, { code = answer.status })
+  return nil, fault("HTTP", message, { code = answer.status, retry_after = answer.retry_after })
 end
 
 -- Addresses grow old, and a fresh one is got.
 local GROWN_OLD = { [401] = true, [403] = true, [404] = true, [410] = true }
 local NO_SUCH_RANGE = 416
+local TOO_MANY = 429
 
 -- What has come is no part of the file any more.
 function Fetch:begin_anew()
@@ -222,13 +224,19 @@ function Fetch:begin_anew()
   if file then file:close() end
 end
 
--- The same address once more, a little later.
-function Fetch:pause()
+-- The same address once more, a little later, or when the server asks for it.
+function Fetch:pause(asked)
   self.failures = self.failures + 1
   local seconds, left = PAUSES[self.failures], self.clock()
   if not seconds then return false end
+  seconds = math.max(seconds, math.min(asked or 0, LONGEST_PAUSE))
   core.sleep(math.min(seconds, left and math.max(left, 0) or seconds))
   return true
+end
+
+local function may_pass(err)
+  if err.retryable or err.name ~= "HTTP" then return err.retryable end
+  return err.code == NO_SUCH_RANGE or err.code == TOO_MANY or (err.code or 0) >= 500
 end
 
 -- After a failed try: whether another one makes sense.
@@ -242,8 +250,7 @@ function Fetch:recover(err, had)
     return self.info, err
   end
   if err.code == NO_SUCH_RANGE then self:begin_anew() end
-  local passes = err.retryable or err.name == "HTTP" and (err.code == NO_SUCH_RANGE or (err.code or 0) >= 500)
-  if passes and math.max(size, had) > 0 and self:pause() then return true end
+  if may_pass(err) and math.max(size, had) > 0 and self:pause(err.retry_after) then return true end
   return nil, err
 end
 

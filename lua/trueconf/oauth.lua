@@ -78,7 +78,7 @@ local function refusal(number, answer)
   elseif status == 404 then
     advice = "; it needs TrueConf Server 5.5.3 and its web port"
   end
-  return Error.new(name, said .. advice, { code = status })
+  return Error.new(name, said .. advice, { code = status, retry_after = answer.retry_after })
 end
 
 local function expiry_of(answer)

@@ -248,7 +248,7 @@ end
 -- Nothing has been written in the chat yet, whatever became of the bytes.
 local function not_sent(err, name)
   return Error.new(err.name, ("the upload of %s failed: %s"):format(name, err.message),
-    { code = err.code, method = SEND.name, outcome = "not_sent", cause = err })
+    { code = err.code, method = SEND.name, outcome = "not_sent", retry_after = err.retry_after, cause = err })
 end
 
 -- What the server has against an upload (protocol: upload errors); `error` is a number.
@@ -260,7 +260,7 @@ local function refusal(answer, file)
     return Error.from_code(code, SEND.name, description)
   end
   return Error.new("HTTP", ("the upload of %s was answered with status %d"):format(file.name, answer.status),
-    { code = answer.status, method = SEND.name, outcome = "rejected" })
+    { code = answer.status, method = SEND.name, outcome = "rejected", retry_after = answer.retry_after })
 end
 
 local function temporal_id(answer)

@@ -22,7 +22,7 @@ local function refusal(answer, said)
   local name = (DENIED[answer.status] or answer.status == 400 and reason) and "AUTH_FAILED" or "HTTP"
   local more = (reason and ", " .. reason or "") .. (words and ": " .. words or "")
   local message = ("the token endpoint answered HTTP %d%s"):format(answer.status, more)
-  return Error.new(name, message, { code = answer.status })
+  return Error.new(name, message, { code = answer.status, retry_after = answer.retry_after })
 end
 
 local function by_password(web, settings, timeout)
