@@ -296,6 +296,32 @@ describe("putting a file in place", function()
     assert.matches("it is a FIFO", err.message)
     assert.equal("fifo\npath", system.output("ls -A '%s'", directory.path))
   end))
+
+  it("tells why it could not", helper.async(function()
+    local directory <close> = system.directory()
+    local ok, err = core.replace_file(directory:file "none", directory:file "path")
+    assert.is_nil(ok)
+    assert.same({ "IO", 2 }, { err.name, err.code })
+    assert.matches("cannot read .*/none: No such file", err.message)
+  end))
+
+  -- What a process prints in which disk.c tells who waits for the disk.
+  local function on_disk(directory, script)
+    local library = directory:file "disk.so"
+    system.output("unset LD_PRELOAD; ${CC:-cc} -std=gnu11 -shared -fPIC -o '%s' spec/support/disk.c", library)
+    return system.run_lua(directory.path, system.write(directory:file "script.lua", script),
+      ('LD_PRELOAD="${LD_PRELOAD:+$LD_PRELOAD:}%s"'):format(library))
+  end
+
+  it("does not succeed without memory", function()
+    local directory <close> = system.directory()
+    system.write(directory:file "part.unlucky", "1")
+    assert.equal("IO 12", on_disk(directory, [[
+      local core = require "trueconf.core"
+      local _, err = core.replace_file("part.unlucky", "path")
+      print(err.name .. " " .. err.code)
+    ]]))
+  end)
 end)
 
 describe("a private folder", function()

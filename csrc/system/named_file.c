@@ -200,9 +200,14 @@ struct replace_work {
 
 static void replace_work(struct offload *offload) {
   struct replace_work *work = (struct replace_work *)offload;
-  struct replacement file = {.fd = open(work->from, O_RDONLY | O_CLOEXEC), .beside = strdup(work->from)};
-  file.target = plain_file_target(work->to, &work->why);
-  if (!file.target || !file.beside)
+  struct replacement file = {.fd = open(work->from, O_RDONLY | O_CLOEXEC)};
+  if (file.fd >= 0)
+    file.beside = strdup(work->from);
+  if (!file.beside)
+    reason_set(&work->why, ERR_IO, errno, "cannot read %s: %s", work->from, strerror(errno));
+  else
+    file.target = plain_file_target(work->to, &work->why);
+  if (!file.target)
     replacement_drop(&file);
   else if (work->new_only)
     replacement_commit_new(&file, &work->why);
