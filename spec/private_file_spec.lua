@@ -313,6 +313,15 @@ describe("putting a file in place", function()
       ('LD_PRELOAD="${LD_PRELOAD:+$LD_PRELOAD:}%s"'):format(library))
   end
 
+  it("waits for the disk, file and folder, without holding up the loop", function()
+    local directory <close> = system.directory()
+    system.write(directory:file "part", "1")
+    assert.equal("a thread waits for a file\na thread waits for a folder\ntrue", on_disk(directory, [[
+      local core = require "trueconf.core"
+      print(core.replace_file("part", "path"))
+    ]]))
+  end)
+
   it("does not succeed without memory", function()
     local directory <close> = system.directory()
     system.write(directory:file "part.unlucky", "1")

@@ -237,10 +237,25 @@ static bool close_written(struct replacement *file, bool durable) {
   return ok;
 }
 
+/* A name is durable once its folder is. One that may be written alone cannot be waited for. */
+static bool sync_folder(const char *path) {
+  const char *slash = strrchr(path, '/');
+  char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+  int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1, code;
+  bool ok = fd < 0 || !fsync(fd) || errno == EINVAL; /* no such thing on this file system */
+  code = errno;
+  if (fd >= 0)
+    close(fd);
+  free(folder);
+  errno = code;
+  return ok;
+}
+
 /* The name is given by `place`: rename or link. */
 static bool commit(struct replacement *file, bool durable, int (*place)(const char *from, const char *to),
                    struct reason *why) {
-  bool ok = close_written(file, durable) && (!file->beside || !place(file->beside, file->target));
+  bool ok = close_written(file, durable) && (!file->beside || !place(file->beside, file->target)) &&
+            (!durable || sync_folder(file->target));
   if (!ok)
     refuse(why, "write", file->target, errno);
   if (ok && place == rename) {
