@@ -143,7 +143,8 @@ static bool token_text(const struct session *session, struct buffer *text) {
          scan_quote(text, session->token, strlen(session->token)) && buffer_puts(text, "}\n");
 }
 
-/* A token that cannot be kept is no reason to fail: it is asked for again next time. */
+/* A token that cannot be kept is no reason to fail: it is asked for again next time. Hence the loop does not
+ * wait for the disk either. */
 static void token_save(struct session *session) {
   const char *path = session->config.token_file;
   struct buffer text = {0};
@@ -153,7 +154,7 @@ static void token_save(struct session *session) {
     return;
   if (token_text(session, &text) && replacement_begin(&file, path, S_IRUSR | S_IWUSR, &why)) {
     if (replacement_write(&file, text.data, text.length, &why))
-      replacement_commit(&file, true, &why);
+      replacement_commit(&file, false, &why);
     else
       replacement_drop(&file);
   }

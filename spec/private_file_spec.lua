@@ -322,6 +322,23 @@ describe("putting a file in place", function()
     ]]))
   end)
 
+  it("does not wait when it is a token, which can be asked for again", function()
+    local directory <close> = system.directory()
+    assert.equal("true", on_disk(directory, [[
+      local server = assert(require "trueconf.bridge".start {
+        port = 0, accounts = { herald = "4711" }, password_cost = 1, log = { level = "off" },
+      })
+      local client = require "trueconf".client {
+        url = server:url(), username = "herald", password = "4711", token_file = "token", log = "off",
+      }
+      client:start()
+      print(client:wait_ready(20))
+      client:stop()
+      server:stop()
+    ]]))
+    assert.is_truthy(system.read(directory:file "token"))
+  end)
+
   it("does not succeed without memory", function()
     local directory <close> = system.directory()
     system.write(directory:file "part.unlucky", "1")
