@@ -206,7 +206,7 @@ static void count_stranger(struct session *session, uint32_t id) {
 }
 
 void calls_answer(struct session *session, lua_State *L, const struct frame *frame) {
-  struct call *call = frame->has_id && frame->id ? table_find(&session->calls, frame->id) : NULL;
+  struct call *call = table_find(&session->calls, frame->id);
   if (!call) {
     count_stranger(session, frame->id);
     return;
@@ -243,7 +243,6 @@ void calls_lost(struct session *session) {
       }
     }
   }
-  calls->next_id = 0; /* a new connection counts from 1 */
   memset(calls->stale, 0, sizeof calls->stale);
 }
 

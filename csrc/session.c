@@ -129,7 +129,7 @@ static void forget_attempts(struct session *session) {
 /* The server may ask for more time than we would give it, within bounds. */
 static void plan_pause(struct session *session) {
   const struct session_config *config = &session->config;
-  double delay, wanted = session->has_reason ? session->reason.retry_after : 0;
+  double delay, wanted = session->reason.retry_after;
   forget_attempts(session);
   delay = fmin(config->backoff_min * pow(2, fmin(session->attempts, 30)), config->backoff_max);
   delay = fmax(delay, fmin(wanted, fmax(MOST_RETRY_AFTER, config->backoff_max)));
@@ -203,8 +203,7 @@ const char *session_state_name(enum state state) {
 bool session_send(struct session *session, const char *frame, size_t length) {
   if (!session->socket || !wire_send(socket_wire(session->socket), WIRE_FIN | WIRE_TEXT, frame, length))
     return false;
-  if (session->traced)
-    session_trace(session, "out", frame, length);
+  session_trace(session, "out", frame, length);
   return true;
 }
 
@@ -287,7 +286,7 @@ static void on_auth_answer(struct session *session, struct slice payload) {
 }
 
 static void on_response(struct session *session, lua_State *L, const struct frame *frame) {
-  if (session->state == STATE_AUTHORIZING && frame->has_id && frame->id == session->auth_id)
+  if (session->state == STATE_AUTHORIZING && frame->id == session->auth_id)
     on_auth_answer(session, frame->payload);
   else
     calls_answer(session, L, frame);
@@ -320,8 +319,7 @@ static void on_message(struct socket *socket, lua_State *L, const char *data, si
   struct session *session = socket_owner(socket);
   struct frame frame;
   (void)binary; /* a frame is JSON, however it is marked */
-  if (session->traced)
-    session_trace(session, "in", data, length);
+  session_trace(session, "in", data, length);
   if (!scan_frame(data, length, &frame) || !frame.has_id || !frame.has_type)
     frame.type = 0; /* reserved, never sent */
   if (frame.type == 2)
@@ -391,14 +389,14 @@ static bool auth_frame(struct session *session, const char *token, struct buffer
 
 static void do_authorize(struct session *session) {
   struct buffer *frame = &session_room(session)->scratch;
-  session->calls.next_id = session->auth_id = 1;
+  session->calls.next_id = session->auth_id = 1; /* a new connection counts from 1 */
   rt_timer_start(session->rt, &session->timer, session->config.auth_timeout);
   if (!auth_frame(session, session->token, frame) ||
       !wire_send(socket_wire(session->socket), WIRE_FIN | WIRE_TEXT, frame->data, frame->length)) {
     socket_drop(session->socket, ERR_NOMEM, "no memory for auth");
     return;
   }
-  if (session->traced && auth_frame(session, "***", frame))
+  if (auth_frame(session, "***", frame))
     session_trace(session, "out", frame->data, frame->length);
 }
 
