@@ -103,6 +103,17 @@ describe("a request", function()
       session:stop()
     end))
 
+    it("on the main thread, however long it is", function()
+      local session
+      async(function() session = faulty.session { url = server:ws(OK) } end)()
+      session:start()
+      assert(session:wait_ready(5))
+      local payload = json.encode { text = ("x"):rep(300000) }
+      assert.same({ method = "m", payload = json.decode(payload) }, json.decode(assert(session:request("m", payload))))
+      session:stop()
+      core.close()
+    end)
+
     it("and leaves in the order of the calls, with ids that count up on each connection", async(function()
       local session, name = after_auth({ window = 2 }, "echo")
       local results = {}

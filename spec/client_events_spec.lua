@@ -206,6 +206,20 @@ describe("events", function()
     end)
   end)())
 
+  it("are named in the log when their handler fails", (function()
+    local lines = {}
+    local kept = log.new { level = "error", sink = function(_, text) lines[#lines + 1] = text end }
+    return told({ push(1, "removeChat", { chatId = CHAT }), push(2, "fireworks", {}) }, function(bot)
+      bot:on("remove_chat", function() error "oops" end)
+      bot:on_unknown(function() error "no" end)
+    end, function()
+      helper.eventually(function() return #lines == 2 end)
+      table.sort(lines)
+      assert.matches("^error while handling the event fireworks: .*no", lines[1])
+      assert.matches("^error while handling the event remove_chat: .*oops", lines[2])
+    end, { log = kept })
+  end)())
+
   it("that are damaged are set aside, acknowledged, counted and not handed over", (function()
     local lines = {}
     local seen

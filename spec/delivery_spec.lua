@@ -67,6 +67,28 @@ describe("a message whose handler fails", function()
     assert.is_nil(next(case.bot.inbox.handled)) -- it may be replayed again
   end, { ack = "manual" }))
 
+  it("is replayed behind what waits in its chat", bots.case(function(bot, case)
+    case.gate, case.texts, case.broken = core.waiter(), {}, true
+    bot:on_message(function(msg)
+      table.insert(case.texts, msg.text)
+      if msg.text == "bad" and case.broken then error "no good" end
+      if msg.text == "slow" then case.gate:wait(LIMIT) end
+    end)
+  end, function(case)
+    local message = case.chat:say "bad"
+    eventually(function() return #case.bot:aside() == 1 end)
+    case.broken = false
+    case.chat:say "slow"
+    case.chat:say "next"
+    eventually(function() return #case.texts == 2 and case.bot.inbox:counts() == 1 end)
+    assert.is_true(case.bot:replay(message.id))
+    core.sleep(0)
+    assert.same({ "bad", "slow" }, case.texts)
+    case.gate:wake()
+    eventually(function() return #case.texts == 4 end)
+    assert.same({ "bad", "slow", "next", "bad" }, case.texts)
+  end, { log = "off" }))
+
   it("is tried as often as wanted, before the next one of its chat", bots.case(function(bot, case)
     case.count = 0
     bot:on_text("^bad", function(msg)
@@ -83,6 +105,20 @@ describe("a message whose handler fails", function()
     assert.is_true(core.monotonic() - begun >= 3)
     assert.same({}, case.bot:aside())
   end, { log = "off", tries = 3 }))
+
+  it("is tried again after pauses that grow up to a minute", bots.virtual_case(function(bot, case)
+    case.times = {}
+    bot:on_text("^bad", function()
+      table.insert(case.times, core.monotonic())
+      if #case.times < 9 then error "not yet" end
+    end)
+  end, function(case)
+    assert(case.chat:say "bad")
+    core.advance(200)
+    local pauses = {}
+    for n = 2, #case.times do pauses[n - 1] = math.floor(case.times[n] - case.times[n - 1] + 0.5) end
+    assert.same({ 1, 2, 4, 8, 16, 32, 60, 60 }, pauses)
+  end, { tries = 9 }))
 
   it("that waits for another try is not lost when the bot stops", bots.case(function(bot, case)
     case.count = 0
@@ -127,13 +163,26 @@ describe("a message whose handler fails", function()
   it("is told of once a minute for each handler", function()
     bots.case(function(bot)
       bot:on_text("^bad", function() error "no good" end)
+      bot:on_text("^worse", function() error "no good" end)
     end, function(case)
       for _ = 1, 20 do assert(case.chat:say "bad") end
-      eventually(function() return #case.bot:aside() == 20 end)
+      assert(case.chat:say "worse")
+      eventually(function() return #case.bot:aside() == 21 end)
       local told = 0
-      for _, line in ipairs(lines) do told = told + (line:find "set aside" and 1 or 0) end
-      assert.equal(1, told)
+      for _, line in ipairs(lines) do told = told + (line:find "set aside.*the handler has failed once$" and 1 or 0) end
+      assert.equal(2, told)
+      assert.same({}, case.bot.store:list "handled") -- of a store that ends with the process
     end, { log = log })()
+  end)
+
+  it("is told of with the number of its tries", function()
+    bots.case(function(bot)
+      bot:on_text("^bad", function() error "no good" end)
+    end, function(case)
+      assert(case.chat:say "bad")
+      eventually(function() return #case.bot:aside() == 1 end)
+      assert.matches("is set aside, .*the handler has failed 2 times$", lines[#lines])
+    end, { log = log, tries = 2 })()
   end)
 end)
 
@@ -220,15 +269,18 @@ describe("sessions", function()
       eventually(function() return #lines > 0 end)
       assert.same({ n = 1234567890123456789 }, case.bot.store:get("sessions", "chat " .. case.chat.id))
       assert.matches("the session of user mira@localhost is not kept: cannot encode 'f'", lines[1])
-      assert.error_matches(function() return bots.message({ text = "x" }, { bot = case.bot }).user_session end,
-        "sessions are there while a handler runs")
+      local message = bots.message({ text = "x" }, { bot = case.bot })
+      local _, err = pcall(function() return message.user_session end)
+      assert.matches("delivery_spec.lua:%d+: sessions are there while a handler runs", err)
       assert.is_true(case.bot:with_session("user", "MIRA@localhost/x", function(session)
         session.f = nil
         session.n = 1
       end))
       assert.same({ n = 1 }, case.bot.store:get("sessions", "user mira@localhost"))
-      assert.error_matches(function() case.bot:with_session("group", "x", print) end,
-        "'user' or 'chat' expected, got group")
+      _, err = pcall(function() case.bot:with_session("group", "x", print) end)
+      assert.matches("delivery_spec.lua:%d+: with_session: 'user' or 'chat' expected, got group", err)
+      assert.is_true(case.bot:with_session("chat", "C1@x", function(session) session.n = 2 end))
+      assert.same({ n = 2 }, case.bot.store:get("sessions", "chat C1@x"))
     end, { log = log })()
   end)
 end)
@@ -245,7 +297,12 @@ describe("posts", function()
     assert.equal("<b>bold</b>", bots.hear(case.mira))
     eventually(function() return case.bot:outbox().waiting == 0 end)
     assert.same({ waiting = 0, unsent = 0 }, case.bot:outbox())
-  end))
+    -- The personal chat is opened again when it is gone; a group is not.
+    local message = { text = "x", parseMode = "text" }
+    local personal = bots.message(message, { bot = case.bot, kind = 1 })
+    assert.equal(bots.USER, assert(personal:post "a").record.user_id)
+    assert.is_nil(assert(bots.message(message, { bot = case.bot, kind = 2 }):post "b").record.user_id)
+  end, { log = "off" }))
 
   it("blame the caller's line for mistakes", bots.case(function() end, function(case)
     local _, err = pcall(function() case.bot:post(case.chat.id) end)
@@ -354,7 +411,8 @@ describe("a bot with a store in a file", function()
     gate:wake()
     eventually(function() return bot.working == 0 end)
     assert.is_nil(bot.store)
-    assert.error_matches(function() bot:aside() end, "the bot is stopped, and its store closed: ")
+    local _, err = pcall(function() bot:aside() end)
+    assert.matches("delivery_spec.lua:%d+: the bot is stopped, and its store closed: ", err)
     local kept = assert(stores.open(path))
     assert.same({ seen = "hello", late = true }, kept:get("sessions", "chat " .. chat.id))
     assert.equal(1, #kept:list "handled")
@@ -383,7 +441,9 @@ describe("a bot with a store in a file", function()
     server = system.start_bridge()
     local kept = assert(stores.open(path))
     local _, err = pcall(trueconf.bot, system.bot_options(server, { store = path }))
-    assert.matches("trueconf.bot: store: .*bot%.db: another process has it open", err)
+    assert.matches("another process has it open", err)
+    _, err = pcall(function() trueconf.bot(system.bot_options(server, { store = path })) end)
+    assert.matches("delivery_spec.lua:%d+: trueconf.bot: store: .*bot%.db: another process has it open", err)
     kept:close()
     system.write(path, ("rubbish "):rep(1000))
     _, err = pcall(trueconf.bot, system.bot_options(server, { store = path }))
@@ -441,6 +501,25 @@ describe("a bot with a store in a file", function()
     kept:close()
     server:stop()
   end))
+
+  it("tries to write after pauses that grow up to a minute", function()
+    bots.virtual_case(function(bot)
+      bot:on_message(function(msg) msg.chat_session.text = BIG end)
+    end, function(case)
+      local bot, begun, times = case.bot, core.monotonic(), {}
+      bot.store.db:rows "PRAGMA max_page_count = 1"
+      assert(case.chat:say "one")
+      core.advance(0.5)
+      assert.is_true(bot.stuck)
+      local commit = bot.store.commit
+      bot.store.commit = function(store)
+        table.insert(times, math.floor(core.monotonic() - begun + 0.5))
+        return commit(store)
+      end
+      core.advance(190)
+      assert.same({ 1, 3, 7, 15, 31, 63, 123, 183 }, times)
+    end, { store = path, log = "off" })()
+  end)
 
   it("loses no message whose handler cannot post, and sets none aside", helper.async(function()
     server = system.start_bridge { accounts = { herald = "4711" } }
@@ -525,7 +604,8 @@ describe("a bot with a store in a file", function()
     local chat = mira:chat_with "herald"
     local other = server:person("jonas"):chat_with "herald"
     local handled = 0
-    local bot = bot_with({ log = "off" }, function(msg)
+    local log, lines = bots.log "warn"
+    local bot = bot_with({ log = log }, function(msg)
       handled = handled + 1
       if msg.text == "post" then assert(msg:post("posted")) end
     end)
@@ -540,6 +620,7 @@ describe("a bot with a store in a file", function()
     eventually(function() return #server:unread "herald" == 2 and bot.working == 0 end)
     core.sleep(0.1)
     assert.same({ 2, 2, {} }, { handled, #server:unread "herald", bot:aside() })
+    assert.equal(1, matching(lines, "message %S+ of %S+ waits, and its chat with it"))
     outbox:start()
     eventually(function() return #server:unread "herald" == 0 end, 25)
     assert.equal(4, handled)

@@ -4,6 +4,7 @@
 local bots = require "spec.support.bots"
 local core = require "trueconf.core"
 local helper = require "spec.support.helper"
+local trueconf = require "trueconf"
 
 local LIMIT = bots.LIMIT
 
@@ -91,13 +92,27 @@ describe("handlers at work", function()
     assert(people[1].chat:say "one")
     case.begun:wait(LIMIT)
     assert(people[2].chat:say "two")
-    helper.eventually(function() return select(1, case.bot.inbox:counts()) == 1 end)
+    assert(people[2].chat:say "three")
+    helper.eventually(function() return select(1, case.bot.inbox:counts()) == 2 end)
+    assert.equal(1, case.bot.held.last)  -- a chat, not each of its messages
     core.timer(0.02, function() case.release:wake() end)
     case.bot:stop()
     assert.equal("one", bots.hear(people[1].person))
     case.bot:start()
     assert.equal("two", bots.hear(people[2].person))
+    assert.equal("three", bots.hear(people[2].person))
   end, { max_handlers = 1 }))
+
+  it("may acknowledge by hand what is sent when the store is written", bots.case(function(bot, case)
+    bot:on_message(function(msg)
+      msg.bot.store:put("notes", msg.id, { text = msg.text })
+      case.acked = { msg:ack(), msg:ack() }
+    end)
+  end, function(case)
+    local message = assert(case.chat:say "one")
+    assert(message:wait_read_by("herald", LIMIT))
+    assert.same({ true, false }, case.acked)
+  end, { ack = "manual", store = require("trueconf.store").memory() }))
 end)
 
 describe("a handler", function()
@@ -137,6 +152,17 @@ describe("a handler", function()
     assert.equal(1, count(case.lines, "^error while handling message %S+ of %S+ in the handler of "
       .. "spec/handlers_spec.lua:" .. case.line .. ": .*oh"))
   end))
+
+  it("that raises is told of without the place where its traceback has that", function()
+    local log, lines = bots.log()
+    bots.case(function(bot)
+      bot:on_text("^bad$", function() error "oh" end)
+    end, function(case)
+      assert(case.chat:say "bad")
+      helper.eventually(function() return lines[1] end)
+      assert.matches("^error while handling message %S+ of %S+: .*oh", lines[1])
+    end, { log = log })()
+  end)
 
   it("that raises is told of to on_error, place included", function()
     local told
@@ -285,5 +311,19 @@ describe("what is held down", function()
     core.advance(61)
     assert.equal(5, held_down:may_say "x")
     core.virtual_time(false)
+  end)
+
+  it("is told with the next error of its kind", function()
+    local log, lines = bots.log()
+    local bot = trueconf.bot { url = "ws://127.0.0.1:1", token = "t", log = log }
+    core.virtual_time(true, 0, 1)
+    for _ = 1, 2 do bot:report({ err = "oh", traceback = "here" }, nil, "x.lua:1") end
+    core.advance(61)
+    bot:report({ err = "oh", traceback = "here" }, nil, "x.lua:1")
+    core.virtual_time(false)
+    assert.same({
+      "error while handling a change of state in the handler of x.lua:1: here",
+      "error while handling a change of state in the handler of x.lua:1, 1 more like this since the last one: here",
+    }, lines)
   end)
 end)

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- A bot against a Bridge in the same process, for specs of what a bot does with what it gets.
 
+local core = require "trueconf.core"
 local helper = require "spec.support.helper"
 local message = require "trueconf.message"
 local system = require "spec.support.system"
@@ -13,14 +14,14 @@ bots.LIMIT = 10                         -- seconds any single step may take
 ---Wrap the body of a case: a Bridge and a bot that `prepare` gives its handlers run meanwhile.
 ---@param prepare fun(bot: trueconf.Bot)
 ---@param body fun(case: table) gets bot, server, mira, chat (Mira's with the bot)
----@param options? table of the bot; `bridge`: those of the Bridge
+---@param options? table of the bot; `bridge`: those of the Bridge; `deadline`: seconds of the case
 function bots.case(prepare, body, options)
   return helper.async(function()
     options = options or {}
     local server = system.start_bridge(options.bridge)
     local given = system.bot_options(server)
     for name, value in pairs(options) do
-      if name ~= "bridge" then given[name] = value end
+      if name ~= "bridge" and name ~= "deadline" then given[name] = value end
     end
     local bot = trueconf.bot(given)
     local case = { bot = bot, server = server, mira = server:person "mira" }
@@ -32,7 +33,19 @@ function bots.case(prepare, body, options)
     bot:stop(1)
     server:stop()
     if not ok then error(err, 0) end
-  end)
+  end, options and options.deadline)
+end
+
+---The same in virtual time: it goes on only while the body calls core.advance().
+function bots.virtual_case(prepare, body, options)
+  local given = { deadline = 1e7, ping_interval = 0, bridge = { ping_interval = 0 } }
+  for name, value in pairs(options or {}) do given[name] = value end
+  return function()
+    core.virtual_time(true, nil, 7)
+    local ok, err = pcall(bots.case(prepare, body, given))
+    core.virtual_time(false)
+    if not ok then error(err, 0) end
+  end
 end
 
 ---What a person hears next.

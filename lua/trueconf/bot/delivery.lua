@@ -149,7 +149,7 @@ function Delivery:close_store()
   if self.store_path then self.outbox_box:close() end
   local unwritten, ok, err = self.store.unwritten, close(self.store)
   if not ok then self.log:error("%d changes of the store are not kept: %s", unwritten, err) end
-  if self.store_path then self.store, self.stuck = nil, false end
+  if self.store_path then self.store = nil end
 end
 
 -- Handlers that fail --------------------------------------------------------------------------

@@ -87,7 +87,7 @@ end
 -- Find the handlers, in the table as it is now.
 local function run_handlers(work)
   local bot, method = work.bot, work.method
-  if bot.waits.count > 0 and bot:offer(work) then return end
+  if bot:offer(work) then return end
   if method == router.MESSAGE or router.is_known(method) then return router.run(bot, work) end
   local hook = bot.routes.hooks.unknown
   if hook then hook.run(method, work.event) end
@@ -174,7 +174,7 @@ function Handlers:begin(lane)
   local item = self.inbox:claim(lane)
   if not item then return end
   if self.ack_when == "before" then self:send_ack(item) end
-  local wait = self.waits.count > 0 and self:find_wait(item)
+  local wait = self:find_wait(item)
   if wait then
     self:hand_over(item, wait)
   else
