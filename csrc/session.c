@@ -157,8 +157,7 @@ void session_event(struct session *session, enum event event) {
     plan_pause(session);
   session_tell_state(session, old);
   session_settle_waiting(session);
-  if (row->to != STATE_FAILED && row->to != STATE_BACKOFF)
-    session->has_reason = false;
+  session->has_reason = false; /* it is of this change, not of the next one */
   row->action(session);
   if (row->to == STATE_CLOSED || row->to == STATE_FAILED)
     session_deactivate(session);
