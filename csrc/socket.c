@@ -98,18 +98,22 @@ static bool explain_by_errno(struct socket *socket, struct lws *wsi) {
 }
 
 /* lws does not say whether a head was too long for it or no head; the bytes that came do. */
+static bool head_too_long(struct lws *wsi, const char *words) {
+  return wsi && strstr(words, "parsing header") && received_bytes(lws_get_socket_fd(wsi)) > WIRE_MOST_HEAD;
+}
+
 static void explain_head(struct socket *socket, struct lws *wsi) {
-  uint64_t came = wsi ? received_bytes(lws_get_socket_fd(wsi)) : 0;
-  if (came > WIRE_MOST_HEAD)
-    reason_set(&socket->wire.reason, ERR_LIMIT, 0,
-               "%.60s answered the WebSocket handshake with a head of more than %d bytes: let it set fewer "
-               "headers or "
-               "shorter cookies",
-               socket->target, WIRE_MOST_HEAD);
-  else
-    reason_set(&socket->wire.reason, ERR_PROTOCOL, 0,
-               "%s answered the WebSocket handshake with what is not HTTP%s", socket->target,
-               came ? "" : ", or with too long a head");
+  bool came = wsi && received_bytes(lws_get_socket_fd(wsi));
+  reason_set(&socket->wire.reason, ERR_PROTOCOL, 0,
+             "%s answered the WebSocket handshake with what is not HTTP%s", socket->target,
+             came ? "" : ", or with too long a head");
+}
+
+static void explain_long_head(struct socket *socket) {
+  reason_set(&socket->wire.reason, ERR_LIMIT, 0,
+             "%.60s answered the WebSocket handshake with a head of more than %d bytes: let it set fewer "
+             "headers or shorter cookies",
+             socket->target, WIRE_MOST_HEAD);
 }
 
 static void explain_status(struct socket *socket, struct lws *wsi, int status) {
@@ -137,6 +141,8 @@ static void explain(struct socket *socket, struct lws *wsi, const char *words) {
     return;
   if (verdict)
     reason_set(reason, ERR_TLS, 0, "TLS with %s failed: %s", target, verdict);
+  else if (head_too_long(wsi, words)) /* also where a certificate was asked for, and not needed */
+    explain_long_head(socket);
   else if (wants_certificate(socket, status))
     explain_client_certificate(reason, target);
   else if (explain_by_errno(socket, wsi))

@@ -275,6 +275,55 @@ describe("trueconf doctor behind nginx", function()
     server:stop()
   end))
 
+  -- What it finds when nginx has further lines in the places that lead to the Bridge.
+  local function beside(lines, check, ...)
+    local flags = { ... }
+    return helper.async(function()
+      local server = system.start_bridge()
+      local directory <close> = system.directory()
+      local proxy = nginx.start(directory, server:port(), function(text)
+        local changed, count = text:gsub("location ~ [^\n]*{\n", function(head) return head .. lines(head) end)
+        assert.equal(2, count)
+        return (changed:gsub("  ssl_protocols", ("ssl_verify_client optional; ssl_client_certificate %s;\n%%0"):format(
+          directory:file "ca.pem"), 1))
+      end)
+      check(examine(command.herald(proxy:url "https"), "--ca-file", directory:file "ca.pem", table.unpack(flags)))
+      proxy:stop()
+      server:stop()
+    end)
+  end
+
+  it("finds one that wants a certificate of the client", beside(function()
+    return "if ($ssl_client_verify != SUCCESS) { return 400; }\n"
+  end, function(found, code)
+    assert.equal("ok ok ok failed failed skipped skipped skipped", statuses(found))
+    for _, name in ipairs { "token", "websocket" } do
+      expect_failure(found, name, "TLS: .*wants a certificate of the client", "ssl_verify_client off")
+    end
+    assert.equal(3, code)
+  end))
+
+  it("finds a head that is too long", beside(function(head)
+    local line = ("add_header Set-Cookie %s always;\n"):format(("x"):rep(3500))
+    return head:find "websocket" and line:rep(6) or ""
+  end, function(found)
+    assert.equal("ok ok ok ok failed skipped skipped ok", statuses(found))
+    expect_failure(found, "websocket", "LIMIT: .*a head of more than 16384 bytes", "fewer headers and cookies")
+  end))
+
+  it("finds a proxy that wants a name and a password", function()
+    local between = faulty.start()
+    helper.async(function() between:set { proxy = 407 } end)()
+    behind("whole", "ca.pem", function(found, code)
+      assert.equal("ok ok skipped failed failed skipped skipped skipped", statuses(found))
+      for _, name in ipairs { "token", "websocket" } do
+        expect_failure(found, name, "HTTP %(407%): the proxy .*wants a user name and password", "setting of the proxy")
+      end
+      assert.equal(3, code)
+    end, "--proxy", ("http://127.0.0.1:%d"):format(between.proxy))()
+    between:stop()
+  end)
+
   it("looks at the proxy in between", function()
     local between = faulty.start()
     local url = ("http://me:hidden@127.0.0.1:%d"):format(between.proxy)
