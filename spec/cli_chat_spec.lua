@@ -235,6 +235,16 @@ describe("trueconf chat", function()
     assert.equal(3, code)
   end))
 
+  it("does not wait for a bot's file that is a FIFO, nor runs one that is no file", function()
+    system.output("mkfifo '%s'", directory:file "fifo")
+    local output, code = chat("--bridge fifo", "")
+    assert.matches("trueconf chat: cannot read fifo: it is a FIFO, not a plain file", output)
+    assert.equal(1, code)
+    output, code = chat("--bridge .", "")
+    assert.matches("trueconf chat: %-%-bridge: cannot read .: it is a folder, not a plain file", output)
+    assert.equal(2, code)
+  end)
+
   it("ends with 2 when it is used wrongly", function()
     for arguments, expected in pairs {
       [""] = "--as LOGIN is missing", ["--as mira"] = "the key of the Bridge's control endpoint is missing",

@@ -5,6 +5,7 @@ local consoles = require "trueconf.cli.chat.console"
 local control = require "trueconf.cli.chat.control"
 local core = require "trueconf.core"
 local exits = require "trueconf.cli.exits"
+local script = require "trueconf.cli.run.script"
 local sessions = require "trueconf.cli.chat.session"
 local stop_signals = require "trueconf.stop_signals"
 
@@ -75,8 +76,8 @@ local function find_bridge(given, console)
     if not key then return nil, wrong, exits.MISUSE end
     return { url = (given.url or DEFAULT_URL):gsub("^http", "ws"):gsub("/+$", ""), key = key }
   end
-  local readable <close>, err = io.open(given.bridge)
-  if not readable then return nil, "--bridge: cannot read " .. err, exits.MISUSE end
+  local there, complaint = script.is_there(given.bridge)
+  if not there then return nil, "--bridge: " .. complaint, exits.MISUSE end
   local log = { level = "warn", sink = function(level, text)
     if console.interactive then console:show(level .. " ", "yellow", text) else io.stderr:write(text, "\n") end
   end }

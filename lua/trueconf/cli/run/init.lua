@@ -137,8 +137,8 @@ return {
   arrange = arrange,
   describe = describe,
   run = function(given)
-    local file <close>, err = io.open(given.file)
-    if not file then return fail(2, "cannot read " .. err) end
+    local there, missing = script.is_there(given.file)
+    if not there then return fail(2, missing) end
     local ok, complaint = settle(given)
     if not ok then return fail(2, complaint) end
     script.search_beside(given.file)

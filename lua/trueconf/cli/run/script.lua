@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- The file of a bot: read, run as `lua` would, and told about in one line when it fails.
 
+local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
 
 local script = {}
@@ -66,13 +67,30 @@ end
 
 -- Running ---------------------------------------------------------------------------------------
 
+local MOST = 16 << 20                   -- bytes of a file
+
+---Is there something to read? Never waits, as opening a FIFO does.
+---@param path string
+---@return boolean
+---@return string? complaint
+function script.is_there(path)
+  local source, err = core.source(path)
+  if not source then return false, err.message end
+  source:close()
+  return true
+end
+
 ---Read the file.
 ---@param path string
+---@param patience? integer seconds for a pipe; 0: it is refused, so that a loop is never held
 ---@return function? chunk
 ---@return string? complaint
-function script.read(path)
-  local chunk, err = loadfile(path, "t")
-  if not chunk then return nil, one_line(err) end
+function script.read(path, patience)
+  local text, err = core.read_file(path, MOST, patience)
+  if not text then return nil, err and err.message or ("cannot read %s: No such file or directory"):format(path) end
+  text = text:gsub("^\xef\xbb\xbf", ""):gsub("^#[^\n]*", "") -- as loadfile does
+  local chunk, wrong = load(text, "@" .. path, "t")
+  if not chunk then return nil, one_line(wrong) end
   return chunk
 end
 

@@ -133,7 +133,7 @@ local function run_apart(self, background)
   core.spawn(function()
     local _ <close> = setmetatable({}, { __close = function() over:wake(false, self.path .. GIVEN_UP) end })
     background:enter()
-    local chunk, wrong = script.read(self.path)
+    local chunk, wrong = script.read(self.path, 0)
     if not chunk then return over:wake(false, wrong) end
     over:wake(script.run(chunk, self.path, self.args))
   end)
