@@ -63,11 +63,14 @@ static const char *error_detail(struct http_transfer *transfer) {
   return transfer->error_text;
 }
 
+enum { PEER = PROXY_PLACE + 16 };
+
 /* Whom curl has connected to: the proxy, or the server. */
-static const char *peer_of(const struct http_transfer *transfer, const char *origin, char peer[300]) {
+static const char *peer_of(const struct http_transfer *transfer, const char *origin, char peer[PEER]) {
+  char place[PROXY_PLACE];
   if (!transfer->proxy.used)
     return origin;
-  snprintf(peer, 300, "the proxy %s:%d", transfer->proxy.host, transfer->proxy.port);
+  snprintf(peer, PEER, "the proxy %s", proxy_place(&transfer->proxy, place));
   return peer;
 }
 
@@ -75,7 +78,7 @@ void http_explain(struct http_transfer *transfer) {
   struct reason *reason = &transfer->reason;
   const char *origin = transfer->origin ? transfer->origin : "the server";
   long os_error = 0, proxy_status = 0;
-  char peer[300];
+  char peer[PEER];
   enum err err;
   curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &os_error);
   if (transfer->no_socket)

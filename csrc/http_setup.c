@@ -45,15 +45,13 @@ static void set_origin(struct http_transfer *transfer, const char *host, const c
 static void set_proxy(struct http_transfer *transfer, const char *option, const char *host, bool tls) {
   struct proxy *proxy = &transfer->proxy;
   const char *wrong = proxy_settle(proxy, option, host, tls);
-  bool v6 = strchr(proxy->host, ':');
-  char address[300] = "";
+  char place[PROXY_PLACE], address[PROXY_PLACE + 16] = "";
   if (wrong) {
     explain_proxy_setting(&transfer->reason, option, tls, wrong);
     return;
   }
   if (proxy->used)
-    snprintf(address, sizeof address, "http://%s%s%s:%d", v6 ? "[" : "", proxy->host, v6 ? "]" : "",
-             proxy->port);
+    snprintf(address, sizeof address, "http://%s", proxy_place(proxy, place));
   http_set_pointer(transfer, CURLOPT_PROXY, address);
   http_set_pointer(transfer, CURLOPT_NOPROXY, "");
   http_set_pointer(transfer, CURLOPT_PROXYUSERNAME, proxy->user);

@@ -656,6 +656,7 @@ describe("a proxy", function()
   it("that is not there is REFUSED", helper.async(function()
     assert_fails("REFUSED", "the proxy 127.0.0.1:1:", core.http { url = "http://chat.test/",
       proxy = "http://127.0.0.1:1" })
+    assert_fails("REFUSED", "the proxy [::1]:1:", core.http { url = "http://chat.test/", proxy = "http://[::1]:1" })
   end))
 
   it("whose name does not exist is DNS", helper.async(function()

@@ -66,16 +66,17 @@ void explain_lookup(struct reason *reason, const char *name, bool of_proxy, cons
 }
 
 void explain_proxy(struct reason *reason, const struct proxy *proxy, int status, const char *target) {
+  char place[PROXY_PLACE];
+  proxy_place(proxy, place);
   if (status == AUTHENTICATE && proxy->user)
-    reason_set(reason, ERR_HTTP, status, "the proxy %.80s:%d refuses the user name or password (407)",
-               proxy->host, proxy->port);
+    reason_set(reason, ERR_HTTP, status, "the proxy %.80s refuses the user name or password (407)", place);
   else if (status == AUTHENTICATE)
     reason_set(reason, ERR_HTTP, status,
-               "the proxy %.60s:%d wants a user name and password (407): http://USER:PASSWORD@%.60s:%d",
-               proxy->host, proxy->port, proxy->host, proxy->port);
+               "the proxy %.60s wants a user name and password (407): http://USER:PASSWORD@%.60s", place,
+               place);
   else
-    reason_set(reason, ERR_HTTP, status, "the proxy %.60s:%d answered %d when asked for %.80s", proxy->host,
-               proxy->port, status, target);
+    reason_set(reason, ERR_HTTP, status, "the proxy %.60s answered %d when asked for %.80s", place, status,
+               target);
 }
 
 void explain_proxy_setting(struct reason *reason, const char *option, bool tls, const char *wrong) {

@@ -148,6 +148,12 @@ const char *proxy_settle(struct proxy *proxy, const char *option, const char *ho
   return wrong;
 }
 
+const char *proxy_place(const struct proxy *proxy, char place[PROXY_PLACE]) {
+  bool v6 = strchr(proxy->host, ':');
+  snprintf(place, PROXY_PLACE, "%s%s%s:%d", v6 ? "[" : "", proxy->host, v6 ? "]" : "", proxy->port);
+  return place;
+}
+
 void proxy_free(struct proxy *proxy) {
   if (proxy->password)
     explicit_bzero(proxy->password, strlen(proxy->password));

@@ -19,6 +19,9 @@ struct proxy {
  * but never for this machine or what no_proxy or NO_PROXY excludes. NULL, or what is wrong, as a sentence
  * without the secrets of the setting; then nothing is held. */
 const char *proxy_settle(struct proxy *proxy, const char *option, const char *host, bool tls);
+/* Write its host and port, as they stand in an address: an IPv6 address in brackets. */
+enum { PROXY_PLACE = 300 };
+const char *proxy_place(const struct proxy *proxy, char place[PROXY_PLACE]);
 /* Forget the credentials; that is all that has to be freed. */
 void proxy_free(struct proxy *proxy);
 /* Name the setting a complaint is about: "option 'proxy'", or the variable of the environment. */

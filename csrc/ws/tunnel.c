@@ -114,23 +114,24 @@ static void fail_with(struct tunnel *tunnel, const struct reason *reason, bool f
     done(owner, NULL, reason, final);
 }
 
-static const char *proxy_name(const struct tunnel *tunnel, char name[300]) {
-  bool v6 = strchr(tunnel->proxy.host, ':');
-  snprintf(name, 300, "the proxy %s%s%s:%d", v6 ? "[" : "", tunnel->proxy.host, v6 ? "]" : "",
-           tunnel->proxy.port);
+enum { NAME = PROXY_PLACE + 16 };
+
+static const char *proxy_name(const struct tunnel *tunnel, char name[NAME]) {
+  char place[PROXY_PLACE];
+  snprintf(name, NAME, "the proxy %s", proxy_place(&tunnel->proxy, place));
   return name;
 }
 
 static void fail_connect(struct tunnel *tunnel, int number) {
   struct reason reason;
-  char name[300];
+  char name[NAME];
   explain_connect(&reason, proxy_name(tunnel, name), number);
   fail_with(tunnel, &reason, false);
 }
 
 static void fail_answer(struct tunnel *tunnel, enum err err, const char *what) {
   struct reason reason;
-  char name[300];
+  char name[NAME];
   reason_set(&reason, err, 0, "%s %s", proxy_name(tunnel, name), what);
   fail_with(tunnel, &reason, true);
 }
@@ -415,7 +416,7 @@ struct tunnel *tunnel_open(struct rt *rt, struct rt_list *list, const struct pro
                            const char *address, const char *target, tunnel_done done, void *owner,
                            struct reason *reason) {
   struct tunnel *tunnel = calloc(1, sizeof *tunnel);
-  char name[300];
+  char name[NAME];
   int number = ENOMEM;
   if (!tunnel)
     goto no_memory;
