@@ -25,6 +25,20 @@ local BY_MESSAGE = {
 
 local PROXY = "look at the setting of the proxy: --proxy, or https_proxy, http_proxy, all_proxy and no_proxy"
 
+local BY_PROXY = {
+  DNS = "the proxy's name is not known here: ",
+  REFUSED = "nothing listens on this port of the proxy: ",
+  UNREACHABLE = "there is no way to the proxy: ",
+  TIMEOUT = "the proxy does not answer: ",
+}
+
+---Where the proxy itself is not reached.
+---@param err trueconf.Error
+---@return string
+function remedies.proxy(err)
+  return (BY_PROXY[err.name] or "") .. PROXY
+end
+
 ---@param err trueconf.Error
 ---@return string
 function remedies.connection(err)

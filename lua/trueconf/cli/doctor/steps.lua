@@ -58,13 +58,18 @@ local function target(patient)
   return patient.address
 end
 
+-- The way to the server, or to the proxy in front of it.
+local function way_failed(patient, err)
+  return failed(err, patient.proxy and remedies.proxy(err) or remedies.connection(err))
+end
+
 local function dns(patient)
   local there, err = target(patient)
   if not there then return failed(err, remedies.connection(err)) end
   local host = there.host:gsub("%.$", "") -- certificates are for names without the dot
   local report = core.probe(host, there.port, there.tls, patient.web.tls.ca_file, patient.timeout)
   patient.report, patient.port = report, there.port
-  if not report.dns then return failed(report.error, remedies.connection(report.error)) end
+  if not report.dns then return way_failed(patient, report.error) end
   local addresses = table.concat(report.addresses, ", ")
   local proxy = patient.proxy and (", a proxy: %s"):format(patient.proxy.source) or ""
   return (addresses == host and "an address" or host .. " is " .. addresses) .. proxy, nil, report.dns
@@ -72,7 +77,7 @@ end
 
 local function tcp(patient)
   local report = patient.report
-  if not report.tcp then return failed(report.error, remedies.connection(report.error)) end
+  if not report.tcp then return way_failed(patient, report.error) end
   local proxy = patient.proxy and " (the proxy)" or ""
   return ("%s, port %d%s"):format(report.address, patient.port, proxy), nil, report.tcp
 end
