@@ -378,6 +378,20 @@ describe("a bot with a store in a file", function()
     server:stop()
   end))
 
+  it("tells that a message is acknowledged, though that waits for the file", helper.async(function()
+    server = system.start_bridge()
+    local chat = server:person("mira"):chat_with "herald"
+    local acked
+    local bot = bot_with({ ack = "manual" }, function(msg)
+      msg.bot.store:put("notes", msg.id, { text = msg.text })
+      acked = { msg:ack(), msg:ack() }
+    end)
+    assert(chat:say("one"):wait_read_by("herald", LIMIT))
+    assert.same({ true, false }, acked)
+    bot:stop()
+    server:stop()
+  end))
+
   it("can be started again after it was stopped", helper.async(function()
     server = system.start_bridge()
     local mira = server:person "mira"
@@ -625,6 +639,7 @@ describe("a bot with a store in a file", function()
     eventually(function() return #server:unread "herald" == 0 end, 25)
     assert.equal(4, handled)
     assert.is_true(bot:outbox().waiting > 8000)
+    assert.is_false(outbox.is_full)
     bot:stop(0)
     server:stop()
   end))

@@ -102,17 +102,6 @@ describe("handlers at work", function()
     assert.equal("two", bots.hear(people[2].person))
     assert.equal("three", bots.hear(people[2].person))
   end, { max_handlers = 1 }))
-
-  it("may acknowledge by hand what is sent when the store is written", bots.case(function(bot, case)
-    bot:on_message(function(msg)
-      msg.bot.store:put("notes", msg.id, { text = msg.text })
-      case.acked = { msg:ack(), msg:ack() }
-    end)
-  end, function(case)
-    local message = assert(case.chat:say "one")
-    assert(message:wait_read_by("herald", LIMIT))
-    assert.same({ true, false }, case.acked)
-  end, { ack = "manual", store = require("trueconf.store").memory() }))
 end)
 
 describe("a handler", function()

@@ -77,10 +77,24 @@ describe("the outbox of a bot", function()
     assert.is_nil(ok)
     assert.equal("TIMEOUT", err.name)
     assert.equal(1, outbox:look().waiting)
-    assert.is_true(outbox:look().oldest >= 0.05)
+    local other = post("other", { chat_id = "nowhere" })
+    local oldest = outbox:look().oldest
+    assert.is_true(oldest >= 0.05 and oldest < 10, oldest)
+    assert.equal(2, outbox:look().waiting)
     server:fault { refuse_upgrades = false }
     assert.is_truthy(posted:wait(10))
     assert.equal("late", said())
+    assert.is_nil((other:wait(10)))
+  end))
+
+  it("waits for a stop to send what waits, no longer than that takes", scene(function()
+    local begun = core.monotonic()
+    outbox:stop(60)
+    outbox:start()
+    post "one"
+    outbox:stop(60)
+    assert.equal("one", said())
+    assert.is_true(core.monotonic() - begun < 20)
   end))
 
   it("looks into the chat before it sends again what may have arrived", scene(function()
@@ -103,6 +117,34 @@ describe("the outbox of a bot", function()
     server:fault()
     assert.is_truthy(posted:wait(10))
     assert.equal("again again", said())
+  end))
+
+  it("finds an answer to a message that arrived", scene(function()
+    local question = server:person("mira"):chat_with("herald"):say "question"
+    server:fault { drop_at = "answer" }
+    local posted = post("once", { reply_to = question.id })
+    helper.eventually(function() return bot:state() ~= "ready" end)
+    server:fault()
+    assert.is_truthy(posted:wait(10))
+    assert.equal("question once", said())
+  end))
+
+  it("does not send before it knows what is in the chat", scene(function()
+    server:fault { silence = { getChatHistory = 1 } }
+    local posted = post "one"
+    assert.is_nil((posted:wait(1.5)))
+    assert.same({ "waiting", 0, "" }, { posted.state, posted.record.tries, said() })
+    server:fault()
+    assert.is_truthy(posted:wait(10))
+    assert.equal("one", said())
+  end))
+
+  it("finds nothing in a chat that is gone", scene(function()
+    local record = assert(outboxes.record_of(1, "nowhere", "one"))
+    record.in_doubt, record.after = true, ""
+    local posted = assert(outbox:post(record))
+    assert.is_nil((posted:wait(10)))
+    assert.same({ "refused", "CHAT_NOT_FOUND", 1 }, { posted.state, posted.err.name, posted.record.tries })
   end))
 
   it("waits until the chat can be looked into", scene(function()
@@ -129,11 +171,14 @@ describe("the outbox of a bot", function()
   end))
 
   it("sets aside what the server refuses, tells of it, and goes on", scene(function()
+    local log, lines = bots.log "error"
+    bot.log = log
     local refused = post("lost", { chat_id = "nowhere" })
     local ok, err = refused:wait(10)
     assert.is_nil(ok)
     assert.equal("CHAT_NOT_FOUND", err.name)
     assert.equal("refused", refused.state)
+    assert.matches("^a posted message was refused, bot:unsent%(%) has it: chat nowhere: CHAT_NOT_FOUND", lines[1])
     local unsent = outbox:unsent()
     assert.equal(1, #unsent)
     assert.same({ "nowhere", "lost", "CHAT_NOT_FOUND", 1 },
@@ -153,6 +198,7 @@ describe("the outbox of a bot", function()
     local again, err = outbox:post_again "one"
     assert.is_nil(again)
     assert.equal("LIMIT", err.name)
+    assert.is_true(outbox.is_full)
     assert.equal("lost", outbox:unsent()[1].text)
   end))
 
@@ -251,6 +297,35 @@ describe("the outbox of a bot", function()
     end
     assert.same({}, outbox:unsent())
   end))
+
+  it("gives up on what the server is too old for", scene(function()
+    local posted = post("menu", { buttons = { { { type = "command", label = "A", command = "a" } } } })
+    assert.is_nil((posted:wait(10)))
+    assert.same({ "refused", "UNSUPPORTED" }, { posted.state, posted.err.name })
+    assert.equal("", said())
+  end, { version = "5.5.3" }))
+
+  it("tries again after pauses that grow up to a minute", function()
+    local log, lines = bots.log "debug"
+    bots.virtual_case(function(made) made.retries = 0 end, function(case)
+      case.server.mischief.refusal = function(_, frame) return frame.method == "sendMessage" and 100 or nil end
+      local posted = assert(case.bot:post(case.chat.id, "one"))
+      core.advance(500)
+      case.server.mischief.refusal = nil
+      core.advance(80)
+      assert.equal("sent", posted.state)
+      local place = 0
+      for _, line in ipairs(lines) do
+        local wait = tonumber(line:match "a posted message waits ([%d.]+) s for its next try")
+        if wait then
+          place = place + 1
+          local pause = math.min(2 ^ (place - 1), 60)
+          assert.is_true(wait >= 0.74 * pause and wait <= 1.26 * pause, line)
+        end
+      end
+      assert.is_true(place >= 10)
+    end, { log = log })()
+  end)
 
   it("looks up what the server has taken too long for", scene(function()
     local messages = server.mischief
@@ -404,6 +479,15 @@ describe("the outbox of a bot", function()
     assert.is_truthy(posted:wait(10))
     assert.equal("one two", said())
     assert.same({}, lines)
+    local sent = 0
+    server.mischief.refusal = function(_, frame)
+      if frame.method ~= "sendMessage" then return nil end
+      sent = sent + 1
+      return 304
+    end
+    posted = assert(outbox:post(assert(outboxes.record_of(1, { user_id = "mira@localhost", text = "three" }))))
+    assert.is_nil((posted:wait(10)))
+    assert.same({ "refused", 2 }, { posted.state, sent })
   end))
 
   it("checks what it accepts", scene(function()
@@ -418,8 +502,12 @@ describe("the outbox of a bot", function()
       { { "c" }, "post: bad argument 'text': a string expected, got nil" },
       { { 7, "x" }, "post: bad argument 'chat_id': a string expected, got a number" },
       { { "c", "x", { mode = "html" } }, "unknown option 'mode'" },
+      { { "c", "x", { buttons = { 7 } } }, "bad argument 'buttons[1]'" },
     } do
-      assert.error_matches(function() outboxes.record_of(1, table.unpack(case[1], 1, 3)) end, case[2], 1, true)
+      local line = debug.getinfo(1, "l").currentline + 1
+      local _, mistake = pcall(function() bot:post(table.unpack(case[1], 1, 3)) end)
+      assert.matches("outbox_spec.lua:" .. line .. ": ", mistake, 1, true)
+      assert.matches(case[2], mistake, 1, true)
     end
   end))
 

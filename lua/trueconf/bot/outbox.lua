@@ -529,7 +529,8 @@ local function check(record, level)
   args.chat_id = args.chat_id or ""
   local payload, mistake = protocol.to_wire(SEND.name, args)
   if not payload then error("post: " .. mistake.message, level + 1) end
-  return methods.check(SEND, payload, level + 1)
+  local ok, err = methods.check(SEND, payload, level + 1)
+  return ok, err                        -- no tail call: a mistake is reported at the caller's line
 end
 
 -- Everything may be given by name, all in one table.
