@@ -367,9 +367,15 @@ describe("a bot with a store in a file", function()
     server.store:add_unread("herald", message.record)
     assert.equal(1, #server:unread "herald")
     local tokens = server.store:last_serial()
+    local kept, day = assert(stores.open(path)), 86400 * 1000
+    kept:put("handled", "old", { at = core.now() - 30 * day - 60000 })
+    kept:put("handled", "young", { at = core.now() - 30 * day + 60000 })
+    kept:close()
     local second = bot_with({ log = "off" }, handle)
     assert(message:wait_read_by("herald", LIMIT))
     assert.same({ "one", "bad" }, handled)
+    assert.is_nil(second.store:get("handled", "old"))
+    assert.is_truthy(second.store:get("handled", "young"))
     assert.equal(1, #second:aside())
     assert.equal(2, second.store:get("sessions", "chat " .. chat.id).count)
     assert.equal(tokens, server.store:last_serial())
@@ -521,6 +527,8 @@ describe("a bot with a store in a file", function()
       bot:on_message(function(msg) msg.chat_session.text = BIG end)
     end, function(case)
       local bot, begun, times = case.bot, core.monotonic(), {}
+      case.server.mischief.refusal = function(_, frame) return frame.method == "sendMessage" and 100 or nil end
+      local posted = assert(bot:post(case.chat.id, "early"))
       bot.store.db:rows "PRAGMA max_page_count = 1"
       assert(case.chat:say "one")
       core.advance(0.5)
@@ -532,6 +540,12 @@ describe("a bot with a store in a file", function()
       end
       core.advance(190)
       assert.same({ 1, 3, 7, 15, 31, 63, 123, 183 }, times)
+      case.server.mischief.refusal = nil
+      bot.store.db:rows "PRAGMA max_page_count = 100000"
+      core.advance(52)
+      assert.equal("waiting", posted.state)
+      core.advance(1)                   -- 243 s after the first: it is written, and the outbox goes on at once
+      assert.equal("sent", posted.state)
     end, { store = path, log = "off" })()
   end)
 
