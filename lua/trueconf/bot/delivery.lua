@@ -59,12 +59,11 @@ local function go_on(self)
   if self.stopping == false then self.outbox_box:hurry() end
 end
 
--- Try to write again, with longer and longer pauses; see store_tried().
+-- Try to write again, with longer and longer pauses, until the bot stops or has failed; see store_tried().
 local function write_later(self, tries)
   self.write_timer = core.timer(retry_pause(tries), function()
     self.write_timer = nil
-    if not self.store or self.stopping or self:state() == "failed" then return end
-    if not self.store:commit() then write_later(self, tries + 1) end
+    if self:state() ~= "failed" and not self.store:commit() then write_later(self, tries + 1) end
   end)
 end
 
