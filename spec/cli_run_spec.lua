@@ -98,6 +98,17 @@ describe("trueconf run", function()
     assert.equal(0, child:kill "TERM")
   end))
 
+  it("takes the proxy from a file of variables too, and never goes past it", with_bot("error('not this one')",
+    function(at)
+      local env = system.write(at.directory:file "env", "https_proxy=http://127.0.0.1:1\n")
+      system.output("chmod 600 '%s'", env)
+      local bot = system.write(at.path, "local bot = require('trueconf').bot { url = 'wss://192.0.2.7', "
+        .. "username = 'herald', password = '4711' }\nassert(bot:run())")
+      local child <close> = system.launch_lua(("bin/trueconf run --env %s %s"):format(env, bot))
+      helper.eventually(function() return child:log():find("cannot connect to the proxy 127.0.0.1:1", 1, true) end)
+      child:kill "TERM"
+    end))
+
   it("ends with 1 when the bot gives up, whatever the file makes of it", with_bot([[
     local bot = require("trueconf").bot { username = "herald", token = "stale", max_denials = 1 }
     bot:run()

@@ -56,6 +56,7 @@ describe("a file of variables", function()
     ["\xEF\xBB\xBFA=secret"] = "env:1: it begins with a byte order mark; save it as UTF-8 without one",
     ["A='1'\nB='secret"] = "env:2: the quote of B is not closed",
     ['A="secret\\"'] = "env:1: the quote of A is not closed",
+    ["A=secret\0"] = "env:1: the value of A holds a NUL",
     ["A=secret\xFF"] = "env:1: the value of A is not UTF-8",
   } do
     it(("is refused, without a word of its values: %q"):format(text):gsub("\\\n", "\\n"), function()

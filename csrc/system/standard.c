@@ -1,6 +1,6 @@
 /*
  * standard.c - the three standard streams and the signal of broken pipes, as the rest needs them.
- * Lua sees: core.flush_output.
+ * Lua sees: core.flush_output, core.add_variable.
  * SPDX-License-Identifier: MIT
  */
 #include "system/standard.h"
@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -60,8 +61,17 @@ static int l_flush_output(lua_State *L) {
   return 1;
 }
 
+/* core.add_variable(name, value): to the environment of the process, unless it is there. Before other threads
+ * are, which may read it meanwhile. */
+static int l_add_variable(lua_State *L) {
+  if (setenv(luaL_checkstring(L, 1), luaL_checkstring(L, 2), 0))
+    return luaL_error(L, "cannot set %s: %s", lua_tostring(L, 1), strerror(errno));
+  return 0;
+}
+
 void standard_open(lua_State *L) {
-  static const luaL_Reg functions[] = {{"flush_output", l_flush_output}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"add_variable", l_add_variable}, {"flush_output", l_flush_output}, {NULL, NULL}};
   fill_streams();
   ignore_broken_pipes();
   luaL_setfuncs(L, functions, 0);

@@ -274,6 +274,11 @@ function core.private_file(path) end
 ---@return trueconf.Error? err IO
 function core.flush_output() end
 
+---Add a variable to the environment of the process, unless it is there; before anything else runs that may read it.
+---@param name string
+---@param value string
+function core.add_variable(name, value) end
+
 -- Input and files of a program (input.c, line_editor.c, stamp.c)------------------------------------
 
 ---Wait until there is something to read from a descriptor, or its end. Takes one of the threads of libuv's pool.

@@ -72,6 +72,7 @@ local function read_assignment(text, place)
   local value, stop = read_value(text, behind)
   if not value then return nil, ("the quote of %s is not closed"):format(name) end
   if not utf8.len(value) then return nil, ("the value of %s is not UTF-8"):format(name) end
+  if value:find("\0", 1, true) then return nil, ("the value of %s holds a NUL"):format(name) end
   return name, value, stop
 end
 
@@ -97,7 +98,7 @@ local function parse(text, path)
   end
 end
 
----Add the variables of a file to what os.getenv() tells.
+---Add the variables of a file to the environment of this process.
 ---@param path string only its owner may read it
 ---@return true? ok
 ---@return string? complaint
@@ -106,8 +107,8 @@ local function add(path)
   if not text then return nil, err and err.message or "there is no file " .. path end
   local found, complaint = parse(text, path)
   if not found then return nil, complaint end
-  local getenv = os.getenv
-  function os.getenv(name) return getenv(name) or found[name] end
+  -- The process itself gets them: the core looks for proxies there, OpenSSL for certificates.
+  for name, value in pairs(found) do core.add_variable(name, value) end
   return true
 end
 
