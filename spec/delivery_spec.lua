@@ -368,7 +368,7 @@ describe("a bot with a store in a file", function()
     assert.equal(1, #server:unread "herald")
     local tokens = server.store:last_serial()
     local kept, day = assert(stores.open(path)), 86400 * 1000
-    kept:put("handled", "old", { at = core.now() - 30 * day - 60000 })
+    kept:put("handled", "old", { at = core.now() - 30 * day - 10000 })
     kept:put("handled", "young", { at = core.now() - 30 * day + 60000 })
     kept:close()
     local second = bot_with({ log = "off" }, handle)

@@ -53,6 +53,16 @@ describe("a dialog whose answer comes late to the bot, though it was given in ti
     assert.equal("plain: tea", bots.ask(case, "tea"))
   end))
 
+  it("times out in time when the bot is let in no more", asked(function(case)
+    case.server:disable "herald"
+    case.server:drop()
+    core.advance(0.9)
+    assert.equal(1, case.bot.waits.count)
+    core.advance(0.2)
+    assert.equal("failed", case.bot:state())
+    assert.equal(0, case.bot.waits.count)
+  end))
+
   it("times out in time on a connection that has stood", asked(function(case)
     core.advance(0.9)
     assert.equal(2, #case.server:history(case.chat.id))
