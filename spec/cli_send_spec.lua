@@ -6,7 +6,7 @@ local helper = require "spec.support.helper"
 local json = require "trueconf.json"
 local system = require "spec.support.system"
 
-local function with_bridge(fn, options)
+local function with_bridge(fn, options, deadline)
   return helper.async(function()
     local server = system.start_bridge(options)
     local settings = command.herald(server:url())
@@ -21,7 +21,7 @@ local function with_bridge(fn, options)
     end
     fn(server, send)
     server:stop()
-  end)
+  end, deadline)
 end
 
 describe("trueconf send", function()
@@ -151,7 +151,7 @@ describe("trueconf send", function()
       assert.matches("^trueconf send: [^\n]*" .. pattern .. "[^\n]*\n$", errors)
       assert.is_nil(errors:find("4711", 1, true) or errors:find("wr0ng", 1, true))
     end
-  end))
+  end, nil, 200))                       -- many processes, and a sanitizer is slow to start
 
   it("tells programs what went wrong before anything was sent", with_bridge(function(_, send)
     local code, output = send { "mira", "x", "--json", "--url", "ws://localhost:" .. system.free_port() }

@@ -38,7 +38,8 @@ describe("a standard stream that is closed", function()
       socket:close()
       os.exit(opened == ("/dev/null\n"):rep(3) and 7 or 8)]]):format(server:url()))
     local child <close> = system.launch(('sh -c "%s %s 0<&- 1>&- 2>&-"'):format(os.getenv "LUA" or "lua5.4", path),
-      { environment = { LUA_PATH = package.path, LUA_CPATH = package.cpath } })
+      { environment = {
+        LD_PRELOAD = os.getenv "LD_PRELOAD", LUA_PATH = package.path, LUA_CPATH = package.cpath } })
     assert.equal(7, child:wait(20))
   end))
 end)
