@@ -97,6 +97,7 @@ describe("msg:ask", function()
       [{ "x", { cancel = true } }] = "must be words, or false",
       [{ "x", { on_timeout = 5 } }] = "must be a text or a function",
       [{ "x", { from = {} } }] = "must name at least one",
+      [{ "x", { edit = {} } }] = "must be a message or its id",
       [{ true }] = "bad argument 'question': a string expected",
       [{ "x", "soon" }] = "options must be a table",
     }
@@ -845,7 +846,7 @@ describe("a dialog in one message", function()
   it("asks by changing it", case(asker(function(msg)
     local form = assert(msg:answer "One moment.")
     local size = msg:ask("Size?", { choices = { "S", "L" }, edit = form })
-    local colour = msg:ask("Colour?", { choices = { "red", "blue" }, edit = form })
+    local colour = msg:ask("Colour?", { choices = { "red", "blue" }, edit = form.id })
     assert(form:edit(size .. ", " .. colour))
   end), function(t, anna)
     anna:says "/ask"
