@@ -270,8 +270,8 @@ static void ask_who(struct bind_work *work, LDAP *ldap) {
     api.bvfree(name);
 }
 
-/* What the directory calls the user, however the name was spelled that it took, and the attribute. A user who
- * may log in, but not read this, has no value. */
+/* Read the directory's own name for the user, however the given one was spelled, and the attribute. A user
+ * who may log in, but not read this, has no value. */
 static void read_entry(struct bind_work *work, LDAP *ldap) {
   static char no_attributes[] = "1.1";
   char *attributes[] = {work->attribute ? work->attribute : no_attributes, NULL};

@@ -183,7 +183,7 @@ static int l_fire(lua_State *L) {
   return 0;
 }
 
-/* What could not begin for lack of memory begins a little later. */
+/* A coroutine that could not begin for lack of memory begins a little later. */
 static void run_timer(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct timer *t = (struct timer *)(void *)((char *)job - offsetof(struct timer, job));
   if (!rt_protected(L, l_fire, t))

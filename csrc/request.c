@@ -217,7 +217,7 @@ static int l_hand_over(lua_State *L) {
   return 0;
 }
 
-/* What could not be handed over is answered by nobody. */
+/* Nobody answers a request that could not be handed over. */
 static void run_request(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct exchange *exchange = (struct exchange *)(void *)((char *)job - offsetof(struct exchange, job));
   struct peer *peer = exchange->peer;

@@ -251,7 +251,7 @@ static void classify_auth(struct session *session, int code) {
   session_event(session, event);
 }
 
-/* Who we are. Without it a bot would take its own messages for those of others, and answer them: then it is
+/* Our own id. Without it a bot would take its own messages for those of others, and answer them: then it is
  * not let in. After the first time the id is known. */
 static bool note_user(struct session *session, struct slice payload) {
   struct slice value;

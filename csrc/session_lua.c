@@ -139,7 +139,7 @@ static const void *function_key(const struct session *session, int which) {
 }
 
 /* Active: the registry holds the userdata (on top of L's stack at `index`) and its functions. */
-/* What raises comes first: a session that could not be anchored is not active. */
+/* Calls that can raise come first: a session that could not be anchored is not active. */
 static void activate(lua_State *L, int index, struct session *session) {
   if (session->active)
     return;

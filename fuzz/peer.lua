@@ -37,7 +37,7 @@ function peer.server()
   return server, select(2, server:getsockname())
 end
 
----What has come and is read without waiting; false: the connection has ended.
+---Read the bytes that have come, without waiting; false: the connection has ended.
 function peer.read(connection)
   connection:settimeout(0)
   local all, err, some = connection:receive "*a"

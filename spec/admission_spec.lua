@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Who has to go when a listener is full: csrc/server/admission.c. The connections that hold its room are plain sockets,
--- which do nothing unless told.
+-- The connections that go when a listener is full: csrc/server/admission.c. Those that hold its room are plain
+-- sockets, which do nothing unless told.
 
 local core = require "trueconf.core"
 local tcp = require "socket"
@@ -27,7 +27,7 @@ local function open(port, bytes)
   return client
 end
 
--- What came so far; nil as second result while the connection lives.
+-- The bytes that came so far; nil as second result while the connection lives.
 local function received(client)
   local data, err, partial = client:receive "*a"
   return data or partial, err ~= "timeout"

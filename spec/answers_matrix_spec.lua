@@ -28,7 +28,7 @@ local function complain(list, text, ...)
   if #list < MOST_TOLD then list[#list + 1] = text:format(...) end
 end
 
--- What is counted of things that wait.
+-- Counts of things that wait.
 local function waiting(client)
   local stats, session = core.stats(), client.session:stats()
   return ("%d pending, %d coroutines, %d in flight, %d queued"):format(stats.pending, stats.coroutines,
@@ -72,7 +72,7 @@ end
 
 -- Methods ---------------------------------------------------------------------------------------------
 
--- What nobody can tell of a request whose answer is of no use.
+-- The fate of a request is unknown when its answer is of no use.
 local function wrong_outcome(method, err)
   if err.name ~= "PROTOCOL" then return err.name .. " in place of PROTOCOL" end
   if err.method ~= method then return "it does not name its method" end
@@ -444,7 +444,7 @@ describe("odd answers over HTTP", function()
   end, LIMIT))
 end)
 
--- What the server tells -------------------------------------------------------------------------------
+-- Notifications -------------------------------------------------------------------------------
 
 describe("a bot whose server tells odd things", function()
   it("takes, keeps or passes over each", with_bot(function(it)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a Bridge makes of html (protocol: modes of text).
+-- Html as a Bridge treats it (protocol: modes of text).
 
 local core = require "trueconf.core"
 local html = require "trueconf.bridge.html"

@@ -25,7 +25,7 @@ describe("a Bridge that plays an older server", function()
     end
   end)
 
-  -- What the SDKs for servers below 5.5.3 send; they wait for an answer, and a server of the time gives one.
+  -- Requests as the SDKs for servers below 5.5.3 send them; they wait for an answer, and a server of the time gives it.
   it("answers what clients of its time send", function()
     for _, version in ipairs { "5.5.0", "5.5.2" } do
       local _, herald = setup(version)

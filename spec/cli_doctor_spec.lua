@@ -198,7 +198,7 @@ describe("trueconf doctor behind nginx", function()
   setup(function() made = certificates.make() end)
   teardown(function() made:remove() end)
 
-  -- What it finds when nginx shows a certificate.
+  -- The findings when nginx shows a certificate.
   local function behind(name, ca_file, check, ...)
     local flags = { ... }
     return helper.async(function()

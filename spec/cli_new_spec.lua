@@ -60,7 +60,7 @@ describe("trueconf new", function()
     end
   end)
 
-  -- What the README of the bot says to do with its settings, and the bot by the last of its commands.
+  -- The steps that the README of the bot names with its settings, and the bot by the last of its commands.
   local function run_made(name, body)
     return helper.async(function()
       local server = system.start_bridge { accounts = { [name] = "4 7'11#", mira = "x" } }

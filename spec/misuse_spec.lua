@@ -14,14 +14,14 @@ local function offline()
   return trueconf.bot { username = "herald", password = "4711", log = "off" }
 end
 
--- What fn raises.
+-- The error that fn raises.
 local function raised(fn, ...)
   local ok, err = pcall(fn, ...)
   assert.is_false(ok)
   return tostring(err)
 end
 
--- What a handler raises that gets a message.
+-- The error that a handler raises when it gets a message.
 local function raised_in_handler(handler)
   local seen
   local t <close> = testing.start { bot = function(options)

@@ -8,7 +8,7 @@ local scripted = require "spec.support.scripted"
 local support = require "spec.support.bridge"
 
 local R = "\u{fffd}"
--- What stands in the JSON text of a frame, and what a handler gets.
+-- Texts in the JSON of a frame, and as a handler gets them.
 local TEXTS = {
   { [[tea \ud83d]], "tea " .. R }, { [[\ude00 tea]], R .. " tea" }, { [[\ud83d\ud83d\ude00]], R .. "😀" },
   { "tea \xff", "tea " .. R }, { "\xcf\xf0\xe8\xe2\xe5\xf2", R:rep(6) }, { "caf\xe9 \xe2\x82", "caf" .. R .. " " .. R },

@@ -161,7 +161,7 @@ describe("options.check", function()
   end)
 end)
 
--- What each public function with options is given, and what it must not take for something else.
+-- Options for each public function that has some, and values that it must not take for something else.
 describe("options that look like something else", function()
   local bridge, middleware = require "trueconf.bridge", require "trueconf.middleware"
   local trueconf = require "trueconf"

@@ -97,7 +97,7 @@ describe("a file that is named", function()
     return system.output("stat -c '%%F %%a' '%s'", path)
   end
 
-  -- What is no plain file, each in a folder of its own; never a device of the machine.
+  -- Things that are no plain files, each in a folder of its own; never a device of the machine.
   local function odd_files()
     local odd = { ["a FIFO"] = directory:file "fifo", ["a folder"] = directory:file "folder" }
     system.output("mkfifo -m 600 '%s'", odd["a FIFO"])
@@ -305,7 +305,7 @@ describe("putting a file in place", function()
     assert.matches("cannot read .*/none: No such file", err.message)
   end))
 
-  -- What a process prints in which disk.c tells who waits for the disk.
+  -- The output of a process in which disk.c tells who waits for the disk.
   local function on_disk(directory, script)
     local library = directory:file "disk.so"
     system.output("unset LD_PRELOAD; ${CC:-cc} -std=gnu11 -shared -fPIC -o '%s' spec/support/disk.c", library)

@@ -46,7 +46,7 @@ describe("the way to a server", function()
     end)
   end)
 
-  -- What core.proxy_for says in a process with this environment.
+  -- The answer of core.proxy_for in a process with this environment.
   local function proxy_for(environment, url, option)
     return names:run(environment, ([[
       local proxy, err = require "trueconf.core".proxy_for(%q, %s)
@@ -271,7 +271,7 @@ describe("the way to a server", function()
     end))
   end)
 
-  -- What this prints of a process that goes through the proxy and may have no more than 64 descriptors.
+  -- The output of a process that goes through the proxy and may have no more than 64 descriptors.
   local function with_few_descriptors(script)
     return names:run("ulimit -n 64;", ([[
       local core, PROXY = require "trueconf.core", "http://127.0.0.1:%d"

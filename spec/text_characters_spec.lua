@@ -7,7 +7,7 @@ local text = require "trueconf.text"
 
 local SEED = tonumber(os.getenv "SEED") or os.time()
 
--- What people see as one character, in several code points.
+-- Characters, as people see them, of several code points.
 local CHARACTERS = {
   family = "👨‍👩‍👧‍👦", kiss = "👩🏻‍❤️‍💋‍👨🏿", flag = "🇰🇿",
   england = "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",

@@ -34,14 +34,14 @@ local function generator(seed)
   end
 end
 
--- Who is mentioned; people who are called "@all" cannot be kept from addressing everybody.
+-- The people mentioned; those who are called "@all" cannot be kept from addressing everybody.
 local function mentioned(made, mode)
   local list = text.mentions(made, mode)
   if list[#list] == "@all" then list[#list] = nil end
   return list
 end
 
--- What is the same in html, which has one kind of space and one of line break.
+-- Texts that are the same in html, which has one kind of space and one of line break.
 local function soft(content)
   return (content:gsub("\r\n?", "\n"):gsub("[\t\v\f]", " "):gsub("\u{a0}", " "))
 end

@@ -117,14 +117,14 @@ local function word(token)
   return token and token.kind == "name"
 end
 
----Whether the number at `i` is the length in the declaration of an array: `char text[64]`.
+---Is the number at `i` the length in the declaration of an array, as in `char text[64]`?
 local function is_length(tokens, i)
   local open, name, before = tokens[i - 1], tokens[i - 2], tokens[i - 3]
   return open and open.text == "[" and word(name) and before
     and (before.text == "*" or word(before) and before.text ~= "return")
 end
 
----Whether the number at `i` changes nothing that anybody sees: `= {0}`, or a size that lua_createtable is told.
+---Does the number at `i` change nothing that anybody sees: `= {0}`, or a size that lua_createtable is told?
 local function is_idle(tokens, i)
   local function text(k) return tokens[i + k] and tokens[i + k].text end
   if text(-1) == "{" and text(1) == "}" then return true end
@@ -133,7 +133,7 @@ local function is_idle(tokens, i)
   return text(k - 1) == "lua_createtable"
 end
 
----Whether the token at `i` is a bracket of <close> or <const>.
+---Is the token at `i` a bracket of <close> or <const>?
 local function is_attribute(tokens, i)
   local function name(token) return token and (token.text == "close" or token.text == "const") end
   return tokens[i].text == "<" and name(tokens[i + 1]) and tokens[i + 2].text == ">"

@@ -243,7 +243,7 @@ static bool read_nested(struct reader *reader, int depth) {
   return *reader->at++ == '{' ? read_object(reader, depth + 1) : read_array(reader, depth + 1);
 }
 
-/* Whether a word comes next. */
+/* Take the word if it comes next. */
 static bool take_word(struct reader *reader, const char *word) {
   size_t length = strlen(word);
   if ((size_t)(reader->end - reader->at) < length || memcmp(reader->at, word, length) != 0)

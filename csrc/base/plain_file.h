@@ -12,7 +12,7 @@
 
 #include <sys/stat.h>
 
-/* What the file is in words: "a folder", "a device", "a FIFO", "a socket"; NULL: a plain file. */
+/* The file's kind in words: "a folder", "a device", "a FIFO", "a socket"; NULL: a plain file. */
 const char *plain_file_kind(const struct stat *status);
 
 /* Open to read. A plain file, a pipe and /dev/null may be; nothing of another kind is opened. The descriptor

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* Which second bytes a lead byte allows: fewer than all 64 where they would spell a shorter sequence's
+/* The second bytes that a lead byte allows: fewer than all 64 where they would spell a shorter sequence's
  * character, a surrogate, or something past U+10FFFF. */
 static bool second_fits(unsigned char lead, unsigned char second) {
   switch (lead) {

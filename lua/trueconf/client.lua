@@ -180,8 +180,8 @@ local function make_session(given, level)
   return session
 end
 
--- What is there is replaced, so it has to be a plain file. If it cannot be written for another reason, each start asks
--- for a token.
+-- The token's file is replaced, so it has to be a plain file. If it cannot be written for another reason, each start
+-- asks for a token.
 local function check_token_file(path, level)
   local target, err = core.file_target(path)
   if not target then error(("CONFIG: option 'token_file': %s"):format(err.message), level + 1) end

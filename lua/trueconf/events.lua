@@ -54,7 +54,7 @@ local function flatten_command(_, event)
   event.chat_id = source.message.chat_id
 end
 
--- What else is done with an event.
+-- Further steps for some events.
 ---@type table<string, fun(client: trueconf.Client, event: table)>
 local finish = {
   command = flatten_command,

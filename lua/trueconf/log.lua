@@ -93,7 +93,7 @@ local function new(given)
   return log
 end
 
--- What others call of a logger.
+-- The functions of a logger that others call.
 local METHODS = { "debug", "info", "warn", "error" }
 
 local function is_logger(value)

@@ -119,7 +119,7 @@ function methods.damaged(name, why)
   })
 end
 
--- What the answer repeats of the request is known, should the server leave it out.
+-- Fields of the request that an answer repeats are known, should the server leave them out.
 local function add_echoes(method, answer, request)
   local declared = protocol.objects[method.response]
   for _, field in ipairs(declared and declared.fields or {}) do
@@ -135,7 +135,7 @@ local keep = {
   getFileUploadLimits = function(client, limits) client.limits = limits end,
 }
 
----What an answer says, in Lua's names and the types of the schema.
+---Read an answer, in Lua's names and the types of the schema.
 ---@param client trueconf.Client
 ---@param method trueconf.protocol.Method
 ---@param answer table as it came

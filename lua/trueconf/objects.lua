@@ -95,7 +95,7 @@ local function slots_of(fields)
   return { by_name = slots, needed = needed }
 end
 
--- What an object cannot do without, or nil.
+-- The first field that an object lacks and cannot do without, or nil.
 local function mistake_in(wire, slots)
   for _, slot in ipairs(slots.needed) do
     local value = wire[slot.wire]
@@ -124,7 +124,7 @@ local function convert_fields(client, wire, slots)
   return made
 end
 
--- What has a maker is made of the table itself: what is of another type goes.
+-- An object with a maker is made of the table itself: fields of another type go.
 local function remove_wrong(wire, slots)
   for key, value in pairs(wire) do
     local slot = slots.by_name[key]

@@ -118,7 +118,7 @@ end
 
 -- In a file --------------------------------------------------------------------------------
 
--- What is put in and removed is noted first, and written in one transaction at the end of the turn. What cannot be
+-- Changes are noted first, and written in one transaction at the end of the turn. What cannot be
 -- written then stays noted, is seen by get() and list(), and is tried again later.
 
 ---@class trueconf.StoreChange
@@ -187,7 +187,7 @@ function File:remove(collection, id)
   note(self, collection, id, { text = false })
 end
 
--- What is in the file, with the changes that are not in it yet.
+-- The items of the file, with the changes that are not in it yet.
 local function current_items(self, collection)
   local changes, list, behind = self.changes[collection] or {}, {}, {}
   for _, row in ipairs(self.db:rows("SELECT id, value FROM items WHERE collection = ? ORDER BY place", collection)) do

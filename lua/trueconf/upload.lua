@@ -74,7 +74,7 @@ local function failed(message, name)
   return Error.new(name or "IO", message, { method = SEND.name, outcome = "not_sent" })
 end
 
--- What is at a path, and how many bytes if that is known before it is read.
+-- Open the file at a path; its size, if that is known before it is read.
 local function open_source(path)
   local source, err = core.source(path)
   if not source then return nil, failed(err.message) end

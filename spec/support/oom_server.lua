@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What the scripts of spec/oom talk to, with all the memory it wants: a Bridge, another one with TLS, and a proxy.
+-- The servers that the scripts of spec/oom talk to, with all the memory they want: a Bridge, another one with TLS, and
+-- a proxy.
 -- Mira answers each message with "pong". Prints assignments for a shell, and runs until its parent is gone.
 
 local bridge = require "trueconf.bridge"

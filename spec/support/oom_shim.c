@@ -52,7 +52,7 @@ static void tell(const char *name, void *caller) {
   fclose(log);
 }
 
-/* Whether this allocation fails. Those of helper threads are left alone: their order is not the same twice.
+/* Does this allocation fail? Those of helper threads are left alone: their order is not the same twice.
  */
 static bool fails(const char *name, void *caller) {
   if (!known)

@@ -13,7 +13,7 @@ local spoiled = {}
 local NOTHING = setmetatable({}, { __tostring = function() return "left out" end })
 local MOST = 3                          -- fields deep
 
--- What else a value may be.
+-- Other values in place of one.
 local OTHERS = { json.null, "x", 7, -1.5, 1e300, true, { a = 1 }, json.array { 1 }, json.array { "x" }, json.array() }
 
 local function kind_of(value)

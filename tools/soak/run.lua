@@ -39,7 +39,7 @@ local start = {
   bridge = function() launch("bridge", LUA .. " tools/soak/bridge.lua") end,
 }
 
--- What a process has said is kept: it belongs to the report of a soak that fails.
+-- The output of a process is kept: it belongs to the report of a soak that fails.
 local log, complaints = {}, {}
 
 local function complain(...)

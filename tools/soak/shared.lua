@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What the Bridge of a soak and its judge have in common: people, chats, and what their histories say.
+-- Shared by the Bridge of a soak and its judge: people, chats, and what their histories say.
 
 local soak = {}
 

@@ -91,7 +91,7 @@ local function names_of(value)
   return names
 end
 
--- What the function at a level can see: its locals, what it computes with, and its upvalues.
+-- All that the function at a level can see: its locals, what it computes with, and its upvalues.
 local function visible_at(level)
   local values = {}
   local info = debug.getinfo(level + 1, "f")

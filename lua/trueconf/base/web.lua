@@ -9,7 +9,7 @@ local url = require "trueconf.url"
 local MOST_HEADERS = 32
 local LONGEST_HEADERS = 8192            -- bytes of all names and values; servers take heads of 8 KiB or so
 
--- Those of a request itself, of its connection or of its body.
+-- Headers of the request itself, of its connection or of its body.
 local OURS = {
   accept = true, ["accept-encoding"] = true, connection = true, expect = true, host = true, ["if-range"] = true,
   ["keep-alive"] = true, range = true, te = true, trailer = true, ["transfer-encoding"] = true, upgrade = true,

@@ -31,7 +31,7 @@ local function new(store)
   return setmetatable({ store = store }, Aside)
 end
 
--- What a handler raises, or a server sends, may be any bytes; JSON is UTF-8.
+-- Errors of handlers and frames of servers may be any bytes; JSON is UTF-8.
 local as_utf8 = core.mend_utf8
 
 local function put(self, id, record)

@@ -24,7 +24,7 @@ local PARSE_MODES = protocol.enums.ParseMode.set
 ---@field private closed_questions trueconf.Bounded? tokens of those that have lost them
 local Clicks = {}
 
----Whether a click is the second half of a double click.
+---Is a click the second half of a double click?
 ---@private
 ---@param click trueconf.CommandEvent
 ---@return boolean

@@ -124,7 +124,7 @@ function Intake:read_event(method, payload)
   return events.read(self, method, decoded)
 end
 
--- What cannot be read and was wanted is kept, for whoever finds out why.
+-- A message or event that was wanted and cannot be read is kept, for whoever finds out why.
 local function pass_over(self, method, payload, why, id, epoch, wanted)
   self.session:damaged()
   if wanted then
@@ -149,7 +149,7 @@ function Intake:take_event(event, method, id, epoch)
   end
 end
 
----What holds an event in the queue.
+---The item that holds an event in the queue.
 ---@private
 ---@param key integer its id there
 function Intake:event_item(event, method, key)

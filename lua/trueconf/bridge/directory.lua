@@ -112,7 +112,7 @@ local function place_of(parts)
   end
 end
 
--- What stands for %s in one "attribute=value" of a name.
+-- The text that stands for %s in one "attribute=value" of a name.
 local function value_in(template, rdn)
   local assertions = split(rdn, "+")
   local attribute, before, after = place_of(split(template, "+")):match "^%s*([^=]-)%s*=%s*(.-)%%s(.-)%s*$"

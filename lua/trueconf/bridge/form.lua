@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What is sent to get a token: JSON objects whose fields are strings, all of them required. Whether real servers read
--- forms too, as OAuth2 has them, is not known; a Bridge that is not strict does.
+-- The body of a request for a token: JSON objects whose fields are strings, all of them required. It is not known
+-- whether real servers read forms too, as OAuth2 has them; a Bridge that is not strict does.
 
 local json = require "trueconf.json"
 

@@ -34,7 +34,7 @@ local function is_allowed(target)
   return scheme ~= nil and SCHEMES[scheme:lower()] == true
 end
 
--- What becomes of a tag; false: the message fails.
+-- The text that a tag becomes; false: the message fails.
 local function cleaned_tag(tag)
   local slash, name = tag:match "^<(/?)(%a+)%f[%s/>]"
   name = name and name:lower()

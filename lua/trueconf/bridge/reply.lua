@@ -46,8 +46,8 @@ function reply.file_headers(name, mime)
   }
 end
 
----What a browser asks before it sends what a page of another site wants; the answers may be read by all (protocol:
----password grant), so they may be asked for by all.
+---Answer the preflight that a browser sends before a request from a page of another site. All may read the answers
+---(protocol: password grant), so all may ask for them.
 ---@param request trueconf.core.Request
 function reply.preflight(request)
   request:respond(204, {

@@ -117,7 +117,7 @@ local function parse(parser, args)
   return nil, complain(("%s: %s; see %s --help"):format(given.words, hint(given.message, args), given.words))
 end
 
--- What was printed has arrived, or the command has failed. That nobody reads any more is no failure
+-- All output has arrived, or the command has failed. That nobody reads any more is no failure
 -- (trueconf doctor | head).
 local function check_output(code)
   local found, core = pcall(require, "trueconf.core")

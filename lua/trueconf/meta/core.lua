@@ -399,7 +399,7 @@ function core.json_is_plain(value, array_mark, exact) end
 ---@param text string
 ---@return string
 function core.fold(text) end
----What all spellings have in common that a directory takes for one name: letters of any case and width, with spaces and
+---The same text for all spellings that a directory takes for one name: letters of any case and width, with spaces and
 ---signs that nobody sees, or without (RFC 4518).
 ---@param text string
 ---@return string
@@ -415,7 +415,7 @@ function core.lower(text) end
 ---@return string
 function core.upper(text) end
 
----Whether a character is a letter or a digit (the categories L and N of Unicode).
+---Is a character a letter or a digit (the categories L and N of Unicode)?
 ---@param code integer
 ---@return boolean
 function core.is_letter(code) end
@@ -501,7 +501,7 @@ function core.http(request) end
 ---@field doubt? trueconf.core.Doubt nil: the chain is good
 ---@field error? trueconf.Error why the first step that is nil was not done: DNS, REFUSED, UNREACHABLE, TIMEOUT, TLS, NOMEM
 
----Whether a host is this machine: 127.0.0.0/8, ::1, localhost and the names below it. Secrets go unencrypted to no other.
+---Is a host this machine (127.0.0.0/8, ::1, localhost and the names below it)? Secrets go unencrypted to no other.
 ---@param host string an IPv6 address with or without its brackets
 ---@return boolean
 function core.is_loopback(host) end

@@ -111,7 +111,7 @@ end
 local function link(mode, target, level, ...)
   if select("#", ...) == 0 then error("a link needs a label", level + 1) end
   local label = join(mode, table.pack(...), "", level + 1)
-  -- What people are called need not show anything.
+  -- Names of people need not show anything.
   if not core.fold(plain[mode](label.raw)):find "%S" then label = join(mode, { target }, "", 1) end
   if not links.is_allowed(target) then return spelled_out(mode, label, target) end
   return new(mode, writers[mode].link(label.raw, target), label.marks)

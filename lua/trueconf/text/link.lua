@@ -3,13 +3,13 @@
 
 local link = {}
 
----What the address of a link may begin with.
+---Beginnings that the address of a link may have.
 link.SCHEMES = { "http", "https", "mailto", "trueconf" }
 
 local ALLOWED = {}
 for _, scheme in ipairs(link.SCHEMES) do ALLOWED[scheme] = true end
 
----Whether a server takes a link to this address.
+---Does a server take a link to this address?
 ---@param target string
 ---@return boolean
 function link.is_allowed(target)

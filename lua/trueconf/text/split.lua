@@ -19,7 +19,7 @@ Splitter.__index = Splitter
 
 local HIDDEN = { open = true, close = true, quote = true, drop = true }
 
--- What is seen of a token.
+-- The part of a token that people see.
 local function seen_of(list, place, mode)
   local kind, raw = list.kind[place], list.raw[place]
   if HIDDEN[kind] then return "" end
@@ -151,7 +151,7 @@ function Splitter:begin_part()
   self.base = self.used
 end
 
--- Whether what people see as one character lies around an offset of a token.
+-- Does a character, as people see it, lie around an offset of a token?
 function Splitter:inside_character(place, offset)
   local starts, raw = self.list.starts, self.list.raw[place]
   local from, after = starts.from[place], starts.from[place + 1]

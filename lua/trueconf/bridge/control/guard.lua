@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Who is kept away from the control endpoint before the key is looked at: other machines, also behind a proxy on this
+-- Keeps others away from the control endpoint before the key is looked at: other machines, also behind a proxy on this
 -- one (it tells so in headers), pages of other sites in a browser on this one (they tell it in Origin), and names that
 -- lead here for the moment only (DNS rebinding).
 

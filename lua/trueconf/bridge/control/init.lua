@@ -31,7 +31,7 @@ function Control.new(bridge, key)
   }, Control)
 end
 
----Whether a request is one for the control endpoint. Its path must be spelled out on the wire, too: a proxy may have
+---Is a request one for the control endpoint? Its path must be spelled out on the wire, too: a proxy may have
 ---read another spelling (dot segments, percent signs, a fragment) as a path that it may pass on.
 ---@param head trueconf.core.RequestHead
 ---@return boolean
