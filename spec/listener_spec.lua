@@ -651,7 +651,7 @@ describe("a connection", function()
           until not result[1]
         end)
       end }
-    raw(listener, handshake(), "pause 1")
+    raw(listener, handshake(), "pause 4")
     assert.equal("LIMIT", result[2].name)
     assert.equal(1006, code)
     helper.eventually(function() return listener:count() == 0 end)
