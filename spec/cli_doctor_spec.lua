@@ -276,7 +276,7 @@ describe("trueconf doctor behind nginx", function()
     server:stop()
   end))
 
-  -- What it finds when nginx has further lines in the places that lead to the Bridge.
+  -- The findings when nginx has further lines in the places that lead to the Bridge.
   local function beside(lines, check, ...)
     local flags = { ... }
     return helper.async(function()
