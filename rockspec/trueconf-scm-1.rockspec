@@ -29,6 +29,7 @@ external_dependencies = {
   OPENSSL = { header = "openssl/ssl.h", library = "ssl" },
   CRYPTO = { header = "openssl/crypto.h", library = "crypto" },
   CRYPT = { header = "crypt.h", library = "crypt" },
+  UTF8PROC = { header = "utf8proc.h", library = "utf8proc" },
 }
 build = {
   type = "builtin",
@@ -40,9 +41,13 @@ build = {
     ["trueconf.core"] = {
       incdirs = {
         "csrc", "$(UV_INCDIR)", "$(WEBSOCKETS_INCDIR)", "$(CURL_INCDIR)", "$(OPENSSL_INCDIR)", "$(CRYPT_INCDIR)",
+        "$(UTF8PROC_INCDIR)",
       },
-      libdirs = { "$(UV_LIBDIR)", "$(WEBSOCKETS_LIBDIR)", "$(CURL_LIBDIR)", "$(OPENSSL_LIBDIR)", "$(CRYPT_LIBDIR)" },
-      libraries = { "uv", "websockets", "curl", "ssl", "crypto", "crypt", "dl" },
+      libdirs = {
+        "$(UV_LIBDIR)", "$(WEBSOCKETS_LIBDIR)", "$(CURL_LIBDIR)", "$(OPENSSL_LIBDIR)", "$(CRYPT_LIBDIR)",
+        "$(UTF8PROC_LIBDIR)",
+      },
+      libraries = { "uv", "websockets", "curl", "ssl", "crypto", "crypt", "utf8proc", "dl" },
       sources = {
         -- sources
         "csrc/answer.c",

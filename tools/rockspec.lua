@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Keeps the lists of files in the rockspec equal to the tree.
+-- Keeps the lists of files in the rockspec equal to the tree, and its libraries equal to those of the Makefile.
 --
 --   lua5.4 tools/rockspec.lua            says what differs, status 1 if anything does
---   lua5.4 tools/rockspec.lua --write    writes the lists
+--   lua5.4 tools/rockspec.lua --write    writes the lists of files
 local ROCKSPEC = "rockspec/trueconf-scm-1.rockspec"
 
 local function lines_of(command)
@@ -59,8 +59,24 @@ local function report(a, b, what)
   end
 end
 
+-- Libraries that packages of pkg-config name and we do not call: libc's, and what libwebsockets is built on.
+local NOT_OURS = { pthread = true, dl = true, rt = true, cap = true }
+
+---Fail when the Makefile links a library that the rockspec does not name.
+local function check_libraries(rockspec)
+  local packages = assert(read_file("Makefile"):match "\nLIBRARIES = ([^\n]+)", "Makefile has no LIBRARIES")
+  local named = assert(rockspec:match "\n *libraries = (%b{})", ROCKSPEC .. " has no libraries")
+  for name in lines_of("pkg-config --libs-only-l " .. packages)[1]:gmatch "%-l(%S+)" do
+    if not NOT_OURS[name] and not named:find(("%q"):format(name), 1, true) then
+      io.stderr:write(ROCKSPEC, ": libraries lacks ", name, ", which the Makefile links\n")
+      os.exit(1)
+    end
+  end
+end
+
 local function main(write)
   local now = read_file(ROCKSPEC)
+  check_libraries(now)
   local sources = listed("find csrc -name '*.c' | sort", (" "):rep(8), source_entry)
   -- The annotations of the C module are for language servers; nothing requires them.
   local modules = listed("find lua -name '*.lua' ! -path '*/meta/*' | sort", (" "):rep(4), module_entry)
