@@ -59,6 +59,11 @@ static int as_it_is(int byte) {
   return byte;
 }
 
+static bool no_memory(struct http_transfer *transfer) {
+  reason_set(&transfer->reason, ERR_NOMEM, 0, "no memory for the answer of %s", transfer->origin);
+  return false;
+}
+
 static bool keep_header(struct http_transfer *transfer, const char *line, size_t length) {
   const char *colon = memchr(line, ':', length), *value;
   size_t value_length;
@@ -71,8 +76,10 @@ static bool keep_header(struct http_transfer *transfer, const char *line, size_t
                MAX_HEADERS);
     return false;
   }
-  return append_text(&transfer->headers, line, (size_t)(colon - line), tolower) &&
-         append_text(&transfer->headers, value, value_length, as_it_is);
+  if (append_text(&transfer->headers, line, (size_t)(colon - line), tolower) &&
+      append_text(&transfer->headers, value, value_length, as_it_is))
+    return true;
+  return no_memory(transfer);
 }
 
 const char *http_header(const struct http_transfer *transfer, const char *name) {
@@ -104,10 +111,7 @@ static bool keep_body(struct http_transfer *transfer, const char *data, size_t l
     http_fail_length(transfer, transfer->max_body);
     return false;
   }
-  if (buffer_append(&transfer->body, data, length))
-    return true;
-  reason_set(&transfer->reason, ERR_NOMEM, 0, "no memory for the answer of %s", transfer->origin);
-  return false;
+  return buffer_append(&transfer->body, data, length) || no_memory(transfer);
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *arg) {
