@@ -117,6 +117,7 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   char *token;
   int64_t token_expires; /* UNIX milliseconds; 0: not known */
   bool file_read;        /* the token file was looked at */
+  bool unsaved;          /* the last token could not be written to it */
   bool renewed;          /* a fresh token was taken since the session was last ready */
   int denials, attempts; /* attempts: since a connection was stable */
   uint64_t ready_since;  /* rt_monotonic; 0: it is not, or was not */
@@ -142,7 +143,7 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   struct rt_timer retelling;
   struct rt_job telling;
   /* Registry keys, by address: the userdata itself and the user's functions, while active. */
-  char self_key, request_key, trace_key, state_key, source_key, oddity_key;
+  char self_key, request_key, trace_key, state_key, source_key, oddity_key, unsaved_key;
 };
 
 struct sessions { /* the room */
@@ -176,6 +177,8 @@ void session_trace(struct session *session, const char *direction, const char *f
 /* Something came that is no reason to fail: count it, and tell on_oddity its name and where it was seen. */
 void session_oddity(struct session *session, uint64_t *counter, const char *kind, const char *text,
                     size_t length);
+/* Tell on_unsaved why the token is not in its file. */
+void session_unsaved(struct session *session, const struct reason *reason);
 /* There is no connection, and session->reason says why. */
 bool session_in_trouble(const struct session *session);
 /* Push nil and a TIMEOUT of somebody who has waited for a connection; returns 2. */

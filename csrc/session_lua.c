@@ -28,6 +28,7 @@ bool session_push_function(lua_State *L, const char *key) {
 struct told { /* what one of the user's functions is told */
   struct session *session;
   const struct change *change;
+  const struct reason *reason;
   const char *kind;
   uint64_t count;
   struct slice text;
@@ -126,15 +127,30 @@ void session_oddity(struct session *session, uint64_t *counter, const char *kind
   rt_protected(rt_runner(session->rt), l_oddity, &told);
 }
 
+static int l_unsaved(lua_State *L) {
+  const struct told *told = lua_touserdata(L, 1);
+  if (!session_push_function(L, &told->session->unsaved_key))
+    return 0;
+  push_reason(L, told->reason);
+  rt_call(told->session->rt, L, 1, "on_unsaved");
+  return 0;
+}
+
+void session_unsaved(struct session *session, const struct reason *reason) {
+  struct told told = {.session = session, .reason = reason};
+  rt_protected(rt_runner(session->rt), l_unsaved, &told);
+}
+
 /* ---- active sessions ----------------------------------------------------------------------------- */
 
-static const char session_functions[][16] = {"on_request", "on_trace", "on_state", "token_source",
-                                             "on_oddity"};
-enum { FUNCTION_COUNT = 5 };
+static const char session_functions[][16] = {"on_request",   "on_trace",  "on_state",
+                                             "token_source", "on_oddity", "on_unsaved"};
+enum { FUNCTION_COUNT = 6 };
 
 static const void *function_key(const struct session *session, int which) {
-  const char *const keys[FUNCTION_COUNT] = {&session->request_key, &session->trace_key, &session->state_key,
-                                            &session->source_key, &session->oddity_key};
+  const char *const keys[FUNCTION_COUNT] = {&session->request_key, &session->trace_key,
+                                            &session->state_key,   &session->source_key,
+                                            &session->oddity_key,  &session->unsaved_key};
   return keys[which];
 }
 

@@ -143,22 +143,33 @@ static bool token_text(const struct session *session, struct buffer *text) {
          scan_quote(text, session->token, strlen(session->token)) && buffer_puts(text, "}\n");
 }
 
-/* A token that cannot be kept is no reason to fail: it is asked for again next time. Hence the loop does not
- * wait for the disk either. */
-static void token_save(struct session *session) {
-  const char *path = session->config.token_file;
+static bool write_token(const struct session *session, const char *path, struct reason *why) {
   struct buffer text = {0};
   struct replacement file;
+  bool ok = token_text(session, &text);
+  if (!ok)
+    reason_set(why, ERR_NOMEM, 0, "no memory is left to write %s", path);
+  ok = ok && replacement_begin(&file, path, S_IRUSR | S_IWUSR, why);
+  if (ok && !(ok = replacement_write(&file, text.data, text.length, why)))
+    replacement_drop(&file);
+  ok = ok && replacement_commit(&file, false, why);
+  if (text.data)
+    explicit_bzero(text.data, text.capacity);
+  buffer_free(&text);
+  return ok;
+}
+
+/* A token that cannot be kept is no reason to fail: it is asked for again next time. Hence the loop does not
+ * wait for the disk either. It is told once, until it succeeds again. */
+static void token_save(struct session *session) {
+  const char *path = session->config.token_file;
   struct reason why;
+  bool told = session->unsaved;
   if (!path)
     return;
-  if (token_text(session, &text) && replacement_begin(&file, path, S_IRUSR | S_IWUSR, &why)) {
-    if (replacement_write(&file, text.data, text.length, &why))
-      replacement_commit(&file, false, &why);
-    else
-      replacement_drop(&file);
-  }
-  buffer_free(&text);
+  session->unsaved = !write_token(session, path, &why);
+  if (session->unsaved && !told)
+    session_unsaved(session, &why);
 }
 
 void token_forget(struct session *session) {

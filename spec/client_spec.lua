@@ -64,4 +64,20 @@ describe("a client", function()
     end
     assert.equal("fifo", system.output("stat -c %%F '%s'", fifo))
   end)
+
+  it("says that its token cannot be kept, why, and what comes of it", helper.async(function()
+    local bridge, directory <close> = system.start_bridge(), system.directory()
+    local path, lines = directory:file "missing" .. "/token", {}
+    local client = trueconf.client {
+      url = bridge:url(), username = "herald", password = "4711", token_file = path,
+      log = log.new { level = "warn", sink = function(_, text) lines[#lines + 1] = text end },
+    }
+    client:start()
+    assert(client:wait_ready(20))
+    client:stop()
+    assert.equal(1, #lines)
+    assert.matches(("%s: the token is not kept, so each start logs in again: IO (2): cannot write %s: No such"):format(
+      bridge:url(), path), lines[1], 1, true)
+    bridge:stop()
+  end))
 end)

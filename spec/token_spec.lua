@@ -378,6 +378,31 @@ describe("the token", function()
       assert.equal("", output(("ls -A '%s' | grep part"):format(directory)))
     end))
 
+    it("is told once that it cannot be written, and again after it could", async(function()
+      local folder, told = new_path(), {}
+      local expired = { "accept", { "auth", { errorCode = 203 } }, "silent" }
+      local session, _, tokens = session_at({ { { "token", { token = "fresh" } } } }, {
+        url = server:ws(OK, expired, OK, expired, OK, expired, OK), token_file = folder .. "/token",
+        on_unsaved = function(err) told[#told + 1] = err end,
+      })
+      local function renew(count)
+        session:drop()
+        eventually(function() return visits(tokens) == count and session:state() == "ready" end)
+      end
+      assert(session:wait_ready(5))
+      renew(2)
+      assert.equal(1, #told)
+      assert.equal("IO", told[1].name)
+      assert.matches("cannot write " .. folder .. "/token: No such file", told[1].message, 1, true)
+      assert(os.execute("mkdir " .. folder))
+      renew(3)
+      assert.equal("fresh", json.decode(read(folder .. "/token")).access_token)
+      assert(os.execute("rm -r " .. folder))
+      renew(4)
+      session:stop()
+      assert.equal(2, #told)
+    end))
+
     it("is not used again when the server does not accept it", async(function()
       local path, token_url, name = kept()
       local url, log = server:ws({ "accept", { "auth", { errorCode = 201 } }, "silent" }, OK)

@@ -37,7 +37,7 @@ local MOST_BYTES = 999999999999         -- the core takes sizes below 10^12
 ---@field oauth_client_id? string get the token by the OAuth2 exchange, with this id of an application that the
 ---administrator has made; for servers that let nobody in by the password alone, from 5.5.3
 ---@field web_url? string address of the server's web port, if it is not that of `url`; OAuth and the version are there
----@field token_file? string keep the token here between runs, mode 0600
+---@field token_file? string keep the token here between runs, mode 0600; a warning tells if it cannot be written
 ---@field ca_file? string PEM file of the authority that signed the server's certificate
 ---@field tls? trueconf.core.TlsOptions how certificates are checked
 ---@field proxy? string http://[user:password@]host:port for all connections, "" for the direct way; else that of the
@@ -173,6 +173,10 @@ local function log_oddity(self, kind, count, text)
   end
 end
 
+local function log_unsaved(self, err)
+  self.log:warn("%s: the token is not kept, so each start logs in again: %s", self.url, err)
+end
+
 -- The core's message begins with its own place in the source; say it at the caller's.
 local function make_session(given, level)
   local ok, session = pcall(core.session, given)
@@ -209,6 +213,7 @@ local function new(given, callbacks, level)
   for name, callback in pairs(callbacks or {}) do session[name] = callback end
   self.oddity_logger = function(kind, count, text) log_oddity(self, kind, count, text) end
   session.on_oddity = self.oddity_logger
+  session.on_unsaved = function(err) log_unsaved(self, err) end
   self.session = make_session(session, level)
   if seam.made then seam.made(self, settings) end
   return self

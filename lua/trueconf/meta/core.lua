@@ -757,6 +757,8 @@ function Connection:unsent() end
 ---@field on_oddity? fun(kind: string, count: integer, text: string) must not wait; what came and was no reason to fail:
 ---"frame" that is none (text: its beginning), "late response", "second response", "response to nobody", "event" without
 ---a cell in the transition table; count: how many of the kind so far
+---@field on_unsaved? fun(err: trueconf.Error) must not wait; the token could not be written to token_file: once, until
+---it can be again
 
 ---@class trueconf.core.Session
 local Session = {}
