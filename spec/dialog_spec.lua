@@ -5,6 +5,7 @@ local core = require "trueconf.core"
 local dialog = require "trueconf.dialog"
 local filter = require "trueconf.filter"
 local testing = require "trueconf.testing"
+local bots = require "spec.support.bots"
 local trueconf = require "trueconf"
 
 -- A case: a test with a bot that `prepare` gives its handlers, and Anna.
@@ -105,8 +106,15 @@ describe("msg:ask", function()
       local ok, err = pcall(function() msg:ask(table.unpack(call)) end)
       assert(not ok and err:find(complaint, 1, true) and err:find "dialog_spec.lua:%d+", err)
     end
-    local ok, err = pcall(function() msg.chat:wait(7) end)
-    assert(not ok and err:find "dialog_spec.lua:%d+: wait: a filter or a function expected", err)
+    for call, complaint in pairs {
+      [function() msg.chat:wait(7) end] = "wait: a filter or a function expected",
+      [function() msg.chat:wait(nil, "soon") end] = "options must be a table",
+      [function() msg.chat:wait(nil, { from = {} }) end] = "must name at least one",
+      [function() msg.bot:chat(7) end] = "chat: the id of a chat expected",
+    } do
+      local ok, err = pcall(call)
+      assert(not ok and err:find(complaint, 1, true) and err:find "^spec/dialog_spec.lua:%d+: ", err)
+    end
     return "done"
   end), function(t, anna)
     anna:says "/ask"
@@ -211,6 +219,24 @@ describe("choices", function()
   it("that are numbers are not numbered", asks({ choices = { "5", "10", "2" } }, {
     "well?\n- 5\n- 10\n- 2", "3", "Please answer with 5, 10 or 2.", "2", "2",
   }, nil, OLD))
+
+  it("are not chosen by clicks on other buttons, which go to their handlers", case(function(bot)
+    bot:on_click("^(%a+)$", function(click) assert(bot:send_message(click.chat_id, "other: " .. click.command)) end)
+    bot:on_command("menu", function(msg)
+      assert(msg:answer("menu", { buttons = { { { type = "command", label = "go", command = "go" } } } }))
+    end)
+    asker(function(msg) return shown(msg:ask("well?", WORDS)) end)(bot)
+  end, function(t, anna)
+    anna:says "/menu"
+    t:expect(anna):hears "menu"
+    anna:says "/ask"
+    t:expect(anna):hears "well?"
+    anna:clicks("go", { message = t:expect(anna):sees "menu" })
+    t:expect(anna):hears "other: go"
+    t:expect(anna):hears_nothing()
+    anna:clicks "large"
+    t:expect(anna):hears "large"
+  end))
 
   it("are a list if they do not fit on buttons", function()
     asks({ choices = { ("x"):rep(33), "y" } }, { { contains = "\n2. y" }, "y", "y" })()
@@ -637,6 +663,23 @@ describe("a dialog that gets no answer", function()
     t:expect(anna):hears "Never mind."
     t:expect(anna):hears "nil TIMEOUT: no answer within 60 s"
   end))
+
+  it("is over although that cannot be said, and the log tells of it", function()
+    local log, lines = bots.log "warn"
+    local outcome
+    case(asker(function(msg, bot)
+      bot.log = log
+      local _, err = msg:ask("well?", { timeout = 60, on_timeout = "Never mind." })
+      outcome = err.name
+    end), function(t, anna)
+      anna:says "/ask"
+      t:expect(anna):hears "well?"
+      t:fault("request_error", { sendMessage = 1 })
+      t:advance(120)                    -- sending is tried again
+      assert.equal("TIMEOUT", outcome)
+      assert.matches("\nthe end of a dialog was not told: INTERNAL_ERROR", table.concat(lines, "\n"))
+    end)()
+  end)
 
   it("does what it is told, and may go on with a value", waits({ on_timeout = function(err, chat)
     assert(chat:send(err.name))
@@ -1119,13 +1162,13 @@ end)
 
 describe("a chat that ends", function()
   -- Boris has been asked in a group of Anna's, in which she does something.
-  local function ended(name, act)
+  local function ended(outcome, act, opts)
     local heard
     return case(function(bot)
       heard = nil
       bot:on_message(function(msg)
-        local answer, err = msg:ask "well?"
-        heard = answer and answer.text or err.name
+        local answer, err = msg:ask("well?", opts)
+        heard = answer and answer.text or ("%s: %s"):format(err.name, err.message)
       end)
     end, function(t, anna)
       local group = t:group { "anna", "boris", "carla" }
@@ -1135,16 +1178,20 @@ describe("a chat that ends", function()
       assert(act(anna.person:chat(group.id)))
       t:settle()
       if not heard then boris:says("still here", { chat = group }) end
-      assert.equal(name, heard)
+      assert.equal(outcome, heard)
     end)
   end
 
-  it("ends its dialogs", ended("CHAT_NOT_FOUND", function(chat) return chat:leave() end))
-  it("for the author ends the dialog", ended("USER_IS_NOT_CHAT_PARTICIPANT", function(chat)
-    return chat:expel "boris"
-  end))
-  it("for the bot ends the dialog", ended("USER_IS_NOT_CHAT_PARTICIPANT", function(chat) return chat:expel "bot" end))
-  it("for others does not", ended("still here", function(chat) return chat:expel "carla" end))
+  local AUTHOR_LEFT = "USER_IS_NOT_CHAT_PARTICIPANT: who was to answer has left the chat"
+  local BOT_LEFT = "USER_IS_NOT_CHAT_PARTICIPANT: the bot was removed from the chat"
+  local function expels(login) return function(chat) return chat:expel(login) end end
+
+  it("ends its dialogs", ended("CHAT_NOT_FOUND: the chat was removed", function(chat) return chat:leave() end))
+  it("for the author ends the dialog", ended(AUTHOR_LEFT, expels "boris"))
+  it("for the bot ends the dialog", ended(BOT_LEFT, expels "bot"))
+  it("for others does not", ended("still here", expels "carla"))
+  it("for one does not where anyone may answer", ended("still here", expels "carla", { from = "anyone" }))
+  it("for the bot does also there", ended(BOT_LEFT, expels "bot", { from = "anyone" }))
 end)
 
 describe("many dialogs at once", function()
