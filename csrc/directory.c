@@ -1,12 +1,13 @@
 /*
  * directory.c - logging in to an LDAP directory: one simple bind as the user, on the thread pool.
- * Lua sees: core.ldap_bind.
+ * Lua sees: core.ldap_bind, core.ldap_ca_file.
  * libldap is loaded when it is first needed, so that only who has a directory needs it; hence the
  * declarations below in place of ldap.h. They are the interface of OpenLDAP 2.4 to 2.6.
  * SPDX-License-Identifier: MIT
  */
 #include "secrets.h"
 
+#include "base/trust.h"
 #include "errors.h"
 #include "offload.h"
 
@@ -316,11 +317,19 @@ static void bind_as_user(struct bind_work *work, LDAP *ldap) {
     read_entry(work, ldap);
 }
 
+/* libldap would wait for the writer of a FIFO without end. */
+static bool may_read(const char *ca_file, struct reason *why) {
+  return !ca_file || trust_check_file(ca_file, why);
+}
+
 static void bind_work(struct offload *offload) {
   struct bind_work *work = (struct bind_work *)offload;
   LDAP *ldap = NULL;
-  int result = api.initialize(&ldap, work->url);
+  int result;
+  if (!may_read(work->ca_file, &work->outcome.reason))
+    return;
   work->outcome.reason.err = ERR_NONE;
+  result = api.initialize(&ldap, work->url);
   if (result) {
     explain(work, NULL, "the address of the directory is wrong", result, ERR_IO);
     return;
@@ -437,7 +446,17 @@ static int l_ldap_bind(lua_State *L) {
   return offload_wait(L, &op->wait, bind_new(&request));
 }
 
+/* core.ldap_ca_file(path) -> true: it holds a certificate */
+static int l_ldap_ca_file(lua_State *L) {
+  struct reason why;
+  if (!may_read(luaL_checkstring(L, 1), &why))
+    return fail_reason(L, &why);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 void directory_open(lua_State *L) {
-  lua_pushcfunction(L, l_ldap_bind);
-  lua_setfield(L, -2, "ldap_bind");
+  static const luaL_Reg functions[] = {
+      {"ldap_bind", l_ldap_bind}, {"ldap_ca_file", l_ldap_ca_file}, {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
 }

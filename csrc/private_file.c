@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_BYTES = 1 << 20, PIPE_PATIENCE = 30 /* seconds: somebody may have to type a password */ };
+enum { MOST_BYTES = 1 << 20 };
 
 static int fail_file(lua_State *L, const char *verb, const char *path) {
   int code = errno;

@@ -8,9 +8,15 @@
  */
 #include "peer.h"
 
-#include <errno.h>
+#include "base/plain_file.h"
+#include "buffer.h"
+
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { MOST_PEM = 1 << 20 /* bytes */ };
 
 /* A key with a passphrase is refused: the library's own way is to ask on the terminal. */
 static int no_passphrase(char *buffer, int size, int writing, void *user) {
@@ -29,26 +35,57 @@ static int on_server_name(SSL *ssl, int *alert, void *arg) {
   return SSL_TLSEXT_ERR_NOACK;
 }
 
-static void tls_reason(struct reason *reason, const char *what, const char *file) {
-  unsigned long code = ERR_peek_error();
-  const char *why = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
-  reason_set(reason, ERR_TLS, 0, "cannot use the %s %s: %s", what, file, why ? why : "unknown reason");
-  ERR_clear_error();
+static bool use_chain(SSL_CTX *tls, BIO *pem) {
+  X509 *certificate = PEM_read_bio_X509_AUX(pem, NULL, no_passphrase, NULL);
+  bool ok = certificate && SSL_CTX_use_certificate(tls, certificate) == 1;
+  X509_free(certificate);
+  while (ok && (certificate = PEM_read_bio_X509(pem, NULL, no_passphrase, NULL)))
+    if (!(ok = SSL_CTX_add0_chain_cert(tls, certificate) == 1))
+      X509_free(certificate);
+  if (!ok || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+    return false;
+  ERR_clear_error(); /* that was the end of the file */
+  return true;
 }
 
-static bool load(SSL_CTX *tls, const char *cert_file, const char *key_file, struct reason *reason) {
+static bool use_key(SSL_CTX *tls, BIO *pem) {
+  EVP_PKEY *key = PEM_read_bio_PrivateKey(pem, NULL, no_passphrase, NULL);
+  bool ok = key && SSL_CTX_use_PrivateKey(tls, key) == 1 && SSL_CTX_check_private_key(tls) == 1;
+  EVP_PKEY_free(key);
+  return ok;
+}
+
+static bool read_pem(const char *path, struct buffer *text, struct reason *why) {
+  struct stat status;
+  int fd = plain_file_open(path, &status, why);
+  bool ok = fd >= 0 && plain_file_read(fd, path, MOST_PEM, PIPE_PATIENCE, text, why);
+  if (fd >= 0)
+    close(fd);
+  return ok;
+}
+
+/* The library's own functions for files wait for the writer of a FIFO without end. */
+static bool load(SSL_CTX *tls, bool (*use)(SSL_CTX *tls, BIO *pem), const char *what, const char *path,
+                 struct reason *reason) {
+  struct buffer text = {0};
+  struct reason why = {0};
+  BIO *pem =
+      read_pem(path, &text, &why) ? BIO_new_mem_buf(text.length ? text.data : "", (int)text.length) : NULL;
+  const char *words;
+  bool ok;
   ERR_clear_error();
-  SSL_CTX_set_default_passwd_cb(tls, no_passphrase);
-  if (SSL_CTX_use_certificate_chain_file(tls, cert_file) != 1) {
-    tls_reason(reason, "certificate", cert_file);
-    return false;
-  }
-  if (SSL_CTX_use_PrivateKey_file(tls, key_file, SSL_FILETYPE_PEM) != 1 ||
-      SSL_CTX_check_private_key(tls) != 1) {
-    tls_reason(reason, "private key", key_file);
-    return false;
-  }
-  return true;
+  ok = pem && use(tls, pem);
+  words = ERR_reason_error_string(ERR_peek_error());
+  if (why.err)
+    reason_set(reason, ERR_TLS, why.code, "cannot use the %s: %s", what, why.message);
+  else if (!ok)
+    reason_set(reason, ERR_TLS, 0, "cannot use the %s %s: %s", what, path, words ? words : "unknown reason");
+  ERR_clear_error();
+  BIO_free(pem);
+  if (text.data)
+    explicit_bzero(text.data, text.capacity);
+  buffer_free(&text);
+  return ok;
 }
 
 SSL_CTX *server_tls_new(const char *cert_file, const char *key_file, struct reason *reason) {
@@ -57,7 +94,8 @@ SSL_CTX *server_tls_new(const char *cert_file, const char *key_file, struct reas
     reason_set(reason, ERR_NOMEM, 0, "out of memory");
     return NULL;
   }
-  if (!load(tls, cert_file, key_file, reason)) {
+  if (!load(tls, use_chain, "certificate", cert_file, reason) ||
+      !load(tls, use_key, "private key", key_file, reason)) {
     SSL_CTX_free(tls);
     return NULL;
   }

@@ -77,6 +77,20 @@ describe("the options of a directory", function()
     refused({ url = "ldap://localhost", bind_dn = "%s", cafile = "x" }, "did you mean 'ca_file'?")
   end)
 
+  it("name a ca_file that can be read at once and holds a certificate", function()
+    local place <close> = system.directory()
+    local fifo = place:file "fifo"
+    system.output("mkfifo '%s'", fifo)
+    for path, problem in pairs {
+      [fifo] = "cannot read " .. fifo .. ": it is a FIFO, not a plain file",
+      [place:file "missing"] = "No such file", [system.write(place:file "empty", "")] = "holds no certificate in PEM",
+    } do
+      refused({ url = "ldaps://localhost", bind_dn = "%s", ca_file = path },
+        "option 'ca_file' must be a PEM file of certificates: ")
+      refused({ url = "ldaps://localhost", bind_dn = "%s", ca_file = path }, problem)
+    end
+  end)
+
   it("do not let passwords go unencrypted to another machine, unless told so", function()
     refused({ url = "ldap://dc.acme.test", bind_dn = "%s" }, "passwords would go unencrypted to another machine")
     refused({ url = "ldap://127.evil.test:389", bind_dn = "%s" }, "passwords would go unencrypted")

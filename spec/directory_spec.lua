@@ -6,6 +6,7 @@ local certificates = require "spec.support.certificates"
 local socket = require "socket"
 local helper = require "spec.support.helper"
 local slapd = require "spec.support.slapd"
+local system = require "spec.support.system"
 
 local async = helper.async
 
@@ -96,6 +97,12 @@ describe("ldap_bind", function()
     assert_error("UNREACHABLE", bind("herald", "4711", { url = directory:tls_url() }))
   end))
 
+  it("does not wait for the writer of a ca_file that is a FIFO", async(function()
+    local place <close> = system.directory()
+    system.output("mkfifo '%s'", place:file "fifo")
+    assert_error("CONFIG", bind("herald", "4711", { start_tls = true, ca_file = place:file "fifo" }))
+  end))
+
   it("does not trust a certificate of another host", async(function()
     local url = directory:tls_url():gsub("127%.0%.0%.1", "localhost")
     assert_error("UNREACHABLE", bind("herald", "4711", { url = url, ca_file = certs.ca_file }))
@@ -111,7 +118,7 @@ describe("ldap_bind", function()
   it("says what is wrong with the way there", async(function()
     assert_error("UNREACHABLE", bind("herald", "4711", { url = "ldap://127.0.0.1:1" }))
     assert_error("IO", bind("herald", "4711", { url = "http://127.0.0.1:1" }))
-    assert_error("TLS", bind("herald", "4711", { url = directory:tls_url(), ca_file = "/no/such/file" }))
+    assert_error("CONFIG", bind("herald", "4711", { url = directory:tls_url(), ca_file = "/no/such/file" }))
   end))
 
   it("gives up a directory that says nothing, and leaves the loop to others meanwhile", async(function()

@@ -6,6 +6,7 @@
 local core = require "trueconf.core"
 local helper = require "spec.support.helper"
 local raw_client = require "spec.support.raw_client"
+local system = require "spec.support.system"
 
 -- Other programs are not for the sanitizer that may be preloaded here.
 local ALONE = "unset LD_PRELOAD;"
@@ -865,13 +866,37 @@ describe("listening", function()
 
   it("fails with a bad certificate", helper.async(function()
     local cert, key, two = directory .. "/one.pem", directory .. "/one.key", directory .. "/two.key"
-    assert_fails("TLS", "certificate .*none%.pem: No such file", { tls = { cert_file = "/none.pem", key_file = key } })
+    assert_fails("TLS", "cannot read /none%.pem: No such file", { tls = { cert_file = "/none.pem", key_file = key } })
     assert_fails("TLS", "certificate", { tls = { cert_file = key, key_file = key } })
     assert_fails("TLS", "private key", { tls = { cert_file = cert, key_file = cert } })
     assert_fails("TLS", "mismatch", { tls = { cert_file = cert, key_file = two } })
     output("openssl ec -in '%s' -aes128 -passout pass:x -out '%s/locked.key'", key, directory)
     assert_fails("TLS", "private key", { tls = { cert_file = cert, key_file = directory .. "/locked.key" } })
+    for file, broken in pairs { cert_file = "certificate", key_file = "private key" } do
+      local files = { cert_file = cert, key_file = key }
+      files[file] = directory
+      assert_fails("TLS", ("cannot use the %s: cannot read .*: it is a folder, not a plain file"):format(broken),
+        { tls = files })
+    end
     assert.equal(0, core.stats().listeners)
+  end))
+
+  it("takes a certificate, with those of its issuers, and a key from pipes", helper.async(function()
+    local function fed(name, ...)
+      local fifo = ("%s/%s.fifo"):format(directory, name)
+      output("mkfifo '%s'", fifo)
+      assert(os.execute(("cat %s >'%s' &"):format(("'%s' "):rep(select("#", ...)):format(...), fifo)))
+      return fifo
+    end
+    local listener = listen { tls = {
+      cert_file = fed("cert", directory .. "/one.pem", directory .. "/two.pem"),
+      key_file = fed("key", directory .. "/one.key"),
+    } }
+    local trusted = { ca_file = directory .. "/one.pem" }
+    assert.equal("hello", assert(core.http { url = url(listener, "/", "https"), tls = trusted }).body)
+    local client <close> = system.launch(("openssl s_client -showcerts -connect 127.0.0.1:%d"):format(listener:port()))
+    helper.eventually(function() return select(2, client:log():gsub("BEGIN CERTIFICATE", "")) == 2 end)
+    listener:close()
   end))
 
   it("names a wrong option", helper.async(function()

@@ -12,6 +12,8 @@
 
 #include <sys/stat.h>
 
+enum { PIPE_PATIENCE = 30 /* seconds: somebody may have to type a password for its writer */ };
+
 /* The file's kind in words: "a folder", "a device", "a FIFO", "a socket"; NULL: a plain file. */
 const char *plain_file_kind(const struct stat *status);
 

@@ -2,7 +2,7 @@
  * trust.c - whom TLS trusts: filling an SSL_CTX.
  * Owns: struct trust, which hangs on its SSL_CTX as ex_data. A connection that curl has kept may outlive the
  * transfer that made it, hence the counting.
- * Loop thread only, but for trust_load and trust_check.
+ * Loop thread only, but for trust_load, trust_check and trust_check_file.
  * SPDX-License-Identifier: MIT
  */
 #include "base/trust.h"
@@ -129,9 +129,13 @@ bool trust_load(SSL_CTX *context, const char *ca_file, struct reason *reason) {
 }
 
 bool trust_check(const struct tls_options *options, struct reason *reason) {
-  X509_STORE *store = options && options->ca_file ? load(options->ca_file, reason) : NULL;
+  return !options || !options->ca_file || trust_check_file(options->ca_file, reason);
+}
+
+bool trust_check_file(const char *ca_file, struct reason *reason) {
+  X509_STORE *store = load(ca_file, reason);
   X509_STORE_free(store);
-  return store || !options || !options->ca_file;
+  return store;
 }
 
 /* ---- a certificate of the client ------------------------------------------------------------------ */

@@ -24,6 +24,7 @@ void trust_free(struct trust *trust);
 bool trust_load(SSL_CTX *context, const char *ca_file, struct reason *reason);
 /* Can they be loaded? */
 bool trust_check(const struct tls_options *options, struct reason *reason);
+bool trust_check_file(const char *ca_file, struct reason *reason);
 
 /* Note when a server asks for a certificate of the client, which we have not. False: no memory. */
 bool trust_watch(struct trust *trust, SSL_CTX *context);

@@ -27,11 +27,17 @@ local function has_one_place(text)
   return select(2, text:gsub("%%s", "")) == 1, "must have %s once, where the login belongs"
 end
 
+-- It is read again for each login; at the start there is somebody to tell.
+local function is_ca_file(path)
+  local ok, err = core.ldap_ca_file(path)
+  return ok, err and "must be a PEM file of certificates: " .. err.message:gsub("^ca_file: ", "")
+end
+
 local SCHEMA = {
   url = { type = "string", required = true, check = is_ldap_url },
   bind_dn = { type = "string", required = true, check = has_one_place },
   start_tls = { type = "boolean", default = false },
-  ca_file = { type = "string" },
+  ca_file = { type = "string", check = is_ca_file },
   timeout = { type = "number", default = 5, min = 0.1, max = 60 },
   display_name = { type = "string" },
   allow_plaintext = { type = "boolean", default = false },

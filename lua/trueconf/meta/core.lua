@@ -227,8 +227,14 @@ function core.crypt_verify(password, hash) end
 ---@return string? name that the directory itself has for the user: "dn:" and the entry's distinguished name, or what it
 ---answers to who the user is (RFC 4532); "" if it does not tell
 ---@return string|trueconf.Error? value of the attribute, if it can be read and is not above 512 bytes; else AUTH_FAILED
----(refused), UNREACHABLE, TIMEOUT, TLS, IO (bad address, libldap is missing)
+---(refused), UNREACHABLE, TIMEOUT, TLS, CONFIG (ca_file cannot be used), IO (bad address, libldap is missing)
 function core.ldap_bind(request) end
+
+---Does the file hold certificates that an LDAP directory's can be checked by? Never waits.
+---@param path string
+---@return true? ok
+---@return trueconf.Error? err CONFIG; IO or NOMEM when it may work later
+function core.ldap_ca_file(path) end
 
 ---Make a folder that only its owner may enter, if there is none.
 ---@param path string
