@@ -63,6 +63,11 @@ static const char *error_detail(struct http_transfer *transfer) {
   return transfer->error_text;
 }
 
+static const char *tls_detail(struct http_transfer *transfer) {
+  bool in_handshake = transfer->result == CURLE_SSL_CONNECT_ERROR;
+  return explain_tls(in_handshake ? trust_failure(transfer->trust) : 0, error_detail(transfer));
+}
+
 enum { PEER = PROXY_PLACE + 16 };
 
 /* Whom curl has connected to: the proxy, or the server. */
@@ -95,7 +100,7 @@ void http_explain(struct http_transfer *transfer) {
   else if (transfer->result == CURLE_COULDNT_CONNECT)
     explain_connect(reason, peer_of(transfer, origin, peer), (int)os_error);
   else if (err == ERR_TLS)
-    reason_set(reason, err, 0, "TLS with %s failed: %s", origin, error_detail(transfer));
+    reason_set(reason, err, 0, "TLS with %.80s failed: %s", origin, tls_detail(transfer));
   else
     reason_set(reason, err, 0, "%s: %s", origin, error_detail(transfer));
 }

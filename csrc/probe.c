@@ -253,9 +253,8 @@ static int on_verify(int ok, X509_STORE_CTX *context) {
 /* ---- TLS ---------------------------------------------------------------------------------------- */
 
 static void tls_failed(struct report *report, const char *what) {
-  unsigned long code = ERR_get_error();
-  const char *why = code ? ERR_reason_error_string(code) : NULL;
-  reason_set(&report->reason, ERR_TLS, 0, "%s: %.100s", what, why ? why : "the connection was closed");
+  reason_set(&report->reason, ERR_TLS, 0, "%s: %.120s", what,
+             explain_tls(ERR_get_error(), "the connection was closed"));
 }
 
 static SSL_CTX *trusting(struct probe_work *work) {

@@ -150,7 +150,8 @@ static void explain(struct socket *socket, struct lws *wsi, const char *words) {
   else if (status > 0 && status != 101)
     explain_status(socket, wsi, status);
   else if (strstr(words, "ssl") || strstr(words, "SSL") || strstr(words, "tls"))
-    reason_set(reason, ERR_TLS, 0, "TLS with %s failed: %s", target, words);
+    reason_set(reason, ERR_TLS, 0, "TLS with %.80s failed: %s", target,
+               explain_tls(socket->vhost ? trust_failure(socket->vhost->trust) : 0, words));
   else if (strstr(words, "conn fail") || strstr(words, "connect"))
     reason_set(reason, ERR_REFUSED, 0, "cannot connect to %s", target);
   else if (!strncmp(words, "HS:", 3))

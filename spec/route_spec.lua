@@ -395,6 +395,16 @@ describe("the way to a server", function()
       listener:close(true)
     end))
 
+    it("a port that speaks no TLS is told as that, and what to try", async(function()
+      local listener = core.listen { websocket_paths = { "/asked" } }
+      local _, name, of_http, of_socket = both(listener:port())
+      listener:close(true)
+      assert.equal("TLS", name)
+      for _, told in ipairs { of_http, of_socket } do
+        assert.matches("TLS with localhost:%d+ failed: this port speaks no TLS; try ws:// or http:// for it", told)
+      end
+    end))
+
     it("a server that wants a certificate of the client is told as that", async(function()
       for _, port in ipairs { names.asking12, names.asking13 } do
         local _, name, of_http, of_socket = both(port, { verify = false })

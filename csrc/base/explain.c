@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -82,6 +84,14 @@ void explain_proxy(struct reason *reason, const struct proxy *proxy, int status,
 void explain_proxy_setting(struct reason *reason, const char *option, bool tls, const char *wrong) {
   reason_set(reason, strcmp(wrong, "out of memory") ? ERR_CONFIG : ERR_NOMEM, 0, "%s: %s",
              proxy_source(option, tls), wrong);
+}
+
+const char *explain_tls(unsigned long code, const char *words) {
+  const char *known = ERR_reason_error_string(code);
+  if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER)
+    return "this port speaks no TLS; try ws:// or http:// for it, or the port that does (443 of the web "
+           "server)";
+  return known ? known : words;
 }
 
 void explain_client_certificate(struct reason *reason, const char *target) {

@@ -20,6 +20,8 @@ void explain_lookup(struct reason *reason, const char *name, bool of_proxy, cons
 void explain_proxy(struct reason *reason, const struct proxy *proxy, int status, const char *target);
 /* The setting that names the proxy is wrong. */
 void explain_proxy_setting(struct reason *reason, const char *option, bool tls, const char *wrong);
+/* Why a TLS handshake failed, in words for this code of OpenSSL's; 0: `words`. */
+const char *explain_tls(unsigned long code, const char *words);
 /* The server wants a certificate of the client. */
 void explain_client_certificate(struct reason *reason, const char *target);
 

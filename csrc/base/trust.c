@@ -23,7 +23,8 @@
 
 struct trust {
   int owners;
-  bool asked; /* for a certificate of the client */
+  bool asked;            /* for a certificate of the client */
+  unsigned long failure; /* of the last handshake, as OpenSSL counts them; 0: none */
   bool verify;
   char *pin;
   char host[256];
@@ -45,6 +46,10 @@ void trust_free(struct trust *trust) {
 
 bool trust_was_asked(const struct trust *trust) {
   return trust && trust->asked;
+}
+
+unsigned long trust_failure(const struct trust *trust) {
+  return trust ? trust->failure : 0;
 }
 
 /* ---- on its context ------------------------------------------------------------------------------- */
@@ -148,10 +153,24 @@ static int on_client_certificate(SSL *ssl, X509 **certificate, EVP_PKEY **key) {
   return 0; /* none; the server says what it makes of that */
 }
 
+/* Libraries tell a failure in words of their own, or drop OpenSSL's. */
+static void on_watched(const SSL *ssl, int where, int result) {
+  struct trust *trust = of_ssl(ssl);
+  if (!trust)
+    return;
+  if (where & SSL_CB_HANDSHAKE_START) {
+    trust->asked = false;
+    trust->failure = 0;
+  } else if (where == SSL_CB_CONNECT_EXIT && result <= 0) {
+    trust->failure = ERR_peek_error(); /* 0: it goes on when more has come */
+  }
+}
+
 bool trust_watch(struct trust *trust, SSL_CTX *context) {
   if (!hang(trust, context))
     return false;
   SSL_CTX_set_client_cert_cb(context, on_client_certificate);
+  SSL_CTX_set_info_callback(context, on_watched);
   return true;
 }
 
@@ -195,12 +214,11 @@ static int on_verify(X509_STORE_CTX *verification, void *arg) {
 }
 
 /* lws shows whatever stands before the first colon of the header Host, cut to 127 bytes. */
-static void on_info(const SSL *ssl, int where, int unused) {
-  struct trust *trust = of_ssl(ssl);
-  (void)unused;
+static void on_info(const SSL *ssl, int where, int result) {
+  const struct trust *trust = of_ssl(ssl);
+  on_watched(ssl, where, result);
   if (!(where & SSL_CB_HANDSHAKE_START) || !trust)
     return;
-  trust->asked = false;
   SSL_set_tlsext_host_name((SSL *)(uintptr_t)ssl, host_is_address(trust->host) ? NULL : trust->host);
 }
 

@@ -26,10 +26,14 @@ bool trust_load(SSL_CTX *context, const char *ca_file, struct reason *reason);
 bool trust_check(const struct tls_options *options, struct reason *reason);
 bool trust_check_file(const char *ca_file, struct reason *reason);
 
-/* Note when a server asks for a certificate of the client, which we have not. False: no memory. */
+/* Note when a server asks for a certificate of the client, which we have not, and why a handshake fails.
+ * False: no memory. */
 bool trust_watch(struct trust *trust, SSL_CTX *context);
 /* A server has, in the last handshake. */
 bool trust_was_asked(const struct trust *trust);
+
+/* OpenSSL's code for the failure of the last handshake; 0: none is known. */
+unsigned long trust_failure(const struct trust *trust);
 
 /* Verify the peers of this context as the options say, by the name or address `host`, which is also shown to
  * them (SNI); for a library that leaves that to OpenSSL. False: no memory. */
