@@ -66,6 +66,7 @@ describe("the outbox of a bot", function()
     assert.equal("sent", last.state)
     assert.same({}, store:list "outbox")
     assert.same({ waiting = 0, unsent = 0 }, outbox:look())
+    assert.is_false(outbox.is_full)
   end))
 
   it("waits for the server, and sends what was posted before", scene(function()
@@ -202,6 +203,15 @@ describe("the outbox of a bot", function()
     assert.equal("lost", outbox:unsent()[1].text)
   end))
 
+  it("tells the age of the oldest message that waits, whatever its chat", scene(function()
+    outbox:stop(0)
+    for n = 1, 9 do
+      post(tostring(n), { chat_id = "chat " .. n }).record.at = core.now() - 1000000 - (n == 5 and 1000000 or n)
+    end
+    local oldest = outbox:look().oldest
+    assert.is_true(oldest >= 2000 and oldest < 2001, oldest)
+  end))
+
   it("goes on when a function of use_call raises, and after a stop and a start", scene(function()
     local log, lines = bots.log "error"
     bot.log = log
@@ -271,6 +281,23 @@ describe("the outbox of a bot", function()
     end
     return list
   end
+
+  it("keeps no doubt about what was refused", scene(function()
+    bot.log = bots.log "off"
+    assert.is_nil((post("lost", { chat_id = "nowhere" }):wait(10)))
+    answers(302)
+    assert.is_nil((post("no"):wait(10)))
+    for _, item in ipairs(store:list "unsent") do assert.is_nil(item.value.in_doubt) end
+  end))
+
+  it("waits for a stop of a second, too", bots.virtual_case(function() end, function(case)
+    local own = case.bot
+    for n = 1, 3 do assert(own:post(case.chat.id, tostring(n))) end
+    core.spawn(own.outbox_box.stop, own.outbox_box, 1)
+    core.advance(0.9)
+    assert.equal(0, own:outbox().waiting)
+    assert.equal(3, #case.server:history(case.chat.id))
+  end))
 
   it("gives up on what the server says of the message", scene(function()
     local final = codes(true)
