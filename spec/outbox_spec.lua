@@ -121,13 +121,15 @@ describe("the outbox of a bot", function()
   end))
 
   it("finds an answer to a message that arrived", scene(function()
+    post("before"):wait(10)             -- from then on it knows where a look-up ends
     local question = server:person("mira"):chat_with("herald"):say "question"
     server:fault { drop_at = "answer" }
     local posted = post("once", { reply_to = question.id })
     helper.eventually(function() return bot:state() ~= "ready" end)
     server:fault()
     assert.is_truthy(posted:wait(10))
-    assert.equal("question once", said())
+    assert.equal("before question once", said())
+    assert.same({ server:history(chat_id)[3].id, 1 }, { posted.message_id, posted.record.tries })
   end))
 
   it("does not send before it knows what is in the chat", scene(function()
@@ -149,6 +151,7 @@ describe("the outbox of a bot", function()
   end))
 
   it("waits until the chat can be looked into", scene(function()
+    post("before"):wait(10)
     server:fault { drop_at = "answer" }
     local posted = post "once"
     helper.eventually(function() return bot:state() ~= "ready" end)
@@ -157,7 +160,7 @@ describe("the outbox of a bot", function()
     assert.is_nil((posted:wait(1.5)))
     server:fault()
     assert.is_truthy(posted:wait(10))
-    assert.equal("once", said())
+    assert.same({ "before once", 1 }, { said(), posted.record.tries })
   end))
 
   it("posts once under a key", scene(function()
