@@ -10,6 +10,8 @@
 #define _GNU_SOURCE /* accept4 */ /* NOLINT(bugprone-reserved-identifier) */
 #include "listener.h"
 
+#include "base/explain.h"
+
 #include "peer.h"
 
 #include <arpa/inet.h>
@@ -766,6 +768,8 @@ static int l_listen(lua_State *L) {
   luaL_setmetatable(L, LISTENER_T);
   read_handlers(L, at);
   server = get_server(rt_get(L));
+  if (!server && explain_shortage(SETUP_DESCRIPTORS))
+    return fail(L, ERR_IO, EMFILE, "no file descriptor is left for a server: raise the limit (ulimit -n)");
   if (!server)
     return fail(L, ERR_NOMEM, 0, "cannot start libwebsockets: is its libuv plugin installed?");
   listener = new_listener(server, &options, &reason);

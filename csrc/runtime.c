@@ -7,6 +7,8 @@
  */
 #include "runtime_private.h"
 
+#include "base/explain.h"
+
 #include <string.h>
 
 static const char RT_KEY; /* only its address matters */
@@ -105,7 +107,10 @@ static void on_check(uv_check_t *handle) {
 /* ---- opening ------------------------------------------------------------------------------------ */
 
 static void loop_open(lua_State *L, struct rt *rt) {
-  int status = uv_loop_init(&rt->loop);
+  int status = explain_shortage(SETUP_DESCRIPTORS) ? UV_EMFILE : uv_loop_init(&rt->loop);
+  if (status == UV_EMFILE) /* libuv would end the process where it gets none for its signals */
+    luaL_error(L,
+               "cannot make an event loop: no file descriptor is left for it: raise the limit (ulimit -n)");
   if (status)
     luaL_error(L, "cannot make an event loop: %s", uv_strerror(status));
   rt->prepare.data = rt->check.data = rt->idle.data = rt->timer.data = rt->loop.data = rt;

@@ -292,7 +292,7 @@ static struct vhost *vhost_new(const struct socket *socket, struct reason *reaso
   struct lws_context_creation_info info;
   bool tls = socket->options.url->tls;
   struct vhost *vhost = context ? calloc(1, sizeof *vhost) : NULL;
-  reason_set(reason, ERR_NOMEM, 0, "cannot set up the connection");
+  explain_setup(reason, socket->target); /* should it fail */
   if (!vhost)
     return NULL;
   if (tls && !vhost_set_trust(vhost, socket, reason)) {

@@ -64,6 +64,31 @@ describe("trueconf doctor", function()
     server:stop()
   end))
 
+  it("says that no descriptors are left, whichever step gets none", helper.async(function()
+    local server, short = system.start_bridge(), {}
+    for limit = 8, 18, 2 do
+      local code, output, errors = command.run({ "doctor", "--json", "--timeout", "5" }, {
+        environment = command.herald(server:url()), wrap = ("prlimit --nofile=%d sh -c %%s"):format(limit),
+      })
+      local told = json.decode(output)
+      if not told then
+        assert.matches("cannot make an event loop: no file descriptor is left for it: raise the limit", errors)
+        assert.equal(1, code)
+        short.loop = true
+      end
+      for _, step in ipairs(told and told.steps or {}) do
+        if step.status == "failed" then
+          assert.matches("^IO: no file descriptor is left for a connection to", step.detail)
+          assert.matches("^raise the limit of this shell or service", step.remedy)
+          short[step.name] = true
+        end
+      end
+    end
+    assert.is_true(short.loop)
+    assert.is_true(short.websocket or short.auth)
+    server:stop()
+  end, 110))
+
   it("knows older servers, and those that do not tell of its own messages", helper.async(function()
     local server = system.start_bridge { version = "5.5.0", server_info = false, echo = "others" }
     local found, code = examine(command.herald(server:url()), "--timeout", "1")

@@ -50,16 +50,25 @@ void explain_connect(struct reason *reason, const char *target, int number) {
                number ? strerror(number) : "no address works");
 }
 
-/* The resolver needs descriptors, and does not say that it got none. */
-static int shortage(void) {
+int explain_shortage(int wanted) {
   int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), number = errno;
-  if (fd >= 0)
-    close(fd);
-  return fd < 0 && out_of_descriptors(number) ? number : 0;
+  if (fd < 0)
+    return out_of_descriptors(number) ? number : 0;
+  number = wanted > 1 ? explain_shortage(wanted - 1) : 0;
+  close(fd);
+  return number;
+}
+
+void explain_setup(struct reason *reason, const char *target) {
+  int number = explain_shortage(SETUP_DESCRIPTORS);
+  if (number)
+    explain_connect(reason, target, number);
+  else
+    reason_set(reason, ERR_NOMEM, 0, "cannot set up the connection");
 }
 
 void explain_lookup(struct reason *reason, const char *name, bool of_proxy, const char *why) {
-  int number = shortage();
+  int number = explain_shortage(1);
   if (number)
     explain_connect(reason, name, number);
   else

@@ -14,6 +14,12 @@
 enum err explain_errno(int number);
 /* No connection to `target`, a host and port, for this number. */
 void explain_connect(struct reason *reason, const char *target, int number);
+enum { SETUP_DESCRIPTORS = 8 }; /* more than libuv or libwebsockets needs to begin */
+
+/* Fewer than `wanted` descriptors are left: EMFILE or ENFILE; else 0. For libraries that do not say so. */
+int explain_shortage(int wanted);
+/* A library could not be made ready for a connection to `target`. */
+void explain_setup(struct reason *reason, const char *target);
 /* The name of a server, or of the proxy to it, cannot be resolved; `why` may be NULL. */
 void explain_lookup(struct reason *reason, const char *name, bool of_proxy, const char *why);
 /* The proxy on the way to `target` answered with this status, not 2xx. */
