@@ -216,10 +216,12 @@ static int on_verify(X509_STORE_CTX *verification, void *arg) {
 /* lws shows whatever stands before the first colon of the header Host, cut to 127 bytes. */
 static void on_info(const SSL *ssl, int where, int result) {
   const struct trust *trust = of_ssl(ssl);
+  const char *name;
   on_watched(ssl, where, result);
   if (!(where & SSL_CB_HANDSHAKE_START) || !trust)
     return;
-  SSL_set_tlsext_host_name((SSL *)(uintptr_t)ssl, host_is_address(trust->host) ? NULL : trust->host);
+  name = host_is_address(trust->host) ? NULL : trust->host;
+  SSL_set_tlsext_host_name((SSL *)(uintptr_t)ssl, name); /* a macro that casts no whole expression */
 }
 
 bool trust_verify(struct trust *trust, SSL_CTX *context, const struct tls_options *options,
