@@ -170,6 +170,27 @@ describe("a handler", function()
     end, { log = log })()
   end)
 
+  it("of an event that raises is told of by the event's name, and on_error gets the event", function()
+    local log, lines = bots.log()
+    local told = {}
+    bots.case(function(bot)
+      bot:on("edit_message", function() error "oh" end)
+      bot:on_error(function(_, _, event, place)
+        told[#told + 1] = { event, place }
+        error "not told"                -- so that the log is
+      end)
+    end, function(case)
+      local message = assert(case.chat:say "one")
+      helper.eventually(function() return #case.server:unread "herald" == 0 end)
+      assert(case.chat:edit(message, "two"))
+      helper.eventually(function() return #lines == 2 end)
+      assert.equal("two", told[1][1].content.text)
+      assert.matches("^spec/handlers_spec.lua:%d+$", told[1][2])
+      assert.matches("^error in the error handler: .*not told", lines[1])
+      assert.matches("^error while handling the event edit_message: spec/handlers_spec.lua:%d+: oh", lines[2])
+    end, { log = log })()
+  end)
+
   it("that never returns is warned of, then closed, and its <close> variables run", function()
     local closed = 0
     survives(function()
@@ -313,6 +334,18 @@ describe("what is held down", function()
     assert.same({
       "error while handling a change of state in the handler of x.lua:1: here",
       "error while handling a change of state in the handler of x.lua:1, 1 more like this since the last one: here",
+    }, lines)
+  end)
+
+  it("is held down by the place of the handler, too, and told of by what has failed", function()
+    local log, lines = bots.log()
+    local bot = trueconf.bot { url = "ws://127.0.0.1:1", token = "t", log = log }
+    for n = 1, 2 do bot:report({ err = "oh", traceback = "here" }, nil, "x.lua:" .. n, "a posted message") end
+    bot:report({ err = "oh", traceback = "here" }, { event = {}, method = "novelty" }, "x.lua:3")
+    assert.same({
+      "error while handling a posted message in the handler of x.lua:1: here",
+      "error while handling a posted message in the handler of x.lua:2: here",
+      "error while handling the event novelty in the handler of x.lua:3: here",
     }, lines)
   end)
 end)
