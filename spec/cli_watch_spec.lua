@@ -272,6 +272,19 @@ describe("trueconf run --watch", function()
     assert.equal("two hello", at:ask "hello")
   end))
 
+  it("says so of options that are tables, and not of those that hold the same", watched(
+    bot_that_says("one"):gsub('"herald"', '%0, headers = { ["X-One"] = "1" }, log = { level = "info" }'), function(at)
+      assert.equal("one hello", at:ask "hello")
+      local function with(header)
+        return (bot_that_says("two"):gsub('"herald"', ('%%0, headers = { ["X-One"] = "%s" }, %s'):format(header,
+          'log = { level = "info" }, store = trueconf.store.memory()')))
+      end
+      at:rewrite(with "2", "keeps its options; to change headers, store, start again")
+      at:rewrite(with("1"):gsub("store = .*memory%(%)", ""))
+      assert.equal("two hello", at:ask "hello")
+      assert.equal(1, select(2, at.child:log():gsub("keeps its options", "")))
+    end))
+
   it("goes on when the file computes without end", watched(
     bot_that_says("one"):gsub('"herald"', '"herald", busy_timeout = 0.3'), function(at)
       assert.equal("one hello", at:ask "hello")

@@ -12,6 +12,7 @@ local modules = require "trueconf.cli.run.modules"
 local printable = require "trueconf.base.printable"
 local script = require "trueconf.cli.run.script"
 local seam = require "trueconf.seam"
+local sorted_keys = require "trueconf.sorted_keys"
 local stop_signals = require "trueconf.stop_signals"
 local trueconf = require "trueconf"
 
@@ -59,23 +60,31 @@ local function find(clients, settings, taken)
   end
 end
 
--- Options that a bot has been given otherwise; functions are new ones each time.
-local function differing(old, new)
+local DEEPEST = 8                       -- tables in tables that are compared
+
+local same_value
+
+-- The names of fields that are not the same.
+local function differing(one, other, depth)
   local names = {}
-  for _, options in ipairs { old, new } do
-    for name, value in pairs(options) do
-      local comparable = type(value) ~= "function" and type(value) ~= "table"
-      if comparable and old[name] ~= new[name] then names[name] = true end
+  for _, fields in ipairs { one, other } do
+    for name in pairs(fields) do
+      if not same_value(one[name], other[name], depth) then names[name] = true end
     end
   end
-  local list = {}
-  for name in pairs(names) do list[#list + 1] = name end
-  table.sort(list)
-  return list
+  return names
+end
+
+-- Functions and objects, such as a logger or a store, are new ones each time.
+function same_value(one, other, depth)
+  local kind = type(one)
+  if kind ~= type(other) or kind ~= "function" and kind ~= "table" then return one == other end
+  local plain = kind == "table" and not getmetatable(one) and not getmetatable(other)
+  return not plain or depth == DEEPEST or not next(differing(one, other, depth + 1))
 end
 
 function Watch:adopt(watched, given)
-  local names = differing(watched.given, given)
+  local names = sorted_keys(differing(watched.given, given, 1))
   if names[1] then
     self.log:warn("%s: a bot that runs keeps its options; to change %s, start again", self.path,
       table.concat(names, ", "))
