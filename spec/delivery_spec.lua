@@ -398,6 +398,24 @@ describe("a bot with a store in a file", function()
     server:stop()
   end))
 
+  it("acknowledges a message only when the file says that it was handled, and nothing else", helper.async(function()
+    server = system.start_bridge()
+    local mira = server:person "mira"
+    local chat = mira:chat_with "herald"
+    local bot = bot_with({ log = "off" }, function(msg) assert(msg:answer(msg.text)) end)
+    assert(bot:wait_ready(LIMIT))
+    bot.store.db:rows "PRAGMA query_only = 1"
+    local message = chat:say "one"
+    assert.equal("one", bots.hear(mira))
+    eventually(function() return bot.stuck and bot.working == 0 end)
+    assert(bot:get_chats(1, 1))         -- answered behind an ack that had been sent
+    assert.same({ 1, 1 }, { bot.store.unwritten, #server:unread "herald" })
+    bot.store.db:rows "PRAGMA query_only = 0"
+    assert(message:wait_read_by("herald", LIMIT))
+    bot:stop()
+    server:stop()
+  end))
+
   it("can be started again after it was stopped", helper.async(function()
     server = system.start_bridge()
     local mira = server:person "mira"
