@@ -106,6 +106,23 @@ describe("a message", function()
     assert.equal(original, msg.forwarded)
   end)
 
+  it("forwards one that cannot be answered if the server does not say where it is from", function()
+    local original = received(201, { type = 200, content = { text = "x", parseMode = "text" } }).forwarded
+    for method, missing in pairs {
+      answer = "which chat", reply = "which chat", post = "which chat",
+      edit = "which message", forward = "which message", remove = "which message",
+    } do
+      local result, err = original[method](original, "y")
+      assert.is_nil(result)
+      assert.same({ "PROTOCOL", "not_sent" }, { err.name, err.outcome })
+      assert.matches(("^%s: the server does not say %s"):format(method, missing), err.message)
+    end
+    for _, method in ipairs { "send", "ask", "wait" } do
+      assert.equal("PROTOCOL", select(2, original.chat[method](original.chat, "y")).name)
+    end
+    assert.matches("ask%(%) is for messages that on_message has handed over", select(2, pcall(original.ask, original)))
+  end)
+
   it("forwards a text, nested or flat, which is not its own", function()
     for _, content in ipairs {
       { type = 200, content = { text = "<b>/order</b>", parseMode = "html" } },

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- A chat as handlers see it: where to write, ask and wait.
 
+local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
 
 ---A chat of a bot: msg.chat, or bot:chat(id).
@@ -19,7 +20,7 @@ local Chat = {}
 ---@return trueconf.Sent? sent
 ---@return trueconf.Error? err
 function Chat:send(text, opts)
-  local sent, err = self.bot:send_message(self.id, text, opts)
+  local sent, err = self.bot:send_message_at(3, self.id, text, opts)
   return sent, err
 end
 
@@ -46,6 +47,20 @@ function Chat:wait(filter, opts)
   return msg, err
 end
 
+-- Servers need not say where the original of a forwarded message is from. The method is called by a tail call: levels
+-- of the stack stay as they were.
+local function need(class, field, what, names)
+  for _, name in ipairs(names) do
+    local method = class[name]
+    class[name] = function(self, ...)
+      if self[field] then return method(self, ...) end
+      return nil, core.error("PROTOCOL", ("%s: the server does not say %s; use the message that came with it, or "
+        .. "bot:send_message()"):format(name, what), { outcome = "not_sent" })
+    end
+  end
+end
+
+need(Chat, "id", "which chat this is", { "send", "ask", "wait" })
 misuse.guard(Chat, "chat")
 
 -- The metatable of a bot's chats, made for the first one. The bot is not in the chat itself, which is shown and
@@ -66,4 +81,4 @@ local function new(bot, fields)
   return bot.ask_in and setmetatable(fields, meta_of(bot)) or fields
 end
 
-return { new = new }
+return { new = new, need = need }

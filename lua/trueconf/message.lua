@@ -336,6 +336,8 @@ function Message:ack()
   return not self.acked and self.bot:ack(self)
 end
 
+chats.need(Message, "chat_id", "which chat this message is from", { "answer", "reply", "post" })
+chats.need(Message, "id", "which message this is", { "edit", "forward", "remove" })
 misuse.guard(Message, "msg")
 
 return { new = new }
