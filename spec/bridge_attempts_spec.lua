@@ -2,6 +2,9 @@
 
 local core = require "trueconf.core"
 local attempts = require "trueconf.bridge.attempts"
+local helper = require "spec.support.helper"
+local logins = require "trueconf.bridge.logins"
+local support = require "spec.support.bridge"
 
 describe("failures by key", function()
   before_each(function() core.virtual_time(true, 1788000000000, 1) end)
@@ -70,4 +73,30 @@ describe("failures by key", function()
     assert.is_nil(counted:pause "a")
     assert.is_nil(next(counted.entries))
   end)
+end)
+
+describe("checks of passwords", function()
+  it("are made in turn, and a turn is not lost with who waits for it or has just got it", helper.async(function()
+    local checks = logins.new(support.server().accounts, { login_failures = 9, address_failures = 9, login_window = 9 })
+    local function try(behind)
+      local account = checks:try("mira", "x", "192.0.2.1")
+      if behind then behind() end
+      return account
+    end
+    for _ = 1, 4 do
+      local first, cancelled = core.waiter(), 0
+      local waiting = {}
+      local function cancel(place)
+        if core.cancel(waiting[place]) then cancelled = cancelled + 1 end
+      end
+      core.spawn(function() try(function() cancel(2) first:wake() end) end) -- hands its turn to the second in line
+      core.spawn(try)
+      for place = 1, 2 do waiting[place] = core.spawn(try) end
+      core.sleep(0)
+      cancel(1)
+      first:wait(20)
+      assert.equal(2, cancelled)
+    end
+    for _ = 1, 3 do assert.is_truthy((try())) end
+  end))
 end)

@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- The SQLite files that keep what must outlive a process.
 
+local core = require "trueconf.core"
+local helper = require "spec.support.helper"
 local sqlite = require "trueconf.sqlite"
 local system = require "spec.support.system"
 
@@ -106,6 +108,29 @@ describe("a SQLite file", function()
     assert.same({ { "one" } }, db:rows "SELECT text FROM notes")
     db:close()
   end)
+
+  it("keeps what is written after a coroutine was ended in the middle of it, wherever that was", helper.async(function()
+    local db, steps = assert(open()), 0
+    repeat
+      local ended = false
+      local thread = coroutine.create(function() db:write("INSERT INTO notes VALUES (?, ?)", steps, "x") end)
+      steps = steps + 1
+      debug.sethook(thread, function()
+        debug.sethook(thread)
+        ended = true
+        error("ended here", 0)
+      end, "", steps)
+      coroutine.resume(thread)
+      core.sleep(0)
+      local id = -steps
+      db:write("INSERT INTO notes VALUES (?, ?)", id, "kept")
+      core.sleep(0)
+      db:rollback()                     -- of what was not settled with its turn
+      assert.equal("kept", db:value("SELECT text FROM notes WHERE id = ?", id), "step " .. steps)
+    until not ended
+    assert.is_true(steps > 20)
+    db:close()
+  end))
 
   it("is open in one place only", function()
     local db = assert(open())

@@ -120,8 +120,8 @@ end
 ---Begin a transaction, if none is under way.
 function Sqlite:begin()
   if self.in_transaction then return end
+  self.in_transaction = true            -- first: to roll back too much does no harm
   self:run "BEGIN IMMEDIATE"
-  self.in_transaction = true
 end
 
 ---Make what was done since begin() last.
@@ -165,9 +165,9 @@ end
 ---@param ... string|number|boolean|nil
 function Sqlite:write(sql, ...)
   if not self.connection then return end -- what is done after the end is kept nowhere
-  if not self.written then
-    self.written = true
+  if not self.written then              -- in this order: a coroutine may be ended at any place, or memory
     core.before_flush(function() self:settle() end)
+    self.written = true
   end
   if self.broken then return end
   local ok, err = pcall(self.begin, self)

@@ -13,9 +13,16 @@ local MAX_WAITING, PATIENCE = 1000, 15  -- behind them, and for how many seconds
 ---@field private by_login trueconf.bridge.Attempts
 ---@field private by_address trueconf.bridge.Attempts
 ---@field private busy integer checks being made
----@field private waiting { over: trueconf.core.Waiter, gone: boolean }[]
+---@field private waiting trueconf.bridge.Turn[]
 local Logins = {}
 Logins.__index = Logins
+
+---@class trueconf.bridge.Turn to be closed: whoever waits for one or holds one may be cancelled at any time
+---@field logins trueconf.bridge.Logins
+---@field over trueconf.core.Waiter?
+---@field held boolean
+local Turn = {}
+Turn.__index = Turn
 
 ---@param accounts trueconf.bridge.Accounts
 ---@param options { login_failures: integer, address_failures: integer, login_window: number }
@@ -30,26 +37,43 @@ local function new(accounts, options)
   }, Logins)
 end
 
--- Wait for a turn; false: it did not come.
-function Logins:enter()
-  if self.busy < AT_ONCE then
+-- A turn, held or still to be waited for; nil: too many wait.
+function Logins:turn()
+  local turn = setmetatable({ logins = self, held = self.busy < AT_ONCE }, Turn)
+  if turn.held then
     self.busy = self.busy + 1
-    return true
+  elseif #self.waiting < MAX_WAITING then
+    turn.over = core.waiter()
+    table.insert(self.waiting, turn)
+  else
+    return nil
   end
-  if #self.waiting >= MAX_WAITING then return false end
-  local turn = { over = core.waiter(), gone = false }
-  self.waiting[#self.waiting + 1] = turn
-  turn.gone = not turn.over:wait(PATIENCE)
-  return not turn.gone
+  return turn
 end
 
--- Hand the turn on.
-function Logins:leave()
-  repeat
-    local turn = table.remove(self.waiting, 1)
-    if turn and not turn.gone then return turn.over:wake(true) end
-  until not turn
-  self.busy = self.busy - 1
+---@async
+---@return boolean held false: it did not come in time
+function Turn:wait()
+  if not self.held then self.over:wait(PATIENCE) end
+  return self.held
+end
+
+-- Hand it on, or wait no more.
+function Turn:__close()
+  local waiting = self.logins.waiting
+  if self.held then
+    local next_turn = table.remove(waiting, 1)
+    if not next_turn then
+      self.logins.busy = self.logins.busy - 1
+    else
+      next_turn.held = true
+      next_turn.over:wake()
+    end
+    return
+  end
+  for place, turn in ipairs(waiting) do
+    if turn == self then return table.remove(waiting, place) end
+  end
 end
 
 -- Seconds until somebody may try again.
@@ -86,8 +110,8 @@ function Logins:try(username, password, address)
   local key = self.accounts:key_of(username)
   local pause = self:pause(key, address)
   if pause then return nil, "limited", pause end
-  if not self:enter() then return nil, "busy" end
-  local turn <close> = setmetatable({}, { __close = function() self:leave() end })  -- luacheck: ignore 211
+  local turn <close> = self:turn()
+  if not turn or not turn:wait() then return nil, "busy" end
   return self:check(key, address, username, password)
 end
 
