@@ -67,6 +67,31 @@ describe("a message whose handler fails", function()
     assert.is_nil(next(case.bot.inbox.handled)) -- it may be replayed again
   end, { ack = "manual" }))
 
+  it("is an event that is replayed, when it can be read by then", bots.case(function(bot, case)
+    bot:on("edit_message", function(event) case.text = event.content.text end)
+  end, function(case)
+    assert.same({}, case.bot:aside())   -- which makes the store
+    local text = '{"chatId":"c1","messageId":"m1","timestamp":1,"content":{"text":"two","parseMode":"text"}}'
+    case.bot.store:put("aside", "e1", { method = "editMessage", text = text, error = "x", at = 1 })
+    assert.is_true(case.bot:replay "e1")
+    eventually(function() return case.text == "two" and case.bot.working == 0 end)
+    assert.same({}, case.bot:aside())
+  end))
+
+  it("is no event: that is acknowledged, and not set aside", bots.case(function(bot, case)
+    bot:on("edit_message", function()
+      case.failed = true
+      error "no good"
+    end)
+  end, function(case)
+    local message = assert(case.chat:say "one")
+    assert(message:wait_read_by("herald", LIMIT))
+    assert(case.chat:edit(message, "two"))
+    eventually(function() return case.failed and case.bot.working == 0 end)
+    assert.same({}, case.bot:aside())
+    assert.same({ 0, 0, 0 }, { case.bot.inbox:counts() })
+  end, { log = "off", tries = 3 }))
+
   it("is replayed behind what waits in its chat", bots.case(function(bot, case)
     case.gate, case.texts, case.broken = core.waiter(), {}, true
     bot:on_message(function(msg)
@@ -169,7 +194,10 @@ describe("a message whose handler fails", function()
       assert(case.chat:say "worse")
       eventually(function() return #case.bot:aside() == 21 end)
       local told = 0
-      for _, line in ipairs(lines) do told = told + (line:find "set aside.*the handler has failed once$" and 1 or 0) end
+      for _, line in ipairs(lines) do
+        told = told + (line:find "set aside.*the handler has failed once$" and 1 or 0)
+        assert.is_nil(line:find "more messages are set aside than are kept")
+      end
       assert.equal(2, told)
       assert.same({}, case.bot.store:list "handled") -- of a store that ends with the process
     end, { log = log })()
