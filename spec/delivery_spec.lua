@@ -418,10 +418,10 @@ describe("a bot with a store in a file", function()
     local acked
     local bot = bot_with({ ack = "manual" }, function(msg)
       msg.bot.store:put("notes", msg.id, { text = msg.text })
-      acked = { msg:ack(), msg:ack() }
+      acked = { msg:ack(), msg:ack(), msg.bot:ack(msg) }
     end)
     assert(chat:say("one"):wait_read_by("herald", LIMIT))
-    assert.same({ true, false }, acked)
+    assert.same({ true, false, false }, acked)
     bot:stop()
     server:stop()
   end))

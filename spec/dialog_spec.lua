@@ -225,7 +225,7 @@ describe("choices", function()
     bot:on_command("menu", function(msg)
       assert(msg:answer("menu", { buttons = { { { type = "command", label = "go", command = "go" } } } }))
     end)
-    asker(function(msg) return shown(msg:ask("well?", WORDS)) end)(bot)
+    asker(function(msg) return shown(msg:ask("well?", WORDS)) .. " " .. shown(msg:ask "and?") end)(bot)
   end, function(t, anna)
     anna:says "/menu"
     t:expect(anna):hears "menu"
@@ -235,8 +235,22 @@ describe("choices", function()
     t:expect(anna):hears "other: go"
     t:expect(anna):hears_nothing()
     anna:clicks "large"
-    t:expect(anna):hears "large"
+    t:expect(anna):hears "and?"         -- which has no buttons
+    t:advance(5)                        -- else it would be a double click
+    anna:clicks("go", { message = t:expect(anna):sees "menu" })
+    t:expect(anna):hears "other: go"
+    anna:says "this"
+    t:expect(anna):hears "large this"
   end))
+
+  it("are clicked also where a late click gets no word, and nothing else is handled", case(function(bot)
+    bot:on_command("ask", function(msg) assert(msg:answer(shown(msg:ask("well?", WORDS)))) end)
+  end, function(t, anna)
+    anna:says "/ask"
+    t:expect(anna):hears "well?"
+    anna:clicks "large"
+    t:expect(anna):hears "large"
+  end, { late_click = false }))
 
   it("are a list if they do not fit on buttons", function()
     asks({ choices = { ("x"):rep(33), "y" } }, { { contains = "\n2. y" }, "y", "y" })()
@@ -1091,6 +1105,28 @@ describe("dialogs that wait", function()
       assert.equal(1, #bot:dialogs())
       t:advance(100)
       assert.same({}, bot:dialogs())
+    end)()
+  end)
+
+  it("tell since when they wait: a question since it was first asked", function()
+    local bot
+    case(function(one)
+      bot = one
+      bot:on_command("wait", function(msg) msg.chat:wait() end)
+      asker(function(msg) return shown(msg:ask("well?", { type = "integer", timeout = 100 })) end)(one)
+    end, function(t, anna)
+      local start = t:now()
+      anna:says "/ask"
+      t:advance(10)
+      anna:says "x"
+      t:expect(anna):hears "well?"
+      t:expect(anna):hears "Please answer with a whole number."
+      t:user("boris"):says "/wait"
+      t:settle()
+      local list = bot:dialogs()
+      assert.same({ start, start + 110000, "well?" }, { list[1].since, list[1].expires, list[1].question })
+      assert.same({ start + 10000, nil, "anyone" }, { list[2].since, list[2].question, list[2].from })
+      for _, one in ipairs(list) do assert.is_true(one:cancel()) end
     end)()
   end)
 
