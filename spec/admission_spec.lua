@@ -210,3 +210,29 @@ describe("WebSocket connections that have not authorized", function()
     for _, bot in ipairs(bots) do bot:stop(0) end
   end))
 end)
+
+describe("WebSocket connections of one account", function()
+  it("leave room to others", helper.async(function()
+    local server = system.start_bridge { account_connections = 2, max_connections = 4, ping_interval = 0 }
+    local function login(name, password)
+      local bot = system.bot(server, { username = name, password = password })
+      bot:start()
+      return bot
+    end
+    local bots = { login("herald", "4711"), login("herald", "4711") }
+    for _, bot in ipairs(bots) do assert(bot:wait_ready(LIMIT)) end
+    local third, reason = system.bot(server), nil
+    third:on_state(function(state, _, err) reason = state == "backoff" and err or reason end)
+    third:start()
+    helper.eventually(function() return reason end, LIMIT)
+    assert.matches("too many connections of this account", reason.message)
+    assert.equal(1008, reason.code)
+    assert.equal(2, server:connections "herald")
+    local other = login("mira", "x")
+    assert(other:wait_ready(LIMIT))
+    bots[1]:stop(0)
+    assert(third:wait_ready(LIMIT))
+    for _, bot in ipairs { bots[2], third, other } do bot:stop(0) end
+    server:stop(true)
+  end))
+end)

@@ -235,6 +235,16 @@ function Connection:close(code, reason)
   self.transport:close(code, reason)
 end
 
+---Close it when the account has as many as it may: others are to find room too.
+---@param account trueconf.bridge.Account
+---@return boolean closed
+function Connection:close_surplus(account)
+  local most = self.bridge.options.account_connections
+  if self.account or most == 0 or self.bridge.delivery:count(account.key) < most then return false end
+  self:close(CLOSE.POLICY, "too many connections of this account")
+  return true
+end
+
 ---Drop the TCP connection without a close frame.
 function Connection:drop()
   self.transport:drop()

@@ -49,6 +49,12 @@ function Delivery:detach(receiver)
   self.receivers[receiver.key] = list[1] and list or nil
 end
 
+---@param key string of an account
+---@return integer receivers
+function Delivery:count(key)
+  return #(self.receivers[key] or {})
+end
+
 ---Send a notification to everybody it concerns.
 ---@param news trueconf.bridge.Notification
 ---@param acting? trueconf.bridge.Receiver who caused it

@@ -44,6 +44,8 @@ local MEBIBYTE = 1024 * 1024
 ---slowest; default 1024
 ---@field address_connections? integer HTTP connections, and WebSocket connections that have not authorized, of one
 ---address; 0: any number; default 256, and any number from this machine itself
+---@field account_connections? integer WebSocket connections of one account; another one is closed with 1008; 0: any
+---number; default 64
 ---@field auth_timeout? number seconds in which a connection has to authorize, else it is closed with 1008; 0: any time;
 ---default 30
 ---@field max_frame? integer bytes; default 1 MiB
@@ -100,6 +102,7 @@ local SCHEMA = {
   max_connections = { type = "integer", default = 128, min = 1, max = MEBIBYTE },
   max_http_connections = { type = "integer", default = 1024, min = 1, max = MEBIBYTE },
   address_connections = { type = "integer", min = 0, max = MEBIBYTE },
+  account_connections = { type = "integer", default = 64, min = 0, max = MEBIBYTE },
   auth_timeout = { type = "number", default = 30, min = 0, max = 86400 },
   max_frame = { type = "integer", default = MEBIBYTE, min = 1, max = 1024 * MEBIBYTE },
   max_body = { type = "integer", default = MEBIBYTE, min = 1, max = 1024 * MEBIBYTE },

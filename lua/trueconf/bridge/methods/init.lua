@@ -35,6 +35,7 @@ function methods.auth(bridge, connection, payload)
   if connection.account and connection.account ~= account then
     return nil, codes.ACCESS_DENIED, "this connection belongs to another account"
   end
+  if connection:close_surplus(account) then return nil, codes.ACCESS_DENIED end -- which nobody hears any more
   connection:authorize(account, payload.receiveSystemMessageEnvelopes == true)
   local response = { userId = account.id .. "/" .. connection.instance, connectionId = connection.id }
   return response, function() bridge:on_authorized(connection, payload.receiveUnread == true) end

@@ -107,6 +107,7 @@ local GROUPS = {
     flag("max-http-connections", "COUNT", "Most HTTP connections at a time (1024).", whole),
     flag("address-connections", "COUNT", "Most HTTP connections of one address, and most WebSocket connections that "
       .. "have not authorized; 0: any number (256, and any number from this machine).", whole),
+    flag("account-connections", "COUNT", "Most WebSocket connections of one account; 0: any number (64).", whole),
     flag("auth-timeout", "SECONDS", "Time in which a WebSocket connection must authorize; 0: any time (30).", seconds),
     flag("max-frame", "BYTES", "Largest WebSocket message that is read (1M).", bytes),
     flag("max-body", "BYTES", "Largest HTTP request that is read, other than a file (1M).", bytes),
