@@ -10,18 +10,19 @@ DESTDIR ?=
 PKG_CONFIG ?= pkg-config
 BUILD ?= build
 # Spec files to run, and a Lua pattern that the names of their cases must match.
-SPEC ?= $(sort $(wildcard spec/*_spec.lua))
+SPEC ?= $(sort $(wildcard spec/*/*_spec.lua))
 FILTER ?=
 # WERROR=1 makes warnings errors; DEPS=no leaves the system's packages alone.
 WERROR ?=
 DEPS ?=
 # Specs that go deepest into the C core; valgrind is too slow for all of them.
-VALGRIND_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
-  buffer busy calls crypto errors http input listener probe runtime session socket wire *_core))
+VALGRIND_SPECS ?= $(patsubst %,spec/core/%_spec.lua, \
+  buffer busy calls crypto errors http input listener probe runtime session socket url wire)
 # Specs in which C holds Lua values; the rules of the Bridge are Lua alone and only take their time.
-TORTURE_SPECS ?= $(wildcard $(patsubst %,spec/%_spec.lua, \
-  bot calls client crypto directory error http input json listener listener_files password preview private_file \
-  probe rawsocket runtime session socket system_embedding tidy token transfer wire *_core))
+TORTURE_SPECS ?= $(patsubst %,spec/%_spec.lua, \
+  bot/bot client/log base/error base/json files/cancel_token files/preview system/embedding $(addprefix core/, \
+  calls crypto directory errors http input listener listener_files password private_file probe runtime session \
+  socket tidy token url wire))
 
 LUA_VERSION = 5.4
 # A folder below csrc/ is a room; headers are named from csrc/ on.
@@ -96,7 +97,7 @@ mutants: ## show what the specs of a file would not notice (FILE=file, SPEC=file
 	@$(NEED) build test
 	@$(SUBMAKE) all
 	@$(if $(filter command line environment,$(origin SPEC)),SPEC='$(SPEC)') MUTANTS='$(MUTANTS)' \
-	  tools/mutants $(or $(FILE),$(error name a file: make mutants FILE=lua/trueconf/queue.lua))
+	  tools/mutants $(or $(FILE),$(error name a file: make mutants FILE=lua/trueconf/bot/queue.lua))
 
 VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
   --errors-for-leak-kinds=definite --num-callers=20 --child-silent-after-fork=yes \
@@ -110,7 +111,7 @@ valgrind: ## run the specs of the C core under valgrind (VALGRIND_SPECS=files)
 LUA_DIRS = $(wildcard lua spec fuzz examples bench bin tools rockspec)
 # The shell scripts among the files without a suffix are known by their first line.
 SHELL_SCRIPTS = $(shell grep -lE '^\#!.*[ /](ba)?sh$$' .ci/* tools/* bin/* bench/* examples/* 2>/dev/null)
-C_FILES = $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] bench/*.[ch] spec/support/*.[ch] fuzz/*.[ch]))
+C_FILES = $(sort $(wildcard csrc/*.[ch] csrc/*/*.[ch] bench/*.[ch] spec/support/c/*.[ch] fuzz/*.[ch]))
 lint: ## check style and find suspicious code
 	@$(NEED) build lint
 	luacheck -q --no-color --no-cache $(LUA_DIRS) $(wildcard bin/trueconf)

@@ -2,24 +2,24 @@
  * core.c - luaopen_trueconf_core: the table of what the rooms below offer.
  * SPDX-License-Identifier: MIT
  */
+#include "base/crypto.h"
+#include "base/errors.h"
 #include "base/json.h"
 #include "base/route.h"
+#include "base/tidy.h"
 #include "base/unicode.h"
 #include "base/version.h"
-#include "crypto.h"
-#include "errors.h"
-#include "http.h"
-#include "input.h"
-#include "listener.h"
-#include "picture.h"
-#include "probe.h"
-#include "runtime.h"
-#include "secrets.h"
-#include "session.h"
-#include "socket.h"
+#include "http/http.h"
+#include "loop/runtime.h"
+#include "server/listener.h"
+#include "session/session.h"
+#include "system/input.h"
 #include "system/named_file.h"
+#include "system/picture.h"
+#include "system/probe.h"
+#include "system/secrets.h"
 #include "system/standard.h"
-#include "tidy.h"
+#include "ws/socket.h"
 
 __attribute__((visibility("default"))) int luaopen_trueconf_core(lua_State *L);
 

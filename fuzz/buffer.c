@@ -4,7 +4,7 @@
  */
 #include "fuzz.h"
 
-#include "buffer.h"
+#include "base/buffer.h"
 
 enum { ROOM = 1 << 20 };
 

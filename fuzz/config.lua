@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- A config file: settings that are text, or CONFIG.
-local config = require "trueconf.config"
+local config = require "trueconf.client.settings"
 
 local path = os.tmpname()
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- JSON: what is read can be written and reads as the same again; text that is read is UTF-8.
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 
 local function same(a, b)
   if type(a) ~= "table" or type(b) ~= "table" then return a == b and math.type(a) == math.type(b) end

@@ -4,8 +4,8 @@
  */
 #include "fuzz.h"
 
-#include "buffer.h"
-#include "multipart.h"
+#include "base/buffer.h"
+#include "server/multipart.h"
 
 static void note(struct buffer *log, char kind, const char *data, size_t length) {
   CHECK(buffer_append(log, &kind, 1) && buffer_append(log, data ? data : "", data ? length : 0), "memory");

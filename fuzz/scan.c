@@ -6,8 +6,8 @@
 #include "fuzz.h"
 
 #include "base/json.h"
+#include "base/scan.h"
 #include "base/utf8.h"
-#include "scan.h"
 
 #include <lauxlib.h>
 

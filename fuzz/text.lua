@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Texts of people: what is escaped comes back, the parts of a long text fit, and none of the readers raises.
 local text = require "trueconf.text"
-local words = require "trueconf.command.words"
+local words = require "trueconf.bot.command.words"
 
 local LIMIT = 40
 

@@ -4,7 +4,7 @@
  */
 #include "fuzz.h"
 
-#include "url.h"
+#include "base/url.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>

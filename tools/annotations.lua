@@ -2,7 +2,7 @@
 -- Writes lua/trueconf/meta/protocol.lua, from which the language server knows every method, argument and object, from
 -- the schema in lua/trueconf/protocol/.
 local protocol = require "trueconf.protocol"
-local sorted_keys = require "trueconf.sorted_keys"
+local sorted_keys = require "trueconf.base.sorted_keys"
 
 local PAGE = "lua/trueconf/meta/protocol.lua"
 local SPACE = "trueconf."
@@ -32,7 +32,7 @@ end
 
 -- Names of classes and aliases in the files that are written by hand.
 local function hand_written_types()
-  local pipe <close> = assert(io.popen "cat lua/trueconf/*.lua")
+  local pipe <close> = assert(io.popen "find lua -name '*.lua' ! -path '*/meta/*' | LC_ALL=C sort | xargs cat")
   local names = {}
   for line in pipe:lines() do
     local name = line:match "^%-%-%-@class[ exact()]* trueconf%.(%u%a*)" or line:match "^%-%-%-@alias trueconf%.(%u%a*)"
@@ -207,7 +207,7 @@ end
 
 -- Methods that client.lua writes by hand have their annotations there.
 local function written_by_hand()
-  local file <close> = assert(io.open "lua/trueconf/client.lua")
+  local file <close> = assert(io.open "lua/trueconf/client/init.lua")
   local names = {}
   for name in file:read("a"):gmatch "\nfunction Client:([%w_]+)" do names[name] = true end
   return names

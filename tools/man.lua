@@ -3,7 +3,7 @@
 -- where argparse keeps them, for it has no other way.
 local cli = require "trueconf.cli"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exits"
+local exits = require "trueconf.cli.exit_codes"
 
 local SHARED = "Connection"             -- a group of flags that several commands have; it is described once
 

@@ -3,7 +3,7 @@
 -- lua/trueconf/protocol/.
 local core = require "trueconf.core"
 local protocol = require "trueconf.protocol"
-local sorted_keys = require "trueconf.sorted_keys"
+local sorted_keys = require "trueconf.base.sorted_keys"
 
 local out = {}
 

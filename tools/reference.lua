@@ -3,7 +3,7 @@
 local trueconf = require "trueconf"
 local client = require "trueconf.client"
 local core = require "trueconf.core"
-local events = require "trueconf.events"
+local events = require "trueconf.api.events"
 local protocol = require "trueconf.protocol"
 
 -- Reading doc comments ----------------------------------------------------------------------
@@ -228,7 +228,7 @@ local function protocol_link(name)
 end
 
 local function write_events()
-  local found = read_file(LUA .. "events.lua")
+  local found = read_file(LUA .. "api/events.lua")
   write "### Events of `bot:on`\n\n| event | what it tells | fields |\n|---|---|---|"
   for _, name in ipairs(protocol.notification_order) do
     local notification = protocol.notifications[name]
@@ -261,42 +261,42 @@ one. What is wrong in the script is raised before anything is sent; what is too 
 end
 
 local function write_sent()
-  local path = LUA .. "sent.lua"
+  local path = LUA .. "api/sent_message.lua"
   write_class("What `send_message` and other sending methods return", read_file(path)["trueconf.Sent"])
   write_methods(path, "Sent", "sent")
 end
 
 local function write_files()
-  local upload, files = read_file(LUA .. "upload.lua"), read_file(LUA .. "files.lua")
+  local upload, files = read_file(LUA .. "files/upload.lua"), read_file(LUA .. "files/init.lua")
   write "## Files\n\nMethods of bots and clients. Examples: [files](files.md).\n"
-  write_methods(LUA .. "files.lua", "Client", "client")
+  write_methods(LUA .. "files/init.lua", "Client", "client")
   write_class("Options of `send_file`", upload["trueconf.SendFileOptions"])
-  write_class("A preview", read_file(LUA .. "preview.lua")["trueconf.PreviewSource"])
-  write_class("Options of `download`", read_file(LUA .. "download.lua")["trueconf.DownloadOptions"])
-  write_methods(LUA .. "transfer.lua", "Transfer", "transfer")
+  write_class("A preview", read_file(LUA .. "files/preview.lua")["trueconf.PreviewSource"])
+  write_class("Options of `download`", read_file(LUA .. "files/download.lua")["trueconf.DownloadOptions"])
+  write_methods(LUA .. "files/cancel_token.lua", "Transfer", "transfer")
   write_class("What `download` returns with `path` or `sink`", files["trueconf.Downloaded"])
 end
 
 local function write_bots()
-  local bot, messages = read_file(LUA .. "bot.lua"), read_file(LUA .. "message.lua")
-  local clients, outbox = read_file(LUA .. "client.lua"), read_file(LUA .. "bot/outbox.lua")
+  local bot, messages = read_file(LUA .. "bot/init.lua"), read_file(LUA .. "bot/message.lua")
+  local clients, outbox = read_file(LUA .. "client/init.lua"), read_file(LUA .. "bot/outbox.lua")
   write "## Options\n\nDurations are seconds, sizes bytes. An unknown option is an error.\n"
   write_class("Of the connection: `trueconf.bot` and `trueconf.client`",
     client_options(clients["trueconf.ClientOptions"]))
   write_class("Of `trueconf.bot` only", bot["trueconf.BotOptions"])
   write_class("`tls`", meta["trueconf.core.TlsOptions"])
   write "## Bot\n\nWhat a client has, and:\n"
-  write_methods(LUA .. "bot.lua", "Bot", "bot", "start fall_back state_changed")
-  write_methods(LUA .. "bot/delivery.lua", "Delivery", "bot")
+  write_methods(LUA .. "bot/init.lua", "Bot", "bot", "start fall_back state_changed")
+  write_methods(LUA .. "bot/persistence.lua", "Delivery", "bot")
   write_class("Options of `post`", outbox["trueconf.PostOptions"])
   write_methods(LUA .. "bot/outbox.lua", "Posted", "posted")
   write_class("What `bot:outbox` returns", outbox["trueconf.OutboxState"])
   write_class("What `bot:unsent` lists", outbox["trueconf.UnsentMessage"])
-  write_class("What `bot:aside` lists", read_file(LUA .. "bot/aside.lua")["trueconf.AsideMessage"])
+  write_class("What `bot:aside` lists", read_file(LUA .. "bot/dead_letters.lua")["trueconf.AsideMessage"])
   write_events()
   write "## Client\n\nA bot has all of this too, but for `stop`, which is its own.\n"
-  write_methods(LUA .. "client.lua", "Client", "client")
-  write_methods(LUA .. "pages.lua", "Client", "client")
+  write_methods(LUA .. "client/init.lua", "Client", "client")
+  write_methods(LUA .. "api/pages.lua", "Client", "client")
   write_class("Options of `send_message`, `msg:answer` and `msg:reply`", clients["trueconf.SendOptions"])
   write_class("Options of `msg:edit` and `sent:edit`", clients["trueconf.EditOptions"])
   write_class("Options of `call`", clients["trueconf.CallOptions"])
@@ -305,33 +305,34 @@ local function write_bots()
   write_files()
   write "## Message\n\nWhat a handler of `on_message` gets.\n"
   write_class("Fields", messages["trueconf.Message"])
-  write_methods(LUA .. "message.lua", "Message", "msg")
+  write_methods(LUA .. "bot/message.lua", "Message", "msg")
 end
 
 local HIDDEN_ROUTER_METHODS = "set_hook fall_back"
 
 local function write_handlers()
-  local path = LUA .. "router.lua"
-  local commands, arguments = read_file(LUA .. "command.lua"), read_file(LUA .. "command/arguments.lua")
+  local path = LUA .. "bot/router.lua"
+  local commands, arguments = read_file(LUA .. "bot/command/init.lua"), read_file(LUA .. "bot/command/arguments.lua")
   write "## Handlers\n\nMethods of bots and routers. Explained with examples: [handlers](handlers.md).\n"
   write_methods(path, "Router", "bot", HIDDEN_ROUTER_METHODS)
   write_class("What `on_command` takes last", commands["trueconf.CommandSpec"])
   write_class("An argument", arguments["trueconf.Argument"])
   write_class("`msg.command`", commands["trueconf.Command"])
   write_class("A mistake, as `on_usage` gets it", arguments["trueconf.UsageMistake"])
-  write_class("A call, as `use_call` gets it", read_file(LUA .. "client.lua")["trueconf.Call"])
+  write_class("A call, as `use_call` gets it", read_file(LUA .. "client/init.lua")["trueconf.Call"])
 end
 
 local INNER_DIALOG_METHODS = "is_over find_wait end_wait offer may_answer hand_over leave wait_in ask_in "
   .. "end_dialogs may_end_dialogs notice_leaving"
 
 local function write_dialogs()
-  local path, questions = LUA .. "bot/dialogs.lua", read_file(LUA .. "bot/dialog_question.lua")
+  local path, questions = LUA .. "bot/dialog/init.lua", read_file(LUA .. "bot/dialog/question.lua")
   write "## Dialogs\n\nWhat `msg:ask` and chats can do. Explained with examples: [dialogs](dialogs.md).\n"
   write_class("Options of `msg:ask` and `chat:ask`", questions["trueconf.AskOptions"])
-  write_class("A choice", read_file(LUA .. "bot/dialog_choices.lua")["trueconf.Choice"])
-  write_methods(LUA .. "chat.lua", "Chat", "chat")
-  write_class("A chat: `msg.chat`, or `bot:chat(chat_id)`", read_file(LUA .. "chat.lua")["trueconf.ChatHandle"])
+  write_class("A choice", read_file(LUA .. "bot/dialog/choices.lua")["trueconf.Choice"])
+  write_methods(LUA .. "bot/chat_handle.lua", "Chat", "chat")
+  local handles = read_file(LUA .. "bot/chat_handle.lua")
+  write_class("A chat: `msg.chat`, or `bot:chat(chat_id)`", handles["trueconf.ChatHandle"])
   write_class("Options of `chat:wait`", questions["trueconf.WaitOptions"])
   write_methods(path, "Dialogs", "bot", INNER_DIALOG_METHODS)
   write_class("A dialog that waits, as `bot:dialogs` lists it", read_file(path)["trueconf.WaitingDialog"])
@@ -390,7 +391,7 @@ local function write_stores_and_logs()
 end
 
 local function write_errors()
-  local errors = read_file(LUA .. "error.lua")
+  local errors = read_file(LUA .. "base/error.lua")
   write [[
 ## Errors
 
@@ -416,19 +417,20 @@ local INNER_SERVER_METHODS = "listen hold on_sent on_authorized tell_person uplo
 
 local function write_bridge()
   local settings = read_file(LUA .. "bridge/settings.lua")
-  local people = read_file(LUA .. "bridge/people.lua")
+  local people = read_file(LUA .. "bridge/person/init.lua")
   write '## Bridge\n\n`local bridge = require "trueconf.bridge"`\n'
   write_function("bridge.start", read_file(LUA .. "bridge/init.lua").start)
   write_class("Options", settings["trueconf.bridge.Options"])
   write_methods(LUA .. "bridge/server.lua", "Server", "server", INNER_SERVER_METHODS)
-  write_class("Upload limits", read_file(LUA .. "bridge/upload_limits.lua")["trueconf.bridge.UploadLimits"])
+  write_class("Upload limits", read_file(LUA .. "bridge/files/limits.lua")["trueconf.bridge.UploadLimits"])
   write_class("Faults", read_file(LUA .. "bridge/faults.lua")["trueconf.bridge.Faults"])
   write "## People of a Bridge\n\n`server:person(login)` gives a person, `person:chat_with(login)` a chat.\n"
-  write_methods(LUA .. "bridge/people.lua", "Person", "person", "notify note close mark_seen forget hand_over")
-  write_methods(LUA .. "bridge/person_chat.lua", "PersonChat", "chat")
+  write_methods(LUA .. "bridge/person/init.lua", "Person", "person", "notify note close mark_seen forget hand_over")
+  write_methods(LUA .. "bridge/person/chat.lua", "PersonChat", "chat")
   write_class("An event", people["trueconf.bridge.Event"])
-  write_class("A message as people see it", read_file(LUA .. "bridge/seen_message.lua")["trueconf.bridge.SeenMessage"])
-  write_methods(LUA .. "bridge/seen_message.lua", "SeenMessage", "message")
+  local seen = read_file(LUA .. "bridge/person/message.lua")
+  write_class("A message as people see it", seen["trueconf.bridge.SeenMessage"])
+  write_methods(LUA .. "bridge/person/message.lua", "SeenMessage", "message")
 end
 
 local function write_testing()

@@ -5,8 +5,8 @@
 #ifndef TRUECONF_BASE_EXPLAIN_H
 #define TRUECONF_BASE_EXPLAIN_H
 
+#include "base/errors.h"
 #include "base/proxy.h"
-#include "errors.h"
 
 #include <stdbool.h>
 

@@ -7,8 +7,8 @@
 #ifndef TRUECONF_PLAIN_FILE_H
 #define TRUECONF_PLAIN_FILE_H
 
-#include "buffer.h"
-#include "errors.h"
+#include "base/buffer.h"
+#include "base/errors.h"
 
 #include <sys/stat.h>
 

@@ -7,7 +7,7 @@
 #include "base/proxy.h"
 
 #include "base/host.h"
-#include "url.h"
+#include "base/url.h"
 
 #include <stdio.h>
 #include <stdlib.h>

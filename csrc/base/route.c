@@ -7,7 +7,7 @@
 
 #include "base/explain.h"
 #include "base/host.h"
-#include "url.h"
+#include "base/url.h"
 
 #include <lauxlib.h>
 

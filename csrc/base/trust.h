@@ -5,8 +5,8 @@
 #ifndef TRUECONF_BASE_TRUST_H
 #define TRUECONF_BASE_TRUST_H
 
-#include "errors.h"
-#include "tls.h"
+#include "base/errors.h"
+#include "base/tls.h"
 
 #include <openssl/ssl.h>
 #include <stdbool.h>

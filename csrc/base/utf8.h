@@ -5,7 +5,7 @@
 #ifndef TRUECONF_BASE_UTF8_H
 #define TRUECONF_BASE_UTF8_H
 
-#include "buffer.h"
+#include "base/buffer.h"
 
 #define UTF8_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 #define UTF8_REPLACEMENT_CODE 0xFFFD

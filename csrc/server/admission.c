@@ -4,7 +4,7 @@
  * the slowest; of WebSocket connections those alone that Lua has not admitted. Fresh ones stay a while: they
  * had no time to ask. Loop thread only. Never calls Lua. SPDX-License-Identifier: MIT
  */
-#include "exchange.h"
+#include "server/exchange.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
  * handles are closed. Borrows the peer, which forgets it first. Loop thread only. Never calls Lua.
  * SPDX-License-Identifier: MIT
  */
-#include "peer.h"
+#include "server/peer.h"
 
 #include <ctype.h>
 #include <errno.h>

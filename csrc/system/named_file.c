@@ -8,8 +8,8 @@
 #include "system/named_file.h"
 
 #include "base/plain_file.h"
-#include "offload.h"
-#include "runtime_private.h"
+#include "loop/offload.h"
+#include "loop/private.h"
 
 #include <errno.h>
 #include <fcntl.h>

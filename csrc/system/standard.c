@@ -5,7 +5,7 @@
  */
 #include "system/standard.h"
 
-#include "errors.h"
+#include "base/errors.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,8 +9,8 @@
 #define _GNU_SOURCE /* memrchr, memmem, accept4, struct ucred */ /* NOLINT(bugprone-reserved-identifier) */
 #include "ws/tunnel.h"
 
+#include "base/buffer.h"
 #include "base/explain.h"
-#include "buffer.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>

@@ -7,9 +7,9 @@
 #ifndef TRUECONF_WS_TUNNEL_H
 #define TRUECONF_WS_TUNNEL_H
 
+#include "base/errors.h"
 #include "base/proxy.h"
-#include "errors.h"
-#include "runtime.h"
+#include "loop/runtime.h"
 
 struct tunnel;
 

@@ -7,7 +7,7 @@
 
 require "trueconf.base.needs"
 
-local works = require "trueconf.bot.work"
+local works = require "trueconf.bot.handler_run"
 
 local dialog = {}
 

@@ -6,9 +6,9 @@
 
 require "trueconf.base.needs"
 
-local facts = require "trueconf.facts"
+local facts = require "trueconf.api.chat_cache"
 local misuse = require "trueconf.base.misuse"
-local options = require "trueconf.options"
+local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
 
 ---@alias trueconf.Predicate fun(event: table, bot: trueconf.Bot): any

@@ -12,11 +12,11 @@ require "trueconf.base.needs"
 local bot = require "trueconf.bot"
 local client = require "trueconf.client"
 local core = require "trueconf.core"
-local Error = require "trueconf.error"
+local Error = require "trueconf.base.error"
 local misuse = require "trueconf.base.misuse"
 local log = require "trueconf.log"
-local router = require "trueconf.router"
-local transfer = require "trueconf.transfer"
+local router = require "trueconf.bot.router"
+local transfer = require "trueconf.files.cancel_token"
 
 local trueconf = {
   _VERSION = core._VERSION,

@@ -8,7 +8,7 @@ require "trueconf.base.needs"
 
 local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
-local options = require "trueconf.options"
+local options = require "trueconf.base.options"
 local printable = require "trueconf.base.printable"
 
 local RANKS = { debug = 1, info = 2, warn = 3, error = 4, off = 5 }

@@ -8,11 +8,11 @@
 
 require "trueconf.base.needs"
 
-local bounded = require "trueconf.bounded"
+local bounded = require "trueconf.base.lru"
 local core = require "trueconf.core"
 local filter = require "trueconf.filter"
 local misuse = require "trueconf.base.misuse"
-local options = require "trueconf.options"
+local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
 
 local middleware = {}

@@ -6,9 +6,9 @@
 require "trueconf.base.needs"
 
 local core = require "trueconf.core"
-local json = require "trueconf.json"
-local options = require "trueconf.options"
-local sqlite = require "trueconf.sqlite"
+local json = require "trueconf.base.json"
+local options = require "trueconf.base.options"
+local sqlite = require "trueconf.base.sqlite"
 
 local SCHEMA = {
   name = "this bot's store", application_id = 0x5443426f, versions = { [[

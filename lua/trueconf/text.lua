@@ -6,7 +6,7 @@ require "trueconf.base.needs"
 
 local misuse = require "trueconf.base.misuse"
 local core = require "trueconf.core"
-local options = require "trueconf.options"
+local options = require "trueconf.base.options"
 local builder = require "trueconf.text.builder"
 local cut = require "trueconf.text.cut"
 local escape = require "trueconf.text.escape"

@@ -2,7 +2,7 @@
 -- Files that the core reads and writes, the store of a bot, JSON, hashes and passwords.
 
 local core = require "trueconf.core"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local store = require "trueconf.store"
 
 local PATH = os.tmpname()

@@ -3,7 +3,7 @@
 
 local core = require "trueconf.core"
 local helper = require "spec.support.helper"
-local message = require "trueconf.message"
+local message = require "trueconf.bot.message"
 local system = require "spec.support.system"
 local trueconf = require "trueconf"
 

@@ -2,8 +2,8 @@
 -- A Bridge without sockets for specs of its rules: frames are handed to it as tables, and what
 -- it sends is collected.
 
-local data = require "trueconf.bridge.data"
-local json = require "trueconf.json"
+local data = require "trueconf.bridge.store.folder"
+local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
 local server = require "trueconf.bridge.server"
 local settings = require "trueconf.bridge.settings"

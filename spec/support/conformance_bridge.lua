@@ -5,7 +5,7 @@
 
 local core = require "trueconf.core"
 local bridge = require "trueconf.bridge"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
 
 local server = assert(bridge.start {

@@ -2,7 +2,7 @@
 -- A Bridge under control, asked over HTTP and WebSocket.
 
 local core = require "trueconf.core"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"
 

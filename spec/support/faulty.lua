@@ -2,7 +2,7 @@
 -- Starts faulty_server.py and talks to it: scripts of what goes wrong, and the log of what came.
 
 local core = require "trueconf.core"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 
 local faulty = {}
 
@@ -14,7 +14,7 @@ local ALONE = "unset LD_PRELOAD http_proxy https_proxy no_proxy;"
 
 function faulty.start()
   local self = setmetatable({ scripts = 0 }, Faulty)
-  self.pipe = assert(io.popen(ALONE .. "exec python3 spec/support/faulty_server.py"))
+  self.pipe = assert(io.popen(ALONE .. "exec python3 spec/support/python/faulty_server.py"))
   for name, value in assert(self.pipe:read "l", "the faulty server did not start"):gmatch "(%w+)=(%d+)" do
     self[name] = math.tointeger(value)
   end

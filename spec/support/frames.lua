@@ -3,7 +3,7 @@
 -- mistake, damaged bytes, and what is no frame at all. The same seed gives the same frames.
 
 local generate = require "spec.support.generate"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
 
 local REQUEST, RESPONSE = protocol.enums.FrameType.REQUEST, protocol.enums.FrameType.RESPONSE

@@ -15,7 +15,7 @@
 --   end
 --   for _, edge in ipairs(generate.edges("sendMessage")) do send(edge.payload) end -- as short and long as allowed
 
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
 
 local MAX_DEPTH = 4                     -- of messages in messages

@@ -129,7 +129,7 @@ local AMONG_NAMES = [[
 function Fixture:among_names(script, environment)
   local library = self:file "names.so"
   if not io.open(library) then
-    output(ALONE .. "${CC:-cc} -std=gnu11 -shared -fPIC -o '%s' spec/support/names.c -ldl", library)
+    output(ALONE .. "${CC:-cc} -std=gnu11 -shared -fPIC -o '%s' spec/support/c/names.c -ldl", library)
   end
   os.remove(self:file "gate")
   self:write("lookups", "")
@@ -150,7 +150,8 @@ function fixture.start()
   for index, name in ipairs { "good", "other", "expired" } do
     arguments[index] = ("%s='%s/%s.pem'"):format(name, self.directory, name)
   end
-  self.pipe = assert(io.popen(ALONE .. "exec python3 spec/support/http_fixture.py " .. table.concat(arguments, " ")))
+  local command = ALONE .. "exec python3 spec/support/python/http_fixture.py " .. table.concat(arguments, " ")
+  self.pipe = assert(io.popen(command))
   for name, value in assert(self.pipe:read "l", "the fixture did not start"):gmatch "(%w+)=(%d+)" do
     self[name] = math.tointeger(value)
   end

@@ -8,7 +8,7 @@
 
 local bridge = require "trueconf.bridge"
 local core = require "trueconf.core"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
 local seen = require "spec.support.seen"
 local trueconf = require "trueconf"
@@ -561,8 +561,8 @@ local BY_FAULT = {
 -- Errors that have a newer code at 5.5.6.
 local ONLY_BEFORE = { uploadFile = { FILE_UPLOAD_FAILED = "5.5.6" }, sendFile = { FILE_NOT_FOUND = "5.5.6" } }
 
--- Errors about the frame and not its payload: raw frames bring them about, see methods_matrix_spec.lua. A method of
--- the oldest version meets ROUTE_NOT_FOUND nowhere: all servers have it.
+-- Errors about the frame and not its payload: raw frames bring them about, see protocol/methods_matrix_spec.lua. A
+-- method of the oldest version meets ROUTE_NOT_FOUND nowhere: all servers have it.
 scene.OF_FRAMES = { NOT_AUTHORIZED = true, DUPLICATE_ID = true, ROUTE_NOT_FOUND = true }
 
 ---How an error of a method is brought about.

@@ -3,7 +3,7 @@
 -- make of any answer or notification.
 
 local faulty = require "spec.support.faulty"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local trueconf = require "trueconf"
 
 local scripted = {}

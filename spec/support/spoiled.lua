@@ -2,7 +2,7 @@
 -- A Bridge that spoils what it sends: each field of a payload left out, null, or of each other type, and the payload
 -- as a whole. What is spoiled is a real payload, so everything else about it is right.
 
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 
 local spoiled = {}
 

@@ -3,7 +3,7 @@
 -- tree first: a text, or { open =, close =, { key, tree }, ... } with keys as they are written.
 
 local protocol = require "trueconf.protocol"
-local sorted_keys = require "trueconf.sorted_keys"
+local sorted_keys = require "trueconf.base.sorted_keys"
 
 local layout = {}
 

@@ -3,7 +3,7 @@
 -- were. Secrets, and what differs from run to run, are masked.
 
 local core = require "trueconf.core"
-local url = require "trueconf.url"
+local url = require "trueconf.base.url"
 local layout = require "conversations.layout"
 
 local recorder = {}

@@ -4,10 +4,10 @@
 
 local bridge = require "trueconf.bridge"
 local core = require "trueconf.core"
-local events = require "trueconf.events"
+local events = require "trueconf.api.events"
 local protocol = require "trueconf.protocol"
 local trueconf = require "trueconf"
-local url = require "trueconf.url"
+local url = require "trueconf.base.url"
 local recorder = require "conversations.recorder"
 
 local START = 1788000000000             -- UNIX milliseconds at which each conversation begins

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Slips of the pen in scripts, told where they are: a method called with a dot, a name that is nearly right.
 
-local options = require "trueconf.options"
+local options = require "trueconf.base.options"
 
 local misuse = {}
 

@@ -3,8 +3,8 @@
 -- that goes there.
 
 local core = require "trueconf.core"
-local sorted_keys = require "trueconf.sorted_keys"
-local url = require "trueconf.url"
+local sorted_keys = require "trueconf.base.sorted_keys"
+local url = require "trueconf.base.url"
 
 local MOST_HEADERS = 32
 local LONGEST_HEADERS = 8192            -- bytes of all names and values; servers take heads of 8 KiB or so

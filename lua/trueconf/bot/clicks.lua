@@ -5,8 +5,8 @@
 -- time. A question is known by the token in the commands of its buttons. One that this process has closed has lost its
 -- buttons by then; one of an earlier process still has them, and they go with the first click.
 
-local bounded = require "trueconf.bounded"
-local choices = require "trueconf.bot.dialog_choices"
+local bounded = require "trueconf.base.lru"
+local choices = require "trueconf.bot.dialog.choices"
 local core = require "trueconf.core"
 local filters = require "trueconf.filter"
 local protocol = require "trueconf.protocol"

@@ -7,16 +7,16 @@
 -- In the store: `outbox` what waits, in order; `posted` the keys of what was sent; `unsent` what the server
 -- refused.
 
-local bounded = require "trueconf.bounded"
+local bounded = require "trueconf.base.lru"
 local core = require "trueconf.core"
-local Error = require "trueconf.error"
-local methods = require "trueconf.methods"
+local Error = require "trueconf.base.error"
+local methods = require "trueconf.api.invoke"
 local misuse = require "trueconf.base.misuse"
-local options = require "trueconf.options"
+local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
-local sorted_keys = require "trueconf.sorted_keys"
+local sorted_keys = require "trueconf.base.sorted_keys"
 local text = require "trueconf.text"
-local works = require "trueconf.bot.work"
+local works = require "trueconf.bot.handler_run"
 
 local MOST_WAITING = 10000
 local ROOM_AGAIN = 9000                 -- waiting, after there was no room

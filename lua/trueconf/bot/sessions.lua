@@ -3,7 +3,7 @@
 -- one at the same time gets the same table; it is written when a handler has finished or begins to wait for
 -- a person, and only if it has changed.
 
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 
 ---@class trueconf.Session
 ---@field value table what handlers see

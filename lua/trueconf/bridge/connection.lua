@@ -4,9 +4,9 @@
 -- method; those are in methods.lua.
 
 local core = require "trueconf.core"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
-local random_hex = require "trueconf.random_hex"
+local random_hex = require "trueconf.base.random_hex"
 local methods = require "trueconf.bridge.methods"
 
 local codes = protocol.codes

@@ -4,8 +4,8 @@
 
 local core = require "trueconf.core"
 local protocol = require "trueconf.protocol"
-local url = require "trueconf.url"
-local reply = require "trueconf.bridge.reply"
+local url = require "trueconf.base.url"
+local reply = require "trueconf.bridge.http.reply"
 
 local codes = protocol.codes
 

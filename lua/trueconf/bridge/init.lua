@@ -11,7 +11,7 @@
 require "trueconf.base.needs"
 
 local core = require "trueconf.core"
-local data = require "trueconf.bridge.data"
+local data = require "trueconf.bridge.store.folder"
 local server = require "trueconf.bridge.server"
 local settings = require "trueconf.bridge.settings"
 

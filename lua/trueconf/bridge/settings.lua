@@ -2,11 +2,11 @@
 -- What a Bridge can be told: options at its start.
 
 local log = require "trueconf.log"
-local options = require "trueconf.options"
+local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
-local upload_limits = require "trueconf.bridge.upload_limits"
+local upload_limits = require "trueconf.bridge.files.limits"
 local accounts = require "trueconf.bridge.accounts"
-local directory = require "trueconf.bridge.directory"
+local directory = require "trueconf.bridge.accounts.ldap"
 
 local DAY = 86400
 local MEBIBYTE = 1024 * 1024

@@ -4,9 +4,9 @@
 -- a token: other users of the machine could read them in the list of processes.
 
 local client = require "trueconf.client"
-local config = require "trueconf.config"
+local config = require "trueconf.client.settings"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exits"
+local exits = require "trueconf.cli.exit_codes"
 local web = require "trueconf.base.web"
 
 local DEFAULT_TIMEOUT = 30              -- seconds

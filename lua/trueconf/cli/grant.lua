@@ -3,9 +3,9 @@
 -- grant, token errors).
 
 local core = require "trueconf.core"
-local Error = require "trueconf.error"
-local json = require "trueconf.json"
-local oauth = require "trueconf.oauth"
+local Error = require "trueconf.base.error"
+local json = require "trueconf.base.json"
+local oauth = require "trueconf.client.oauth"
 
 local MAX_ANSWER = 65536                -- bytes
 local DENIED = { [401] = true, [403] = true }

@@ -4,9 +4,9 @@
 
 local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exits"
+local exits = require "trueconf.cli.exit_codes"
 local grant = require "trueconf.cli.grant"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local printable = require "trueconf.base.printable"
 local terminal = require "trueconf.cli.terminal"
 

@@ -155,7 +155,7 @@ function core.close() end
 
 -- Errors (errors.c) -------------------------------------------------------------------
 
----The metatable of every error object; lua/trueconf/error.lua builds on it.
+---The metatable of every error object; lua/trueconf/base/error.lua builds on it.
 core.Error = {}
 
 ---All stable names: { {name=, code=?, class="retry"|"auth"|"fatal"|"request"|"done", meaning=}, ... };

@@ -3,11 +3,11 @@
 -- of `content` given beside the others, defaults filled in. Values are not checked here.
 
 local field_notation = require "trueconf.protocol.field"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local methods = require "trueconf.protocol.methods".methods
 local objects = require "trueconf.protocol.objects".objects
-local options = require "trueconf.options"
-local sorted_keys = require "trueconf.sorted_keys"
+local options = require "trueconf.base.options"
+local sorted_keys = require "trueconf.base.sorted_keys"
 
 local type, next = type, next
 

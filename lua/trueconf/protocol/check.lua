@@ -5,7 +5,7 @@
 
 local enums = require "trueconf.protocol.enums"
 local field_notation = require "trueconf.protocol.field"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local methods = require "trueconf.protocol.methods".methods
 local notifications = require "trueconf.protocol.notifications".notifications
 local object_tables = require "trueconf.protocol.objects"

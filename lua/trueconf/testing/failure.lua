@@ -11,7 +11,7 @@ local function is_ours(source)
   return source == FRONT or source:sub(1, #FOLDER) == FOLDER
 end
 
--- "spec/bot_spec.lua:12: " of the first caller outside of the kit.
+-- "spec/bot/bot_spec.lua:12: " of the first caller outside of the kit.
 local function place()
   local level = 2
   local info = debug.getinfo(level, "Sl")

@@ -3,7 +3,7 @@
 -- those who take part, so nothing that reaches anybody is missing.
 
 local core = require "trueconf.core"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
 local text = require "trueconf.text"
 

@@ -3,7 +3,7 @@
 
 local failure = require "trueconf.testing.failure"
 local misuse = require "trueconf.base.misuse"
-local seen_message = require "trueconf.bridge.seen_message"
+local seen_message = require "trueconf.bridge.person.message"
 local transcript = require "trueconf.testing.transcript"
 
 local MOST_KEPT = 10000                 -- messages kept; then the oldest are forgotten

@@ -5,7 +5,7 @@
 
 local core = require "trueconf.core"
 local failure = require "trueconf.testing.failure"
-local seam = require "trueconf.seam"
+local seam = require "trueconf.base.hooks"
 local trueconf = require "trueconf"
 
 -- luacheck: globals os.time os.date os.exit

@@ -2,7 +2,7 @@
 -- Texts made of parts: strings are escaped, what a builder made is taken as it is.
 
 local core = require "trueconf.core"
-local options = require "trueconf.options"
+local options = require "trueconf.base.options"
 local escape = require "trueconf.text.escape"
 local links = require "trueconf.text.link"
 local plain = require "trueconf.text.plain"

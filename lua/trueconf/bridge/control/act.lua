@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What acts have in common: whom and what they are about, and how they end.
 
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local fields = require "trueconf.bridge.control.fields"
 
 local refusal = fields.refusal

@@ -2,10 +2,10 @@
 -- Checks the fields of an act. Each has a kind, with "?" behind it if it may be missing. No value that could be a
 -- secret is repeated.
 
-local json = require "trueconf.json"
-local mime = require "trueconf.mime"
+local json = require "trueconf.base.json"
+local mime = require "trueconf.base.mime"
 local protocol = require "trueconf.protocol"
-local sorted_keys = require "trueconf.sorted_keys"
+local sorted_keys = require "trueconf.base.sorted_keys"
 
 local MAX_WAIT = 60                     -- seconds
 local MAX_COUNT = 10000

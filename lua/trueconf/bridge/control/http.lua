@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
 -- Acts over HTTP: a body is a JSON object, or a file; without a body the fields are in the query.
 
-local json = require "trueconf.json"
-local mime = require "trueconf.mime"
+local json = require "trueconf.base.json"
+local mime = require "trueconf.base.mime"
 local acts = require "trueconf.bridge.control.acts"
 local fields = require "trueconf.bridge.control.fields"
-local reply = require "trueconf.bridge.reply"
+local reply = require "trueconf.bridge.http.reply"
 
 local LARGEST_FILE = 16 << 30           -- bytes
 local NAME_OF = {}                      -- of acts, by method and path

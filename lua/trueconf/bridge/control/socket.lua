@@ -4,7 +4,7 @@
 -- {"id", "error", ...}, in the order in which the acts end, and what is watched comes as {"event", ...}.
 
 local core = require "trueconf.core"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local acts = require "trueconf.bridge.control.acts"
 local base64 = require "trueconf.bridge.control.base64"
 local guard = require "trueconf.bridge.control.guard"

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Methods about chats (protocol: creating chats, chat settings, listing chats).
 
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 
 ---@type table<string, trueconf.bridge.Perform>
 local methods = {}

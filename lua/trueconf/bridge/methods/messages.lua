@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Methods about messages (protocol: messages, surveys, chat activity).
 
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
 
 ---@type table<string, trueconf.bridge.Perform>

@@ -8,7 +8,7 @@ local settings = require "trueconf.bridge.settings"
 local accounts = require "trueconf.cli.bridge.accounts"
 local flags = require "trueconf.cli.bridge.flags"
 local printable = require "trueconf.base.printable"
-local stop_signals = require "trueconf.stop_signals"
+local stop_signals = require "trueconf.base.stop_signals"
 local user = require "trueconf.cli.bridge.user"
 
 local USAGE = [[

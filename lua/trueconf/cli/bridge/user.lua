@@ -3,7 +3,7 @@
 
 local core = require "trueconf.core"
 local accounts = require "trueconf.bridge.accounts"
-local data = require "trueconf.bridge.data"
+local data = require "trueconf.bridge.store.folder"
 local printable = require "trueconf.base.printable"
 local settings = require "trueconf.bridge.settings"
 

@@ -2,8 +2,8 @@
 -- The control endpoint of a Bridge as its client sees it: acts over a WebSocket, and events as they come.
 
 local core = require "trueconf.core"
-local json = require "trueconf.json"
-local random_hex = require "trueconf.random_hex"
+local json = require "trueconf.base.json"
+local random_hex = require "trueconf.base.random_hex"
 
 local TIMEOUT = 30                      -- seconds for an act
 local FILE_EXISTS = 17                  -- EEXIST

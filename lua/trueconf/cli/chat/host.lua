@@ -6,7 +6,7 @@ local bridge = require "trueconf.bridge"
 local core = require "trueconf.core"
 local logs = require "trueconf.log"
 local script = require "trueconf.cli.run.script"
-local seam = require "trueconf.seam"
+local seam = require "trueconf.base.hooks"
 local watch = require "trueconf.cli.run.watch"
 
 local READY_WITHIN = 10                 -- seconds

@@ -4,10 +4,10 @@
 local consoles = require "trueconf.cli.chat.console"
 local control = require "trueconf.cli.chat.control"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exits"
+local exits = require "trueconf.cli.exit_codes"
 local script = require "trueconf.cli.run.script"
 local sessions = require "trueconf.cli.chat.session"
-local stop_signals = require "trueconf.stop_signals"
+local stop_signals = require "trueconf.base.stop_signals"
 
 local USAGE = [==[
 Usage: trueconf chat --bridge FILE [OPTION...] [ARGUMENT...]

@@ -3,8 +3,8 @@
 
 local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exits"
-local json = require "trueconf.json"
+local exits = require "trueconf.cli.exit_codes"
+local json = require "trueconf.base.json"
 local printable = require "trueconf.base.printable"
 local steps = require "trueconf.cli.doctor.steps"
 local terminal = require "trueconf.cli.terminal"

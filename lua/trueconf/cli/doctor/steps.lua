@@ -4,12 +4,12 @@
 
 local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exits"
+local exits = require "trueconf.cli.exit_codes"
 local grant = require "trueconf.cli.grant"
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local remedies = require "trueconf.cli.doctor.remedies"
-local server_version = require "trueconf.server_version"
-local url = require "trueconf.url"
+local server_version = require "trueconf.api.server_version"
+local url = require "trueconf.base.url"
 local web = require "trueconf.base.web"
 
 local DAY = 86400                       -- seconds

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- trueconf new: the files that a bot begins with.
 
-local exits = require "trueconf.cli.exits"
+local exits = require "trueconf.cli.exit_codes"
 local templates = require "trueconf.cli.new.templates"
 
 local HELP = "Make a folder with a bot to begin with: bot.lua, a test, a service of systemd, and the settings that it "

@@ -4,8 +4,8 @@
 local environment = require "trueconf.cli.run.environment"
 local printable = require "trueconf.base.printable"
 local script = require "trueconf.cli.run.script"
-local seam = require "trueconf.seam"
-local url = require "trueconf.url"
+local seam = require "trueconf.base.hooks"
+local url = require "trueconf.base.url"
 
 local USAGE = "Usage: trueconf run [OPTION...] FILE [ARGUMENT...]"
 local HELP = "Run the file of a bot, which ends with bot:run() or returns the bot, until SIGINT or SIGTERM. Settings "

@@ -5,15 +5,15 @@
 -- nothing.
 
 local backgrounds = require "trueconf.cli.run.background"
-local config = require "trueconf.config"
+local config = require "trueconf.client.settings"
 local core = require "trueconf.core"
 local log = require "trueconf.log"
 local modules = require "trueconf.cli.run.modules"
 local printable = require "trueconf.base.printable"
 local script = require "trueconf.cli.run.script"
-local seam = require "trueconf.seam"
-local sorted_keys = require "trueconf.sorted_keys"
-local stop_signals = require "trueconf.stop_signals"
+local seam = require "trueconf.base.hooks"
+local sorted_keys = require "trueconf.base.sorted_keys"
+local stop_signals = require "trueconf.base.stop_signals"
 local trueconf = require "trueconf"
 
 local INTERVAL = 0.15                   -- seconds between two looks at the files

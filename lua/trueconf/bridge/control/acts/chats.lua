@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Acts on chats and on those who take part.
 
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local act = require "trueconf.bridge.control.act"
 local refusal = require("trueconf.bridge.control.fields").refusal
 

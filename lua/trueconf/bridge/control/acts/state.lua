@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Acts on faults, and what there is to see.
 
-local json = require "trueconf.json"
+local json = require "trueconf.base.json"
 local act = require "trueconf.bridge.control.act"
 local faults = require "trueconf.bridge.faults"
 

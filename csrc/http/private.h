@@ -1,0 +1,162 @@
+/*
+ * http_private.h - what the files of the HTTP transfers share: struct http_transfer, the seams between.
+ *   http.c          a transfer's start, deadlines and end
+ *   http_setup.c    the request as options of curl's
+ *   http_names.c    the addresses of the hosts that curl wants to reach
+ *   http_form.c     a multipart form, its files going up
+ *   http_receive.c  headers, body and progress coming in
+ *   http_file.c     a body that goes into a file
+ *   http_error.c    why a transfer failed
+ *   http_room.c     curl's multi handle on the loop, the drain point
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef TRUECONF_HTTP_PRIVATE_H
+#define TRUECONF_HTTP_PRIVATE_H
+
+#include "base/plain_file.h"
+#include "base/proxy.h"
+#include "http/http.h"
+#include "loop/lookup.h"
+
+#include <curl/curl.h>
+
+#if LIBCURL_VERSION_NUM < 0x075700
+#error "libcurl 7.87 or newer is needed"
+#endif
+
+#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+enum { FILE_BUFFER = 512 << 10 }; /* for transfers of files; a token request does with curl's small ones */
+
+struct room { /* what is kept per runtime */
+  struct rt *rt;
+  CURLM *multi; /* NULL: the loop is closing */
+  uv_timer_t timer;
+  struct rt_list active, over;
+  struct rt_job job;
+  int count;
+  bool blind; /* a socket could not be watched */
+};
+
+struct http_name { /* of the server or of its proxy, as curl spells it */
+  char *host;      /* NULL: none that has to be looked up */
+  int port;
+};
+
+struct http_transfer {
+  struct rt_list link;
+  struct room *room;
+  CURL *easy;
+  struct curl_slist *request_headers;
+  curl_mime *mime;
+  http_done done;
+  void *owner;
+
+  void (*progress)(struct rt *, lua_State *, void *, const struct http_progress *);
+  struct rt_job progress_job;
+  struct http_progress counts;
+
+  struct rt_timer total, phase; /* phase: first connecting, then idleness */
+  double connect_timeout, idle_timeout, timeout;
+  uint64_t moved; /* when a byte moved last */
+  bool connected, attached, over;
+
+  int no_socket; /* number of the system's; 0: there was one */
+  struct trust *trust;
+  char *ca_file;                /* NULL: the system's authorities */
+  struct proxy proxy;           /* on the way to the server */
+  struct http_name name;        /* the one that curl needs: the proxy's or the server's */
+  struct lookup *lookup;        /* NULL: none is under way */
+  struct curl_slist *addresses; /* what was found */
+  struct rt_job found_job;
+  int lookups;
+  bool refused; /* curl wanted to resolve the name itself */
+
+  bool finishing, cancelled; /* its last progress is told; nobody waits for its end */
+  int status;
+  struct buffer headers, body;
+  size_t max_body;         /* of a body in memory */
+  size_t max_file;         /* of a file; 0: no limit */
+  struct replacement file; /* written beside its place, or in it: then there is nothing beside */
+  uint64_t file_size;      /* bytes in it */
+  int64_t kept;            /* those that the body goes on behind */
+  bool resumes, placed;    /* placed: it is known where in the file the body goes */
+  bool saved;
+
+  char *origin;         /* host:port, for messages */
+  CURLcode result;      /* what curl says, from setting it up to its end */
+  struct reason reason; /* what went wrong on our side; comes before `result` */
+  char error_text[CURL_ERROR_SIZE];
+};
+
+/* ---- http.c ------------------------------------------------------------------------------------- */
+
+/* It is over, with what `reason` or `result` say; the owner is told at the drain point. */
+void http_end(struct http_transfer *transfer);
+/* Give it to curl. */
+void http_attach(struct http_transfer *transfer);
+/* Take it from curl again. */
+void http_detach(struct http_transfer *transfer);
+/* At the drain point: tell the owner of a transfer that is over, and free it. */
+void http_finish(struct http_transfer *transfer, struct rt *rt, lua_State *L);
+
+/* ---- http_setup.c: what fails is noted in the transfer ------------------------------------------ */
+
+void http_set_up(struct http_transfer *transfer, const struct http_request *request);
+/* Remember a code of curl's; the first failure stays. */
+void http_note_code(struct http_transfer *transfer, CURLcode code);
+void http_set_long(struct http_transfer *transfer, CURLoption option, long value);
+void http_set_pointer(struct http_transfer *transfer, CURLoption option, const void *value);
+
+/* ---- http_names.c ------------------------------------------------------------------------------- */
+
+/* The name that a transfer to `url` needs; its proxy is settled. */
+void http_set_name(struct http_transfer *transfer, CURLU *url);
+/* At the drain point, when curl has given up: look up the name it wanted, and begin again when it is found.
+ * False: that was not why. */
+bool http_look_up(struct http_transfer *transfer);
+/* The job `found_job`. */
+void http_run_found(struct rt *rt, lua_State *L, struct rt_job *job);
+/* Before the transfer is freed. */
+void http_drop_names(struct http_transfer *transfer);
+
+/* ---- http_form.c -------------------------------------------------------------------------------- */
+
+void http_set_form(struct http_transfer *transfer, const struct http_request *request);
+
+/* ---- http_receive.c ----------------------------------------------------------------------------- */
+
+void http_set_callbacks(struct http_transfer *transfer);
+/* The value of a header of the answer, its name in lower case; NULL: it has none. */
+const char *http_header(const struct http_transfer *transfer, const char *name);
+/* The job `progress_job`. */
+void http_run_progress(struct rt *rt, lua_State *L, struct rt_job *job);
+
+/* ---- http_file.c -------------------------------------------------------------------------------- */
+
+/* Make a temporary file beside `path`, or open that file to go on with it. False: `reason` is
+ * set. */
+bool http_open_file(struct http_transfer *transfer, const char *path, bool resume);
+/* Does the body of this answer go there? */
+bool http_goes_to_file(const struct http_transfer *transfer);
+bool http_write_file(struct http_transfer *transfer, const char *data, size_t length);
+/* Give the complete file its name; what fails is in `reason`. */
+void http_commit_file(struct http_transfer *transfer);
+/* Remove a file that is not complete. */
+void http_drop_file(struct http_transfer *transfer);
+
+/* ---- http_error.c ------------------------------------------------------------------------------- */
+
+/* Fill `reason` from `result`. */
+void http_explain(struct http_transfer *transfer);
+/* Fill it from an answer that tells no more than that somebody on the way is not content. */
+void http_explain_answer(struct http_transfer *transfer);
+/* The body is longer than it may be. */
+void http_fail_length(struct http_transfer *transfer, size_t limit);
+void http_fail_io(struct http_transfer *transfer, const char *what, const char *path, int number);
+
+/* ---- http_room.c -------------------------------------------------------------------------------- */
+
+/* The room of a runtime. NULL: no memory, or the loop is closing. */
+struct room *http_room(struct rt *rt);
+
+#endif

@@ -1,0 +1,158 @@
+/*
+ * runtime_private.h - what the files of the runtime share: struct rt and the seams between them.
+ *   runtime.c  the loop: opening, turning, closing, the rooms
+ *   queue.c    lists, the ready queue, flushes
+ *   clock.c    the clock, the timers, virtual time
+ *   random.c   the random source
+ *   wait.c     coroutines and waiting calls, the reporting of errors
+ *   pause.c    sleep, waiter and timer, as Lua sees them
+ *   signals.c  signals, as Lua sees them
+ *   busy.c     the end of coroutines that keep the loop from turning
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef TRUECONF_RUNTIME_PRIVATE_H
+#define TRUECONF_RUNTIME_PRIVATE_H
+
+#include "loop/runtime.h"
+
+#define NS_PER_S 1e9
+#define NS_PER_MS UINT64_C(1000000)
+enum { RANDOM_POOL = 4096 }; /* bytes of system randomness fetched at once */
+
+struct rt {
+  uv_loop_t loop;
+  uv_prepare_t prepare;
+  uv_check_t check;
+  uv_idle_t idle;
+  uv_timer_t timer;
+  bool open, closing, stopping;
+  bool finished; /* the Lua state is being closed */
+  lua_State *main;
+  lua_State *runner; /* the thread inside run, step or a driven wait; NULL: the loop stands still */
+
+  long refs;       /* what keeps run() from returning */
+  long coroutines; /* started by spawn and not finished */
+  struct {
+    lua_State *co;    /* NULL: none */
+    bool parked;      /* it has yielded in op_wait */
+    bool busy;        /* it was made to yield, since it kept the loop from turning */
+    struct rt *outer; /* whose coroutine has turned this loop, on the same thread */
+  } resumed;          /* the coroutine that the drain point runs */
+  struct busy *busy;  /* NULL: nobody watches */
+  int cancels;        /* core.cancel inside of core.cancel */
+  struct rt_list ops, signals;
+
+  struct rt_job *jobs, **jobs_tail;
+  size_t job_count;
+  struct rt_flush *flushes, **flushes_tail;
+  bool before_flush; /* functions of Lua are to run before the flushes of this turn */
+
+  struct rt_timer **heap; /* its first place is 1 */
+  size_t timers, heap_capacity;
+  uint64_t armed;  /* due time the uv timer is set to; 0: not set */
+  uint64_t starts; /* of timers, ever */
+
+  struct {
+    bool on;
+    uint64_t now, target; /* nanoseconds */
+    int64_t start;        /* UNIX milliseconds at now == 0 */
+    uint64_t seed[2];
+    bool to_next; /* when timers have fired, it has been advanced far enough */
+    struct op *advancing;
+    int quiet;              /* turns without an event */
+    uint64_t seen, seen_at; /* the activity last seen, and the real time it was seen at */
+  } virtual;
+  uint64_t activity; /* counts events, to see a quiet turn */
+  long underway;     /* what other parties owe us: lookups, transfers, handshakes */
+  long at_work;      /* threads that work for us and will end by themselves */
+
+  unsigned char pool[RANDOM_POOL];
+  size_t pool_left;
+
+  void *rooms[ROOM_COUNT];
+  const struct rt_room_ops *room_ops[ROOM_COUNT];
+};
+
+/* The runtime of this Lua state, whether its loop is open or not. */
+struct rt *rt_peek(lua_State *L);
+/* Is anything left that could happen? */
+bool rt_alive(const struct rt *rt);
+
+/* ---- queue.c: the loop takes out what was put in ------------------------------------------------ */
+
+struct rt_job *rt_next_job(struct rt *rt);
+void rt_run_flushes(struct rt *rt);
+/* Something has happened: the next poll must not block. */
+void rt_wake(struct rt *rt);
+/* Forget what is queued, so that its owners may queue it again on another loop. */
+void rt_drop_jobs(struct rt *rt);
+
+/* ---- clock.c ------------------------------------------------------------------------------------ */
+
+/* Set the uv timer to the first due time. */
+void rt_arm(struct rt *rt);
+/* Once per turn, while `virtual.advancing`: go to the next due time if nothing else happens. */
+void rt_advance(struct rt *rt);
+/* Forget all timers; none fires. */
+void rt_drop_timers(struct rt *rt);
+void rt_seed(struct rt *rt, uint64_t seed);
+
+/* ---- wait.c ------------------------------------------------------------------------------------- */
+
+/* Keep the value at `index` from the collector under `key`, an address. */
+void rt_anchor(lua_State *L, const void *key, int index);
+/* Push what is anchored under `key`, or nil. */
+void rt_anchored(lua_State *L, const void *key);
+/* The same, and let go of it. Cannot fail: clearing an existing slot does not allocate. */
+void rt_unanchor(lua_State *L, const void *key);
+void rt_unanchor_all(lua_State *L);
+
+/* At the drain point: run the function below `nargs` values on L in a coroutine of its own until it waits or
+ * ends; pops them. */
+void rt_begin(struct rt *rt, lua_State *L, int nargs);
+/* The same in two steps: only the first raises, for lack of memory. It leaves the coroutine on L in place of
+ * the function and its arguments; the second pops it. */
+lua_State *rt_coroutine(lua_State *L, int nargs);
+void rt_begin_coroutine(struct rt *rt, lua_State *L, lua_State *co, int nargs);
+
+/* Nobody can wait any more: stop the work of every op and settle it with CLOSED. */
+void rt_give_up_ops(struct rt *rt);
+/* At the end of a drain: call what core.before_flush was given. */
+void rt_run_before_flush(struct rt *rt, lua_State *L);
+/* Nothing of it is for the next loop. */
+void rt_forget_before_flush(struct rt *rt, lua_State *L);
+/* Free the job of a coroutine that never began. */
+void rt_drop_start(struct rt_job *job);
+
+/* ---- busy.c ------------------------------------------------------------------------------------- */
+
+/* Before and after a coroutine is resumed. */
+void busy_enter(struct rt *rt);
+void busy_leave(struct rt *rt);
+/* Push why a coroutine that was made to yield is ended. */
+void busy_push_complaint(struct rt *rt, lua_State *L);
+/* Nobody watches any more. */
+void busy_stop(struct rt *rt);
+
+/* ---- signals.c ---------------------------------------------------------------------------------- */
+
+void rt_close_signals(struct rt *rt);
+
+/* ---- for Lua ------------------------------------------------------------------------------------ */
+
+/* Argument `index`: a number of seconds. */
+double rt_check_seconds(lua_State *L, int index);
+/* `push` of an op that brings no values. */
+int rt_push_nothing(lua_State *L, struct op *op);
+/* Make the metatable `name`. */
+void rt_new_type(lua_State *L, const char *name, const luaL_Reg *methods);
+
+/* Each adds its functions to the table on top. */
+void clock_open(lua_State *L);
+void random_open(lua_State *L);
+void wait_open(lua_State *L);
+void pause_open(lua_State *L);
+void signals_open(lua_State *L);
+void busy_open(lua_State *L);
+
+#endif

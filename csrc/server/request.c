@@ -1,0 +1,423 @@
+/*
+ * request.c - one HTTP request of a listener: received, handled by Lua, answered.
+ * Lua sees: Request (method, path, query, headers, body, peer; respond, drop).
+ * Owns: struct exchange. The peer owns it while it is received and answered, Lua's userdata while a
+ * handler works on it; whoever comes last frees it.
+ * Loop thread only. Callbacks of lws copy and queue; the handler is started at the drain point.
+ * SPDX-License-Identifier: MIT
+ */
+#include "server/exchange.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#define REQUEST_T "trueconf.Request"
+
+struct request_box {
+  struct exchange *exchange; /* NULL: answered or dropped */
+  bool answered;
+};
+
+void exchange_free(struct exchange *exchange) {
+  if (!exchange)
+    return;
+  buffer_free(&exchange->fields);
+  buffer_free(&exchange->body);
+  buffer_free(&exchange->out);
+  upload_free(exchange->upload);
+  served_file_free(exchange->file);
+  free(exchange);
+}
+
+static void forget_upgrade(struct peer *peer) {
+  exchange_free(peer->upgrade);
+  peer->upgrade = NULL;
+}
+
+void request_forget(struct peer *peer) {
+  struct exchange *exchange = peer->exchange;
+  forget_upgrade(peer);
+  peer->exchange = NULL;
+  if (!exchange)
+    return;
+  exchange->peer = NULL;
+  rt_timer_stop(peer_rt(peer), &exchange->pause);
+  if (exchange->phase == HANDLING)
+    return; /* Lua's userdata frees it, or run_head */
+  rt_dequeue(peer_rt(peer), &exchange->job);
+  exchange_free(exchange);
+}
+
+bool request_pending(const struct peer *peer) {
+  return peer->exchange && peer->exchange->phase > RECEIVING;
+}
+
+/* ---- receiving ----------------------------------------------------------------------------------- */
+
+static void run_request(struct rt *rt, lua_State *L, struct rt_job *job);
+
+/* lws must neither read on nor time out until the request is answered. */
+int exchange_complete(struct exchange *exchange) {
+  struct peer *peer = exchange->peer;
+  body_end_pause(exchange);
+  exchange->phase = READY;
+  exchange->job.run = run_request;
+  peer_expect(peer, 0);
+  lws_set_timeout(peer->wsi, NO_PENDING_TIMEOUT, 0);
+  lws_rx_flow_control(peer->wsi, 0);
+  rt_enqueue(peer_rt(peer), &exchange->job);
+  return 0;
+}
+
+static struct exchange *exchange_new(struct peer *peer, const struct http_method *method) {
+  struct exchange *exchange = calloc(1, sizeof *exchange);
+  if (!exchange)
+    return NULL;
+  exchange->peer = peer;
+  exchange->phase = RECEIVING;
+  exchange->began = uv_hrtime();
+  exchange->max_body = peer->listener->max_body;
+  exchange->cut_after = SIZE_MAX;
+  exchange->head = method->token == WSI_TOKEN_HEAD_URI;
+  exchange->expects = head_expects_invitation(peer->wsi);
+  return exchange;
+}
+
+static int on_head(struct peer *peer) {
+  const struct http_method *method = head_method(peer->wsi);
+  struct exchange *exchange = method ? exchange_new(peer, method) : NULL;
+  int status;
+  if (!exchange)
+    return write_refusal(peer, method ? 503 : 501, "");
+  peer->exchange = exchange;
+  peer_expect(peer, BODY_SECONDS);
+  head_read_keep_alive(exchange, peer->wsi);
+  if (peer->listener->guarded_path[0] && !peer->guarded)
+    exchange->keep = false; /* a client that goes on with the guarded path must begin anew */
+  status = body_read_framing(exchange, peer->wsi, method);
+  if (status)
+    return answer_refusing(exchange, status);
+  if (!head_read(exchange, peer->wsi, method))
+    return answer_refusing(exchange, 503);
+  if (peer->listener->asks && (exchange->length || exchange->chunked))
+    return body_ask(exchange);
+  if (exchange->length || exchange->chunked)
+    return body_await(exchange);
+  if (lws_hdr_total_length(peer->wsi, WSI_TOKEN_POST_URI) &&
+      lws_hdr_total_length(peer->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH))
+    return 0; /* also of an empty body lws says when it is complete */
+  return exchange_complete(exchange);
+}
+
+int request_on(struct peer *peer, enum lws_callback_reasons why, const void *in, size_t length) {
+  struct exchange *exchange = peer->exchange;
+  switch (why) {
+  case LWS_CALLBACK_HTTP:
+    return exchange ? -1 : on_head(peer);
+  case LWS_CALLBACK_HTTP_BODY:
+    return exchange ? body_on_bytes(exchange, in, length) : -1;
+  case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+    return exchange ? body_on_complete(exchange) : -1;
+  case LWS_CALLBACK_HTTP_WRITEABLE:
+    return answer_on_writeable(peer);
+  default:
+    return 0;
+  }
+}
+
+/* ---- handing over to Lua ------------------------------------------------------------------------- */
+
+void request_push_head(lua_State *L, const struct exchange *exchange) {
+  const char *at = exchange->fields.data, *end = at + exchange->fields.length;
+  lua_createtable(L, 0, 9);
+  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, 12);
+  while (at < end) {
+    const char *name = at + 1, *value = name + strlen(name) + 1;
+    lua_pushstring(L, value);
+    lua_setfield(L, *at == 'f' ? -4 : *at == 'q' ? -3 : -2, name);
+    at = value + strlen(value) + 1;
+  }
+  lua_setfield(L, -3, "headers");
+  lua_setfield(L, -2, "query");
+  lua_pushstring(L, exchange->peer->address);
+  lua_setfield(L, -2, "peer");
+  lua_pushboolean(L, exchange->peer->guarded);
+  lua_setfield(L, -2, "guarded");
+  if (exchange->chunked)
+    return;
+  lua_pushinteger(L, (lua_Integer)exchange->length);
+  lua_setfield(L, -2, "content_length");
+}
+
+bool request_keep_head(struct peer *peer) {
+  const struct http_method *method = head_method(peer->wsi);
+  forget_upgrade(peer);
+  peer->upgrade = method ? exchange_new(peer, method) : NULL;
+  return peer->upgrade && head_read(peer->upgrade, peer->wsi, method);
+}
+
+void request_push_kept_head(lua_State *L, struct peer *peer) {
+  request_push_head(L, peer->upgrade);
+  forget_upgrade(peer);
+}
+
+/* Push the table behind the fields of a Request. */
+static void push_fields(lua_State *L, const struct exchange *exchange) {
+  request_push_head(L, exchange);
+  lua_pushlstring(L, exchange->body.length ? exchange->body.data : "", exchange->body.length);
+  lua_setfield(L, -2, "body");
+  if (exchange->upload)
+    upload_hand_over(L, exchange->upload);
+}
+
+static void push_request(lua_State *L, struct exchange *exchange) {
+  struct request_box *box = lua_newuserdatauv(L, sizeof *box, 1);
+  box->exchange = NULL;
+  box->answered = false;
+  luaL_setmetatable(L, REQUEST_T);
+  box->exchange = exchange;
+  exchange->phase = HANDLING;
+  push_fields(L, exchange);
+  lua_setiuservalue(L, -2, 1);
+  buffer_free(&exchange->fields);
+  buffer_free(&exchange->body);
+}
+
+static int serve_k(lua_State *L, int status, lua_KContext context) {
+  (void)L;
+  (void)status;
+  (void)context;
+  return 0;
+}
+
+/* (handler, request): however the handler ends, the request is closed then. */
+static int l_serve(lua_State *L) {
+  lua_toclose(L, 2);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
+  lua_callk(L, 1, 0, 0, serve_k);
+  return serve_k(L, LUA_OK, 0);
+}
+
+static int l_hand_over(lua_State *L) {
+  struct exchange *exchange = lua_touserdata(L, 1);
+  struct peer *peer = exchange->peer;
+  push_listener(L, peer->listener);
+  lua_pushcfunction(L, l_serve);
+  if (lua_getiuservalue(L, -2, ON_HTTP) == LUA_TFUNCTION) {
+    push_request(L, exchange);
+    rt_spawn(peer_rt(peer), L, 2);
+  } else if (!answer_plainly(exchange, 404)) {
+    peer_drop(peer);
+  }
+  return 0;
+}
+
+/* Nobody answers a request that could not be handed over. */
+static void run_request(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct exchange *exchange = (struct exchange *)(void *)((char *)job - offsetof(struct exchange, job));
+  struct peer *peer = exchange->peer;
+  (void)rt;
+  if (!rt_protected(L, l_hand_over, exchange))
+    peer_drop(peer);
+}
+
+/* ---- what Lua calls ------------------------------------------------------------------------------ */
+
+static struct request_box *check_box(lua_State *L) {
+  return luaL_checkudata(L, 1, REQUEST_T);
+}
+
+/* The exchange, if it can be answered; the box gives it up. */
+static struct exchange *take(struct request_box *box) {
+  struct exchange *exchange = box->exchange;
+  box->exchange = NULL;
+  if (!exchange || exchange->peer)
+    return exchange;
+  exchange_free(exchange);
+  return NULL;
+}
+
+/* While a handler works lws does not read, so nobody has noticed whether the client has left. */
+static bool has_left(const struct peer *peer) {
+  char byte;
+  ssize_t n = recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+/* What would end the line or the headers. */
+static bool is_text(const char *text, size_t length) {
+  for (size_t i = 0; i < length; i++)
+    if (text[i] == '\r' || text[i] == '\n' || text[i] == 0)
+      return false;
+  return true;
+}
+
+static bool is_name(const char *name) {
+  return name[0] && !name[strcspn(name, "\x7f \t\r\n\"(),/:;<=>?@[\\]{}")];
+}
+
+/* These say how the answer is sent, which is decided here. */
+static bool is_ours(const char *name) {
+  return !strcasecmp(name, "content-length") || !strcasecmp(name, "connection") ||
+         !strcasecmp(name, "transfer-encoding") || !strcasecmp(name, "date");
+}
+
+/* Check the table of headers at 3; no memory is held, so that it may raise. */
+static void check_headers(lua_State *L) {
+  size_t length;
+  luaL_checktype(L, 3, LUA_TTABLE);
+  for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &length) : NULL, *value;
+    if (!name || strlen(name) != length || !is_name(name))
+      luaL_error(L, "header names: HTTP tokens expected");
+    if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
+      luaL_error(L, "header '%s': string expected, got %s", name, luaL_typename(L, -1));
+    value = luaL_tolstring(L, -1, &length);
+    if (!is_text(value, length))
+      luaL_error(L, "header '%s': it contains a line break or a zero byte", name);
+    lua_pop(L, 1);
+  }
+}
+
+static bool add_answer_headers(lua_State *L, struct exchange *exchange) {
+  for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
+    const char *name = lua_tostring(L, -2);
+    if (is_ours(name))
+      continue;
+    if (!buffer_printf(&exchange->out, "%s: %s\r\n", name, lua_tostring(L, -1)))
+      return false;
+  }
+  return true;
+}
+
+static int out_of_memory(lua_State *L, struct exchange *exchange) {
+  peer_drop(exchange->peer);
+  return fail(L, ERR_NOMEM, 0, "no memory for the answer");
+}
+
+/* The exchange whose client is still there; NULL: it has left. */
+static struct exchange *take_answerable(struct request_box *box) {
+  struct exchange *exchange = take(box);
+  box->answered = true;
+  if (!exchange)
+    return NULL;
+  exchange->phase = ANSWERING; /* it is the peer's again */
+  if (!has_left(exchange->peer))
+    return exchange;
+  peer_drop(exchange->peer);
+  return NULL;
+}
+
+/* Answer with the string `body`, or with the file, which is given away. */
+static int respond(lua_State *L, struct request_box *box, const char *body, size_t length,
+                   struct served_file *file) {
+  int status = (int)lua_tointeger(L, 2);
+  struct exchange *exchange = take_answerable(box);
+  bool ok;
+  if (!exchange) {
+    served_file_free(file);
+    return fail(L, ERR_CLOSED, 0, "the client has closed the connection");
+  }
+  if (exchange->peer->listener->closing)
+    exchange->keep = false;
+  exchange->file = file;
+  ok = answer_begin(exchange, status) && add_answer_headers(L, exchange) &&
+       (file ? answer_end_with_file(exchange, status) : answer_end(exchange, status, body, length));
+  if (!ok)
+    return out_of_memory(L, exchange);
+  answer_start(exchange);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* A file that cannot be opened leaves the request unanswered. */
+static int respond_with_file(lua_State *L, struct request_box *box) {
+  struct served_range range;
+  struct served_file *file;
+  struct reason reason = {0};
+  served_file_read_options(L, 4, &range);
+  if (box->answered)
+    return luaL_error(L, "the request has been answered already");
+  file = served_file_open(&range, rt_monotonic(rt_get(L)), &reason);
+  return file ? respond(L, box, NULL, 0, file) : fail_reason(L, &reason);
+}
+
+static int l_respond(lua_State *L) {
+  struct request_box *box = check_box(L);
+  lua_Integer status = luaL_checkinteger(L, 2);
+  const char *body;
+  size_t length;
+  luaL_argcheck(L, status >= 200 && status < 600, 2, "an HTTP status, 200 to 599, expected");
+  check_headers(L);
+  if (lua_istable(L, 4))
+    return respond_with_file(L, box);
+  body = luaL_optlstring(L, 4, "", &length);
+  if (box->answered)
+    return luaL_error(L, "the request has been answered already");
+  return respond(L, box, body, length, NULL);
+}
+
+static int l_drop(lua_State *L) {
+  struct request_box *box = check_box(L);
+  struct exchange *exchange = take(box);
+  box->answered = true;
+  if (!exchange)
+    return 0;
+  exchange->phase = ANSWERING;
+  peer_drop(exchange->peer);
+  return 0;
+}
+
+/* __close and __gc: whoever had to answer has not. */
+static int l_close(lua_State *L) {
+  struct request_box *box = check_box(L);
+  struct exchange *exchange = take(box);
+  box->answered = true;
+  if (!exchange)
+    return 0;
+  exchange->phase = ANSWERING;
+  if (!answer_plainly(exchange, 500))
+    peer_drop(exchange->peer);
+  return 0;
+}
+
+static int l_index(lua_State *L) { /* upvalue 1: the methods */
+  check_box(L);
+  lua_settop(L, 2);
+  if (lua_type(L, 2) != LUA_TSTRING)
+    return 0;
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+    return 1;
+  if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE)
+    return 1;
+  lua_pushvalue(L, 2);
+  lua_rawget(L, -2);
+  return 1;
+}
+
+static int l_tostring(lua_State *L) {
+  check_box(L);
+  lua_getiuservalue(L, 1, 1);
+  lua_getfield(L, -1, "method");
+  lua_getfield(L, -2, "path");
+  lua_pushfstring(L, "Request (%s %s)", lua_tostring(L, -2), lua_tostring(L, -1));
+  return 1;
+}
+
+void request_open(lua_State *L) {
+  static const luaL_Reg methods[] = {{"respond", l_respond}, {"drop", l_drop}, {NULL, NULL}};
+  static const luaL_Reg meta[] = {
+      {"__gc", l_close}, {"__close", l_close}, {"__tostring", l_tostring}, {NULL, NULL}};
+  luaL_newmetatable(L, REQUEST_T);
+  luaL_setfuncs(L, meta, 0);
+  luaL_newlib(L, methods);
+  lua_pushcclosure(L, l_index, 1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,125 @@
+/*
+ * line_editor.c - a line at a terminal that can be changed while it is typed, and lines that come again.
+ * Lua sees: core.edit_begin, core.edit_key, core.edit_end.
+ * The work is done by the readline of the interpreter, if it has one, as that of Debian has. A process has
+ * one terminal and readline one line: so has this file.
+ * SPDX-License-Identifier: MIT
+ */
+#include "system/input.h"
+
+#include "base/errors.h"
+
+#include <dlfcn.h>
+#include <lauxlib.h>
+#include <locale.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_LINES = 1000 };
+
+static struct {
+  void (*install)(const char *prompt, void (*handler)(char *line));
+  void (*read_char)(void);
+  void (*remove)(void);
+  void (*using_history)(void);
+  void (*stifle_history)(int most);
+  void (*add_history)(const char *line);
+} api;
+
+static struct {
+  bool begun; /* without a line to edit readline ends the process */
+  bool over;  /* the line has ended, or the input */
+  char *line; /* from malloc(); NULL: the input has ended */
+} typed;
+
+static bool find_symbols(void *library) {
+  const struct {
+    const char *name;
+    void *place;
+  } symbols[] = {
+      {"rl_callback_handler_install", &api.install}, {"rl_callback_read_char", &api.read_char},
+      {"rl_callback_handler_remove", &api.remove},   {"using_history", &api.using_history},
+      {"stifle_history", &api.stifle_history},       {"add_history", &api.add_history},
+  };
+  for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
+    void *symbol = dlsym(library, symbols[i].name);
+    if (!symbol)
+      return false;
+    memcpy(symbols[i].place, &symbol, sizeof symbol); /* POSIX: pointers to functions fit */
+  }
+  return true;
+}
+
+/* Letters beyond ASCII are letters only in the locale of the terminal; Lua begins in that of C. */
+static bool load(void) {
+  static bool tried, complete;
+  void *library;
+  if (tried)
+    return complete;
+  tried = true;
+  setlocale(LC_CTYPE, "");
+  library = dlopen(NULL, RTLD_NOW); /* the program and what it was linked with */
+  complete = library && find_symbols(library);
+  if (complete) {
+    api.using_history();
+    api.stifle_history(MOST_LINES);
+  }
+  return complete;
+}
+
+/* The next line begins with the next edit_begin. */
+static void on_line(char *line) {
+  api.remove();
+  free(typed.line);
+  typed.line = line;
+  typed.over = true;
+  typed.begun = false;
+}
+
+/* core.edit_begin(prompt) -> true */
+static int l_edit_begin(lua_State *L) {
+  const char *prompt = luaL_checkstring(L, 1);
+  if (!load())
+    return fail(L, ERR_UNSUPPORTED, 0, "the interpreter has no readline");
+  typed.over = false;
+  typed.begun = true;
+  api.install(prompt, on_line);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* core.edit_key() -> line; nil: it goes on; false: the input has ended */
+static int l_edit_key(lua_State *L) {
+  if (!typed.begun)
+    return luaL_error(L, "there is no line to edit: core.edit_begin comes first");
+  api.read_char();
+  if (!typed.over)
+    return 0;
+  typed.over = false;
+  if (!typed.line) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  if (*typed.line)
+    api.add_history(typed.line);
+  lua_pushstring(L, typed.line);
+  return 1;
+}
+
+/* core.edit_end(): the terminal is as it was */
+static int l_edit_end(lua_State *L) {
+  (void)L;
+  if (typed.begun)
+    api.remove();
+  typed.begun = false;
+  free(typed.line);
+  typed.line = NULL;
+  return 0;
+}
+
+void line_editor_open(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"edit_begin", l_edit_begin}, {"edit_key", l_edit_key}, {"edit_end", l_edit_end}, {NULL, NULL}};
+  luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,499 @@
+/*
+ * wire.c - the frames of one established WebSocket connection, at either end.
+ * Owns: the inbox, the outgoing frames, the timers of ping, pong and close.
+ * Borrows: the lws connection, which ends with a CLOSED callback; the owner (socket.c, listener.c) that
+ * embeds the struct.
+ * Loop thread only. Callbacks of lws copy and queue; Lua is reached only from the drain point.
+ * SPDX-License-Identifier: MIT
+ */
+#include "ws/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { SMALL_FRAME = 140 };
+
+struct record {
+  size_t length;
+  bool binary;
+};
+
+/* ---- the context --------------------------------------------------------------------------------- */
+
+/* Buffers pass from wire to wire: a busy one finds them warm, an idle one holds none. */
+enum spare { SPARE_IN, SPARE_OUT, SPARES };
+
+struct wires { /* the room */
+  struct lws_context *context;
+  struct buffer spare[SPARES];
+};
+
+static void borrow(struct wire *wire, struct buffer *buffer, enum spare which) {
+  struct wires *wires = rt_room(wire->rt, ROOM_WIRE);
+  if (buffer->data || !wires)
+    return;
+  *buffer = wires->spare[which];
+  memset(&wires->spare[which], 0, sizeof *buffer);
+}
+
+static void give_back(struct wire *wire, struct buffer *buffer, enum spare which) {
+  struct wires *wires = rt_room(wire->rt, ROOM_WIRE);
+  buffer->length = 0;
+  if (wires && !wires->spare[which].data && buffer->capacity <= (size_t)2 * WIRE_CHUNK) {
+    wires->spare[which] = *buffer;
+    memset(buffer, 0, sizeof *buffer);
+  } else {
+    buffer_free(buffer);
+  }
+}
+
+static void closing(struct rt *rt, void *state) {
+  struct wires *wires = state;
+  (void)rt;
+  lws_context_destroy(wires->context); /* closes its handles; the loop turns; then again */
+}
+
+static void closed(struct rt *rt, void *state) {
+  struct wires *wires = state;
+  (void)rt;
+  lws_context_destroy(wires->context);
+  for (int i = 0; i < SPARES; i++)
+    buffer_free(&wires->spare[i]);
+  free(wires);
+}
+
+void wire_vhost_info(struct lws_context_creation_info *info, bool tls) {
+  memset(info, 0, sizeof *info);
+  info->port = CONTEXT_PORT_NO_LISTEN;
+  info->gid = (gid_t)-1;
+  info->uid = (uid_t)-1;
+  info->pt_serv_buf_size = WIRE_CHUNK;
+  info->options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
+  if (tls)
+    info->options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+  info->http_proxy_address = ""; /* else lws takes the environment's http_proxy, for loopback too */
+  info->ka_time = 15;
+  info->ka_interval = 15;
+  info->ka_probes = 3;
+}
+
+struct lws_context *wire_context(struct rt *rt) {
+  static const struct rt_room_ops room = {closing, closed, NULL, NULL};
+  struct lws_context_creation_info info;
+  struct wires *wires = rt_room(rt, ROOM_WIRE);
+  void *loops[1] = {rt_loop(rt)};
+  if (wires)
+    return wires->context;
+  wires = calloc(1, sizeof *wires);
+  if (!wires)
+    return NULL;
+  lws_set_log_level(0, NULL); /* a library does not print; what matters comes as an error */
+  wire_vhost_info(&info, true);
+  info.foreign_loops = loops;
+  info.timeout_secs = 3600; /* our own deadlines come first; by default lws gives a handshake five seconds */
+  info.max_http_header_data = WIRE_MOST_HEAD;
+  wires->context = lws_create_context(&info);
+  if (!wires->context) {
+    free(wires);
+    return NULL;
+  }
+  rt_set_room(rt, ROOM_WIRE, wires, &room);
+  return wires->context;
+}
+
+/* ---- pings --------------------------------------------------------------------------------------- */
+
+static void schedule_ping(struct wire *wire) {
+  double next = wire->limits->ping_interval, deadline;
+  if (next <= 0)
+    return;
+  if (wire->unanswered) {
+    deadline = wire->limits->pong_timeout - (double)(rt_monotonic(wire->rt) - wire->unanswered) / 1e9;
+    if (deadline < next)
+      next = deadline;
+  }
+  rt_timer_start(wire->rt, &wire->timer, next);
+}
+
+static void on_ping_timer(struct rt_timer *timer) {
+  struct wire *wire = (struct wire *)(void *)((char *)timer - offsetof(struct wire, timer));
+  uint64_t now = rt_monotonic(wire->rt);
+  if (!wire->open)
+    return;
+  if (wire->unanswered && (double)(now - wire->unanswered) / 1e9 >= wire->limits->pong_timeout - 1e-6) {
+    wire_drop(wire, ERR_TIMEOUT, "no PONG came in time");
+    return;
+  }
+  wire_send(wire, WIRE_FIN | WIRE_PING, "p", 1); /* lws does not tell a server of an empty PONG */
+  if (!wire->unanswered)
+    wire->unanswered = now;
+  schedule_ping(wire);
+}
+
+static void on_pong(struct wire *wire) {
+  wire->unanswered = 0;
+  schedule_ping(wire);
+}
+
+/* ---- incoming ------------------------------------------------------------------------------------ */
+
+/* Close, and overhear the rest. Never by an error returned to lws 4.1: it would go on to fill its buffer,
+ * past the end. */
+static int too_big(struct wire *wire) {
+  if (!wire->closing)
+    reason_set(&wire->reason, ERR_LIMIT, WIRE_TOO_BIG, "a message of more than %zu bytes came",
+               wire->limits->max_frame);
+  wire->deaf = true;
+  wire->assembling = false;
+  wire->inbox.length = wire->ready;
+  wire_close(wire, WIRE_TOO_BIG, NULL);
+  return 0;
+}
+
+static int on_bytes(struct wire *wire, const void *in, size_t length) {
+  struct record fresh = {0, lws_frame_is_binary(wire->wsi) != 0}, *record;
+  wire->count.bytes_in += length;
+  if (wire->deaf)
+    return 0;
+  if (!wire->assembling) {
+    borrow(wire, &wire->inbox, SPARE_IN);
+    if (!buffer_append(&wire->inbox, &fresh, sizeof fresh))
+      return too_big(wire);
+    wire->assembling = true;
+  }
+  record = (struct record *)(void *)(wire->inbox.data + wire->ready);
+  if (record->length + length > wire->limits->max_frame)
+    return too_big(wire);
+  record->length += length;
+  if (!buffer_append(&wire->inbox, in, length))
+    return too_big(wire);
+  if (lws_is_final_fragment(wire->wsi) && !lws_remaining_packet_payload(wire->wsi)) {
+    static const char padding[sizeof(size_t)];
+    if (!buffer_append(&wire->inbox, padding, -wire->inbox.length % sizeof(size_t)))
+      return too_big(wire);
+    wire->ready = wire->inbox.length;
+    wire->assembling = false;
+    wire->count.frames_in++;
+    rt_enqueue(wire->rt, &wire->job);
+  }
+  return 0;
+}
+
+struct message {
+  struct wire *wire;
+  const char *data;
+  const struct record *record;
+};
+
+static int l_message(lua_State *L) {
+  const struct message *message = lua_touserdata(L, 1);
+  struct wire *wire = message->wire;
+  wire->ops->message(wire, L, message->data, message->record->length, message->record->binary);
+  return 0;
+}
+
+/* Hand over what is complete. The inbox is taken first: what arrives meanwhile must not move it. */
+static void deliver(struct wire *wire, lua_State *L) {
+  struct buffer taken = wire->inbox;
+  size_t at = 0, ready = wire->ready;
+  memset(&wire->inbox, 0, sizeof wire->inbox);
+  wire->ready = 0;
+  if (wire->assembling &&
+      !buffer_append(&wire->inbox, taken.data + ready, taken.length - ready)) /* it stays open */
+    wire_drop(wire, ERR_NOMEM, "no memory for a message");
+  while (at < ready && wire->ops) {
+    struct record *record = (struct record *)(void *)(taken.data + at);
+    const char *data = taken.data + at + sizeof *record;
+    at += sizeof *record + record->length;
+    at += -at % sizeof(size_t);
+    if (!rt_protected(L, l_message, &(struct message){wire, data, record}) && wire->ops)
+      wire_drop(wire, ERR_NOMEM, "no memory for a message");
+  }
+  give_back(wire, &taken, SPARE_IN);
+}
+
+static void run_wire(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct wire *wire = (struct wire *)(void *)((char *)job - offsetof(struct wire, job));
+  (void)rt;
+  if (wire->ready)
+    deliver(wire, L);
+  if (wire->ops && wire->refused && !wire->out.length) {
+    wire->refused = false;
+    if (wire->ops->drained)
+      wire->ops->drained(wire, L);
+  }
+  if (wire->ops && wire->dead) {
+    wire->dead = false;
+    wire->ops->gone(wire, L);
+  }
+}
+
+/* ---- outgoing ------------------------------------------------------------------------------------ */
+
+static unsigned char *put_header(unsigned char *at, unsigned first, size_t length, bool masked) {
+  unsigned char mask_bit = masked ? 0x80 : 0;
+  *at++ = (unsigned char)first;
+  if (length < 126) {
+    *at++ = (unsigned char)(mask_bit | length);
+  } else if (length < 65536) {
+    *at++ = mask_bit | 126;
+    *at++ = (unsigned char)(length >> 8);
+    *at++ = (unsigned char)length;
+  } else {
+    *at++ = mask_bit | 127;
+    for (int shift = 56; shift >= 0; shift -= 8)
+      *at++ = (unsigned char)((uint64_t)length >> shift);
+  }
+  return at;
+}
+
+/* RFC 6455, 5.3: every frame of a client has a key of its own that nobody can guess. */
+static unsigned char *put_masked(struct wire *wire, unsigned char *at, const unsigned char *data,
+                                 size_t length) {
+  unsigned char key[8];
+  uint64_t wide, word;
+  size_t i = 0;
+  rt_random(wire->rt, key, 4);
+  memcpy(key + 4, key, 4);
+  memcpy(&wide, key, 8);
+  memcpy(at, key, 4);
+  at += 4;
+  for (; i + 8 <= length; i += 8) {
+    memcpy(&word, data + i, 8);
+    word ^= wide;
+    memcpy(at + i, &word, 8);
+  }
+  for (; i < length; i++)
+    at[i] = data[i] ^ key[i & 3];
+  return at + length;
+}
+
+static bool make_room(struct wire *wire, size_t length) {
+  /* Acks and pings pass over the limit: they are as many as what came in, and must not be lost. */
+  size_t limit = wire->limits->max_unsent * (length < SMALL_FRAME ? 2 : 1);
+  if (!wire->open || wire->closing)
+    return false;
+  if (wire_unsent(wire) + length > limit) {
+    wire->refused = true;
+    return false;
+  }
+  borrow(wire, &wire->out, SPARE_OUT);
+  if (!buffer_reserve(&wire->out, LWS_PRE + length))
+    return false;
+  if (!wire->out.length)
+    wire->out.length = LWS_PRE;
+  rt_flush_later(wire->rt, &wire->flush);
+  return true;
+}
+
+bool wire_send(struct wire *wire, unsigned first, const void *data, size_t length) {
+  unsigned char *start, *at;
+  if (!make_room(wire, length + 14))
+    return false;
+  start = (unsigned char *)wire->out.data + wire->out.length;
+  at = put_header(start, first, length, wire->client);
+  if (wire->client) {
+    at = put_masked(wire, at, data, length);
+  } else {
+    memcpy(at, data, length);
+    at += length;
+  }
+  wire->out.length += (size_t)(at - start);
+  wire->count.frames_out++;
+  return true;
+}
+
+bool wire_send_raw(struct wire *wire, const void *data, size_t length) {
+  return make_room(wire, length) && buffer_append(&wire->out, data, length);
+}
+
+size_t wire_unsent(const struct wire *wire) {
+  return wire->out.length ? wire->out.length - LWS_PRE : 0;
+}
+
+/* Write what is queued until the system takes no more. lws sends LWS_WRITE_HTTP as it is, also on a
+ * WebSocket connection, and keeps what the system did not take; only then must we wait. */
+static int write_out(struct wire *wire) {
+  size_t done = 0, left = wire_unsent(wire);
+  while (done < left && !lws_partial_buffered(wire->wsi)) {
+    size_t n = left - done < WIRE_CHUNK ? left - done : WIRE_CHUNK;
+    if (lws_write(wire->wsi, (unsigned char *)wire->out.data + LWS_PRE + done, n, LWS_WRITE_HTTP) < (int)n)
+      return -1;
+    done += n;
+  }
+  wire->count.bytes_out += done;
+  if (done == left) {
+    give_back(wire, &wire->out, SPARE_OUT);
+    if (wire->refused)
+      rt_enqueue(wire->rt, &wire->job);
+  } else if (done) {
+    memmove(wire->out.data + LWS_PRE, wire->out.data + LWS_PRE + done, left - done);
+    wire->out.length -= done;
+  }
+  if (wire->out.length)
+    lws_callback_on_writable(wire->wsi);
+  return 0;
+}
+
+/* After the drain: lws writes directly, without a round through the poll. */
+static void run_flush(struct rt_flush *flush) {
+  struct wire *wire = (struct wire *)(void *)((char *)flush - offsetof(struct wire, flush));
+  if (wire->wsi && write_out(wire))
+    wire_drop(wire, ERR_DISCONNECTED, "the connection was lost while sending");
+}
+
+/* ---- the end ------------------------------------------------------------------------------------- */
+
+static int on_peer_close(struct wire *wire, const unsigned char *in, size_t length) {
+  size_t n = length > 2 ? length - 2 : 0;
+  if (wire->closing)
+    return -1; /* the answer to ours: over, without a third close frame */
+  wire->close_code = length >= 2 ? in[0] << 8 | in[1] : 1005;
+  if (n >= sizeof wire->close_reason)
+    n = sizeof wire->close_reason - 1;
+  if (n)
+    memcpy(wire->close_reason, in + 2, n);
+  wire->close_reason[n] = 0;
+  wire->open = false;
+  reason_set(&wire->reason, ERR_DISCONNECTED, wire->close_code,
+             "the other side closed the connection (%d%s%s)", wire->close_code, n ? ": " : "",
+             wire->close_reason);
+  return 0;
+}
+
+static void on_closed(struct wire *wire) {
+  if (!wire->wsi)
+    return;
+  lws_set_opaque_user_data(wire->wsi, NULL); /* lws may speak of it once more, when it frees it */
+  wire->wsi = NULL;
+  wire->open = false;
+  rt_timer_stop(wire->rt, &wire->timer);
+  rt_timer_stop(wire->rt, &wire->close_timer);
+  rt_flush_forget(wire->rt, &wire->flush);
+  if (!wire->close_code)
+    wire->close_code = WIRE_ABNORMAL;
+  if (wire->reason.err == ERR_NONE)
+    reason_set(&wire->reason, wire->closing ? ERR_CLOSED : ERR_DISCONNECTED, wire->close_code,
+               wire->closing ? "the connection was closed" : "the connection was lost");
+  wire->dead = true;
+  rt_enqueue(wire->rt, &wire->job);
+}
+
+int wire_on(struct wire *wire, struct lws *wsi, enum lws_callback_reasons why, void *in, size_t length) {
+  if (wire->wsi != wsi)
+    return 0;
+  switch (why) {
+  case LWS_CALLBACK_CLIENT_RECEIVE:
+  case LWS_CALLBACK_RECEIVE:
+    return on_bytes(wire, in, length);
+  case LWS_CALLBACK_CLIENT_WRITEABLE:
+  case LWS_CALLBACK_SERVER_WRITEABLE:
+    return write_out(wire);
+  case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
+  case LWS_CALLBACK_RECEIVE_PONG:
+    on_pong(wire);
+    return 0;
+  case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+    return on_peer_close(wire, in, length);
+  case LWS_CALLBACK_CLIENT_CLOSED:
+  case LWS_CALLBACK_CLOSED:
+  case LWS_CALLBACK_WSI_DESTROY:
+    on_closed(wire);
+    return 0;
+  default:
+    return 0;
+  }
+}
+
+/* Not LWS_TO_KILL_SYNC: that spends seconds on flushing what the peer does not take. The peer shall see
+ * the end now, not when lws comes to it. */
+void wire_kill(struct lws *wsi) {
+  lws_set_opaque_user_data(wsi, NULL);
+  shutdown(lws_get_socket_fd(wsi), SHUT_RDWR);
+  lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+  lws_cancel_service(lws_get_context(wsi)); /* lws arms its timers only when it is serviced */
+}
+
+static void on_close_timer(struct rt_timer *timer) {
+  struct wire *wire = (struct wire *)(void *)((char *)timer - offsetof(struct wire, close_timer));
+  wire_drop(wire, ERR_CLOSED, "the other side did not answer the close in time");
+}
+
+/* The close frame is built here: when a callback for writing ends a connection, lws 4.1 takes it for dead
+ * and says no goodbye. */
+void wire_close(struct wire *wire, int code, const char *reason) {
+  char frame[2 + sizeof wire->close_reason];
+  int n;
+  if (!wire->open || wire->closing)
+    return;
+  n = snprintf(wire->close_reason, sizeof wire->close_reason, "%s", reason ? reason : "");
+  if (n >= (int)sizeof wire->close_reason)
+    n = sizeof wire->close_reason - 1;
+  frame[0] = (char)(code >> 8);
+  frame[1] = (char)code;
+  memcpy(frame + 2, wire->close_reason, (size_t)n);
+  wire_send(wire, WIRE_FIN | WIRE_CLOSE, frame, 2 + (size_t)n); /* no room: the timer ends it */
+  wire->closing = true;
+  wire->close_code = code;
+  rt_timer_stop(wire->rt, &wire->timer);
+  rt_timer_start(wire->rt, &wire->close_timer, wire->limits->close_timeout);
+}
+
+void wire_drop(struct wire *wire, enum err err, const char *why) {
+  struct lws *wsi = wire->wsi;
+  if (!wsi)
+    return;
+  if (!wire->closing)
+    wire->close_code = WIRE_ABNORMAL;
+  if (wire->reason.err == ERR_NONE)
+    reason_set(&wire->reason, err, wire->close_code, "%s", why);
+  on_closed(wire);
+  wire_kill(wsi);
+}
+
+void wire_drop_amid(struct wire *wire, const void *data, size_t length, size_t sent, const char *why) {
+  if (wire->wsi && wire_send(wire, WIRE_FIN | WIRE_TEXT, data, length)) {
+    wire->out.length -= length - sent;
+    write_out(wire); /* if it fails there is nobody to be told */
+  }
+  wire_drop(wire, ERR_CLOSED, why);
+}
+
+void wire_pause(struct wire *wire, bool pause) {
+  if (wire->wsi)
+    lws_rx_flow_control(wire->wsi, !pause);
+}
+
+/* ---- life ---------------------------------------------------------------------------------------- */
+
+void wire_init(struct wire *wire, struct rt *rt, bool client, const struct wire_ops *ops,
+               const struct wire_limits *limits) {
+  memset(wire, 0, sizeof *wire);
+  wire->rt = rt;
+  wire->client = client;
+  wire->ops = ops;
+  wire->limits = limits;
+  wire->flush.run = run_flush;
+  wire->job.run = run_wire;
+  wire->timer.fire = on_ping_timer;
+  wire->close_timer.fire = on_close_timer;
+}
+
+void wire_open(struct wire *wire, struct lws *wsi) {
+  wire->wsi = wsi;
+  wire->open = true;
+  schedule_ping(wire);
+}
+
+void wire_free(struct wire *wire) {
+  wire->wsi = NULL;
+  wire->ops = NULL;
+  wire->open = wire->dead = false;
+  rt_timer_stop(wire->rt, &wire->timer);
+  rt_timer_stop(wire->rt, &wire->close_timer);
+  rt_flush_forget(wire->rt, &wire->flush);
+  rt_dequeue(wire->rt, &wire->job);
+  buffer_free(&wire->inbox);
+  buffer_free(&wire->out);
+}

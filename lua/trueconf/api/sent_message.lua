@@ -1,0 +1,64 @@
+-- SPDX-License-Identifier: MIT
+-- A message that was sent, as the answer names it: what can still be done with it.
+
+local misuse = require "trueconf.base.misuse"
+local objects = require "trueconf.api.objects"
+
+---A message that was sent.
+---@class trueconf.Sent
+---@field id string
+---@field chat_id string
+---@field timestamp integer milliseconds
+---@field file_id string? of a file
+---@field caption_message_id string? the message with the caption of a file; from 5.5.6
+local Sent = {}
+
+-- The wire's names stay; ours are found without a second table.
+local names = {
+  id = "messageId", message_id = "messageId", chat_id = "chatId", file_id = "fileId",
+  caption_message_id = "captionMessageId",
+}
+
+local meta = {
+  __name = "trueconf.Sent",
+  __classes = { names, Sent },
+  __index = function(self, key)
+    local name = names[key]
+    if name then return rawget(self, name) end
+    return Sent[key]
+  end,
+}
+
+---@param client trueconf.Client
+---@param answer table as it came
+---@return trueconf.Sent
+local function new(client, answer)
+  answer.client = client
+  return setmetatable(answer, meta)
+end
+
+---Replace the text; buttons that are not given again are removed.
+---@async
+---@param text string|number
+---@param opts? trueconf.EditOptions
+---@return trueconf.Edited? edited
+---@return trueconf.Error? err
+function Sent:edit(text, opts)
+  return self.client:edit_message(self.id, text, opts or {})
+end
+
+---Remove the message, for everybody unless told otherwise.
+---@async
+---@param for_all? boolean default true
+---@return true? ok
+---@return trueconf.Error? err
+function Sent:remove(for_all)
+  return self.client:remove_message(self.id, for_all ~= false)
+end
+
+objects.register("Sent", new)
+objects.register("SentFile", new)
+
+misuse.guard(Sent, "sent")
+
+return { new = new, meta = meta }

@@ -1,0 +1,174 @@
+-- SPDX-License-Identifier: MIT
+-- Choices of a question: how they are shown, and which of them an answer means.
+
+local core = require "trueconf.core"
+local limits = require "trueconf.protocol.limits"
+local values = require "trueconf.bot.command.values"
+
+local MOST = limits.BUTTON_ROWS * limits.BUTTONS_IN_ROW
+local SHORT = 10                        -- characters of a label that leave room for others in the row
+local SHORT_PER_ROW = 4
+local COMMAND, ITS_TOKEN = "choice-%s-%d", "^choice%-(%x+)%-%d+$" -- of a button
+local FEW = 8                           -- labels that are named within a sentence
+
+local choices = {}
+
+---@class (exact) trueconf.Choice
+---@field label string what people see, and may write
+---@field id? string another word for it, also the id of the button
+
+---@class trueconf.dialog.Choice
+---@field value string|trueconf.Choice what msg:ask returns
+---@field label string
+---@field id string?
+---@field words string[] folded, by which it is known
+
+---@class trueconf.dialog.Choices
+---@field [integer] trueconf.dialog.Choice
+---@field numbered boolean whether the number of a choice names it, too
+
+-- Declaring --------------------------------------------------------------------------------------
+
+local function trim(text)
+  return text:match "^%s*(.-)%s*$"
+end
+
+-- Trimmed last: folding makes plain spaces of others.
+local function word_of(text)
+  return trim(core.fold(text))
+end
+
+choices.word_of = word_of
+
+local function read_choice(given, place, level)
+  local label, id = given, nil
+  if type(given) == "table" then label, id = given.label, given.id end
+  if type(label) ~= "string" or word_of(label) == "" or id ~= nil and type(id) ~= "string" then
+    error(("ask: choice %d must be a string, or a table with the strings label and id"):format(place), level + 1)
+  end
+  label = trim(label):gsub("%s*[\r\n]+%s*", " ")
+  return { value = given, label = label, id = id, words = { word_of(label), id and word_of(id) } }
+end
+
+---@param given any the option `choices`
+---@param level integer whom to blame for a mistake
+---@return trueconf.dialog.Choices
+function choices.declare(given, level)
+  if given[1] == nil then error("ask: choices must be a list of at least one", level + 1) end
+  local declared, seen = { numbered = true }, {}
+  for place, one in ipairs(given) do
+    local choice = read_choice(one, place, level + 1)
+    for _, word in ipairs(choice.words) do
+      if seen[word] and seen[word] ~= place then
+        error(("ask: choice %d means the same as choice %d: '%s'"):format(place, seen[word], word), level + 1)
+      end
+      seen[word] = place
+      -- The 2 of "2" and "3" must not be the second one.
+      if word:find "^%d" then declared.numbered = false end
+    end
+    declared[place] = choice
+  end
+  return declared
+end
+
+-- Showing ----------------------------------------------------------------------------------------
+
+---The choices as a list, a line for each.
+---@param declared trueconf.dialog.Choices
+---@return string
+function choices.list(declared)
+  local lines = {}
+  for place, choice in ipairs(declared) do
+    lines[place] = (declared.numbered and place .. ". " or "- ") .. choice.label
+  end
+  return table.concat(lines, "\n")
+end
+
+local function longest_label(declared)
+  local longest = 0
+  for _, choice in ipairs(declared) do
+    longest = math.max(longest, utf8.len(choice.label) or math.huge)
+  end
+  return longest
+end
+
+---Whether buttons can hold them.
+---@param declared trueconf.dialog.Choices
+---@return boolean
+function choices.fit_buttons(declared)
+  return #declared <= MOST and longest_label(declared) <= limits.BUTTON_LABEL
+end
+
+---The token in the command of a button.
+---@param command string
+---@return string? token nil: it is no choice
+function choices.token_of(command)
+  return command:match(ITS_TOKEN)
+end
+
+---The choices as buttons. What comes back of a click for sure is the button's command, so that names the choice.
+---@param declared trueconf.dialog.Choices
+---@param token string that no other question has
+---@return trueconf.Button[][] rows
+---@return table<string, trueconf.dialog.Choice> by_command
+function choices.buttons(declared, token)
+  local together = longest_label(declared) <= SHORT and SHORT_PER_ROW or 1
+  local per_row = math.max(math.ceil(#declared / limits.BUTTON_ROWS), together)
+  local rows, by_command = {}, {}
+  for place, choice in ipairs(declared) do
+    local command = COMMAND:format(token, place)
+    local row = (place - 1) // per_row + 1
+    rows[row] = rows[row] or {}
+    table.insert(rows[row], { type = "command", label = choice.label, id = choice.id, command = command })
+    by_command[command] = choice
+  end
+  return rows, by_command
+end
+
+-- Matching ---------------------------------------------------------------------------------------
+
+local function exact(declared, word)
+  for _, choice in ipairs(declared) do
+    for _, known in ipairs(choice.words) do
+      if known == word then return choice end
+    end
+  end
+end
+
+-- Those whose label begins with a word.
+local function beginning_with(declared, word)
+  local found = {}
+  for _, choice in ipairs(declared) do
+    if choice.words[1]:sub(1, #word) == word then found[#found + 1] = choice end
+  end
+  return found
+end
+
+local function either(some)
+  local labels = {}
+  for place, choice in ipairs(some) do labels[place] = choice.label end
+  return values.listed(labels)
+end
+
+local function complaint(declared, near)
+  if near[2] and near[FEW + 1] == nil then return ("Do you mean %s?"):format(either(near)) end
+  if declared[FEW + 1] == nil then return ("Please answer with %s."):format(either(declared)) end
+  return "Please answer with one of these:\n" .. choices.list(declared)
+end
+
+---The choice that a text means: by its label or id, its number, or how its label begins.
+---@param declared trueconf.dialog.Choices
+---@param text string
+---@return trueconf.dialog.Choice?
+---@return string? complaint
+function choices.find(declared, text)
+  local word = word_of(text)
+  local number = declared.numbered and math.tointeger(tonumber(word:match "^(%d%d?%d?)[.)]?$"))
+  local choice = exact(declared, word) or number and declared[number]
+  if choice then return choice end
+  local near = word ~= "" and beginning_with(declared, word) or {}
+  if near[1] and not near[2] then return near[1] end
+  return nil, complaint(declared, near)
+end
+
+return choices

@@ -1,0 +1,439 @@
+-- SPDX-License-Identifier: MIT
+-- Dialogs: handlers that wait for what somebody writes or clicks. A handler that waits lets go of what it holds, so
+-- that its chat goes on, and what it has waited for it holds in turn until it waits again or ends.
+
+local chats = require "trueconf.bot.chat_handle"
+local core = require "trueconf.core"
+local Error = require "trueconf.base.error"
+local filters = require "trueconf.filter"
+local misuse = require "trueconf.base.misuse"
+local options = require "trueconf.base.options"
+local protocol = require "trueconf.protocol"
+local questions = require "trueconf.bot.dialog.question"
+local waits = require "trueconf.bot.dialog.waits"
+
+local CLICK = "command"                 -- the notification
+-- Seconds: what is unread comes within AFTER_READY of a connection; by how much a timer is late that has slept; within
+-- AFTER_SLEEP of that a lost connection is noticed, as its pings get no answer.
+local AFTER_READY, SLEPT, AFTER_SLEEP = 5, 2, 15
+local RAISED = {}                       -- in the place of an error: the filter of a wait has raised what comes with it
+
+---@class trueconf.Bot
+---@field private waits trueconf.Waits
+---@field ask_defaults table
+local Dialogs = {}
+
+-- Of a bot that has never waited.
+local NONE = waits.new()
+Dialogs.waits = NONE
+
+-- An error by which a dialog is over. Who lets it pass through a handler, as assert() does, ends the handler with it;
+-- nobody is told of that.
+local function over(name, message, ...)
+  return Error.new(name, message:format(...), { op = "ask" })
+end
+
+---Whether an error says that a dialog is over. The assert() of a test framework puts it into a table of its own.
+---@private
+---@param err any
+---@return boolean
+function Dialogs.is_over(err)
+  if type(err) == "table" and not Error.is(err) then err = rawget(err, "message") end
+  return Error.is(err) and err.op == "ask"
+end
+
+-- What fits -----------------------------------------------------------------------------------
+
+-- Whether a wait is for this author.
+local function is_from(wait, author)
+  if not wait.from then return true end
+  local id = protocol.plain_id(author)
+  return wait.from[id] or wait.from[id:match "^[^@]*"] or false
+end
+
+local function chat_id_of(item)
+  return (item.event or item).chat_id
+end
+
+-- Whether a wait takes a message or a click: true, false, or "maybe" if its filter must be asked.
+local function fits(wait, item)
+  if item.event then
+    return item.method == CLICK and wait.clicks ~= nil and wait.clicks[item.event.command] ~= nil
+  end
+  if item.is_system and not wait.filter or not is_from(wait, item.author) then return false end
+  if wait.is_cancel and wait.is_cancel(item) then return true end
+  if wait.is_other and wait.is_other(item) then return false end
+  return wait.filter and "maybe" or true
+end
+
+---The first wait that takes an item for sure. Nothing here may wait, so filters are not asked: whether one stands
+---before it comes second.
+---@private
+---@param item table
+---@return trueconf.Wait? wait
+function Dialogs:find_wait(item)
+  local chat_id = chat_id_of(item)
+  if not self.waits:any(chat_id) then return nil end
+  for _, wait in ipairs(self.waits:of(chat_id)) do
+    local answer = fits(wait, item)
+    if answer == "maybe" then return nil end
+    if answer then return wait end
+  end
+end
+
+---End a wait.
+---@private
+function Dialogs:end_wait(wait, ...)
+  self.waits:remove(wait)
+  wait.waiter:wake(nil, ...)
+end
+
+-- Ask the filter of a wait; what it raises is raised where the wait is.
+local function passes(self, wait, msg)
+  local ok, answer = pcall(wait.filter, msg, self)
+  if ok then return answer end
+  if wait.open then self:end_wait(wait, RAISED, answer) end
+  return false
+end
+
+---Offer what a handler was begun for to those who wait, asking their filters.
+---@private
+---@param work trueconf.Work
+---@return boolean taken
+function Dialogs:offer(work)
+  local item = work.item
+  local chat_id = chat_id_of(item)
+  if not self.waits:any(chat_id) then return false end
+  for _, wait in ipairs(self.waits:of(chat_id)) do
+    local answer = wait.open and fits(wait, item)
+    if answer == "maybe" then answer = passes(self, wait, item) and wait.open end
+    if answer then
+      work.item = { event = item.event, method = item.method, dialog = {} } -- the message is no longer this handler's
+      self:hand_over(item, wait)
+      return true
+    end
+  end
+  return false
+end
+
+---Whether a notification could be an answer.
+---@private
+function Dialogs:may_answer(method)
+  return method == CLICK and self.waits:any_clicks()
+end
+
+-- Holding and letting go -------------------------------------------------------------------------
+
+---Give a message or a click to who waits for it. A handler holds it until it waits again; outside of handlers nobody
+---would let go of it.
+---@private
+---@param item table
+---@param wait trueconf.Wait
+function Dialogs:hand_over(item, wait)
+  self.waits:remove(wait)
+  local held = wait.work and wait.work.stage ~= "over"
+  if held then wait.item = item end
+  wait.waiter:wake(item.event or item)
+  if not held then self:finish(item) end
+end
+
+-- The dialog of a message or event; it begins with the first question about it.
+local function dialog_of(item)
+  local dialog = item.dialog or { held = item }
+  item.dialog = dialog
+  return dialog
+end
+
+local function let_go(self, dialog)
+  local held = dialog.held
+  dialog.held = nil
+  if held then self:finish(held) end
+  return held ~= nil
+end
+
+-- A handler has got what it has waited for.
+local function hold(wait)
+  if not wait.item then return end
+  local dialog = dialog_of(wait.work.item)
+  wait.item.dialog, dialog.held, wait.item = dialog, wait.item, nil
+end
+
+---Let the chat of the running handler go on; see dialog.leave().
+---@private
+---@param msg trueconf.Message? for who is no handler
+---@return boolean left
+function Dialogs:leave(msg)
+  local work = self.works[coroutine.running()]
+  if work then return let_go(self, dialog_of(work.item)) end
+  local dialog = dialog_of(msg)
+  return dialog.held == msg and let_go(self, dialog)
+end
+
+-- Waiting ----------------------------------------------------------------------------------------
+
+local function stopping_error()
+  return over("CLOSED", "the bot is stopping"), "stop"
+end
+
+-- Runs when a wait ends in whatever way, also when its question could not be sent, or its coroutine is closed: an
+-- answer that has come by then is for the ordinary handlers.
+local Wait = {}
+
+function Wait.__close(wait)
+  local bot, item = wait.bot, wait.item
+  bot.waits:remove(wait)
+  wait.item = nil
+  if not item then return end
+  if bot.stopping then bot:finish(item) else bot:work_on(item) end
+end
+
+-- Begin to wait: from here on nothing is missed. The oldest who wait make room.
+local function open_wait(self, wait)
+  if self.stopping then return nil, stopping_error() end
+  if self.waits == NONE then self.waits = waits.new() end
+  while self.waits.count >= self.max_dialogs do
+    self:end_wait(self.waits:oldest(), over("LIMIT", "ended, as more than %d dialogs wait and it was the oldest one",
+      self.max_dialogs))
+  end
+  wait.bot, wait.waiter, wait.work = self, core.waiter(), self.works[coroutine.running()]
+  wait.since, wait.began = wait.since or core.now(), core.monotonic()
+  wait.expires = core.now() + math.floor(wait.timeout * 1000)
+  self.waits:add(setmetatable(wait, Wait))
+  return wait
+end
+
+-- Seconds until all is here that was said before a wait has timed out: it is still to be fetched when the connection
+-- was lost meanwhile, and when this process or its machine has slept, a lost connection may not have been noticed.
+local function seconds_behind(self, wait, woke_at)
+  local now, state = core.monotonic(), self:state()
+  if state == "closed" or state == "failed" then return 0 end
+  -- The one clock goes on while a process is stopped, the other one also while its machine sleeps.
+  local late = math.max(now - woke_at, (core.now() - wait.expires) / 1000 - (now - wait.began - wait.timeout))
+  if late > SLEPT and not wait.slept_until then wait.slept_until = now + AFTER_SLEEP end
+  if state ~= "ready" then return AFTER_READY end
+  local up_to_date = math.max(wait.slept_until or 0, self.ready_at > wait.began and self.ready_at + AFTER_READY or 0)
+  return math.max(0, up_to_date - now)
+end
+
+local function timed_out(self, err)
+  return err ~= RAISED and not self.is_over(err) and err.name == "TIMEOUT"
+end
+
+local function await(self, wait)
+  local seconds = wait.timeout
+  repeat
+    local woke_at = core.monotonic() + seconds
+    local answer, err, more = wait.waiter:wait(seconds)
+    if answer or not timed_out(self, err) then return answer, err, more end
+    seconds = seconds_behind(self, wait, woke_at)
+  until seconds == 0
+  return nil, over("TIMEOUT", "no answer within %g s", wait.timeout), "timeout"
+end
+
+-- Wait for what comes; the chat goes on meanwhile.
+local function rest(self, wait, msg)
+  local work = wait.work
+  if work or msg then self:leave(msg) end
+  if work then work:pause() end
+  local answer, err, more = await(self, wait)
+  if work then
+    work:go_on()
+    hold(wait)
+  end
+  if answer then return answer end
+  if err == RAISED then error(more, 0) end
+  return nil, err, more
+end
+
+---See chat:wait().
+---@private
+---@async
+---@param chat trueconf.ChatHandle
+---@param filter trueconf.Filter|trueconf.Predicate|nil
+---@param given trueconf.WaitOptions|number|nil
+---@param level integer whom to blame for a mistake
+function Dialogs:wait_in(chat, filter, given, level)
+  if filter ~= nil and not filters.is_callable(filter) then
+    options.refuse("wait", "a filter or a function", filter, level + 1)
+  end
+  local opts = questions.read_wait(self, given, level + 1)
+  local wait <close>, err = open_wait(self, {
+    chat_id = chat.id, from = opts.from, filter = filter, timeout = opts.timeout,
+    is_other = questions.command_test(self, opts.commands),
+  })
+  if not wait then return nil, err end
+  local msg, why = rest(self, wait)
+  return msg, why
+end
+
+-- Asking -----------------------------------------------------------------------------------------
+
+-- Say something and wait for an answer to it. `say` sends it.
+local function exchange(self, question, msg, say)
+  local opts = question.opts
+  local wait <close>, err, kind = open_wait(self, {
+    chat_id = question.chat.id, from = question.from, filter = opts.filter, timeout = opts.timeout,
+    is_cancel = question:cancel_test(), is_other = questions.command_test(self, opts.commands),
+    clicks = question.clicks, question = question.text, author = question.author, since = question.since,
+  })
+  if not wait then return nil, err, kind end
+  local sent
+  sent, err = say()
+  if not sent then return nil, err end
+  local answer
+  answer, err, kind = rest(self, wait, msg)
+  if answer and answer.text and wait.is_cancel and wait.is_cancel(answer) then
+    return nil, over("CANCELLED", "the person has cancelled the dialog"), "cancel"
+  end
+  return answer, err, kind
+end
+
+-- Ask until there is an answer that will do.
+local function pursue(self, question, msg)
+  local say = function() return question:show() end
+  local answer, why, kind
+  for left = question:tries() - 1, 0, -1 do
+    answer, why, kind = exchange(self, question, msg, say)
+    if not answer then return nil, why, kind end
+    local value
+    value, why = question:read(answer)
+    if value ~= nil then return value, answer end
+    local complaint = left > 0 and question:complaint(why, left)
+    say = function() return self:send_message(question.chat.id, complaint) end
+  end
+  return nil, over("LIMIT", "no answer would do in %d tries, the last one: %s", question:tries(), why), "invalid"
+end
+
+-- There will be no answer: say or do what the question has for that.
+local function conclude(self, question, err, kind)
+  local ending = kind and question.opts["on_" .. kind]
+  if type(ending) == "function" then
+    local value = ending(err, question.chat)
+    if value ~= nil then return value end
+  elseif ending then
+    local sent, failure = self:send_message(question.chat.id, ending)
+    if not sent then self.log:warn("the end of a dialog was not told: %s", failure) end
+  end
+  return nil, err
+end
+
+---See chat:ask() and msg:ask().
+---@private
+---@async
+---@param chat trueconf.ChatHandle
+---@param words string
+---@param opts trueconf.AskOptions|number|nil
+---@param msg trueconf.Message? whose author is asked
+---@param level integer whom to blame for a mistake
+function Dialogs:ask_in(chat, words, opts, msg, level)
+  local question <close> = questions.new(self, chat, words, opts, msg and msg.author, level + 1)
+  question:prepare()
+  local value, more, kind = pursue(self, question, msg)
+  question:close()
+  if value ~= nil then return value, more end
+  return conclude(self, question, more, kind)
+end
+
+-- Looking and ending -------------------------------------------------------------------------------
+
+---A dialog that waits.
+---@class trueconf.WaitingDialog
+---@field chat_id string
+---@field author string? of the message it began with
+---@field from string[]|"anyone" whose answer it waits for
+---@field question string? none for chat:wait
+---@field since integer when it was asked, UNIX milliseconds
+---@field expires integer when it will have waited for too long
+---@field private bot trueconf.Bot
+---@field private wait trueconf.Wait
+local WaitingDialog = {}
+WaitingDialog.__index = WaitingDialog
+
+---End it: its question returns nil and the error CANCELLED.
+---@param reason? string for the error
+---@return boolean ended false: it was over
+function WaitingDialog:cancel(reason)
+  if not self.wait.open then return false end
+  self.bot:end_wait(self.wait, over("CANCELLED", "%s", reason or "the bot has ended the dialog"), "cancel")
+  return true
+end
+
+misuse.guard(WaitingDialog, "dialog")
+
+local function names(set)
+  if not set then return "anyone" end
+  local list = {}
+  for id in pairs(set) do list[#list + 1] = id end
+  table.sort(list)
+  return list
+end
+
+---The dialogs that wait for somebody, the oldest first. Each can be ended by its method cancel().
+---@return trueconf.WaitingDialog[]
+function Dialogs:dialogs()
+  local list = {}
+  for place, wait in ipairs(self.waits:list()) do
+    list[place] = setmetatable({
+      chat_id = wait.chat_id, author = wait.author, from = names(wait.from), question = wait.question,
+      since = wait.since, expires = wait.expires, bot = self, wait = wait,
+    }, WaitingDialog)
+  end
+  return list
+end
+
+---Where to write, ask and wait, by the id of a chat.
+---@param chat_id string
+---@return trueconf.ChatHandle
+function Dialogs:chat(chat_id)
+  if type(chat_id) ~= "string" then options.refuse("chat", "the id of a chat", chat_id, 2) end
+  return chats.new(self, { id = chat_id })
+end
+
+---Let all who wait know that the bot stops.
+---@private
+function Dialogs:end_dialogs()
+  while self.waits:oldest() do self:end_wait(self.waits:oldest(), stopping_error()) end
+end
+
+-- Chats that end ----------------------------------------------------------------------------------
+
+local leavings = {}
+
+function leavings.removeChat(self, event)
+  for _, wait in ipairs(self.waits:of(event.chat_id)) do
+    self:end_wait(wait, over("CHAT_NOT_FOUND", "the chat was removed"))
+  end
+end
+
+-- Nobody is left who could answer.
+local function without(wait, id)
+  local from = wait.from
+  if not from then return false end
+  from[id], from[id:match "^[^@]*"] = nil, nil
+  return next(from) == nil
+end
+
+function leavings.removeChatParticipant(self, event)
+  local id = protocol.plain_id(event.user_id)
+  local is_me = id == protocol.plain_id(self:user_id() or "")
+  for _, wait in ipairs(self.waits:of(event.chat_id)) do
+    if is_me or without(wait, id) then
+      self:end_wait(wait, over("USER_IS_NOT_CHAT_PARTICIPANT", is_me and "the bot was removed from the chat"
+        or "who was to answer has left the chat"))
+    end
+  end
+end
+
+---Whether a notification may end dialogs.
+---@private
+function Dialogs:may_end_dialogs(method)
+  return leavings[method] ~= nil and self.waits.count > 0
+end
+
+---End dialogs in which nobody can answer any more.
+---@private
+function Dialogs:notice_leaving(method, event)
+  if self:may_end_dialogs(method) then leavings[method](self, event) end
+end
+
+return Dialogs

@@ -1,0 +1,230 @@
+-- SPDX-License-Identifier: MIT
+-- Handlers at work: which message is next, how many may run, what becomes of it when one has ended.
+
+local core = require "trueconf.core"
+local events = require "trueconf.api.events"
+local held_down = require "trueconf.base.log_throttle"
+local router = require "trueconf.bot.router"
+local seam = require "trueconf.base.hooks"
+local works = require "trueconf.bot.handler_run"
+
+local NONE = {}
+
+---@class trueconf.Bot
+---@field private works table<thread, trueconf.Work> handlers at work
+---@field private working integer how many there are
+---@field private at_work integer those that do not wait for a person
+---@field private held_down trueconf.HeldDown? what was logged lately; made when it is needed
+---@field private held { first: integer, last: integer, [integer]: string|integer }? lanes that wait for room
+---@field private stuck boolean nothing new is begun, as the store cannot be written
+---@field private postponed table<string|integer, true>? lanes that wait until what their handlers need can be stored
+---@field private acks { epoch: integer, [integer]: integer }? requests whose acks wait until the store is written
+local Handlers = { stuck = false }
+
+-- Errors -----------------------------------------------------------------------------------------
+
+-- A message, or an event, for the log.
+function Handlers.name_of(item)
+  local method = item.event and item.method
+  if method then return "the event " .. (events.is_known(method) and events.name_of(method) or method) end
+  return ("message %s of %s"):format(item.id, item.author)
+end
+
+---Whether something is to be logged now; see held_down.lua.
+---@private
+---@param kind string
+---@return integer? held_back
+function Handlers:may_say(kind)
+  self.held_down = self.held_down or held_down.new()
+  return self.held_down:may_say(kind)
+end
+
+-- Where the handler was registered, unless the traceback has that line.
+local function handler_of(place, traceback)
+  if not place or traceback:find(place:gsub("%p", "%%%0") .. "[:>]") then return "" end
+  return " in the handler of " .. place
+end
+
+-- The same error of the same handler is logged once a minute, with its number since.
+local function log_error(self, what, failure, place)
+  local held_back = self:may_say((place or "") .. "\0" .. tostring(failure.err))
+  if not held_back then return end
+  self.log:error("error while handling %s%s%s: %s", what, handler_of(place, failure.traceback),
+    held_back > 0 and (", %d more like this since the last one"):format(held_back) or "", failure.traceback)
+end
+
+---Tell of an error that nobody else can be told of.
+---@private
+---@param failure { err: any, traceback: string }
+---@param item table? the message, or what holds an event; nil: a change of state
+---@param place string? where the handler was registered
+---@param what string? what has failed, if it is no item
+function Handlers:report(failure, item, place, what)
+  what = item and self.name_of(item) or what or "a change of state"
+  if seam.failed then seam.failed(failure, what) end
+  local hook = self.routes.hooks.error
+  if hook then
+    local ok, second = pcall(hook.run, failure.err, failure.traceback, item and item.event or item, place)
+    if ok then return end
+    self.log:error("error in the error handler: %s", second)
+  end
+  log_error(self, what, failure, place)
+end
+
+-- One handler ------------------------------------------------------------------------------------
+
+-- Acknowledge what a handler has done with, and go on in its chat.
+function Handlers:finish(msg)
+  if self.ack_when == "manual" and not msg.acked and not msg.event then
+    self.inbox:release(msg.lane, msg)
+  else
+    self.inbox:ack(msg.lane, msg)       -- which notes in the store that it was handled
+    if not msg.acked then self:send_ack(msg) end
+  end
+  self:begin(msg.lane)
+end
+
+-- Find the handlers, in the table as it is now.
+local function run_handlers(work)
+  local bot, method = work.bot, work.method
+  if bot:offer(work) then return end
+  if method == router.MESSAGE or router.is_known(method) then return router.run(bot, work) end
+  local hook = bot.routes.hooks.unknown
+  if hook then hook.run(method, work.event) end
+end
+
+local function handle(self, item)
+  local event = item.event
+  local work <close> = works.begin(self, item, event or item, event and item.method or router.MESSAGE)
+  local ok, failure = xpcall(run_handlers, works.with_traceback, work)
+  if not ok then work:failed(failure) end
+  work.stage = "returned"
+end
+
+---A handler has ended, in whatever way. Nothing here may wait.
+---@private
+---@param work trueconf.Work
+---@param counts boolean whether it was one of those at work
+function Handlers:end_work(work, counts)
+  self.works[work.thread] = nil
+  self.working = self.working - 1
+  if counts then self.at_work = self.at_work - 1 end
+  local held = work.item
+  if held.dialog then held = held.dialog.held end
+  if work.sessions then self:save_sessions(work) end
+  if held and work.failure then self:fail(held, work) elseif held then self:finish(held) end
+  if self.held then self:begin_held() end
+  if self.turned_away then self:fetch_turned_away() end
+  if self.stopped and self.working == 0 then self:settle_down() end
+  if self.idle and self.working <= self.idle_at then self.idle:wake() end
+end
+
+-- Which is next ----------------------------------------------------------------------------------
+
+local function has_room(self)
+  return not self.stuck and self.at_work < self.max_handlers
+end
+
+-- Note that a lane waits until fewer handlers are at work.
+local function hold(self, lane)
+  local held = self.held or { first = 1, last = 0, set = {} }
+  self.held = held
+  if held.set[lane] then return end
+  held.set[lane] = true
+  held.last = held.last + 1
+  held[held.last] = lane
+end
+
+---Begin with lanes that had to wait for room.
+---@private
+function Handlers:begin_held()
+  local held = self.held
+  while held and held.first <= held.last and has_room(self) do
+    local lane = held[held.first]
+    held[held.first], held.first = nil, held.first + 1
+    held.set[lane] = nil
+    self:begin(lane)
+  end
+end
+
+-- With no room left, whether the next message of a lane has to wait for it. Answers that a handler waits for
+-- do not.
+local function is_held_back(self, lane)
+  local item = self.inbox:peek(lane)
+  return item ~= nil and not self:find_wait(item)
+end
+
+---Start a handler for what was claimed.
+---@private
+---@param item table
+function Handlers:work_on(item)
+  self.working, self.at_work = self.working + 1, self.at_work + 1
+  core.spawn(handle, self, item)
+  if not self.watched then works.watch(self) end
+end
+
+-- Claim the next message of a lane for the handler that waits for it, or for a new one. What
+-- waits when the bot stops goes on waiting: it is begun by the next start, or delivered again.
+function Handlers:begin(lane)
+  if self.stopping or self.postponed and self.postponed[lane] then return end
+  if not has_room(self) and is_held_back(self, lane) then
+    hold(self, lane)
+    return
+  end
+  local item = self.inbox:claim(lane)
+  if not item then return end
+  if self.ack_when == "before" then self:send_ack(item) end
+  local wait = self:find_wait(item)
+  if wait then
+    self:hand_over(item, wait)
+  else
+    self:work_on(item)
+  end
+end
+
+-- Acknowledging ----------------------------------------------------------------------------------
+
+---Acknowledge a request of the server, once all is written that was put into the store before.
+---@private
+---@param id integer
+---@param epoch integer of its connection
+---@return boolean sent or to be sent
+function Handlers:acknowledge(id, epoch)
+  local store, acks = self.store, self.acks
+  if not store or store.unwritten == 0 then return self.session:ack(id, epoch) end
+  if not acks or acks.epoch ~= epoch then -- those of a lost connection would reach nobody
+    acks = { epoch = epoch }
+    self.acks = acks
+  end
+  acks[#acks + 1] = id
+  return true
+end
+
+---The store is written: send the acks that have waited for that.
+---@private
+function Handlers:send_held_acks()
+  local acks = self.acks
+  if not acks then return end
+  self.acks = nil
+  for _, id in ipairs(acks) do self.session:ack(id, acks.epoch) end
+end
+
+---Acknowledge a message or an event, and each delivery of it that has come meanwhile.
+---@private
+---@return boolean sent
+function Handlers:send_ack(item)
+  item.acked = true
+  for _, id in ipairs(rawget(item, "other_frames") or NONE) do self:acknowledge(id, item.epoch) end
+  return self:acknowledge(item.frame_id, item.epoch)
+end
+
+---Acknowledge a message by hand; the same as msg:ack().
+---@param msg trueconf.Message
+---@return boolean sent
+function Handlers:ack(msg)
+  if msg.acked then return false end
+  if self.ack_when == "manual" then self.inbox:ack(msg.lane, msg) end
+  return self:send_ack(msg)
+end
+
+return Handlers

@@ -1,0 +1,343 @@
+-- SPDX-License-Identifier: MIT
+-- A message as a handler sees it: what came on the wire under short names, and what can
+-- be done with it.
+
+local chats = require "trueconf.bot.chat_handle"
+local command = require "trueconf.bot.command"
+local misuse = require "trueconf.base.misuse"
+local objects = require "trueconf.api.objects"
+local protocol = require "trueconf.protocol"
+local text = require "trueconf.text"
+
+local plain = text.plain
+local types = protocol.enums.EnvelopeType
+local GROUP, PERSONAL = protocol.enums.ChatType.GROUP, protocol.enums.ChatType.P2P
+local PARSE_MODES = protocol.enums.ParseMode.set
+
+---A file in a message.
+---@class trueconf.File
+---@field file_id string for bot:get_file_info()
+---@field name string? file name; a voice message has none
+---@field size integer bytes
+---@field mime_type string?
+---@field ready_state integer? 2: it can be fetched
+---@field duration integer? length of a voice message, probably in seconds
+
+---A contact that was handed on.
+---@class trueconf.Contact
+---@field user_id string? TrueConf ID
+---@field name string? as it was written
+---@field file trueconf.File? the card, if it came as a file
+
+---@class trueconf.Message
+---@field id string
+---@field chat_id string
+---@field author string TrueConf ID of who wrote it
+---@field text string what a person sees of it; "" for a message without text
+---@field content table as it came (protocol 8.5)
+---@field envelope table the whole payload in one shape for all servers (protocol 8.1)
+---@field type integer envelope type; 200 is a plain message
+---@field timestamp integer milliseconds
+---@field chat trueconf.ChatHandle where it is; from servers of 5.5.6 with title, type and kind
+---@field in_group boolean? whether it is in a group; nil: the server is older than 5.5.6 and does not say
+---@field parse_mode string?
+---@field reply_to string? id of the message this one answers
+---@field reply_message trueconf.Message? the message this one answers, from servers of 5.5.6
+---@field is_edited boolean
+---@field is_system boolean whether the system wrote it: somebody joined, the title was changed
+---@field mentions string[] TrueConf IDs of who is mentioned, at the end "@all" if it is for everybody
+---@field mentions_me boolean whether this account is mentioned; "@all" does not count
+---@field file trueconf.File? the file, whatever it is
+---@field photo trueconf.File? the file, if it is a picture
+---@field video trueconf.File?
+---@field audio trueconf.File? sound; from servers older than 5.5.6 also a voice message
+---@field voice trueconf.File? a voice message
+---@field sticker trueconf.File?
+---@field document trueconf.File? the file, if it is nothing of the above and no contact
+---@field location { latitude: number, longitude: number, title: string? }?
+---@field survey trueconf.SurveyContent?
+---@field contact trueconf.Contact?
+---@field forwarded trueconf.Message? the original of a forwarded message
+---@field command trueconf.Command|false the command it is; false: none, or one for another bot
+---@field state table what middleware and handlers note about this message for those behind them
+---@field user_session table what the bot remembers of the author, in its store; only while a handler runs
+---@field chat_session table the same of the chat
+---@field box { id: integer, position: string }? place in the chat
+local Message = {}
+
+-- What kind of file a MIME type is, by its first part.
+local FILE_KINDS = { image = "photo", video = "video", audio = "audio" }
+local FILE_TYPES = { ["sticker/webp"] = "sticker", ["text/vcard"] = "contact", ["text/x-vcard"] = "contact" }
+
+local function kind_of_file(self)
+  local content = self.content
+  if self.type == types.VOICE_MESSAGE then return "voice" end
+  if self.type ~= types.ATTACHMENT then return nil end
+  local mime = type(content.mimeType) == "string" and content.mimeType:lower():match "^[^;%s]*" or ""
+  return FILE_TYPES[mime] or FILE_KINDS[mime:match "^[^/]*"] or "document"
+end
+
+local function file_of(self, kind)
+  if kind_of_file(self) == kind then return self.file end
+end
+
+-- The content of an envelope of one type under Lua's names.
+local function content_as(self, envelope_type, kind)
+  if self.type ~= envelope_type then return nil end
+  local content = self.envelope.content
+  return type(content) == "table" and objects.from_wire(self.bot, kind, content) or nil
+end
+
+-- The text with its marks, of a message that has one; a forwarded one is the original's, not its own.
+local function marked_text(payload)
+  local content = payload.content
+  if type(content) ~= "table" or payload.type == types.FORWARDED_MESSAGE then return nil end
+  local marked = content.text
+  if type(marked) == "string" then return marked, content.parseMode end
+end
+
+-- A value of the wire, if it has the type it should have.
+local function of_type(name, value)
+  if type(value) == name or math.type(value) == name then return value end
+end
+
+-- Fields are made when asked for: most handlers look at one or two.
+local made = {
+  content = function(self)
+    local content = self.payload.content
+    return type(content) == "table" and content or {}
+  end,
+  author = function(self)
+    local author = self.payload.author
+    local id = type(author) == "table" and author.id
+    return type(id) == "string" and id or ""
+  end,
+  text = function(self)
+    local marked, mode = marked_text(self.payload)
+    return marked and plain(marked, mode) or ""
+  end,
+  type = function(self) return of_type("integer", self.payload.type) end,
+  timestamp = function(self) return of_type("integer", self.payload.timestamp) end,
+  parse_mode = function(self) return of_type("string", self.content.parseMode) end,
+  reply_to = function(self) return of_type("string", self.payload.replyMessageId) end,
+  is_edited = function(self) return self.envelope.isEdited == true end,
+  is_system = function(self)
+    local number = self.type
+    return number ~= nil and number < types.PLAIN_MESSAGE
+  end,
+  in_group = function(self)
+    local number = self.chat.type
+    if number == nil then return nil end
+    return number == GROUP
+  end,
+  mentions_me = function(self)
+    local me = protocol.plain_id(self.bot:user_id() or "")
+    for _, id in ipairs(self.mentions) do
+      id = protocol.plain_id(id)
+      if id == me or id == me:match "^[^@]*" then return me ~= "" end
+    end
+    return false
+  end,
+  user_session = function(self)
+    return self.bot.session_here and self.bot:session_here("user", protocol.plain_id(self.author)) or nil
+  end,
+  chat_session = function(self)
+    return self.bot.session_here and self.bot:session_here("chat", self.chat_id) or nil
+  end,
+  photo = function(self) return file_of(self, "photo") end,
+  video = function(self) return file_of(self, "video") end,
+  audio = function(self) return file_of(self, "audio") end,
+  voice = function(self) return file_of(self, "voice") end,
+  sticker = function(self) return file_of(self, "sticker") end,
+  document = function(self) return file_of(self, "document") end,
+}
+
+-- Fields that are kept once they were made: the same object each time.
+local kept = {
+  envelope = function(self) return protocol.normalise("Envelope", self.payload) end,
+  chat = function(self)
+    local chat = type(self.payload.chat) == "table" and self.payload.chat or {}
+    local number = of_type("integer", chat.chatType)
+    return chats.new(self.bot, {
+      id = self.chat_id, title = of_type("string", chat.chatTitle), type = number, kind = objects.chat_kinds[number],
+    })
+  end,
+  mentions = function(self)
+    local marked, mode = marked_text(self.payload)
+    return marked and text.mentions(marked, PARSE_MODES[mode] and mode or "text") or {}
+  end,
+  reply_message = function(self)
+    local answered = self.envelope.replyMessage
+    return type(answered) == "table" and objects.from_wire(self.bot, "AnsweredMessage", answered) or nil
+  end,
+  file = function(self)
+    return content_as(self, types.ATTACHMENT, "AttachmentContent")
+      or content_as(self, types.VOICE_MESSAGE, "VoiceContent")
+  end,
+  location = function(self) return content_as(self, types.LOCATION, "LocationContent") end,
+  survey = function(self) return content_as(self, types.SURVEY, "SurveyContent") end,
+  forwarded = function(self) return content_as(self, types.FORWARDED_MESSAGE, "ForwardedContent") end,
+  box = function(self) return of_type("table", self.envelope.box) end,
+  command = function(self) return command.read(self) or false end,
+  state = function() return {} end,
+  contact = function(self)
+    local file = file_of(self, "contact")
+    if file then return { file = file } end
+    local marked, mode = marked_text(self.payload)
+    if not marked or self.type ~= types.PLAIN_MESSAGE then return nil end
+    local user_id, name = text.contact(marked, mode == "html" and "html" or "text")
+    return user_id and { user_id = user_id, name = name }
+  end,
+}
+
+local meta = {
+  __name = "trueconf.Message",
+  __classes = { made, kept, Message },
+  __index = function(self, key)
+    local make = made[key]
+    if make then return make(self) end
+    make = kept[key]
+    if not make then return Message[key] end
+    local value = make(self)
+    rawset(self, key, value)
+    return value
+  end,
+  __tostring = function(self) return ("trueconf.Message (%s from %s)"):format(self.id, self.author) end,
+}
+
+---@param bot trueconf.Bot
+---@param payload table of a sendMessage notification
+---@param chat_id string
+---@param frame_id integer number of the server's request, for the ack
+---@param epoch integer connection it came on
+---@param lane string|integer place in the queue: the messages of a lane are handled one after the other
+---@return trueconf.Message
+local function new(bot, payload, chat_id, frame_id, epoch, lane)
+  return setmetatable({
+    bot = bot, payload = payload, id = payload.messageId, chat_id = chat_id,
+    frame_id = frame_id, epoch = epoch, lane = lane, acked = false, dialog = false, event = false,
+  }, meta)
+end
+
+-- A message that is part of another one, of an answer or of an event: there is nothing to acknowledge.
+local function part(client, payload)
+  return setmetatable({
+    bot = client, payload = payload, id = of_type("string", payload.messageId),
+    chat_id = of_type("string", payload.chatId), lane = false, acked = true,
+  }, meta)
+end
+
+local function listed(client, payload)
+  if type(payload.chatId) == "string" then return part(client, payload) end
+  return nil, "the message names no chat"
+end
+
+for _, kind in ipairs { "Envelope", "AnsweredMessage", "LastMessage", "CommandMessage" } do
+  objects.register(kind, listed)
+end
+objects.register("ForwardedContent", part)
+
+-- A personal chat that is gone is opened again, once.
+local function send(self, reply, opts, reply_to)
+  local bot = self.bot
+  local sent, err = bot:send_message_at(3, self.chat_id, reply, opts, reply_to)
+  if sent or err.name ~= "CHAT_NOT_FOUND" or self.chat.type ~= PERSONAL then return sent, err end
+  local chat_id = bot:create_p2p_chat(self.author)
+  if not chat_id then return nil, err end
+  return bot:send_message(chat_id, reply, opts, chat_id == self.chat_id and reply_to or nil)
+end
+
+---Send a text to the chat this message is in. A personal chat that is gone is opened again.
+---@async
+---@param reply string|number
+---@param opts? trueconf.SendOptions
+---@return trueconf.Sent? sent
+---@return trueconf.Error? err
+function Message:answer(reply, opts)
+  return send(self, reply, opts)
+end
+
+---Send a text as the answer to this message: apps show it with the message it answers.
+---@async
+---@param reply string|number
+---@param opts? trueconf.SendOptions
+---@return trueconf.Sent? sent
+---@return trueconf.Error? err
+function Message:reply(reply, opts)
+  return send(self, reply, opts, self.id)
+end
+
+---Post a text to this chat: it is sent whatever happens; see bot:post(). Only in bots.
+---@param content string|number
+---@param opts? trueconf.PostOptions
+---@return trueconf.Posted? posted
+---@return trueconf.Error? err LIMIT, IO
+function Message:post(content, opts)
+  local posted, err = self.bot:post_to_chat_of(self, 3, content, opts)
+  return posted, err
+end
+
+---Send a question and wait for the answer of the same author in this chat. This message counts as handled from here
+---on. Only for a message that a handler of on_message got.
+---@async
+---@param question string|number
+---@param opts? trueconf.AskOptions|number options, or only the seconds to wait
+---@return any answer the message; or with `choices`, `type` or `validate` the value
+---@return trueconf.Message|trueconf.CommandEvent|trueconf.Error|nil message_or_err the message, or the click, that
+---brought the answer; else why there is none: TIMEOUT, CANCELLED, LIMIT (no answer would do, or too many dialogs wait),
+---CLOSED (the bot stops), CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT, all of them with the `op` "ask"; or an error of
+---sending the question
+function Message:ask(question, opts)
+  if not self.lane then error("ask() is for messages that on_message has handed over", 2) end
+  local answer, more = self.bot:ask_in(self.chat, question, opts, self, 2)
+  return answer, more
+end
+
+---Let the chat of this message go on: it counts as handled now, and the next one goes to the ordinary handlers while
+---this one works on. In a handler that holds an answer it is that which counts as handled. It may ask again.
+---@return boolean left false: it has let the chat go before
+function Message:leave()
+  if not self.lane then error("leave() is for messages that on_message has handed over", 2) end
+  return self.bot:leave(self)
+end
+
+---Replace the text, if the bot wrote this message; buttons that are not given again are removed.
+---@async
+---@param new_text string|number
+---@param opts? trueconf.EditOptions
+---@return trueconf.Edited? edited
+---@return trueconf.Error? err
+function Message:edit(new_text, opts)
+  return self.bot:edit_message(self.id, new_text, opts or {})
+end
+
+---Forward this message to another chat.
+---@async
+---@param chat_id string
+---@return trueconf.Sent? sent
+---@return trueconf.Error? err
+function Message:forward(chat_id)
+  return self.bot:forward_message(chat_id, self.id)
+end
+
+---Remove this message.
+---@async
+---@param for_all? boolean for everybody; default only for the bot
+---@return true? ok
+---@return trueconf.Error? err
+function Message:remove(for_all)
+  return self.bot:remove_message(self.id, for_all or false)
+end
+
+---Tell the server now that this message has been handled; it is then not delivered again,
+---whatever becomes of the handler.
+---@return boolean sent false if it was acknowledged before, or its connection is gone
+function Message:ack()
+  return not self.acked and self.bot:ack(self)
+end
+
+chats.need(Message, "chat_id", "which chat this message is from", { "answer", "reply", "post" })
+chats.need(Message, "id", "which message this is", { "edit", "forward", "remove" })
+misuse.guard(Message, "msg")
+
+return { new = new }

@@ -1,0 +1,470 @@
+-- SPDX-License-Identifier: MIT
+-- Who handles what: handlers with their filters in the order they were registered, routers that
+-- hold handlers of their own, and middleware around all of a router's. The first handler that fits
+-- takes an event; next() lets those behind it have it as well.
+--
+-- What is registered sits in one table, `routes`, which can be exchanged as a whole while handlers
+-- run: those at work go on with the table they were found in.
+
+local command = require "trueconf.bot.command"
+local events = require "trueconf.api.events"
+local filters = require "trueconf.filter"
+local misuse = require "trueconf.base.misuse"
+local options = require "trueconf.base.options"
+
+local MESSAGE, CLICK = "sendMessage", "command"
+
+---@alias trueconf.Next fun(): boolean lets the handlers behind this one have the event; whether one took it
+---@alias trueconf.TextHandler fun(msg: trueconf.Message, found: any[], next: trueconf.Next)
+---@alias trueconf.ClickHandler fun(click: trueconf.CommandEvent, found: any[], next: trueconf.Next)
+---@alias trueconf.Middleware fun(event: trueconf.Message|table, next: trueconf.Next, bot: trueconf.Bot)
+
+---@class trueconf.Route
+---@field method string? the notification on the wire; nil: a mounted router
+---@field find? fun(event: table): any what the handler gets beside the event; false or nil: not for it
+---@field filter? trueconf.Predicate
+---@field run fun(walk: trueconf.Walk, found: any, next: trueconf.Next?)
+---@field chains boolean it looks at next()
+---@field command? trueconf.command.Declared
+---@field router? trueconf.Router
+---@field place string where it was registered
+
+---One event on its way through the routers.
+---@class trueconf.Walk
+---@field event trueconf.Message|table
+---@field method string
+---@field bot trueconf.Bot
+---@field place string|false|nil where the handler or middleware was registered that runs
+
+---@class trueconf.Routes what is registered with a router
+---@field list trueconf.Route[]
+---@field layers { run: trueconf.Middleware, place: string }[] middleware, outermost first
+---@field hooks table<string, { run: function, place: string }> unknown_command, usage, default; a bot has more
+---@field calls trueconf.CallMiddleware[] of a bot: around its calls
+
+-- What most routers have none of costs them nothing.
+local NONE = {}
+
+---@return trueconf.Routes
+local function new_routes()
+  return { list = {}, layers = NONE, hooks = NONE, calls = NONE }
+end
+
+-- A part of the routes, to be added to.
+local function own_part(routes, name)
+  if routes[name] == NONE then routes[name] = {} end
+  return routes[name]
+end
+
+---@class trueconf.Router
+---@field private routes trueconf.Routes
+---@field private draft trueconf.Routes? where registrations go while all is registered anew
+local Router = {}
+Router.__index = Router
+Router.__name = "trueconf.Router"
+
+-- Registration -----------------------------------------------------------------------------------
+
+local function table_of(router)
+  return router.draft or router.routes
+end
+
+-- Where the caller's caller stands, `level` frames up.
+local function place_of(level)
+  local info = debug.getinfo(level + 1, "Sl")
+  return info and ("%s:%d"):format(info.short_src, info.currentline) or "?"
+end
+
+local function check_function(value, what, level)
+  if type(value) ~= "function" then options.refuse(what, "a function", value, level + 1) end
+  return value
+end
+
+-- The filter may be left out: `[filter,] handler`. Whatever stands behind the handler comes last.
+local function split_filter(what, level, given, handler, more)
+  if not filters.is_callable(given) then check_function(given, what, level + 1) end
+  if type(given) ~= "function" or filters.is_callable(handler) then
+    return given, check_function(handler, what, level + 1), more
+  end
+  return nil, check_function(given, what, level + 1), handler
+end
+
+-- Whether a handler looks at its argument number `place`. Most have no use for next(), and it costs much.
+local function takes(handler, place)
+  if type(handler) ~= "function" then return true end
+  local info = debug.getinfo(handler, "u")
+  return info.isvararg or info.nparams >= place
+end
+
+-- A handler that gets the event alone.
+local function runs(handler)
+  return function(walk, _, next) return handler(walk.event, next, walk.bot) end
+end
+
+-- A handler that gets what was found, too.
+local function runs_with_found(handler)
+  return function(walk, found, next) return handler(walk.event, found, next, walk.bot) end
+end
+
+-- For the methods below: whoever calls them is to be found at this route.
+local function add(self, route, level)
+  route.place = place_of(level + 1)
+  table.insert(table_of(self).list, route)
+end
+
+---Handle an event: what the server tells, under its name in snake_case, such as "edit_message",
+---"add_chat_participant", "command" (a click), or "message". The handler runs in a coroutine of
+---its own, after the messages of the same chat that came before it; the event is acknowledged when
+---it has finished.
+---@param name string
+---@param filter? trueconf.Filter|trueconf.Predicate
+---@param handler fun(event: table, next: trueconf.Next)
+---@overload fun(self, name: "message", handler: fun(event: trueconf.Message))
+---@overload fun(self, name: "edit_message", handler: fun(event: trueconf.EditMessageEvent))
+---@overload fun(self, name: "remove_message", handler: fun(event: trueconf.RemoveMessageEvent))
+---@overload fun(self, name: "create_p2p_chat", handler: fun(event: trueconf.ChatCreated))
+---@overload fun(self, name: "create_group_chat", handler: fun(event: trueconf.ChatCreated))
+---@overload fun(self, name: "create_channel", handler: fun(event: trueconf.ChatCreated))
+---@overload fun(self, name: "create_favorites_chat", handler: fun(event: trueconf.ChatCreated))
+---@overload fun(self, name: "add_chat_participant", handler: fun(event: trueconf.AddChatParticipantEvent))
+---@overload fun(self, name: "remove_chat_participant", handler: fun(event: trueconf.RemoveChatParticipantEvent))
+---@overload fun(self, name: "change_participant_role", handler: fun(event: trueconf.ChangeParticipantRoleEvent))
+---@overload fun(self, name: "remove_chat", handler: fun(event: trueconf.RemoveChatEvent))
+---@overload fun(self, name: "clear_history", handler: fun(event: trueconf.ClearHistoryEvent))
+---@overload fun(self, name: "edit_chat_title", handler: fun(event: trueconf.EditChatTitleEvent))
+---@overload fun(self, name: "edit_chat_avatar", handler: fun(event: trueconf.EditChatAvatarEvent))
+---@overload fun(self, name: "file_upload_limits", handler: fun(event: trueconf.UploadLimits))
+---@overload fun(self, name: "upload_file_progress", handler: fun(event: trueconf.UploadFileProgressEvent))
+---@overload fun(self, name: "command", handler: fun(event: trueconf.CommandEvent))
+function Router:on(name, filter, handler)
+  local method = events.method_of(name)
+  if not method then error(events.unknown_name(name), 2) end
+  filter, handler = split_filter("on", 2, filter, handler)
+  add(self, { method = method, filter = filter, run = runs(handler), chains = takes(handler, 2) }, 2)
+end
+
+---Handle messages written by others. Each call runs in a coroutine of its own and may wait.
+---@param filter? trueconf.Filter|trueconf.Predicate
+---@param handler fun(msg: trueconf.Message, next: trueconf.Next)
+---@overload fun(self: trueconf.Router, handler: fun(msg: trueconf.Message, next: trueconf.Next))
+function Router:on_message(filter, handler)
+  filter, handler = split_filter("on_message", 2, filter, handler)
+  add(self, { method = MESSAGE, filter = filter, run = runs(handler), chains = takes(handler, 2) }, 2)
+end
+
+---Handle messages in whose text something is found.
+---@param pattern trueconf.Finder a Lua pattern, a function of the text, or an object such as a pattern of lpeg
+---@param filter? trueconf.Filter|trueconf.Predicate
+---@param handler trueconf.TextHandler gets the captures, or what the function has returned
+---@overload fun(self: trueconf.Router, pattern: trueconf.Finder, handler: trueconf.TextHandler)
+function Router:on_text(pattern, filter, handler)
+  local find = filters.finder(pattern, "on_text", 2)
+  filter, handler = split_filter("on_text", 2, filter, handler)
+  add(self, {
+    method = MESSAGE, filter = filter, run = runs_with_found(handler), chains = takes(handler, 3),
+    find = function(msg) return msg.text ~= "" and find(msg.text) end,
+  }, 2)
+end
+
+-- Handle clicks by one of their fields.
+local function on_click_field(self, what, field, pattern, given, handler)
+  local find = filters.finder(pattern, what, 3)
+  given, handler = split_filter(what, 3, given, handler)
+  add(self, {
+    method = CLICK, filter = given, run = runs_with_found(handler), chains = takes(handler, 3),
+    find = function(click) return type(click[field]) == "string" and find(click[field]) end,
+  }, 3)
+end
+
+---Handle clicks on buttons by their command.
+---@param pattern trueconf.Finder
+---@param filter? trueconf.Filter|trueconf.Predicate
+---@param handler trueconf.ClickHandler
+---@overload fun(self: trueconf.Router, pattern: trueconf.Finder, handler: trueconf.ClickHandler)
+function Router:on_click(pattern, filter, handler)
+  on_click_field(self, "on_click", "command", pattern, filter, handler)
+end
+
+---Handle clicks on buttons by the id of the button.
+---@param pattern trueconf.Finder
+---@param filter? trueconf.Filter|trueconf.Predicate
+---@param handler trueconf.ClickHandler
+---@overload fun(self: trueconf.Router, pattern: trueconf.Finder, handler: trueconf.ClickHandler)
+function Router:on_button(pattern, filter, handler)
+  on_click_field(self, "on_button", "button_id", pattern, filter, handler)
+end
+
+-- A command that is written wrong is answered with how it is written.
+local function reply_usage(msg, mistake)
+  assert(msg:reply(("%s.\nUsage: %s"):format(mistake.message, mistake.usage)))
+end
+
+local function run_command(router, declared, handler)
+  return function(walk, _, next)
+    local msg = walk.event
+    local args, mistake = command.arguments(declared, msg)
+    if args then
+      handler(msg, args, next, walk.bot)
+    else
+      local hook = router.routes.hooks.usage or walk.bot.routes.hooks.usage
+      if hook then hook.run(msg, mistake) else reply_usage(msg, mistake) end
+    end
+  end
+end
+
+---Handle a command: "/order large", in a group also "/order@bot large" or with a mention before it.
+---Names are compared without regard to capitals. Arguments that are declared are read, checked and
+---found under their names in `args`; a mistake is answered with the usage. Without declared ones
+---`args` is the list of words.
+---@param name string|string[] its name, or names: the first one is shown
+---@param filter? trueconf.Filter|trueconf.Predicate for whom it is; also hides it from the help of others
+---@param handler fun(msg: trueconf.Message, args: table, next: trueconf.Next)
+---@param spec? trueconf.CommandSpec
+---@overload fun(self: trueconf.Router, name: string|string[], handler: function, spec?: trueconf.CommandSpec)
+function Router:on_command(name, filter, handler, spec)
+  filter, handler, spec = split_filter("on_command", 2, filter, handler, spec)
+  local declared = command.declare(name, spec, 2)
+  add(self, {
+    method = MESSAGE, filter = filter, command = declared, run = run_command(self, declared, handler),
+    chains = takes(handler, 3),
+    find = function(msg) return command.match(declared, msg) end,
+  }, 2)
+end
+
+-- Whether a router holds another, at any depth.
+local function holds(router, sought)
+  if router == sought then return true end
+  for _, route in ipairs(table_of(router).list) do
+    if route.router and holds(route.router, sought) then return true end
+  end
+  return false
+end
+
+---Let another router have what passes the filter, in its turn among the handlers. What none of its
+---handlers takes goes on to those behind it.
+---@param router trueconf.Router
+---@param filter? trueconf.Filter|trueconf.Predicate
+function Router:mount(router, filter)
+  if getmetatable(router) ~= Router then options.refuse("mount", "a router", router, 2) end
+  if filter ~= nil and not filters.is_callable(filter) then
+    options.refuse("mount", "a filter or a function", filter, 2)
+  end
+  if holds(router, self) then error("mount: a router cannot be inside itself", 2) end
+  add(self, { router = router, filter = filter }, 2)
+end
+
+---Put a function around all handlers of this router, and of those mounted in it. It sees every event
+---of which the router has a handler, and every message; without calling next() the event ends here.
+---@param middleware trueconf.Middleware
+function Router:use(middleware)
+  check_function(middleware, "use", 2)
+  table.insert(own_part(table_of(self), "layers"), { run = middleware, place = place_of(2) })
+end
+
+---Set one of the functions of which a router has one each.
+---@private
+---@param level integer of the caller
+function Router:set_hook(name, run, what, level)
+  check_function(run, what, level + 1)
+  own_part(table_of(self), "hooks")[name] = { run = run, place = place_of(level + 1) }
+end
+
+---Handle messages that no other handler of this router takes.
+---@param handler fun(msg: trueconf.Message)
+function Router:default(handler)
+  self:set_hook("default", handler, "default", 2)
+end
+
+---Handle commands that no handler takes. In groups only those that are meant for this bot by name.
+---@param handler fun(msg: trueconf.Message, command: trueconf.Command)
+function Router:on_unknown_command(handler)
+  self:set_hook("unknown_command", handler, "on_unknown_command", 2)
+end
+
+---Answer commands whose arguments are wrong; else the person is told the mistake and the usage.
+---@param handler fun(msg: trueconf.Message, mistake: trueconf.UsageMistake)
+function Router:on_usage(handler)
+  self:set_hook("usage", handler, "on_usage", 2)
+end
+
+-- Finding ----------------------------------------------------------------------------------------
+
+-- Whether anything here is for a notification.
+local function wants(router, method)
+  for _, route in ipairs(router.routes.list) do
+    if route.method == method or route.router and wants(route.router, method) then return true end
+  end
+  return false
+end
+
+-- Whether a route is there for such events. A router sees all messages, for its middleware and its default.
+local function is_for(route, method)
+  if route.method then return route.method == method end
+  return method == MESSAGE or wants(route.router, method)
+end
+
+-- What a route finds in an event, or nil if it is not for it.
+local function found_by(route, walk)
+  if route.method ~= walk.method and not is_for(route, walk.method) then return nil end
+  walk.place = route.place
+  local found = true
+  if route.find then found = route.find(walk.event) end
+  if not found then return nil end
+  if route.filter and not route.filter(walk.event, walk.bot) then return nil end
+  return found
+end
+
+---Whether a handler is for a command of this name, be it for somebody else or in another chat.
+---@param router trueconf.Router
+---@param name string folded
+---@return boolean
+local function has_command(router, name)
+  for _, route in ipairs(router.routes.list) do
+    if route.command and route.command.names[name] or route.router and has_command(route.router, name) then
+      return true
+    end
+  end
+  return false
+end
+
+local enter, offer
+
+-- What next() does for a route: the routes behind it, and then those behind its router.
+local function next_of(router, walk, routes, place, outer)
+  return function()
+    local here = walk.place
+    local taken = offer(router, walk, routes, place + 1, outer) or outer ~= nil and outer()
+    walk.place = here
+    return taken
+  end
+end
+
+-- Try the routes of a router from one on. `outer` goes on behind the router, for a handler that
+-- says next() to the last of its own.
+function offer(router, walk, routes, from, outer)
+  local list = routes.list
+  for place = from, #list do
+    local route = list[place]
+    local found = found_by(route, walk)
+    if found then
+      if route.router then
+        if enter(route.router, walk, next_of(router, walk, routes, place, outer)) then return true end
+      else
+        route.run(walk, found, route.chains and next_of(router, walk, routes, place, outer) or nil)
+        return true
+      end
+    end
+  end
+  return router:fall_back(walk, routes)
+end
+
+---Let a bot's handlers have an event. The first one runs by a tail call: the coroutine stays shallow.
+---@param bot trueconf.Bot
+---@param walk trueconf.Walk
+local function run(bot, walk)
+  local routes = bot.routes
+  local route = not routes.layers[1] and routes.list[1]
+  if not route or route.router then return enter(bot, walk) end
+  local found = found_by(route, walk)
+  if not found then return offer(bot, walk, routes, 2) end
+  return route.run(walk, found, route.chains and next_of(bot, walk, routes, 1) or nil)
+end
+
+-- Around what a router does with an event, its middleware. Whether the event was taken: also by
+-- middleware that did not let it through.
+function enter(router, walk, outer)
+  local routes = router.routes
+  if not routes.layers[1] then return offer(router, walk, routes, 1, outer) end
+  local taken = true
+  local function step(number)
+    local layer = routes.layers[number]
+    if not layer then
+      taken = offer(router, walk, routes, 1, outer)
+      return
+    end
+    local called = false
+    walk.place = layer.place
+    layer.run(walk.event, function()
+      if called then error("next() was called before by the middleware of " .. layer.place, 2) end
+      called = true
+      step(number + 1)
+      walk.place = layer.place
+      return taken
+    end, walk.bot)
+  end
+  step(1)
+  return taken
+end
+
+-- Where nobody took it -----------------------------------------------------------------------------
+
+-- In a group there may be several bots: only what names this one is surely meant for it.
+local function is_meant(walk)
+  return walk.event.command.addressed or filters.kind_of(walk.event, walk.bot) == "p2p"
+end
+
+---What a router does with a message that no handler of its own took.
+---@private
+---@param walk trueconf.Walk
+---@param routes trueconf.Routes
+---@return boolean taken
+function Router:fall_back(walk, routes)
+  if walk.method ~= MESSAGE then return false end
+  local msg, hook = walk.event, routes.hooks.unknown_command
+  if hook and msg.command and is_meant(walk) then
+    walk.place = hook.place
+    hook.run(msg, msg.command)
+    return true
+  end
+  hook = routes.hooks.default
+  if not hook then return false end
+  walk.place = hook.place
+  hook.run(msg)
+  return true
+end
+
+-- Help -------------------------------------------------------------------------------------------
+
+-- The commands that a message's author may give in its chat, each once.
+local function visible(router, walk, list, seen)
+  for _, route in ipairs(router.routes.list) do
+    local declared = route.command
+    local relevant = route.router or declared and not declared.hidden and not seen[declared.first]
+    if relevant and (not route.filter or route.filter(walk.event, walk.bot)) then
+      if route.router then
+        visible(route.router, walk, list, seen)
+      else
+        list[#list + 1], seen[declared.first] = declared, true
+      end
+    end
+  end
+  return list
+end
+
+---The help: of all commands that the author of a message may give in its chat, or of one of them.
+---@param router trueconf.Router
+---@param walk trueconf.Walk
+---@param name string?
+---@return string? text nil: there is no such command, or none at all
+local function help(router, walk, name)
+  local list = visible(router, walk, {}, {})
+  if not name then return list[1] and command.help(list, walk.event) end
+  for _, declared in ipairs(list) do
+    if declared.names[name] then return command.details(declared, walk.event) end
+  end
+end
+
+---Make a router: handlers that belong together, to be mounted in a bot or in another router.
+---@return trueconf.Router
+local function new()
+  return setmetatable({ routes = new_routes() }, Router)
+end
+
+misuse.guard(Router, "bot")
+misuse.refuse_handlers(Router, Router, "a router")
+
+return {
+  new = new, new_routes = new_routes, own_part = own_part, Router = Router, run = run, enter = enter, wants = wants,
+  help = help, has_command = has_command, is_meant = is_meant, is_known = events.is_known, MESSAGE = MESSAGE,
+  CLICK = CLICK,
+}

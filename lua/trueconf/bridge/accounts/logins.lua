@@ -1,0 +1,118 @@
+-- SPDX-License-Identifier: MIT
+-- Who tries to log in how often: failures are limited by account and by address, and few checks are made at a
+-- time, as each costs a thread and, by design, much memory and time.
+
+local core = require "trueconf.core"
+local attempts = require "trueconf.bridge.accounts.login_throttle"
+
+local AT_ONCE = 2                       -- of the four threads that libuv has, for all it does
+local MAX_WAITING, PATIENCE = 1000, 15  -- behind them, and for how many seconds
+
+---@class trueconf.bridge.Logins
+---@field private accounts trueconf.bridge.Accounts
+---@field private by_login trueconf.bridge.Attempts
+---@field private by_address trueconf.bridge.Attempts
+---@field private busy integer checks being made
+---@field private waiting trueconf.bridge.Turn[]
+local Logins = {}
+Logins.__index = Logins
+
+---@class trueconf.bridge.Turn to be closed: whoever waits for one or holds one may be cancelled at any time
+---@field logins trueconf.bridge.Logins
+---@field over trueconf.core.Waiter?
+---@field held boolean
+local Turn = {}
+Turn.__index = Turn
+
+---@param accounts trueconf.bridge.Accounts
+---@param options { login_failures: integer, address_failures: integer, login_window: number }
+---@return trueconf.bridge.Logins
+local function new(accounts, options)
+  return setmetatable({
+    accounts = accounts,
+    by_login = attempts.new(options.login_failures, options.login_window),
+    by_address = attempts.new(options.address_failures, options.login_window),
+    busy = 0,
+    waiting = {},
+  }, Logins)
+end
+
+-- A turn, held or still to be waited for; nil: too many wait.
+function Logins:turn()
+  local turn = setmetatable({ logins = self, held = self.busy < AT_ONCE }, Turn)
+  if turn.held then
+    self.busy = self.busy + 1
+  elseif #self.waiting < MAX_WAITING then
+    turn.over = core.waiter()
+    table.insert(self.waiting, turn)
+  else
+    return nil
+  end
+  return turn
+end
+
+---@async
+---@return boolean held false: it did not come in time
+function Turn:wait()
+  if not self.held then self.over:wait(PATIENCE) end
+  return self.held
+end
+
+-- Hand it on, or wait no more.
+function Turn:__close()
+  local waiting = self.logins.waiting
+  if self.held then
+    local next_turn = table.remove(waiting, 1)
+    if not next_turn then
+      self.logins.busy = self.logins.busy - 1
+    else
+      next_turn.held = true
+      next_turn.over:wake()
+    end
+    return
+  end
+  for place, turn in ipairs(waiting) do
+    if turn == self then return table.remove(waiting, place) end
+  end
+end
+
+-- Seconds until somebody may try again.
+function Logins:pause(key, address)
+  local by_login = key and self.by_login:pause(key) or 0
+  local by_address = self.by_address:pause(address) or 0
+  local pause = math.max(by_login, by_address)
+  return pause > 0 and pause or nil
+end
+
+function Logins:check(key, address, username, password)
+  local pause = self:pause(key, address)        -- what came before in the queue may have used up the attempts
+  if pause then return nil, "limited", pause end
+  local account, err = self.accounts:authenticate(username, password)
+  if account then
+    self.by_login:clear(key)
+    self.by_login:clear(account.key)
+  elseif not err then
+    if key then self.by_login:add(key) end
+    self.by_address:add(address)
+  end
+  return account, err or not account and "refused" or nil
+end
+
+---Check a login and its password, unless there were too many failures.
+---@async
+---@param username string
+---@param password string
+---@param address string of the client
+---@return trueconf.bridge.Account? account
+---@return "refused"|"limited"|"busy"|trueconf.Error|nil reason an error: the directory cannot be asked
+---@return number? seconds if limited: until it is worth another try
+function Logins:try(username, password, address)
+  local key = self.accounts:key_of(username)
+  local pause = self:pause(key, address)
+  if pause then return nil, "limited", pause end
+  local turn <close> = self:turn()
+  if not turn or not turn:wait() then return nil, "busy" end
+  return self:check(key, address, username, password)
+end
+
+return { new = new }

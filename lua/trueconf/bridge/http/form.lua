@@ -1,0 +1,54 @@
+-- SPDX-License-Identifier: MIT
+-- The body of a request for a token: JSON objects whose fields are strings, all of them required. It is not known
+-- whether real servers read forms too, as OAuth2 has them; a Bridge that is not strict does.
+
+local json = require "trueconf.base.json"
+
+local form = {}
+
+local function type_name(value)
+  if type(value) == "table" then return json.is_array(value) and "an array" or "an object" end
+  return "a " .. type(value)
+end
+
+local function decoded(text)
+  return (text:gsub("+", " "):gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+local function read_urlencoded(body)
+  local fields = {}
+  for name, value in body:gmatch "([^&=]+)=?([^&]*)" do fields[decoded(name)] = decoded(value) end
+  return fields
+end
+
+local function is_urlencoded(request)
+  local kind = (request.headers or {})["content-type"] or ""
+  return kind:lower():find "^%s*application/x%-www%-form%-urlencoded%f[%s;%z]" ~= nil
+end
+
+---Read the body of a request. A field that is null is missing: json.lua leaves it out. Other fields are passed over.
+---@param request trueconf.core.Request
+---@param names string[] of the fields
+---@param strict boolean JSON alone
+---@return table<string, any>? fields
+---@return string? complaint
+---@return string? name of the field it is about, if it is about one
+function form.read(request, names, strict)
+  local fields
+  if not strict and is_urlencoded(request) then
+    fields = read_urlencoded(request.body)
+  else
+    fields = json.decode(request.body)
+  end
+  if type(fields) ~= "table" or json.is_array(fields) then return nil, "the body must be a JSON object" end
+  for _, name in ipairs(names) do
+    local value = fields[name]
+    if value == nil then return nil, name .. ": missing", name end
+    if type(value) ~= "string" then
+      return nil, ("%s: expected string, got %s"):format(name, type_name(value)), name
+    end
+  end
+  return fields
+end
+
+return form

@@ -1,0 +1,61 @@
+-- SPDX-License-Identifier: MIT
+-- Exit codes of the commands that talk to a server, for scripts.
+
+local Error = require "trueconf.base.error"
+local printable = require "trueconf.base.printable"
+
+local exits = { DONE = 0, REFUSED = 1, MISUSE = 2, UNREACHABLE = 3, CREDENTIALS = 4, UNKNOWN = 5 }
+
+---The codes in the words of the help.
+exits.HELP = [[
+Exit codes:
+  0  done
+  1  the server refused it, or it failed here
+  2  used wrongly: flags, settings, an input that cannot be read
+  3  no connection, or no answer in time; nothing was sent
+  4  the server refused user, password or token
+  5  the connection was lost meanwhile: it may have been done, or not]]
+
+local CREDENTIALS = { AUTH_FAILED = true, TOKEN_EXPIRED = true }
+
+-- Of the way to the server; the last two are what another kind of server says.
+local CONNECTION = {
+  TIMEOUT = true, DNS = true, REFUSED = true, UNREACHABLE = true, TLS = true, DISCONNECTED = true, CLOSED = true,
+  HTTP = true, PROTOCOL = true,
+}
+
+---@param err trueconf.Error
+---@return integer code
+function exits.of(err)
+  local known = Error.names[err.name]
+  if CREDENTIALS[err.name] or known and known.class == "auth" then return exits.CREDENTIALS end
+  if err.outcome == "unknown" then return exits.UNKNOWN end
+  if err.outcome ~= "rejected" and CONNECTION[err.name] then return exits.UNREACHABLE end
+  return err.name == "CONFIG" and exits.MISUSE or exits.REFUSED
+end
+
+---Say something beside the output, in one line.
+---@param command string
+---@param message any
+function exits.note(command, message)
+  io.stderr:write("trueconf ", command, ": ", printable.line((tostring(message):gsub("[\t\r\n]+", " "))), "\n")
+end
+
+---Say what is wrong.
+---@param command string
+---@param message any
+---@param code integer
+---@return integer code
+function exits.complain(command, message, code)
+  exits.note(command, message)
+  return code
+end
+
+---@param command string
+---@param err trueconf.Error
+---@return integer code
+function exits.fail(command, err)
+  return exits.complain(command, err, exits.of(err))
+end
+
+return exits

@@ -1,0 +1,199 @@
+-- SPDX-License-Identifier: MIT
+-- Where a bot's settings come from: the argument first, then the environment, then a
+-- config file, then the local Bridge as the address. The file has lines `key = value`;
+-- a value may be quoted with " or ', and # begins a comment at the start of a line or
+-- after a space. Every value is text: a password of digits stays as it is.
+-- Messages name the file and the line, never the value.
+
+local core = require "trueconf.core"
+local Error = require "trueconf.base.error"
+local options = require "trueconf.base.options"
+local url = require "trueconf.base.url"
+
+local LOCAL_BRIDGE = "ws://localhost:4309"
+local MAX_FILE_SIZE = 65536
+local NO_FOLDER = 20                    -- ENOTDIR: no file can be there, as below a HOME of /dev/null
+
+local VARIABLES = {
+  url = "TRUECONF_URL",
+  username = "TRUECONF_USERNAME",
+  password = "TRUECONF_PASSWORD",
+  token = "TRUECONF_TOKEN",
+  oauth_client_id = "TRUECONF_OAUTH_CLIENT_ID",
+  web_url = "TRUECONF_WEB_URL",
+  ca_file = "TRUECONF_CA_FILE",
+}
+
+-- Two ways to prove who one is, a ready token or a password: the one that is found first rules out the other.
+local RIVALS = { token = { "password", "oauth_client_id" }, password = { "token" }, oauth_client_id = { "token" } }
+
+---@class trueconf.Settings
+---@field url string
+---@field username? string
+---@field password? string
+---@field token? any as it was given
+---@field oauth_client_id? string
+---@field web_url? string
+---@field ca_file? string
+
+local function failed(message, ...)
+  return nil, Error.new("CONFIG", message:format(...))
+end
+
+-- The config file -------------------------------------------------------------------------
+
+local function unquote(text)
+  local quote = text:match "^[\"']"
+  if not quote then return (text:gsub("%s+#.*$", ""):gsub("^#.*$", "")) end
+  local value, rest = text:match(("^%s([^%s]*)%s(.*)$"):format(quote, quote, quote))
+  if value and (rest:find "^%s*$" or rest:find "^%s+#") then return value end
+end
+
+-- The key and value of a line, or nil and what is wrong with it.
+local function parse_line(line)
+  local key, text = line:match "^%s*([%w_]+)%s*=%s*(.-)%s*$"
+  if not key then return nil, "expected 'key = value'" end
+  if not VARIABLES[key] then
+    local near = options.nearest(key, VARIABLES)
+    return nil, ("unknown key '%s'%s"):format(key, near and (", did you mean '%s'?"):format(near) or "")
+  end
+  local value = unquote(text)
+  if not value then return nil, ("the value of '%s' must end with its quote"):format(key) end
+  if value == "" then return nil, ("'%s' has no value"):format(key) end
+  return key, value
+end
+
+-- The values of a config file's text, and where each was found.
+local function parse_file(text, path)
+  local values, places, number = {}, {}, 0
+  for line in (text:gsub("^\xEF\xBB\xBF", "") .. "\n"):gmatch "(.-)\r?\n" do
+    number = number + 1
+    local place = ("%s:%d"):format(path, number)
+    if line:find "^%s*[^%s#]" then
+      local key, value = parse_line(line)
+      if not key then return failed("%s: %s", place, value) end
+      if values[key] then return failed("%s: '%s' was set before at %s", place, key, places[key]) end
+      values[key], places[key] = value, place
+    end
+  end
+  return values, places
+end
+
+-- The values and places of a file; nil and no error if there is none. A secret in it is for its owner alone.
+local function read_file(path, patience)
+  local text, is_private = core.read_file(path, MAX_FILE_SIZE, patience)
+  if not text then return nil, is_private end
+  local values, places = parse_file(text, path)
+  local secret = values and not is_private and (values.password and "password" or values.token and "token")
+  if not secret then return values, places end
+  return failed("will not use %s: it holds a %s, and others may read it; run chmod 600", path, secret)
+end
+
+local function usual_files(env)
+  local home = env.HOME and env.HOME .. "/.config"
+  local directory = env.XDG_CONFIG_HOME or home
+  return { "./trueconf.conf", directory and directory .. "/trueconf/config" }
+end
+
+-- The values and places of the first file there is, and what kept one of them from being read: nobody has named it,
+-- and all may be set without it.
+local function find_file(files)
+  local trouble
+  for _, path in ipairs(files) do
+    local values, places = read_file(path, 0)
+    if values then return values, places, trouble end
+    if places and places.name == "CONFIG" then return nil, places end
+    if places and places.code ~= NO_FOLDER then trouble = trouble or places end
+  end
+  return {}, {}, trouble
+end
+
+local function load_file(env, files)
+  local named = not files and env.TRUECONF_CONFIG
+  if not named then return find_file(files or usual_files(env)) end
+  local values, places = read_file(named)
+  if values then return values, places end
+  if not places then return failed("TRUECONF_CONFIG names the file %s, which is not there", named) end
+  return failed("TRUECONF_CONFIG: %s", places.message)
+end
+
+local function is_complete(settings)
+  return settings.token ~= nil or settings.username ~= nil and settings.password ~= nil
+end
+
+-- The layers ------------------------------------------------------------------------------
+
+-- The environment, in which an empty variable counts as none.
+local function environment(env)
+  return setmetatable({}, {
+    __index = function(_, name)
+      local value
+      if env then value = env[name] else value = os.getenv(name) end
+      if value ~= "" then return value end
+    end,
+  })
+end
+
+local function layers(given, env, file, places)
+  local variables = {}
+  for key, name in pairs(VARIABLES) do variables[key] = env[name] end
+  return {
+    { values = given, place = function(key) return ("option '%s'"):format(key) end },
+    { values = variables, place = function(key) return VARIABLES[key] end },
+    { values = file, place = function(key) return places[key] end },
+    { values = { url = LOCAL_BRIDGE }, place = function() return "default" end },
+  }
+end
+
+-- Take from a layer what no layer above it has set or ruled out.
+local function take(layer, settings, sources)
+  local ruled_out = {}
+  for key, rivals in pairs(RIVALS) do
+    for _, rival in ipairs(rivals) do ruled_out[key] = ruled_out[key] or settings[rival] ~= nil end
+  end
+  for key in pairs(VARIABLES) do
+    local value = layer.values[key]
+    if value ~= nil and settings[key] == nil and not ruled_out[key] then
+      settings[key], sources[key] = value, layer.place(key)
+    end
+  end
+end
+
+-- A secret that was read from a file, or typed in Windows, may bring the end of its line along; it would be refused by
+-- the server, and nobody would see why.
+local function check_secrets(settings, sources)
+  for _, key in ipairs { "password", "token" } do
+    local value = settings[key]
+    local ending = type(value) == "string" and value:match "[\r\n]$"
+    if ending then
+      return failed("%s: the %s ends with a line break (%s); take it away", sources[key], key,
+        ending == "\r" and "\\r" or "\\n")
+    end
+  end
+  return true
+end
+
+---Gather the settings of a bot.
+---@param given? table what the caller set, checked already; may hold other options as well
+---@param env? table<string, string> in place of the process's environment
+---@param files? string[] in place of the usual config files; the first that exists is read
+---@return trueconf.Settings? settings
+---@return table<string, string>|trueconf.Error sources where each came from: "option 'url'", "TRUECONF_URL",
+---"path:line" or "default"; or an error CONFIG
+local function resolve(given, env, files)
+  env = environment(env)
+  local file, places, trouble = load_file(env, files)
+  if not file then return nil, places end
+  local settings, sources = {}, {}
+  for _, layer in ipairs(layers(given or {}, env, file, places)) do take(layer, settings, sources) end
+  if trouble and not is_complete(settings) then return failed("%s", trouble.message) end
+  local ok, mistake = check_secrets(settings, sources)
+  if not ok then return nil, mistake end
+  for _, key in ipairs { "url", "web_url" } do
+    local _, expected = url.parse(settings[key] or LOCAL_BRIDGE)
+    if expected then return failed("%s: the %s %s", sources[key], key, expected) end
+  end
+  return settings, sources
+end
+
+return { resolve = resolve, DEFAULT_URL = LOCAL_BRIDGE }
