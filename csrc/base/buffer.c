@@ -1,5 +1,5 @@
 /*
- * buffer.c - a growable run of bytes with a bound.
+ * base/buffer.c - a growable run of bytes with a bound.
  * SPDX-License-Identifier: MIT
  */
 #include "base/buffer.h"

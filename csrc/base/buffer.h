@@ -1,5 +1,5 @@
 /*
- * buffer.h - a growable run of bytes with a bound.
+ * base/buffer.h - a growable run of bytes with a bound.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BUFFER_H

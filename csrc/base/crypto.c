@@ -1,5 +1,5 @@
 /*
- * crypto.c - HMAC-SHA-256, base64url and comparison in constant time, for tokens.
+ * base/crypto.c - HMAC-SHA-256, base64url and comparison in constant time, for tokens.
  * Lua sees: core.hmac_sha256, core.base64url_encode, core.base64url_decode, core.equal.
  * Owns nothing. No secret appears in a message.
  * SPDX-License-Identifier: MIT

@@ -1,5 +1,5 @@
 /*
- * crypto.h - the few primitives tokens need.
+ * base/crypto.h - the few primitives tokens need.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_CRYPTO_H

@@ -1,5 +1,5 @@
 /*
- * errors.c - the stable names of what can go wrong, and the error objects Lua sees.
+ * base/errors.c - the stable names of what can go wrong, and the error objects Lua sees.
  * Lua sees: core.Error (their metatable), core.error(name, message, extra), core.error_table().
  * Owns: two constant tables, nothing else. The pushing functions may raise for lack of memory.
  * SPDX-License-Identifier: MIT

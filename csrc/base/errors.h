@@ -1,5 +1,5 @@
 /*
- * errors.h - the stable names of what can go wrong, and the error objects Lua sees.
+ * base/errors.h - the stable names of what can go wrong, and the error objects Lua sees.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_ERRORS_H

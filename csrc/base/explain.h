@@ -1,5 +1,6 @@
 /*
- * explain.h - words for what goes wrong on the way to a server, the same for HTTP, WebSocket and the doctor.
+ * base/explain.h - words for what goes wrong on the way to a server, the same for HTTP, WebSocket and the
+ * doctor.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_EXPLAIN_H

@@ -1,5 +1,5 @@
 /*
- * fields.c - tables that Lua gives, read field by field.
+ * base/fields.c - tables that Lua gives, read field by field.
  * SPDX-License-Identifier: MIT
  */
 #include "base/fields.h"

@@ -1,5 +1,5 @@
 /*
- * fields.h - tables that Lua gives, read field by field; mistakes are errors that name the field.
+ * base/fields.h - tables that Lua gives, read field by field; mistakes are errors that name the field.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_FIELDS_H

@@ -1,5 +1,5 @@
 /*
- * headers.c - the option `headers`: a table of names and values as lines of an HTTP request.
+ * base/headers.c - the option `headers`: a table of names and values as lines of an HTTP request.
  * Lua sees: the option table of core.http, core.socket and core.session.
  * SPDX-License-Identifier: MIT
  */

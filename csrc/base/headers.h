@@ -1,5 +1,5 @@
 /*
- * headers.h - the option `headers`: a table of names and values as lines of an HTTP request.
+ * base/headers.h - the option `headers`: a table of names and values as lines of an HTTP request.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_HEADERS_H

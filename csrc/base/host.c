@@ -1,5 +1,5 @@
 /*
- * host.c - what can be said of a host without asking anybody.
+ * base/host.c - what can be said of a host without asking anybody.
  * Owns nothing.
  * SPDX-License-Identifier: MIT
  */

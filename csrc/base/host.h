@@ -1,5 +1,5 @@
 /*
- * host.h - what can be said of a host without asking anybody.
+ * base/host.h - what can be said of a host without asking anybody.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_HOST_H

@@ -1,8 +1,9 @@
 /*
- * json.c - JSON text (RFC 8259, nothing else) to Lua values, in one pass.
+ * base/json.c - JSON text (RFC 8259, nothing else) to Lua values, in one pass.
  * Lua sees: core.json_decode, core.JSON_MAX_DEPTH; json.lua names the errors.
  * Owns nothing: strings under way are Lua's, so that Lua may raise anywhere. Recursion ends at
- * JSON_MAX_DEPTH. SPDX-License-Identifier: MIT
+ * JSON_MAX_DEPTH.
+ * SPDX-License-Identifier: MIT
  */
 #include "base/json.h"
 

@@ -1,5 +1,5 @@
 /*
- * json.h - JSON text to Lua values.
+ * base/json.h - JSON text to Lua values.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_JSON_H

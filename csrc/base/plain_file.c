@@ -1,5 +1,5 @@
 /*
- * plain_file.c - files that a user names.
+ * base/plain_file.c - files that a user names.
  * A name may lead to a device (to write would replace it, to open it can be an order to it), to a FIFO (to
  * open it waits for its other end) or to a file that others read. Each is found out before anything is done.
  * SPDX-License-Identifier: MIT

@@ -1,5 +1,5 @@
 /*
- * plain_file.h - files that a user names: read without waiting for anybody, replaced only where they are
+ * base/plain_file.h - files that a user names: read without waiting for anybody, replaced only where they are
  * plain. No call waits for another process, save plain_file_read for a pipe, with a deadline. What goes wrong
  * is in `why`: ERR_IO with errno as its code, in words that name the path and what to do.
  * SPDX-License-Identifier: MIT

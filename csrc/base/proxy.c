@@ -1,5 +1,5 @@
 /*
- * proxy.c - which HTTP proxy leads to a host, with which credentials.
+ * base/proxy.c - which HTTP proxy leads to a host, with which credentials.
  * Owns: the credentials of a struct proxy until proxy_free.
  * SPDX-License-Identifier: MIT
  */

@@ -1,5 +1,6 @@
 /*
- * proxy.h - which HTTP proxy leads to a host, with which credentials: settled once, for HTTP and WebSocket.
+ * base/proxy.h - which HTTP proxy leads to a host, with which credentials: settled once, for HTTP and
+ * WebSocket.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_PROXY_H

@@ -1,5 +1,5 @@
 /*
- * retry_after.c - the header Retry-After.
+ * base/retry_after.c - the header Retry-After.
  * SPDX-License-Identifier: MIT
  */
 #include "base/retry_after.h"

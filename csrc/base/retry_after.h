@@ -1,5 +1,5 @@
 /*
- * retry_after.h - the header Retry-After (RFC 9110, 10.2.3).
+ * base/retry_after.h - the header Retry-After (RFC 9110, 10.2.3).
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_RETRY_AFTER_H

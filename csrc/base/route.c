@@ -1,5 +1,5 @@
 /*
- * route.c - what Lua may ask about the way to a host: the answers that the connections go by.
+ * base/route.c - what Lua may ask about the way to a host: the answers that the connections go by.
  * Lua sees: core.is_loopback(host), core.proxy_for(url, option). Owns nothing.
  * SPDX-License-Identifier: MIT
  */

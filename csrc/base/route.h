@@ -1,5 +1,5 @@
 /*
- * route.h - what Lua may ask about the way to a host.
+ * base/route.h - what Lua may ask about the way to a host.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_ROUTE_H

@@ -1,5 +1,5 @@
 /*
- * scan.c - just enough JSON for the core: the envelope of a frame, a few fields, and quoting.
+ * base/scan.c - just enough JSON for the core: the envelope of a frame, a few fields, and quoting.
  * SPDX-License-Identifier: MIT
  */
 #include "base/scan.h"

@@ -1,5 +1,5 @@
 /*
- * scan.h - just enough JSON for the core: the envelope of a frame, a few fields, and quoting.
+ * base/scan.h - just enough JSON for the core: the envelope of a frame, a few fields, and quoting.
  * Everything inside payloads is decoded by Lua; the scanner only has to find where they are.
  * SPDX-License-Identifier: MIT
  */

@@ -1,5 +1,5 @@
 /*
- * tidy.c - see what lua-cjson would encode wrongly.
+ * base/tidy.c - see what lua-cjson would encode wrongly.
  * Lua sees: core.json_is_plain, core.is_utf8.
  * Owns nothing and allocates nothing, so that Lua may raise anywhere. Recursion ends at JSON_MAX_DEPTH.
  * SPDX-License-Identifier: MIT

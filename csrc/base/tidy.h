@@ -1,5 +1,5 @@
 /*
- * tidy.h - values that lua-cjson would encode wrongly, and text that is not UTF-8.
+ * base/tidy.h - values that lua-cjson would encode wrongly, and text that is not UTF-8.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_TIDY_H

@@ -1,5 +1,5 @@
 /*
- * tls.c - how to trust the other side: reading the `tls` option.
+ * base/tls.c - how to trust the other side: reading the `tls` option.
  * Lua sees: the option table { verify, ca_file, pin } of core.http, core.socket and core.session.
  * SPDX-License-Identifier: MIT
  */

@@ -1,5 +1,5 @@
 /*
- * tls.h - how to trust the other side, one struct for sockets, transfers and sessions.
+ * base/tls.h - how to trust the other side, one struct for sockets, transfers and sessions.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_TLS_H

@@ -1,5 +1,5 @@
 /*
- * trust.c - whom TLS trusts: filling an SSL_CTX.
+ * base/trust.c - whom TLS trusts: filling an SSL_CTX.
  * Owns: struct trust, which hangs on its SSL_CTX as ex_data. A connection that curl has kept may outlive the
  * transfer that made it, hence the counting.
  * Loop thread only, but for trust_load, trust_check and trust_check_file.

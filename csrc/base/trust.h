@@ -1,5 +1,5 @@
 /*
- * trust.h - whom TLS trusts: one way to fill an SSL_CTX from the options, for lws, curl and the doctor.
+ * base/trust.h - whom TLS trusts: one way to fill an SSL_CTX from the options, for lws, curl and the doctor.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_TRUST_H

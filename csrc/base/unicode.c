@@ -1,8 +1,9 @@
 /*
- * unicode.c - what Unicode says of text, by libutf8proc: letters, their cases, what people see as one
+ * base/unicode.c - what Unicode says of text, by libutf8proc: letters, their cases, what people see as one
  * character. Lua sees: core.fold, core.spelling, core.lower, core.upper, core.is_letter,
  * core.grapheme_starts, core.mend_utf8. Owns nothing: memory under way is Lua's, so that Lua may raise
- * anywhere. SPDX-License-Identifier: MIT
+ * anywhere.
+ * SPDX-License-Identifier: MIT
  */
 #include "base/unicode.h"
 

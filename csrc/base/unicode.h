@@ -1,5 +1,5 @@
 /*
- * unicode.h - what Unicode says of text, by libutf8proc.
+ * base/unicode.h - what Unicode says of text, by libutf8proc.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_UNICODE_H

@@ -1,5 +1,5 @@
 /*
- * url.c - the parts of a ws, wss, http or https address.
+ * base/url.c - the parts of a ws, wss, http or https address.
  * SPDX-License-Identifier: MIT
  */
 #include "base/url.h"

@@ -1,5 +1,5 @@
 /*
- * url.h - the parts of a ws, wss, http or https address.
+ * base/url.h - the parts of a ws, wss, http or https address.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_URL_H

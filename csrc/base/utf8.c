@@ -1,5 +1,5 @@
 /*
- * utf8.c - UTF-8: is it, and what to show of text that is not.
+ * base/utf8.c - UTF-8: is it, and what to show of text that is not.
  * SPDX-License-Identifier: MIT
  */
 #include "base/utf8.h"

@@ -1,5 +1,5 @@
 /*
- * utf8.h - UTF-8 as Unicode defines it: no surrogates, no overlong forms, nothing past U+10FFFF.
+ * base/utf8.h - UTF-8 as Unicode defines it: no surrogates, no overlong forms, nothing past U+10FFFF.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_UTF8_H

@@ -1,5 +1,5 @@
 /*
- * version.h - who we are.
+ * base/version.h - who we are.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_VERSION_H

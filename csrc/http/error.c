@@ -1,5 +1,5 @@
 /*
- * http_error.c - why a transfer failed: curl's codes and texts as reasons.
+ * http/error.c - why a transfer failed: curl's codes and texts as reasons.
  * SPDX-License-Identifier: MIT
  */
 #include "base/explain.h"

@@ -1,5 +1,5 @@
 /*
- * http_file.c - a body that goes into a file.
+ * http/file.c - a body that goes into a file.
  * SPDX-License-Identifier: MIT
  */
 #include "http/private.h"

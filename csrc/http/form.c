@@ -1,5 +1,5 @@
 /*
- * http_form.c - a multipart form, whose files are streamed.
+ * http/form.c - a multipart form, whose files are streamed.
  * SPDX-License-Identifier: MIT
  */
 #include "http/private.h"

@@ -1,6 +1,6 @@
 /*
- * http.c - the life of an HTTP transfer, from its start to its end.
- * Lua sees: core.http, in http_lua.c. The parts are listed in http_private.h.
+ * http/http.c - the life of an HTTP transfer, from its start to its end.
+ * Lua sees: core.http, in lua.c. The parts are listed in private.h.
  * Owns: per transfer an easy handle, what was received, and the files it reads and writes.
  * Borrows: struct rt. Deadlines are rt_timers and follow its clock.
  * Callbacks (on_) only copy and mark. Whatever ends a transfer puts it on the list `over`; the drain

@@ -1,5 +1,5 @@
 /*
- * http.h - HTTP transfers on the loop.
+ * http/http.h - HTTP transfers on the loop.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_HTTP_H

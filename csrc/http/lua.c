@@ -1,5 +1,5 @@
 /*
- * http_lua.c - core.http: reads the request table, waits for the transfer, builds the response.
+ * http/lua.c - core.http: reads the request table, waits for the transfer, builds the response.
  * Lua sees: core.http(request) -> { status, headers, body }.
  * Owns: the waiting call and what it received. All of it is checked before the call begins to wait,
  * because nothing may raise between op_new and op_wait.

@@ -1,5 +1,5 @@
 /*
- * http_names.c - the addresses of the hosts that curl wants to reach.
+ * http/names.c - the addresses of the hosts that curl wants to reach.
  * Curl would look a name up in a thread of its own. It is refused that: the attempt fails, the name is looked
  * up on libuv's threads, and curl begins again with the addresses in its cache. So curl decides whether the
  * name is needed at all (not for a connection it has kept). Whose it is has been settled: with a proxy the

@@ -1,13 +1,13 @@
 /*
- * http_private.h - what the files of the HTTP transfers share: struct http_transfer, the seams between.
- *   http.c          a transfer's start, deadlines and end
- *   http_setup.c    the request as options of curl's
- *   http_names.c    the addresses of the hosts that curl wants to reach
- *   http_form.c     a multipart form, its files going up
- *   http_receive.c  headers, body and progress coming in
- *   http_file.c     a body that goes into a file
- *   http_error.c    why a transfer failed
- *   http_room.c     curl's multi handle on the loop, the drain point
+ * http/private.h - what the files of the HTTP transfers share: struct http_transfer, the seams between.
+ *   http.c     a transfer's start, deadlines and end
+ *   setup.c    the request as options of curl's
+ *   names.c    the addresses of the hosts that curl wants to reach
+ *   form.c     a multipart form, its files going up
+ *   receive.c  headers, body and progress coming in
+ *   file.c     a body that goes into a file
+ *   error.c    why a transfer failed
+ *   slot.c     curl's multi handle on the loop, the drain point
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_HTTP_PRIVATE_H
@@ -99,7 +99,7 @@ void http_detach(struct http_transfer *transfer);
 /* At the drain point: tell the owner of a transfer that is over, and free it. */
 void http_finish(struct http_transfer *transfer, struct rt *rt, lua_State *L);
 
-/* ---- http_setup.c: what fails is noted in the transfer ------------------------------------------ */
+/* ---- setup.c: what fails is noted in the transfer ----------------------------------------------- */
 
 void http_set_up(struct http_transfer *transfer, const struct http_request *request);
 /* Remember a code of curl's; the first failure stays. */
@@ -107,7 +107,7 @@ void http_note_code(struct http_transfer *transfer, CURLcode code);
 void http_set_long(struct http_transfer *transfer, CURLoption option, long value);
 void http_set_pointer(struct http_transfer *transfer, CURLoption option, const void *value);
 
-/* ---- http_names.c ------------------------------------------------------------------------------- */
+/* ---- names.c ------------------------------------------------------------------------------------ */
 
 /* The name that a transfer to `url` needs; its proxy is settled. */
 void http_set_name(struct http_transfer *transfer, CURLU *url);
@@ -119,11 +119,11 @@ void http_run_found(struct rt *rt, lua_State *L, struct rt_job *job);
 /* Before the transfer is freed. */
 void http_drop_names(struct http_transfer *transfer);
 
-/* ---- http_form.c -------------------------------------------------------------------------------- */
+/* ---- form.c ------------------------------------------------------------------------------------- */
 
 void http_set_form(struct http_transfer *transfer, const struct http_request *request);
 
-/* ---- http_receive.c ----------------------------------------------------------------------------- */
+/* ---- receive.c ---------------------------------------------------------------------------------- */
 
 void http_set_callbacks(struct http_transfer *transfer);
 /* The value of a header of the answer, its name in lower case; NULL: it has none. */
@@ -131,7 +131,7 @@ const char *http_header(const struct http_transfer *transfer, const char *name);
 /* The job `progress_job`. */
 void http_run_progress(struct rt *rt, lua_State *L, struct rt_job *job);
 
-/* ---- http_file.c -------------------------------------------------------------------------------- */
+/* ---- file.c ------------------------------------------------------------------------------------- */
 
 /* Make a temporary file beside `path`, or open that file to go on with it. False: `reason` is
  * set. */
@@ -144,7 +144,7 @@ void http_commit_file(struct http_transfer *transfer);
 /* Remove a file that is not complete. */
 void http_drop_file(struct http_transfer *transfer);
 
-/* ---- http_error.c ------------------------------------------------------------------------------- */
+/* ---- error.c ------------------------------------------------------------------------------------ */
 
 /* Fill `reason` from `result`. */
 void http_explain(struct http_transfer *transfer);
@@ -154,7 +154,7 @@ void http_explain_answer(struct http_transfer *transfer);
 void http_fail_length(struct http_transfer *transfer, size_t limit);
 void http_fail_io(struct http_transfer *transfer, const char *what, const char *path, int number);
 
-/* ---- http_room.c -------------------------------------------------------------------------------- */
+/* ---- slot.c ------------------------------------------------------------------------------------- */
 
 /* The room of a runtime. NULL: no memory, or the loop is closing. */
 struct room *http_room(struct rt *rt);

@@ -1,5 +1,5 @@
 /*
- * http_receive.c - what curl tells while a transfer goes on: headers, body, progress.
+ * http/receive.c - what curl tells while a transfer goes on: headers, body, progress.
  * None of these callbacks may call curl or Lua.
  * SPDX-License-Identifier: MIT
  */

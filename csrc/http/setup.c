@@ -1,5 +1,5 @@
 /*
- * http_setup.c - a request as options of curl's.
+ * http/setup.c - a request as options of curl's.
  * SPDX-License-Identifier: MIT
  */
 #include "base/explain.h"

@@ -1,5 +1,5 @@
 /*
- * http_room.c - libcurl's multi socket interface on the loop, and the drain point of the transfers.
+ * http/slot.c - libcurl's multi socket interface on the loop, and the drain point of the transfers.
  * Owns: per runtime one curl multi handle (with its idle connections) and one uv timer for curl's
  * own needs.
  * SPDX-License-Identifier: MIT

@@ -1,5 +1,5 @@
 /*
- * busy.c - coroutines that keep the loop from turning are ended.
+ * loop/busy.c - coroutines that keep the loop from turning are ended.
  * Lua sees: busy_limit(seconds).
  * A loop in a coroutine that never waits would stop everything else, and no timer could end it. So another
  * thread looks now and then whether the same coroutine still runs. If it has for longer than the limit, that

@@ -1,5 +1,5 @@
 /*
- * clock.c - the clock, the timers on it, and virtual time.
+ * loop/clock.c - the clock, the timers on it, and virtual time.
  * Lua sees: now, monotonic, virtual_time, advance.
  * Owns: the heap of timers; the timers themselves are parts of their owners, who stop them before they end.
  * SPDX-License-Identifier: MIT

@@ -1,5 +1,5 @@
 /*
- * lookup.c - the addresses of a host, asked of the system on libuv's threads.
+ * loop/lookup.c - the addresses of a host, asked of the system on libuv's threads.
  * Owns: the request, which outlives its owner: libuv answers, perhaps after the owner was freed.
  * SPDX-License-Identifier: MIT
  */

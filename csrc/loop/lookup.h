@@ -1,5 +1,5 @@
 /*
- * lookup.h - the addresses of a host, asked of the system on libuv's threads.
+ * loop/lookup.h - the addresses of a host, asked of the system on libuv's threads.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_LOOKUP_H

@@ -1,5 +1,5 @@
 /*
- * offload.c - waiting calls whose work blocks, on libuv's thread pool.
+ * loop/offload.c - waiting calls whose work blocks, on libuv's thread pool.
  * Owns: each struct offload, from offload_wait until its `destroy`.
  * A work that nobody waits for any more is taken back if no thread has begun it, else it ends unseen; closing
  * the runtime waits for it.

@@ -1,5 +1,5 @@
 /*
- * offload.h - waiting calls whose work blocks: it is done on libuv's thread pool, the loop goes on.
+ * loop/offload.h - waiting calls whose work blocks: it is done on libuv's thread pool, the loop goes on.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_OFFLOAD_H

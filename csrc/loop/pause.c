@@ -1,5 +1,5 @@
 /*
- * pause.c - what Lua waits for that needs no other party: the clock, or another coroutine.
+ * loop/pause.c - what Lua waits for that needs no other party: the clock, or another coroutine.
  * Lua sees: sleep, timer, waiter.
  * SPDX-License-Identifier: MIT
  */

@@ -1,5 +1,5 @@
 /*
- * runtime_private.h - what the files of the runtime share: struct rt and the seams between them.
+ * loop/private.h - what the files of the runtime share: struct rt and the seams between them.
  *   runtime.c  the loop: opening, turning, closing, the rooms
  *   queue.c    lists, the ready queue, flushes
  *   clock.c    the clock, the timers, virtual time

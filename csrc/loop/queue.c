@@ -1,5 +1,5 @@
 /*
- * queue.c - lists of live objects, the ready queue, and what is flushed after it.
+ * loop/queue.c - lists of live objects, the ready queue, and what is flushed after it.
  * Owns nothing: jobs, flushes and list items are parts of their owners, who take them out before they end.
  * Safe from every callback of a library: nothing here calls anybody but, at the drain point, the owners.
  * SPDX-License-Identifier: MIT

@@ -1,5 +1,5 @@
 /*
- * random.c - the random source, replaced by a seeded one under virtual time.
+ * loop/random.c - the random source, replaced by a seeded one under virtual time.
  * Lua sees: random, uuid.
  * SPDX-License-Identifier: MIT
  */

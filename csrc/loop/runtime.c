@@ -1,7 +1,7 @@
 /*
- * runtime.c - the loop: one per Lua state, opened when first needed, closed and opened again at will.
+ * loop/runtime.c - the loop: one per Lua state, opened when first needed, closed and opened again at will.
  * Lua sees: run, stop, step, fd, timeout, close, stats.
- * Owns: struct rt with the libuv loop and its four housekeeping handles. runtime_private.h names the other
+ * Owns: struct rt with the libuv loop and its four housekeeping handles. private.h names the other
  * files of the runtime.
  * SPDX-License-Identifier: MIT
  */

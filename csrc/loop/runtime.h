@@ -1,5 +1,5 @@
 /*
- * runtime.h - the loop every object of the module lives on.
+ * loop/runtime.h - the loop every object of the module lives on.
  * One struct rt per Lua state, in a userdata that luaopen makes first and Lua therefore collects
  * last; a pointer to it never goes stale. The loop inside is opened by the first call that needs
  * it and can be closed and opened again.

@@ -1,5 +1,5 @@
 /*
- * signals.c - signals, each arrival handled in a coroutine of its own.
+ * loop/signals.c - signals, each arrival handled in a coroutine of its own.
  * Lua sees: signal(name, fn) -> Signal (Signal:close).
  * Owns: struct watch, freed in the close callback, for libuv needs it after Lua has let go.
  * SPDX-License-Identifier: MIT

@@ -1,5 +1,5 @@
 /*
- * wait.c - coroutines, waiting calls, and the reporting of errors nobody caught.
+ * loop/wait.c - coroutines, waiting calls, and the reporting of errors nobody caught.
  * Lua sees: spawn, cancel, on_error, before_flush.
  * Coroutines are resumed in one place only, resume(), reached only from the drain point; so handlers never
  * run inside libuv, lws, curl or each other.

@@ -1,8 +1,9 @@
 /*
- * admission.c - who has to go when a listener is full, so that nobody keeps others out by holding
+ * server/admission.c - who has to go when a listener is full, so that nobody keeps others out by holding
  * connections. First go those that ask for nothing, the longest idle one first; then those that send or read
  * the slowest; of WebSocket connections those alone that Lua has not admitted. Fresh ones stay a while: they
- * had no time to ask. Loop thread only. Never calls Lua. SPDX-License-Identifier: MIT
+ * had no time to ask. Loop thread only. Never calls Lua.
+ * SPDX-License-Identifier: MIT
  */
 #include "server/exchange.h"
 

@@ -1,7 +1,7 @@
 /*
- * answer.c - the answer to a request: composed in memory, or its head there and its body read from a file,
- * and written as the client takes it.
- * Loop thread only; of what is here only composing may be called outside of a callback of lws.
+ * server/answer.c - the answer to a request: composed in memory, or its head there and its body read from a
+ * file, and written as the client takes it. Loop thread only; of what is here only composing may be called
+ * outside of a callback of lws.
  * SPDX-License-Identifier: MIT
  */
 #include "server/exchange.h"

@@ -1,5 +1,5 @@
 /*
- * arrival.c - a client of a listener with a guarded path, before lws reads from it.
+ * server/arrival.c - a client of a listener with a guarded path, before lws reads from it.
  * lws decodes a path and resolves its dots before anyone sees it, and so does many a proxy, each in its own
  * way. So the first request line is looked at as it is on the wire, without taking it: only a connection that
  * begins with the guarded path, spelled out, gets answers from below it. Owns: struct arrival, freed when its

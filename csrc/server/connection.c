@@ -1,5 +1,5 @@
 /*
- * connection.c - one WebSocket connection of a listener.
+ * server/connection.c - one WebSocket connection of a listener.
  * Lua sees: Connection (send, admit, close, drop, peer, protocol, head, unsent), the same userdata in each of
  * on_open, on_frame and on_close.
  * Owns: the wire inside the peer. The userdata is anchored in the listener's until `gone`, then emptied.

@@ -1,5 +1,5 @@
 /*
- * exchange.h - one HTTP request and its answer, as the files that deal with it share them.
+ * server/exchange.h - one HTTP request and its answer, as the files that deal with it share them.
  *   request.c       its life, and what Lua sees of it
  *   request_head.c  reading its head
  *   request_body.c  receiving its body

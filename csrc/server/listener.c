@@ -1,5 +1,5 @@
 /*
- * listener.c - an HTTP and WebSocket server: the listening socket, its clients, the end of both.
+ * server/listener.c - an HTTP and WebSocket server: the listening socket, its clients, the end of both.
  * Lua sees: core.listen, Listener (port, count, refuse_upgrades, close).
  * Owns: the listening socket, which lws never sees, so that closing it takes effect at once; struct listener
  * and struct peer. Every accepted connection is handed to lws.

@@ -1,5 +1,5 @@
 /*
- * listener.h - an HTTP and WebSocket server on the loop.
+ * server/listener.h - an HTTP and WebSocket server on the loop.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_LISTENER_H

@@ -1,5 +1,5 @@
 /*
- * multipart.c - a multipart/form-data body (RFC 7578, RFC 2046), read as it comes in constant memory.
+ * server/multipart.c - a multipart/form-data body (RFC 7578, RFC 2046), read as it comes in constant memory.
  * Owns: nothing; knows neither files nor Lua, see upload.c.
  * Quoted values may hold \" and \\ as curl writes them; everything else, "%22" and raw UTF-8 too, is passed
  * on as it came. `filename*` is no part of form-data and is not looked at.

@@ -1,5 +1,5 @@
 /*
- * multipart.h - a multipart/form-data body (RFC 7578), read as it comes.
+ * server/multipart.h - a multipart/form-data body (RFC 7578), read as it comes.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_MULTIPART_H

@@ -1,5 +1,5 @@
 /*
- * peer.h - what the files of the listener share: listeners and the clients connected to them.
+ * server/peer.h - what the files of the listener share: listeners and the clients connected to them.
  *   listener.c    the listening socket, accepting, closing, what lws calls
  *   arrival.c     a client's first request line, before lws reads it
  *   admission.c   who has to go when there is no room
@@ -8,7 +8,7 @@
  *   upload.c      its body, if that goes to disk
  *   served_file.c a file as the body of its answer
  *   connection.c  a WebSocket connection
- *   server_tls.c  certificates
+ *   tls.c  certificates
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_PEER_H
@@ -205,7 +205,7 @@ void connection_established(struct peer *peer, struct lws *wsi);
 void connection_forget(struct peer *peer);
 void connection_open(lua_State *L);
 
-/* server_tls.c */
+/* tls.c */
 /* A context with this certificate; NULL: `reason` says why. */
 SSL_CTX *server_tls_new(const char *cert_file, const char *key_file, struct reason *reason);
 /* Let each connection that begins with `base` go on with its listener's context. */

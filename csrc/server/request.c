@@ -1,5 +1,5 @@
 /*
- * request.c - one HTTP request of a listener: received, handled by Lua, answered.
+ * server/request.c - one HTTP request of a listener: received, handled by Lua, answered.
  * Lua sees: Request (method, path, query, headers, body, peer; respond, drop).
  * Owns: struct exchange. The peer owns it while it is received and answered, Lua's userdata while a
  * handler works on it; whoever comes last frees it.

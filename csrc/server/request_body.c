@@ -1,5 +1,5 @@
 /*
- * request_body.c - the body of a request: where it ends, and where it goes.
+ * server/request_body.c - the body of a request: where it ends, and where it goes.
  * Lua sees: the listener's on_head, which decides that.
  * Callbacks of lws copy and queue; on_head is called at the drain point.
  * SPDX-License-Identifier: MIT

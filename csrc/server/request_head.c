@@ -1,5 +1,5 @@
 /*
- * request_head.c - the head of a request: lws has parsed it, here it is copied.
+ * server/request_head.c - the head of a request: lws has parsed it, here it is copied.
  * lws of version 4.1 decodes the path ("+" becomes a space) and lists headers it knows; of others it
  * finds only those asked for by name, see other_headers.
  * Runs inside the callback that tells of the head.

@@ -1,5 +1,5 @@
 /*
- * served_file.c - a file, or a range of it, as the body of an answer, read as the client takes it.
+ * server/served_file.c - a file, or a range of it, as the body of an answer, read as the client takes it.
  * Lua sees: the table given as body to Request:respond.
  * Owns: the descriptor. Reading is synchronous, at most one piece at a time.
  * SPDX-License-Identifier: MIT

@@ -1,5 +1,5 @@
 /*
- * server_tls.c - the certificates of listeners.
+ * server/tls.c - the certificates of listeners.
  * Lua sees: the option `tls` of core.listen.
  * All listeners share one vhost of lws and with it one SSL_CTX, which has no certificate. When a client
  * says hello, its connection is moved to the SSL_CTX of the listener it came in by.

@@ -1,5 +1,5 @@
 /*
- * upgrade.c - which requests may become WebSocket connections.
+ * server/upgrade.c - which requests may become WebSocket connections.
  * Lua sees: the statuses a refused upgrade gets; Listener:refuse_upgrades.
  * Runs inside a callback of lws, because lws does not wait for a decision. What lws itself would refuse
  * without a word (a missing key, an unknown subprotocol) is refused here with a status.

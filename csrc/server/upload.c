@@ -1,11 +1,10 @@
 /*
- * upload.c - the body of a request that goes to disk: into one file, or each part of a form into its own.
- * Lua sees: what on_head may answer, and request.body_file or request.parts.
- * Owns: the files while they are written; removes what is not complete. Once the handler has the request
- * they are its own.
- * Writing is synchronous, piece by piece as lws hands the body over (up to 64 KiB): the loop stands still for
- * as long as the system takes to put a piece into its cache, and the client cannot run ahead of the disk.
- * Names the client gives are text; no path is ever made of them.
+ * server/upload.c - the body of a request that goes to disk: into one file, or each part of a form into its
+ * own. Lua sees: what on_head may answer, and request.body_file or request.parts. Owns: the files while they
+ * are written; removes what is not complete. Once the handler has the request they are its own. Writing is
+ * synchronous, piece by piece as lws hands the body over (up to 64 KiB): the loop stands still for as long as
+ * the system takes to put a piece into its cache, and the client cannot run ahead of the disk. Names the
+ * client gives are text; no path is ever made of them.
  * SPDX-License-Identifier: MIT
  */
 #include "server/multipart.h"

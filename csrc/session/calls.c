@@ -1,5 +1,5 @@
 /*
- * calls.c - requests in flight: id, deadline, waiter, window (protocol 4.2, 4.3).
+ * session/calls.c - requests in flight: id, deadline, waiter, window (protocol 4.2, 4.3).
  * Lua sees: session:request(method, payload, timeout, read).
  * Owns: the queue and the table of calls; a call itself is an op on its waiter's stack.
  * SPDX-License-Identifier: MIT

@@ -1,5 +1,5 @@
 /*
- * session_lua.c - what Lua sees of a session, and how a session reaches Lua.
+ * session/lua.c - what Lua sees of a session, and how a session reaches Lua.
  * Lua sees: core.session(options) -> session.
  * Owns: the userdata, which is the session itself; while it is active the registry holds it and the user's
  * functions, so that Lua cannot collect it.

@@ -1,6 +1,6 @@
 /*
- * session.c - one account's standing connection: the state machine.
- * Lua sees the table through core.transitions and core.transition; the rest is in session_lua.c.
+ * session/session.c - one account's standing connection: the state machine.
+ * Lua sees the table through core.transitions and core.transition; the rest is in lua.c.
  * Owns: the socket, the token request, the timer of the state.
  * Events are handled at the drain point or inside a call from Lua, never inside a library's callback.
  * SPDX-License-Identifier: MIT

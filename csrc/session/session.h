@@ -1,8 +1,8 @@
 /*
- * session.h - what session.c, token.c and calls.c share: one account's standing connection.
+ * session/session.h - what session.c, token.c and calls.c share: one account's standing connection.
  *
  *   session.c      the state machine: token -> connecting -> authorizing -> ready -> backoff
- *   session_lua.c  what Lua sees of it
+ *   lua.c  what Lua sees of it
  *   token.c        where the token comes from, how long it is good, the file it is kept in
  *   calls.c        requests in flight: id, deadline, waiter, window
  *
@@ -168,7 +168,7 @@ const char *session_state_name(enum state state);
 int l_session_transitions(lua_State *L);
 int l_session_transition(lua_State *L);
 
-/* session_lua.c */
+/* lua.c */
 struct sessions *session_room(const struct session *session);
 /* Push the user's function kept under a key; false and nothing pushed: there is none. */
 bool session_push_function(lua_State *L, const char *key);

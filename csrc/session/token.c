@@ -1,6 +1,6 @@
 /*
- * token.c - where the access token comes from, how long it is good, the file it is kept in (protocol 3).
- * Sources: a ready token, the password grant over HTTP, or a Lua function that waits.
+ * session/token.c - where the access token comes from, how long it is good, the file it is kept in (protocol
+ * 3). Sources: a ready token, the password grant over HTTP, or a Lua function that waits.
  * SPDX-License-Identifier: MIT
  */
 #include "session/session.h"

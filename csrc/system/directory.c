@@ -1,5 +1,5 @@
 /*
- * directory.c - logging in to an LDAP directory: one simple bind as the user, on the thread pool.
+ * system/directory.c - logging in to an LDAP directory: one simple bind as the user, on the thread pool.
  * Lua sees: core.ldap_bind, core.ldap_ca_file.
  * libldap is loaded when it is first needed, so that only who has a directory needs it; hence the
  * declarations below in place of ldap.h. They are the interface of OpenLDAP 2.4 to 2.6.

@@ -1,5 +1,5 @@
 /*
- * input.h - what programs need of the terminal and the file system.
+ * system/input.h - what programs need of the terminal and the file system.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_INPUT_H

@@ -1,9 +1,10 @@
 /*
- * named_file.c - files that a script or a user names, read and put in place while the loop goes on.
+ * system/named_file.c - files that a script or a user names, read and put in place while the loop goes on.
  * Lua sees: core.source(path) -> Source (size, read, close), core.file_target, core.replace_file.
  * Owns: the descriptor in each Source; a poll handle for as long as a read waits, freed in its close
  * callback. Borrows: the runtime. Loop thread only, save the work of replace_file, which waits for the disk
- * on a thread of libuv's pool. SPDX-License-Identifier: MIT
+ * on a thread of libuv's pool.
+ * SPDX-License-Identifier: MIT
  */
 #include "system/named_file.h"
 

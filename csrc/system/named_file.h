@@ -1,5 +1,5 @@
 /*
- * named_file.h - files that a script or a user names.
+ * system/named_file.h - files that a script or a user names.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_NAMED_FILE_H

@@ -1,8 +1,9 @@
 /*
- * password.c - passwords as crypt(3) keeps them, by yescrypt.
+ * system/password.c - passwords as crypt(3) keeps them, by yescrypt.
  * Lua sees: core.crypt_salt, core.crypt_hash, core.crypt_hash_now, core.crypt_verify.
  * Hashing is slow and wants memory, as it should; it is done on the thread pool. Copies of a password are
- * wiped. SPDX-License-Identifier: MIT
+ * wiped.
+ * SPDX-License-Identifier: MIT
  */
 #include "system/secrets.h"
 

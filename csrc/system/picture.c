@@ -1,5 +1,5 @@
 /*
- * picture.c - a small picture made of a large one, on the thread pool.
+ * system/picture.c - a small picture made of a large one, on the thread pool.
  * Lua sees: core.picture_preview.
  * gdk-pixbuf is loaded when it is first needed, so that nobody has to have it; hence the declarations
  * below in place of its headers. They are the interface of its versions 2.32 and later.

@@ -1,5 +1,5 @@
 /*
- * picture.h - small pictures made of large ones.
+ * system/picture.h - small pictures made of large ones.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_PICTURE_H

@@ -1,5 +1,5 @@
 /*
- * private_file.c - small files, most of which only their owner may read.
+ * system/private_file.c - small files, most of which only their owner may read.
  * Lua sees: core.private_folder, core.private_file, core.read_file, core.read_private, core.write_private.
  * Blocking: for the start of a program and for commands.
  * SPDX-License-Identifier: MIT

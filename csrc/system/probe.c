@@ -1,8 +1,9 @@
 /*
- * probe.c - the way to a server, one step after the other: name, TCP, TLS with every certificate that is
- * shown. Lua sees: core.probe. Owns: the work, with one connection that is closed before it ends. Runs on the
- * thread pool, where waiting is allowed; what libwebsockets and libcurl do with the same server is not
- * touched. SPDX-License-Identifier: MIT
+ * system/probe.c - the way to a server, one step after the other: name, TCP, TLS with every certificate that
+ * is shown. Lua sees: core.probe. Owns: the work, with one connection that is closed before it ends. Runs on
+ * the thread pool, where waiting is allowed; what libwebsockets and libcurl do with the same server is not
+ * touched.
+ * SPDX-License-Identifier: MIT
  */
 #include "system/probe.h"
 

@@ -1,5 +1,5 @@
 /*
- * probe.h - looking at the way to a server, step by step.
+ * system/probe.h - looking at the way to a server, step by step.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_PROBE_H

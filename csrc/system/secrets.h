@@ -1,5 +1,5 @@
 /*
- * secrets.h - what a server keeps and checks the secrets of its users with.
+ * system/secrets.h - what a server keeps and checks the secrets of its users with.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_SECRETS_H

@@ -1,5 +1,5 @@
 /*
- * stamp.c - whether a file is still the one that was read.
+ * system/stamp.c - whether a file is still the one that was read.
  * Lua sees: core.file_stamp.
  * SPDX-License-Identifier: MIT
  */

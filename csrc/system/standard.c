@@ -1,5 +1,5 @@
 /*
- * standard.c - the three standard streams and the signal of broken pipes, as the rest needs them.
+ * system/standard.c - the three standard streams and the signal of broken pipes, as the rest needs them.
  * Lua sees: core.flush_output, core.add_variable.
  * SPDX-License-Identifier: MIT
  */

@@ -1,5 +1,5 @@
 /*
- * standard.h - the standard streams of the process.
+ * system/standard.h - the standard streams of the process.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_STANDARD_H

@@ -1,5 +1,5 @@
 /*
- * rawsocket.c - a bare WebSocket client for tools and specs: frames in, frames out, no protocol above.
+ * ws/rawsocket.c - a bare WebSocket client for tools and specs: frames in, frames out, no protocol above.
  * Lua sees: core.socket(options) -> socket (send, receive, close, drop, protocol).
  * Owns: a socket and the messages nobody has received yet. The registry holds the userdata while the
  * connection lives.

@@ -1,6 +1,6 @@
 /*
- * received.c - how much has come on a TCP connection. A file of its own: the headers that tell it do not go
- * together with those of libwebsockets.
+ * ws/received.c - how much has come on a TCP connection. A file of its own: the headers that tell it do not
+ * go together with those of libwebsockets.
  * SPDX-License-Identifier: MIT
  */
 #include "ws/received.h"

@@ -1,5 +1,5 @@
 /*
- * received.h - how much has come on a TCP connection.
+ * ws/received.h - how much has come on a TCP connection.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_WS_RECEIVED_H

@@ -1,5 +1,5 @@
 /*
- * socket.c - a WebSocket client connection, from the name lookup to the end.
+ * ws/socket.c - a WebSocket client connection, from the name lookup to the end.
  * Lua sees nothing of it directly: session.c and rawsocket.c own sockets.
  * Owns: the lookup, the tunnel until lws is in it, the lws connection until its end, the wire; vhosts.
  * Loop thread only. Callbacks of lws note what happened and queue a job; the job acts.

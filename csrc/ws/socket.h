@@ -1,5 +1,5 @@
 /*
- * socket.h - a WebSocket client connection, from the name lookup to the end.
+ * ws/socket.h - a WebSocket client connection, from the name lookup to the end.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_SOCKET_H

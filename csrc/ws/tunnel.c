@@ -1,5 +1,5 @@
 /*
- * tunnel.c - a way through an HTTP proxy for one WebSocket connection.
+ * ws/tunnel.c - a way through an HTTP proxy for one WebSocket connection.
  * Lua sees nothing of it; socket.c opens tunnels.
  * Owns: the connection to the proxy, this end of the tunnel, and the bytes between; freed when libuv has
  * closed its handles. This end is a socket in the abstract namespace, which takes nobody but this process.

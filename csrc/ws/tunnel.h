@@ -1,8 +1,9 @@
 /*
- * tunnel.h - a way through an HTTP proxy for one WebSocket connection.
+ * ws/tunnel.h - a way through an HTTP proxy for one WebSocket connection.
  * lws can ask a proxy itself, but with credentials and addresses of few kinds only, without telling what the
  * proxy said, and when it cannot, it goes past the proxy. So we ask, and lws connects to this end of the
- * tunnel. SPDX-License-Identifier: MIT
+ * tunnel.
+ * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_WS_TUNNEL_H
 #define TRUECONF_WS_TUNNEL_H

@@ -1,5 +1,5 @@
 /*
- * wire.c - the frames of one established WebSocket connection, at either end.
+ * ws/wire.c - the frames of one established WebSocket connection, at either end.
  * Owns: the inbox, the outgoing frames, the timers of ping, pong and close.
  * Borrows: the lws connection, which ends with a CLOSED callback; the owner (socket.c, listener.c) that
  * embeds the struct.

@@ -1,5 +1,5 @@
 /*
- * wire.h - the frames of one established WebSocket connection, at either end.
+ * ws/wire.h - the frames of one established WebSocket connection, at either end.
  *
  * Incoming messages are assembled in the inbox and handed over at the drain point. Outgoing frames
  * are built here (a client's are masked) and everything queued in one loop turn leaves in one write:

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- The server of the core: csrc/server/listener.c, request.c, request_head.c, request_body.c, answer.c, connection.c,
--- upgrade.c, server_tls.c.
+-- upgrade.c, tls.c.
 -- Odd input comes from spec/support/python/raw_client.py.
 
 local core = require "trueconf.core"
