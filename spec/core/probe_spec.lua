@@ -23,7 +23,8 @@ describe("a probe", function()
     local report = probe_with "good"
     assert.is_nil(report.error)
     assert.is_nil(report.doubt)
-    assert.equal("127.0.0.1", report.address)
+    -- The first of them, whichever the system's resolver prefers for "localhost".
+    assert.truthy(report.address == "127.0.0.1" or report.address == "::1", report.address)
     assert.equal(report.address, report.addresses[1])
     for _, step in ipairs { "dns", "tcp", "tls" } do assert.is_true(report[step] >= 0 and report[step] < 5, step) end
     assert.matches("^TLSv1%.[23]$", report.version)
