@@ -12,6 +12,8 @@ BUILD ?= build
 # Spec files to run, and a Lua pattern that the names of their cases must match.
 SPEC ?= $(sort $(wildcard spec/*/*_spec.lua))
 FILTER ?=
+# ASSERTS=1 lets the C core check its own invariants; the builds for sanitizers, valgrind and torture do.
+ASSERTS ?=
 # WERROR=1 makes warnings errors; DEPS=no leaves the system's packages alone.
 WERROR ?=
 DEPS ?=
@@ -39,7 +41,8 @@ PKG_CFLAGS = $(call once,PKG_CFLAGS,$(PKG_CONFIG) --cflags $(LUA_PKG) $(LIBRARIE
 PKG_LIBS = $(call once,PKG_LIBS,$(PKG_CONFIG) --libs $(LIBRARIES)) -ldl
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes $(if $(filter 1,$(WERROR)),-Werror)
-CORE_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -MMD -MP $(WARNINGS) -Icsrc $(PKG_CFLAGS)
+CORE_CFLAGS = -std=gnu11 -fPIC -fvisibility=hidden -MMD -MP $(WARNINGS) $(if $(filter 1,$(ASSERTS)),,-DNDEBUG) -Icsrc \
+  $(PKG_CFLAGS)
 # nodelete: closing a Lua state does not unmap the module, so that reports of leaks at exit can name its functions.
 CORE_LDFLAGS = -shared -Wl,-z,nodelete -Wl,--as-needed
 
@@ -81,13 +84,13 @@ test: ## run the specs (SPEC=file, FILTER=pattern, VERBOSE=1)
 
 gctorture: ## run the specs of the C core with a collector that never rests (TORTURE_SPECS=files)
 	@$(NEED) build test
-	@$(SUBMAKE) all
-	@BUILD='$(BUILD)' TORTURE=1 LIMIT=300 $(RUN_SPECS) $(TORTURE_SPECS)
+	@$(SUBMAKE) all BUILD=build/checked ASSERTS=1
+	@BUILD=build/checked TORTURE=1 LIMIT=300 $(RUN_SPECS) $(TORTURE_SPECS)
 
 SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 sanitize: ## run the specs under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(NEED) build test
-	@$(SUBMAKE) all BUILD=build/asan CC=gcc CFLAGS='$(SANITIZE)' LDFLAGS=
+	@$(SUBMAKE) all BUILD=build/asan ASSERTS=1 CC=gcc CFLAGS='$(SANITIZE)' LDFLAGS=
 	@ASAN_OPTIONS=exitcode=99:detect_leaks=1:detect_stack_use_after_return=1 \
 	 UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 \
 	 LSAN_OPTIONS=suppressions=$(CURDIR)/tools/lsan.supp:print_suppressions=0 \
@@ -104,8 +107,8 @@ VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=d
   --suppressions=tools/valgrind.supp
 valgrind: ## run the specs of the C core under valgrind (VALGRIND_SPECS=files)
 	@$(NEED) build test
-	@$(SUBMAKE) all
-	@BUILD='$(BUILD)' LIMIT=600 WRAP='$(VALGRIND)' \
+	@$(SUBMAKE) all BUILD=build/checked ASSERTS=1
+	@BUILD=build/checked LIMIT=600 WRAP='$(VALGRIND)' \
 	  $(RUN_SPECS) $(or $(VALGRIND_SPECS),$(error VALGRIND_SPECS names no file))
 
 LUA_DIRS = $(wildcard lua spec fuzz examples bench bin tools rockspec)
@@ -152,7 +155,7 @@ demo: ## two people talk to a bot, over real connections
 FUZZ_CFLAGS = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 fuzz: ## feed the parsers with odd input (SECONDS=for each harness, HARNESS=names, SEED=number)
 	@$(NEED) build test fuzz
-	@$(SUBMAKE) all fuzz-build BUILD=build/fuzz CC=clang CFLAGS='$(FUZZ_CFLAGS)' LDFLAGS= >/dev/null
+	@$(SUBMAKE) all fuzz-build BUILD=build/fuzz ASSERTS=1 CC=clang CFLAGS='$(FUZZ_CFLAGS)' LDFLAGS= >/dev/null
 	@SEED='$(SEED)' tools/fuzz $(or $(SECONDS),20) $(HARNESS)
 
 oom: ## let memory run out in the C core (SCRIPT=name of spec/oom, N=allocation; SECONDS=for all, SEED=number)

@@ -39,6 +39,7 @@ build = {
   -- The two lists of files are kept by tools/rockspec.lua (make format).
   modules = {
     ["trueconf.core"] = {
+      defines = { "NDEBUG" },
       incdirs = {
         "csrc", "$(UV_INCDIR)", "$(WEBSOCKETS_INCDIR)", "$(CURL_INCDIR)", "$(OPENSSL_INCDIR)", "$(CRYPT_INCDIR)",
         "$(UTF8PROC_INCDIR)",
@@ -82,12 +83,14 @@ build = {
         "csrc/loop/busy.c",
         "csrc/loop/clock.c",
         "csrc/loop/lookup.c",
+        "csrc/loop/loop.c",
         "csrc/loop/offload.c",
         "csrc/loop/pause.c",
         "csrc/loop/queue.c",
         "csrc/loop/random.c",
         "csrc/loop/runtime.c",
         "csrc/loop/signals.c",
+        "csrc/loop/virtual_time.c",
         "csrc/loop/wait.c",
         "csrc/server/admission.c",
         "csrc/server/answer.c",

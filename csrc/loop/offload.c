@@ -37,7 +37,7 @@ static void on_done(uv_work_t *request, int status) {
 }
 
 static void on_impatience(struct rt_timer *timer) {
-  struct offload *offload = (struct offload *)(void *)((char *)timer - offsetof(struct offload, timer));
+  struct offload *offload = container_of(timer, struct offload, timer);
   offload->interrupt(offload);
 }
 

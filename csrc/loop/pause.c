@@ -11,20 +11,7 @@
 
 #define TIMER_T "trueconf.Timer"
 #define WAITER_T "trueconf.Waiter"
-#define MOST_SECONDS 1e10
 enum { WAKE_VALUES = 8 };
-
-double rt_check_seconds(lua_State *L, int index) {
-  double seconds = luaL_checknumber(L, index);
-  luaL_argcheck(L, seconds >= 0 && seconds < MOST_SECONDS, index, "seconds, from 0 to below 1e10, expected");
-  return seconds;
-}
-
-int rt_push_nothing(lua_State *L, struct op *op) {
-  (void)L;
-  (void)op;
-  return 0;
-}
 
 /* ---- sleep -------------------------------------------------------------------------------------- */
 
@@ -34,7 +21,7 @@ struct sleep_op {
 };
 
 static void sleep_over(struct rt_timer *timer) {
-  struct sleep_op *sleep = (struct sleep_op *)(void *)((char *)timer - offsetof(struct sleep_op, timer));
+  struct sleep_op *sleep = container_of(timer, struct sleep_op, timer);
   rt_unref(sleep->op.rt);
   op_settle(&sleep->op);
 }
@@ -83,7 +70,7 @@ static void wait_cancel(struct op *op) {
 }
 
 static void wait_timed_out(struct rt_timer *timer) {
-  struct wait_op *wait = (struct wait_op *)(void *)((char *)timer - offsetof(struct wait_op, timer));
+  struct wait_op *wait = container_of(timer, struct wait_op, timer);
   wait_leave(wait);
   op_settle(&wait->op);
 }
@@ -165,7 +152,7 @@ struct timer { /* anchored until it has fired or is cancelled; its function is i
 };
 
 static void timer_fired(struct rt_timer *timer) {
-  struct timer *t = (struct timer *)(void *)((char *)timer - offsetof(struct timer, timer));
+  struct timer *t = container_of(timer, struct timer, timer);
   rt_enqueue(t->rt, &t->job);
 }
 
@@ -185,7 +172,7 @@ static int l_fire(lua_State *L) {
 
 /* A coroutine that could not begin for lack of memory begins a little later. */
 static void run_timer(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct timer *t = (struct timer *)(void *)((char *)job - offsetof(struct timer, job));
+  struct timer *t = container_of(job, struct timer, job);
   if (!rt_protected(L, l_fire, t))
     rt_timer_start(rt, &t->timer, RT_AGAIN);
 }

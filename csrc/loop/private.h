@@ -1,13 +1,16 @@
 /*
  * loop/private.h - what the files of the runtime share: struct rt and the seams between them.
- *   runtime.c  the loop: opening, turning, closing, the rooms
- *   queue.c    lists, the ready queue, flushes
- *   clock.c    the clock, the timers, virtual time
- *   random.c   the random source
- *   wait.c     coroutines and waiting calls, the reporting of errors
- *   pause.c    sleep, waiter and timer, as Lua sees them
- *   signals.c  signals, as Lua sees them
- *   busy.c     the end of coroutines that keep the loop from turning
+ * From the ground up, none needs one below it in this list:
+ *   queue.c         lists, the ready queue, flushes
+ *   runtime.c       struct rt, its loop opened
+ *   random.c        the random source
+ *   clock.c         the clock, the timers
+ *   busy.c          the end of coroutines that keep the loop from turning
+ *   wait.c          coroutines and waiting calls, the reporting of errors
+ *   virtual_time.c  time that is moved by hand
+ *   pause.c         sleep, waiter and timer, as Lua sees them
+ *   signals.c       signals, as Lua sees them
+ *   loop.c          turning and closing the loop
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_RUNTIME_PRIVATE_H
@@ -15,12 +18,14 @@
 
 #include "loop/runtime.h"
 
+#define FOREVER 9e18 /* nanoseconds: 285 years */
 #define NS_PER_S 1e9
 #define NS_PER_MS UINT64_C(1000000)
 enum { RANDOM_POOL = 4096 }; /* bytes of system randomness fetched at once */
 
 struct rt {
   uv_loop_t loop;
+  void (*turn)(struct rt *rt); /* loop.c: what is done before and after each poll */
   uv_prepare_t prepare;
   uv_check_t check;
   uv_idle_t idle;
@@ -75,6 +80,8 @@ struct rt {
 
 /* The runtime of this Lua state, whether its loop is open or not. */
 struct rt *rt_peek(lua_State *L);
+/* Make it, push it. `turn` is left to the caller. */
+struct rt *rt_make(lua_State *L);
 /* Is anything left that could happen? */
 bool rt_alive(const struct rt *rt);
 
@@ -91,11 +98,16 @@ void rt_drop_jobs(struct rt *rt);
 
 /* Set the uv timer to the first due time. */
 void rt_arm(struct rt *rt);
-/* Once per turn, while `virtual.advancing`: go to the next due time if nothing else happens. */
-void rt_advance(struct rt *rt);
+/* Fire the timers that are due. */
+void rt_fire_due(struct rt *rt);
 /* Forget all timers; none fires. */
 void rt_drop_timers(struct rt *rt);
 void rt_seed(struct rt *rt, uint64_t seed);
+
+/* ---- virtual_time.c ----------------------------------------------------------------------------- */
+
+/* Once per turn, while `virtual.advancing`: go to the next due time if nothing else happens. */
+void rt_advance(struct rt *rt);
 
 /* ---- wait.c ------------------------------------------------------------------------------------- */
 
@@ -121,8 +133,6 @@ void rt_give_up_ops(struct rt *rt);
 void rt_run_before_flush(struct rt *rt, lua_State *L);
 /* Nothing of it is for the next loop. */
 void rt_forget_before_flush(struct rt *rt, lua_State *L);
-/* Free the job of a coroutine that never began. */
-void rt_drop_start(struct rt_job *job);
 
 /* ---- busy.c ------------------------------------------------------------------------------------- */
 
@@ -149,6 +159,7 @@ void rt_new_type(lua_State *L, const char *name, const luaL_Reg *methods);
 
 /* Each adds its functions to the table on top. */
 void clock_open(lua_State *L);
+void virtual_time_open(lua_State *L);
 void random_open(lua_State *L);
 void wait_open(lua_State *L);
 void pause_open(lua_State *L);

@@ -123,7 +123,8 @@ void rt_run_flushes(struct rt *rt) {
 void rt_drop_jobs(struct rt *rt) {
   struct rt_job *job;
   while ((job = rt_next_job(rt)))
-    rt_drop_start(job);
+    if (job->drop)
+      job->drop(job);
   while (rt->flushes)
     unlink_flush(rt, &rt->flushes);
 }

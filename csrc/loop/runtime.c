@@ -1,8 +1,7 @@
 /*
- * loop/runtime.c - the loop: one per Lua state, opened when first needed, closed and opened again at will.
- * Lua sees: run, stop, step, fd, timeout, close, stats.
- * Owns: struct rt with the libuv loop and its four housekeeping handles. private.h names the other
- * files of the runtime.
+ * loop/runtime.c - struct rt: one per Lua state, its loop opened when first needed. The ground of the room:
+ * what the other files ask of the runtime, and nothing that needs them.
+ * Owns: struct rt with the libuv loop and its four housekeeping handles, which loop.c turns and closes.
  * SPDX-License-Identifier: MIT
  */
 #include "loop/private.h"
@@ -12,11 +11,7 @@
 #include <string.h>
 
 static const char RT_KEY; /* only its address matters */
-#define RT_T "trueconf.runtime"
-enum {
-  JOBS_PER_TURN = 4096, /* then the sockets get their turn, however many jobs wait */
-  LAST_TURNS = 16,      /* for what coroutines do when they learn that the runtime closes */
-};
+#define MOST_SECONDS 1e10
 
 /* ---- small questions and changes ---------------------------------------------------------------- */
 
@@ -57,54 +52,17 @@ void rt_set_room(struct rt *rt, enum rt_room room, void *state, const struct rt_
   rt->room_ops[room] = ops;
 }
 
-/* ---- a turn ------------------------------------------------------------------------------------- */
-
-static int l_drain(lua_State *L) {
-  struct rt *rt = lua_touserdata(L, 1);
-  struct rt_job *job;
-  int budget = JOBS_PER_TURN;
-  while (budget-- > 0 && (job = rt_next_job(rt))) {
-    job->run(rt, L, job);
-    lua_settop(L, 1);
-  }
-  if (rt->before_flush)
-    rt_run_before_flush(rt, L);
-  return 0;
-}
-
-static void drain(struct rt *rt, lua_State *L) {
-  lua_pushcfunction(L, l_drain);
-  lua_pushlightuserdata(L, rt);
-  if (lua_pcall(L, 1, 0, 0) == LUA_OK)
-    return;
-  /* Jobs catch what Lua raises, so memory is lacking. The other jobs are still queued. */
-  lua_warning(L, "trueconf: a handler was lost: ", 1);
-  lua_warning(L, lua_isstring(L, -1) ? lua_tostring(L, -1) : "error", 0);
-  lua_pop(L, 1);
-}
-
-/* The one drain point, before and after each poll. */
-static void rt_turn(struct rt *rt) {
-  if (!rt->runner)
-    return; /* the loop is being emptied on the way out */
-  if (rt->jobs || rt->before_flush)
-    drain(rt, rt->runner);
-  rt_run_flushes(rt);
-  if (rt->virtual.advancing)
-    rt_advance(rt);
-  if (!rt->jobs && !rt->before_flush && !rt->flushes && !rt->virtual.advancing)
-    uv_idle_stop(&rt->idle);
-}
+/* ---- opening ------------------------------------------------------------------------------------ */
 
 static void on_prepare(uv_prepare_t *handle) {
-  rt_turn(handle->data);
+  struct rt *rt = handle->data;
+  rt->turn(rt);
 }
 
 static void on_check(uv_check_t *handle) {
-  rt_turn(handle->data);
+  struct rt *rt = handle->data;
+  rt->turn(rt);
 }
-
-/* ---- opening ------------------------------------------------------------------------------------ */
 
 static void loop_open(lua_State *L, struct rt *rt) {
   int status = explain_shortage(SETUP_DESCRIPTORS) ? UV_EMFILE : uv_loop_init(&rt->loop);
@@ -141,182 +99,7 @@ struct rt *rt_get(lua_State *L) {
   return rt;
 }
 
-/* ---- closing ------------------------------------------------------------------------------------ */
-
-static void rooms_closing(struct rt *rt) {
-  for (int room = ROOM_COUNT - 1; room >= 0; room--) /* sessions before sockets before the wire */
-    if (rt->rooms[room] && rt->room_ops[room]->closing)
-      rt->room_ops[room]->closing(rt, rt->rooms[room]);
-}
-
-static void rooms_closed(struct rt *rt) {
-  for (int room = ROOM_COUNT - 1; room >= 0; room--) {
-    if (rt->rooms[room] && rt->room_ops[room]->closed)
-      rt->room_ops[room]->closed(rt, rt->rooms[room]);
-    rt->rooms[room] = NULL;
-  }
-}
-
-static void close_handles(struct rt *rt) {
-  uv_close((uv_handle_t *)&rt->prepare, NULL);
-  uv_close((uv_handle_t *)&rt->check, NULL);
-  uv_close((uv_handle_t *)&rt->idle, NULL);
-  uv_close((uv_handle_t *)&rt->timer, NULL);
-  rt_close_signals(rt);
-}
-
-/* Nothing of this loop may reach the next one. */
-static void forget_all(struct rt *rt) {
-  rt_drop_jobs(rt);
-  rt_drop_timers(rt);
-  while (rt->ops.next != &rt->ops)
-    rt_list_remove(rt->ops.next);
-  rt->refs = rt->underway = rt->at_work = rt->coroutines = 0;
-  rt->virtual.on = false;
-  rt->virtual.advancing = NULL;
-}
-
-static void loop_close(lua_State *L, struct rt *rt) {
-  rt->runner = NULL;
-  busy_stop(rt);
-  rooms_closing(rt);
-  close_handles(rt);
-  uv_run(&rt->loop, UV_RUN_DEFAULT);
-  rt_drop_jobs(rt); /* their owners may go next */
-  rooms_closed(rt);
-  uv_run(&rt->loop, UV_RUN_DEFAULT);
-  forget_all(rt);
-  rt->open = false;
-  if (uv_loop_close(&rt->loop))
-    lua_warning(L, "trueconf: the loop was closed with handles on it", 0);
-}
-
-/* At the end of the Lua state no coroutine may run any more: work is stopped, nobody is told. */
-static int l_rt_gc(lua_State *L) {
-  struct rt *rt = lua_touserdata(L, 1);
-  rt->finished = rt->closing = true;
-  if (!rt->open)
-    return 0;
-  rt_give_up_ops(rt);
-  loop_close(L, rt);
-  return 0;
-}
-
-static int l_close(lua_State *L) {
-  struct rt *rt = rt_peek(L);
-  size_t turns = LAST_TURNS;
-  if (!rt->open)
-    return 0;
-  if (rt->runner)
-    return luaL_error(L, "close cannot be called while the loop runs");
-  rt->closing = true;
-  rt_give_up_ops(rt);
-  rt->runner = L;
-  for (turns += rt->job_count / JOBS_PER_TURN; (rt->jobs || rt->before_flush) && turns; turns--)
-    rt_turn(rt);
-  loop_close(L, rt);
-  rt_unanchor_all(L);
-  rt_forget_before_flush(rt, L);
-  rt->closing = false;
-  return 0;
-}
-
-/* ---- running ------------------------------------------------------------------------------------ */
-
-static struct rt *enter(lua_State *L) {
-  struct rt *rt = rt_get(L);
-  if (rt->runner)
-    luaL_error(L, "the loop is running already");
-  rt->runner = L;
-  return rt;
-}
-
-static int l_run(lua_State *L) {
-  struct rt *rt = enter(L);
-  rt->stopping = false;
-  while (!rt->stopping && rt_alive(rt))
-    uv_run(&rt->loop, UV_RUN_ONCE);
-  rt->runner = NULL;
-  return 0;
-}
-
-static int l_stop(lua_State *L) {
-  struct rt *rt = rt_get(L);
-  rt->stopping = true;
-  rt_wake(rt);
-  return 0;
-}
-
-static int l_step(lua_State *L) {
-  struct rt *rt = enter(L);
-  uv_run(&rt->loop, UV_RUN_NOWAIT);
-  rt->runner = NULL;
-  lua_pushboolean(L, rt_alive(rt));
-  return 1;
-}
-
-static int l_fd(lua_State *L) {
-  lua_pushinteger(L, uv_backend_fd(rt_loop(rt_get(L))));
-  return 1;
-}
-
-static int l_timeout(lua_State *L) {
-  uv_loop_t *loop = rt_loop(rt_get(L));
-  int ms;
-  uv_update_time(loop);
-  ms = uv_backend_timeout(loop);
-  if (ms < 0)
-    return 0;
-  lua_pushnumber(L, ms / 1000.0);
-  return 1;
-}
-
-/* ---- statistics --------------------------------------------------------------------------------- */
-
-static void count_handle(uv_handle_t *handle, void *arg) {
-  if (!uv_is_closing(handle))
-    ++*(lua_Integer *)arg;
-}
-
-static void set_count(lua_State *L, const char *name, lua_Integer count) {
-  lua_pushinteger(L, count);
-  lua_setfield(L, -2, name);
-}
-
-static int l_stats(lua_State *L) {
-  static const char *const rooms[] = {"transfers", "sockets", "listeners", "sessions"};
-  struct rt *rt = rt_peek(L);
-  lua_Integer pending = 0, handles = 0;
-  if (rt->open)
-    uv_walk(&rt->loop, count_handle, &handles);
-  for (struct rt_list *item = rt->ops.next; item != &rt->ops; item = item->next)
-    pending++;
-  lua_createtable(L, 0, 12);
-  set_count(L, "pending", pending);
-  set_count(L, "ready", (lua_Integer)rt->job_count);
-  set_count(L, "timers", (lua_Integer)rt->timers);
-  set_count(L, "coroutines", rt->coroutines);
-  set_count(L, "refs", rt->refs);
-  set_count(L, "handles", handles);
-  for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
-    set_count(L, rooms[i], 0); /* until the room is first entered */
-  for (int room = 0; room < ROOM_COUNT; room++)
-    if (rt->rooms[room] && rt->room_ops[room]->name)
-      set_count(L, rt->room_ops[room]->name, rt->room_ops[room]->count(rt->rooms[room]));
-  return 1;
-}
-
-/* ---- registration ------------------------------------------------------------------------------- */
-
-void rt_new_type(lua_State *L, const char *name, const luaL_Reg *methods) {
-  luaL_newmetatable(L, name);
-  lua_newtable(L);
-  luaL_setfuncs(L, methods, 0);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
-}
-
-static void make_rt(lua_State *L) {
+struct rt *rt_make(lua_State *L) {
   struct rt *rt = lua_newuserdatauv(L, sizeof *rt, 0);
   memset(rt, 0, sizeof *rt);
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
@@ -326,24 +109,29 @@ static void make_rt(lua_State *L) {
   rt->flushes_tail = &rt->flushes;
   rt_list_init(&rt->ops);
   rt_list_init(&rt->signals);
-  luaL_newmetatable(L, RT_T);
-  lua_pushcfunction(L, l_rt_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &RT_KEY);
+  return rt;
 }
 
-void runtime_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"run", l_run},         {"stop", l_stop},   {"step", l_step},   {"fd", l_fd},
-      {"timeout", l_timeout}, {"close", l_close}, {"stats", l_stats}, {NULL, NULL}};
-  if (!rt_peek(L))
-    make_rt(L);
-  luaL_setfuncs(L, functions, 0);
-  wait_open(L);
-  clock_open(L);
-  random_open(L);
-  pause_open(L);
-  signals_open(L);
-  busy_open(L);
+/* ---- for the other files ------------------------------------------------------------------------- */
+
+void rt_new_type(lua_State *L, const char *name, const luaL_Reg *methods) {
+  luaL_newmetatable(L, name);
+  lua_newtable(L);
+  luaL_setfuncs(L, methods, 0);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
+
+double rt_check_seconds(lua_State *L, int index) {
+  double seconds = luaL_checknumber(L, index);
+  luaL_argcheck(L, seconds >= 0 && seconds < MOST_SECONDS, index, "seconds, from 0 to below 1e10, expected");
+  return seconds;
+}
+
+int rt_push_nothing(lua_State *L, struct op *op) {
+  (void)L;
+  (void)op;
+  return 0;
 }

@@ -13,6 +13,8 @@
 #ifndef TRUECONF_RUNTIME_H
 #define TRUECONF_RUNTIME_H
 
+#include "base/container.h"
+
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdbool.h>
@@ -30,6 +32,7 @@ struct rt_job {
   /* Runs at the drain point, on the thread that runs the loop, inside one lua_pcall. It may call
    * Lua through rt_call and rt_resume. It must leave the stack as it was. */
   void (*run)(struct rt *rt, lua_State *L, struct rt_job *job);
+  void (*drop)(struct rt_job *job); /* the loop closes and `run` is not called; NULL: nothing is to be done */
   bool queued;
 };
 

@@ -44,13 +44,13 @@ static int l_begin(lua_State *L) {
 }
 
 static void on_again(struct rt_timer *timer) {
-  struct watch *watch = (struct watch *)(void *)((char *)timer - offsetof(struct watch, again));
+  struct watch *watch = container_of(timer, struct watch, again);
   rt_enqueue(watch->rt, &watch->job);
 }
 
 /* A signal must not be lost for lack of memory: once more a little later. */
 static void run_signal(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct watch *watch = (struct watch *)(void *)((char *)job - offsetof(struct watch, job));
+  struct watch *watch = container_of(job, struct watch, job);
   if (!rt_protected(L, l_begin, watch))
     rt_timer_start(rt, &watch->again, RT_AGAIN);
 }
@@ -66,7 +66,7 @@ static void watch_stop(struct watch *watch) {
 
 void rt_close_signals(struct rt *rt) {
   while (rt->signals.next != &rt->signals)
-    watch_stop((struct watch *)(void *)((char *)rt->signals.next - offsetof(struct watch, link)));
+    watch_stop(container_of(rt->signals.next, struct watch, link));
 }
 
 static struct watch *watch_new(struct rt *rt, int which) {

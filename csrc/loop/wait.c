@@ -308,9 +308,9 @@ static void run_start(struct rt *rt, lua_State *L, struct rt_job *job) {
   lua_pop(L, 1);
 }
 
-void rt_drop_start(struct rt_job *job) {
-  if (job->run == run_start)
-    free(job);
+/* The job of a coroutine that never began. */
+static void drop_start(struct rt_job *job) {
+  free(job);
 }
 
 /* Move the function below `nargs` values from L to a new coroutine, which is left on L. */
@@ -344,6 +344,7 @@ void rt_spawn(struct rt *rt, lua_State *L, int nargs) {
     return;
   }
   start->job.run = run_start;
+  start->job.drop = drop_start;
   start->co = co;
   start->nargs = nargs;
   rt->coroutines++;
@@ -586,7 +587,7 @@ int op_wait(lua_State *L, struct op *op) {
 void rt_give_up_ops(struct rt *rt) {
   struct rt_list *item, *next;
   for (item = rt->ops.next; item != &rt->ops; item = next) {
-    struct op *op = (struct op *)(void *)((char *)item - offsetof(struct op, link));
+    struct op *op = container_of(item, struct op, link);
     next = item->next;
     if (op->done)
       continue;
@@ -601,7 +602,7 @@ void rt_give_up_ops(struct rt *rt) {
 
 static struct op *op_of(struct rt *rt, lua_State *co) {
   for (struct rt_list *item = rt->ops.next; item != &rt->ops; item = item->next) {
-    struct op *op = (struct op *)(void *)((char *)item - offsetof(struct op, link));
+    struct op *op = container_of(item, struct op, link);
     if (op->co == co && op->parked)
       return op;
   }
