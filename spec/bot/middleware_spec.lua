@@ -54,7 +54,7 @@ describe("middleware", function()
       next()
     end)
     root:on_message(function() end)
-    assert.error_matches(function() enter(root) end, "next%(%) was called before by the middleware of spec/middle")
+    assert.error_matches(function() enter(root) end, "next%(%) was called before by the middleware of spec/bot/middle")
   end)
 
   it("shares notes with the handlers of one message, and data with all", bots.case(function(bot)

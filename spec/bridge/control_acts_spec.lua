@@ -352,7 +352,7 @@ describe("the list of acts", function()
 
   it("is that of Lua", function()
     local offered, told = {}, {}
-    for _, path in ipairs { "server", "people", "person_chat", "seen_message" } do public(offered, path) end
+    for _, path in ipairs { "server", "person/init", "person/chat", "person/message" } do public(offered, path) end
     for name, act in pairs(control.acts) do
       for _, function_name in ipairs(act.lua) do
         assert.is_true(offered[function_name], name .. ": " .. function_name)

@@ -63,7 +63,7 @@ describe("the options of a directory", function()
       return true                       -- no tail call: the line of this function is to be blamed
     end)
     assert.is_false(ok)
-    assert.matches("bridge_directory_spec%.lua:%d+: ", err)
+    assert.matches("ldap_spec%.lua:%d+: ", err)
     assert.is_truthy(err:find(message, 1, true), err)
   end
 

@@ -9,7 +9,7 @@ local function refused(options, message)
     return true                         -- no tail call: the line of this function is to be blamed
   end)
   assert.is_false(ok)
-  assert.matches("bridge_settings_spec%.lua:%d+: ", err)
+  assert.matches("settings_spec%.lua:%d+: ", err)
   assert.is_truthy(err:find(message, 1, true), err)
 end
 

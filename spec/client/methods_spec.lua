@@ -141,7 +141,7 @@ describe("the methods of a client", function()
         client[name](client, table.unpack(args, 1, args.n))
       end)
       assert.is_false(ok)
-      assert.matches("client_methods_spec%.lua:" .. line .. ": " .. pattern, message)
+      assert.matches("methods_spec%.lua:" .. line .. ": " .. pattern, message)
     end
 
     it("say so at the caller's line", function()

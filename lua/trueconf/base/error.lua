@@ -6,7 +6,7 @@
 local core = require "trueconf.core"
 
 -- A wait that is a mistake is told at a line of the script's, not at one of ours.
-local folder = debug.getinfo(1, "S").source:match "^(.*)error%.lua$"
+local folder = debug.getinfo(1, "S").source:match "^(.*)base/error%.lua$"
 if folder then core.library(folder) end
 
 ---@class trueconf.Error
