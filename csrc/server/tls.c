@@ -8,8 +8,8 @@
  */
 #include "server/peer.h"
 
-#include "base/plain_file.h"
 #include "base/buffer.h"
+#include "base/plain_file.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>

@@ -7,8 +7,8 @@
  */
 #include "system/secrets.h"
 
-#include "base/trust.h"
 #include "base/errors.h"
+#include "base/trust.h"
 #include "loop/offload.h"
 
 #include <dlfcn.h>
