@@ -80,6 +80,7 @@ build = {
         "csrc/http/receive.c",
         "csrc/http/setup.c",
         "csrc/http/slot.c",
+        "csrc/http/transfer.c",
         "csrc/loop/busy.c",
         "csrc/loop/clock.c",
         "csrc/loop/lookup.c",

@@ -4,6 +4,7 @@
  */
 #include "http/private.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -79,7 +80,7 @@ bool http_goes_to_file(const struct http_transfer *transfer) {
   return transfer->file.fd >= 0 && transfer->status / 100 == 2;
 }
 
-static bool has_room(struct http_transfer *transfer, size_t length) {
+static bool has_space(struct http_transfer *transfer, size_t length) {
   size_t limit = transfer->max_file;
   if (!limit || (transfer->file_size <= limit && length <= limit - transfer->file_size))
     return true;
@@ -88,8 +89,9 @@ static bool has_room(struct http_transfer *transfer, size_t length) {
 }
 
 bool http_write_file(struct http_transfer *transfer, const char *data, size_t length) {
-  if (!place_body(transfer) || !has_room(transfer, length))
+  if (!place_body(transfer) || !has_space(transfer, length))
     return false;
+  assert(transfer->file.fd >= 0 && !transfer->over);
   transfer->file_size += length;
   return replacement_write(&transfer->file, data, length, &transfer->reason);
 }

@@ -76,9 +76,6 @@ bool http_saved(const struct http_transfer *transfer);
 /* Inside `done` only: the same, or with `resume` the beginning of a body that broke off. */
 bool http_kept(const struct http_transfer *transfer);
 
-/* Transfers under way. */
-int http_count(struct rt *rt);
-
 void http_open(lua_State *L); /* adds http to the table on top */
 
 #endif

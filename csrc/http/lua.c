@@ -37,7 +37,7 @@ struct call {
 
 /* ---- progress ------------------------------------------------------------------------------- */
 
-static void run_progress(struct rt *rt, lua_State *L, void *owner, const struct http_progress *progress) {
+static void at_progress(struct rt *rt, lua_State *L, void *owner, const struct http_progress *progress) {
   struct call *call = owner;
   int top = lua_gettop(L);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &BOXES_KEY);
@@ -187,7 +187,7 @@ static void read_resume(lua_State *L, struct http_request *request) {
     luaL_error(L, "option 'resume': only together with 'save_to'");
 }
 
-/* Keep on_progress with the box (at 2), where run_progress finds it. */
+/* Keep on_progress with the box (at 2), where at_progress finds it. */
 static void read_progress(lua_State *L, struct request_box *box) {
   int type = raw_field(L, 1, "on_progress");
   if (type == LUA_TNIL) {
@@ -201,7 +201,7 @@ static void read_progress(lua_State *L, struct request_box *box) {
   lua_pushvalue(L, 2);
   lua_rawsetp(L, -2, box);
   lua_pop(L, 1);
-  box->request.progress = run_progress;
+  box->request.progress = at_progress;
 }
 
 static void read_request(lua_State *L, struct request_box *box) {
@@ -243,7 +243,7 @@ static int l_request_gc(lua_State *L) {
 
 /* ---- waiting -------------------------------------------------------------------------------- */
 
-static void call_done(void *owner, int status, const char *body, size_t length, const struct reason *reason) {
+static void at_done(void *owner, int status, const char *body, size_t length, const struct reason *reason) {
   struct call *call = owner;
   const char *headers = http_headers(call->transfer, &length);
   (void)body;
@@ -336,7 +336,7 @@ static int l_http(lua_State *L) {
   call->box = box;
   lua_pushvalue(L, 2);
   lua_setiuservalue(L, -2, 1);
-  call->transfer = http_start(call->op.rt, &box->request, call_done, call);
+  call->transfer = http_start(call->op.rt, &box->request, at_done, call);
   tls_options_free(&box->tls);
   headers_free(&box->headers);
   if (!call->transfer) {

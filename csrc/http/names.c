@@ -10,6 +10,7 @@
 #include "base/host.h"
 #include "http/private.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,12 +114,13 @@ static void on_found(void *owner, int status, const struct addrinfo *found) {
   if (status)
     no_address(transfer, status);
   else
-    rt_enqueue(transfer->room->rt, &transfer->found_job);
+    rt_enqueue(transfer->slot->rt, &transfer->found_job);
 }
 
 void http_run_found(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct http_transfer *transfer = CONTAINER(job, struct http_transfer, found_job);
+  struct http_transfer *transfer = container_of(job, struct http_transfer, found_job);
   (void)rt, (void)L;
+  assert(!transfer->lookup && transfer->addresses);
   if (transfer->over)
     return;
   curl_easy_setopt(transfer->easy, CURLOPT_RESOLVE, transfer->addresses);
@@ -127,13 +129,14 @@ void http_run_found(struct rt *rt, lua_State *L, struct rt_job *job) {
 
 bool http_look_up(struct http_transfer *transfer) {
   int status;
+  assert(!transfer->lookup);
   if (!transfer->refused || transfer->lookups >= MOST_LOOKUPS)
     return false;
   http_detach(transfer);
   transfer->refused = false;
   transfer->result = CURLE_OK;
   transfer->lookups++;
-  status = lookup_start(transfer->room->rt, &transfer->lookup, transfer->name.host, on_found, transfer);
+  status = lookup_start(transfer->slot->rt, &transfer->lookup, transfer->name.host, on_found, transfer);
   if (status)
     no_address(transfer, status);
   return true;
@@ -143,7 +146,7 @@ void http_drop_names(struct http_transfer *transfer) {
   if (transfer->lookup)
     lookup_cancel(transfer->lookup);
   transfer->lookup = NULL;
-  rt_dequeue(transfer->room->rt, &transfer->found_job);
+  rt_dequeue(transfer->slot->rt, &transfer->found_job);
   curl_slist_free_all(transfer->addresses);
   free(transfer->name.host);
 }

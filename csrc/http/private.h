@@ -1,18 +1,21 @@
 /*
  * http/private.h - what the files of the HTTP transfers share: struct http_transfer, the seams between.
- *   http.c     a transfer's start, deadlines and end
- *   setup.c    the request as options of curl's
- *   names.c    the addresses of the hosts that curl wants to reach
- *   form.c     a multipart form, its files going up
- *   receive.c  headers, body and progress coming in
- *   file.c     a body that goes into a file
- *   error.c    why a transfer failed
- *   slot.c     curl's multi handle on the loop, the drain point
+ *   transfer.c  a transfer's start, deadlines and end; the drain point
+ *   setup.c     the request as options of curl's
+ *   form.c      a multipart form, its files going up
+ *   names.c     the addresses of the hosts that curl wants to reach
+ *   receive.c   headers, body and progress coming in
+ *   file.c      a body that goes into a file
+ *   error.c     why a transfer failed
+ *   slot.c      curl's multi handle on the loop
+ *   http.c      what all of them need of a transfer
+ * Each calls only those below it. The door is http.h, lua.c stands behind it like any other owner.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_HTTP_PRIVATE_H
 #define TRUECONF_HTTP_PRIVATE_H
 
+#include "base/container.h"
 #include "base/plain_file.h"
 #include "base/proxy.h"
 #include "http/http.h"
@@ -24,10 +27,9 @@
 #error "libcurl 7.87 or newer is needed"
 #endif
 
-#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 enum { FILE_BUFFER = 512 << 10 }; /* for transfers of files; a token request does with curl's small ones */
 
-struct room { /* what is kept per runtime */
+struct http_slot { /* what is kept per runtime */
   struct rt *rt;
   CURLM *multi; /* NULL: the loop is closing */
   uv_timer_t timer;
@@ -44,7 +46,7 @@ struct http_name { /* of the server or of its proxy, as curl spells it */
 
 struct http_transfer {
   struct rt_list link;
-  struct room *room;
+  struct http_slot *slot;
   CURL *easy;
   struct curl_slist *request_headers;
   curl_mime *mime;
@@ -90,22 +92,22 @@ struct http_transfer {
 
 /* ---- http.c ------------------------------------------------------------------------------------- */
 
-/* It is over, with what `reason` or `result` say; the owner is told at the drain point. */
-void http_end(struct http_transfer *transfer);
-/* Give it to curl. */
-void http_attach(struct http_transfer *transfer);
-/* Take it from curl again. */
-void http_detach(struct http_transfer *transfer);
-/* At the drain point: tell the owner of a transfer that is over, and free it. */
-void http_finish(struct http_transfer *transfer, struct rt *rt, lua_State *L);
-
-/* ---- setup.c: what fails is noted in the transfer ----------------------------------------------- */
-
-void http_set_up(struct http_transfer *transfer, const struct http_request *request);
 /* Remember a code of curl's; the first failure stays. */
 void http_note_code(struct http_transfer *transfer, CURLcode code);
 void http_set_long(struct http_transfer *transfer, CURLoption option, long value);
 void http_set_pointer(struct http_transfer *transfer, CURLoption option, const void *value);
+/* Give it to curl. */
+void http_attach(struct http_transfer *transfer);
+/* Take it from curl again. */
+void http_detach(struct http_transfer *transfer);
+/* It is over, with what `reason` or `result` say; the owner is told at the drain point. */
+void http_end(struct http_transfer *transfer);
+/* The value of a header of the answer, its name in lower case; NULL: it has none. */
+const char *http_header(const struct http_transfer *transfer, const char *name);
+
+/* ---- setup.c: what fails is noted in the transfer ----------------------------------------------- */
+
+void http_set_up(struct http_transfer *transfer, const struct http_request *request);
 
 /* ---- names.c ------------------------------------------------------------------------------------ */
 
@@ -126,8 +128,6 @@ void http_set_form(struct http_transfer *transfer, const struct http_request *re
 /* ---- receive.c ---------------------------------------------------------------------------------- */
 
 void http_set_callbacks(struct http_transfer *transfer);
-/* The value of a header of the answer, its name in lower case; NULL: it has none. */
-const char *http_header(const struct http_transfer *transfer, const char *name);
 /* The job `progress_job`. */
 void http_run_progress(struct rt *rt, lua_State *L, struct rt_job *job);
 
@@ -156,7 +156,9 @@ void http_fail_io(struct http_transfer *transfer, const char *what, const char *
 
 /* ---- slot.c ------------------------------------------------------------------------------------- */
 
-/* The room of a runtime. NULL: no memory, or the loop is closing. */
-struct room *http_room(struct rt *rt);
+/* A multi handle on the loop of the runtime, its `job` without a function yet. NULL: no memory. */
+struct http_slot *http_slot_new(struct rt *rt);
+/* All transfers are over: close the handles. The slot is freed when the loop has closed. */
+void http_slot_close(struct http_slot *slot);
 
 #endif

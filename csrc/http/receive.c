@@ -11,7 +11,7 @@
 enum { MAX_HEADERS = 256 << 10 };
 
 static void note_movement(struct http_transfer *transfer) {
-  transfer->moved = rt_monotonic(transfer->room->rt);
+  transfer->moved = rt_monotonic(transfer->slot->rt);
 }
 
 /* The connection stands, with TLS and through the proxy; the request goes out next. */
@@ -20,7 +20,7 @@ static int on_connected(void *arg, char *remote, char *local, int remote_port, i
   (void)remote, (void)local, (void)remote_port, (void)local_port;
   transfer->connected = true;
   note_movement(transfer);
-  rt_timer_start(transfer->room->rt, &transfer->phase, transfer->idle_timeout);
+  rt_timer_start(transfer->slot->rt, &transfer->phase, transfer->idle_timeout);
   return CURL_PREREQFUNC_OK;
 }
 
@@ -82,17 +82,6 @@ static bool keep_header(struct http_transfer *transfer, const char *line, size_t
   return no_memory(transfer);
 }
 
-const char *http_header(const struct http_transfer *transfer, const char *name) {
-  const char *at = transfer->headers.data, *end = at ? at + transfer->headers.length : NULL;
-  while (at < end) {
-    const char *value = at + strlen(at) + 1;
-    if (strcmp(at, name) == 0)
-      return value;
-    at = value + strlen(value) + 1;
-  }
-  return NULL;
-}
-
 static size_t on_header(char *line, size_t size, size_t count, void *arg) {
   struct http_transfer *transfer = arg;
   size_t length = size * count;
@@ -136,14 +125,14 @@ static int on_progress(void *arg, curl_off_t to_receive, curl_off_t received, cu
   if (sent != transfer->counts.sent || counts.received != transfer->counts.received) {
     note_movement(transfer);
     if (transfer->progress)
-      rt_enqueue(transfer->room->rt, &transfer->progress_job);
+      rt_enqueue(transfer->slot->rt, &transfer->progress_job);
   }
   transfer->counts = counts;
   return 0;
 }
 
 void http_run_progress(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct http_transfer *transfer = CONTAINER(job, struct http_transfer, progress_job);
+  struct http_transfer *transfer = container_of(job, struct http_transfer, progress_job);
   transfer->progress(rt, L, transfer->owner, &transfer->counts);
 }
 

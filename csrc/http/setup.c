@@ -18,20 +18,6 @@
 #define DEFAULT_IDLE_TIMEOUT 30.0
 enum { DEFAULT_MAX_BODY = 8 << 20 };
 
-/* The first failure stays. */
-void http_note_code(struct http_transfer *transfer, CURLcode code) {
-  if (transfer->result == CURLE_OK)
-    transfer->result = code;
-}
-
-void http_set_long(struct http_transfer *transfer, CURLoption option, long value) {
-  http_note_code(transfer, curl_easy_setopt(transfer->easy, option, value));
-}
-
-void http_set_pointer(struct http_transfer *transfer, CURLoption option, const void *value) {
-  http_note_code(transfer, curl_easy_setopt(transfer->easy, option, value));
-}
-
 static void set_origin(struct http_transfer *transfer, const char *host, const char *port) {
   size_t size = strlen(host) + strlen(port) + 2;
   transfer->origin = malloc(size);

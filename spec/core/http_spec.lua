@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- HTTP transfers: csrc/http/http.c, csrc/http/lua.c and the option `tls` of csrc/base/tls.c, against the
+-- HTTP transfers: csrc/http and the option `tls` of csrc/base/tls.c, against the
 -- servers of spec/support/python/http_fixture.py.
 
 local cjson = require "cjson"
