@@ -4,14 +4,16 @@
  * Owns: the queue and the table of calls; a call itself is an op on its waiter's stack.
  * SPDX-License-Identifier: MIT
  */
-#include "session/session.h"
+#include "session/private.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- queue and table ----------------------------------------------------------------------------- */
 
 static void queue_insert(struct calls *calls, struct call *call, struct call *before) {
+  assert(call->stage == CALL_OVER);
   call->stage = CALL_QUEUED;
   call->next = before;
   call->prev = before ? before->prev : calls->last;
@@ -21,6 +23,7 @@ static void queue_insert(struct calls *calls, struct call *call, struct call *be
 }
 
 static void queue_remove(struct calls *calls, struct call *call) {
+  assert(call->stage == CALL_QUEUED && calls->queued > 0);
   *(call->prev ? &call->prev->next : &calls->first) = call->next;
   *(call->next ? &call->next->prev : &calls->last) = call->prev;
   calls->queued--;
@@ -40,6 +43,7 @@ static struct call *table_find(struct calls *calls, uint32_t id) {
 
 static void table_insert(struct calls *calls, struct call *call) {
   struct call **at = bucket(calls, call->id);
+  assert(call->stage == CALL_OVER && !table_find(calls, call->id));
   call->stage = CALL_SENT;
   call->prev = NULL;
   call->next = *at;
@@ -50,6 +54,7 @@ static void table_insert(struct calls *calls, struct call *call) {
 }
 
 static void table_remove(struct calls *calls, struct call *call) {
+  assert(call->stage == CALL_SENT && calls->in_flight > 0);
   *(call->prev ? &call->prev->next : bucket(calls, call->id)) = call->next;
   if (call->next)
     call->next->prev = call->prev;
@@ -130,7 +135,7 @@ static void call_cancel(struct op *op) {
 }
 
 static void on_deadline(struct rt_timer *timer) {
-  struct call *call = (struct call *)(void *)((char *)timer - offsetof(struct call, timer));
+  struct call *call = container_of(timer, struct call, timer);
   struct reason reason;
   leave_in_flight(call);
   if (call->stage == CALL_SENT)
@@ -155,7 +160,7 @@ static uint32_t next_id(struct calls *calls) {
 
 static bool send_call(struct call *call, const char *payload, size_t length) {
   struct session *session = call->session;
-  struct buffer *frame = &session_room(session)->scratch;
+  struct buffer *frame = &session_slot(session)->scratch;
   uint32_t last = session->calls.next_id;
   call->id = next_id(&session->calls);
   frame->length = 0;
@@ -243,6 +248,7 @@ void calls_lost(struct session *session) {
       }
     }
   }
+  assert(!calls->in_flight);
   memset(calls->stale, 0, sizeof calls->stale);
 }
 
@@ -253,6 +259,7 @@ void calls_fail(struct session *session, const struct reason *reason) {
   for (int i = 0; i < CALL_BUCKETS; i++)
     while (calls->buckets[i])
       call_fail(calls->buckets[i], reason);
+  assert(!calls->in_flight && !calls->queued);
 }
 
 /* ---- Lua ----------------------------------------------------------------------------------------- */
@@ -281,7 +288,7 @@ static bool can_send_now(const struct session *session) {
 }
 
 int l_session_request(lua_State *L) {
-  struct session *session = luaL_checkudata(L, 1, "trueconf.Session");
+  struct session *session = luaL_checkudata(L, 1, SESSION_T);
   const char *method = check_method(L, 2);
   size_t length;
   const char *payload = luaL_checklstring(L, 3, &length);

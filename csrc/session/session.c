@@ -1,200 +1,212 @@
 /*
- * session/session.c - one account's standing connection: the state machine.
- * Lua sees the table through core.transitions and core.transition; the rest is in lua.c.
- * Owns: the socket, the token request, the timer of the state.
- * Events are handled at the drain point or inside a call from Lua, never inside a library's callback.
+ * session/session.c - what every file of a session needs of it: how it reaches Lua, and its connection.
+ * Owns: what the registry holds for an active session: the userdata, which is the session itself, so that Lua
+ * cannot collect it, and the user's functions.
+ * Calls none of the other files. The state machine stands above those that tell it of an event; hence the
+ * pointer session->event.
  * SPDX-License-Identifier: MIT
  */
-#include "session/session.h"
+#include "session/private.h"
 
-#include <math.h>
-#include <stdlib.h>
+#include <assert.h>
 #include <string.h>
 
-static const double STABLE = 60, MOST_RETRY_AFTER = 300; /* seconds */
+enum { ODDITY_SHOWN = 120 /* bytes of a frame */ };
 
-/* ---- the transition table ------------------------------------------------------------------------ */
-
-enum guard { ALWAYS, HAS_TOKEN, DENIALS_LEFT, RENEWABLE, FIXED_TOKEN, GUARD_COUNT };
-
-static void do_connect(struct session *session);
-static void do_request_token(struct session *session);
-static void do_renew_token(struct session *session);
-static void do_authorize(struct session *session);
-static void do_begin(struct session *session);
-static void do_wait(struct session *session);
-static void do_deny(struct session *session);
-static void do_close(struct session *session);
-static void do_finish(struct session *session);
-static void do_fail(struct session *session);
-
-static const char *const state_names[STATE_COUNT] = {
+const char *const session_state_names[STATE_COUNT] = {
     "idle", "token", "connecting", "authorizing", "ready", "backoff", "closing", "closed", "failed"};
-static const char *const event_names[EVENT_COUNT] = {
-    "start",         "token_ok", "token_denied", "token_rejected", "token_error", "opened", "lost",
-    "misconfigured", "auth_ok",  "auth_denied",  "auth_expired",   "auth_error",  "due",    "stop"};
-static const char *const guard_names[GUARD_COUNT] = {NULL, "has_token", "denials_left", "renewable",
-                                                     "fixed_token"};
 
-struct transition {
-  enum state from;
-  enum event event;
-  enum guard guard;
-  enum state to;
-  void (*action)(struct session *session);
-  const char *action_name;
-};
-
-#define DO(action) do_##action, #action
-/* The first row whose state, event and guard fit is taken. An event without a row is counted. */
-static const struct transition table[] = {
-    {STATE_IDLE, EVENT_START, HAS_TOKEN, STATE_CONNECTING, DO(connect)},
-    {STATE_IDLE, EVENT_START, ALWAYS, STATE_TOKEN, DO(request_token)},
-
-    {STATE_TOKEN, EVENT_TOKEN_OK, ALWAYS, STATE_CONNECTING, DO(connect)},
-    {STATE_TOKEN, EVENT_TOKEN_DENIED, DENIALS_LEFT, STATE_BACKOFF, DO(deny)},
-    {STATE_TOKEN, EVENT_TOKEN_DENIED, ALWAYS, STATE_FAILED, DO(fail)},
-    {STATE_TOKEN, EVENT_TOKEN_REJECTED, ALWAYS, STATE_FAILED, DO(fail)},
-    {STATE_TOKEN, EVENT_TOKEN_ERROR, ALWAYS, STATE_BACKOFF, DO(wait)},
-    {STATE_TOKEN, EVENT_DUE, ALWAYS, STATE_BACKOFF, DO(wait)},
-    {STATE_TOKEN, EVENT_STOP, ALWAYS, STATE_CLOSED, DO(finish)},
-
-    {STATE_CONNECTING, EVENT_OPENED, ALWAYS, STATE_AUTHORIZING, DO(authorize)},
-    {STATE_CONNECTING, EVENT_LOST, ALWAYS, STATE_BACKOFF, DO(wait)},
-    {STATE_CONNECTING, EVENT_MISCONFIGURED, ALWAYS, STATE_FAILED, DO(fail)},
-    {STATE_CONNECTING, EVENT_STOP, ALWAYS, STATE_CLOSING, DO(close)},
-
-    {STATE_AUTHORIZING, EVENT_AUTH_OK, ALWAYS, STATE_READY, DO(begin)},
-    {STATE_AUTHORIZING, EVENT_AUTH_DENIED, DENIALS_LEFT, STATE_BACKOFF, DO(deny)},
-    {STATE_AUTHORIZING, EVENT_AUTH_DENIED, ALWAYS, STATE_FAILED, DO(fail)},
-    {STATE_AUTHORIZING, EVENT_AUTH_EXPIRED, FIXED_TOKEN, STATE_FAILED, DO(fail)},
-    {STATE_AUTHORIZING, EVENT_AUTH_EXPIRED, RENEWABLE, STATE_TOKEN, DO(renew_token)},
-    {STATE_AUTHORIZING, EVENT_AUTH_EXPIRED, DENIALS_LEFT, STATE_BACKOFF, DO(deny)},
-    {STATE_AUTHORIZING, EVENT_AUTH_EXPIRED, ALWAYS, STATE_FAILED, DO(fail)},
-    {STATE_AUTHORIZING, EVENT_AUTH_ERROR, ALWAYS, STATE_BACKOFF, DO(wait)},
-    {STATE_AUTHORIZING, EVENT_DUE, ALWAYS, STATE_BACKOFF, DO(wait)},
-    {STATE_AUTHORIZING, EVENT_LOST, ALWAYS, STATE_BACKOFF, DO(wait)},
-    {STATE_AUTHORIZING, EVENT_STOP, ALWAYS, STATE_CLOSING, DO(close)},
-
-    {STATE_READY, EVENT_LOST, ALWAYS, STATE_BACKOFF, DO(wait)},
-    {STATE_READY, EVENT_STOP, ALWAYS, STATE_CLOSING, DO(close)},
-
-    {STATE_BACKOFF, EVENT_DUE, HAS_TOKEN, STATE_CONNECTING, DO(connect)},
-    {STATE_BACKOFF, EVENT_DUE, ALWAYS, STATE_TOKEN, DO(request_token)},
-    {STATE_BACKOFF, EVENT_STOP, ALWAYS, STATE_CLOSED, DO(finish)},
-
-    {STATE_CLOSING, EVENT_LOST, ALWAYS, STATE_CLOSED, DO(finish)},
-
-    {STATE_CLOSED, EVENT_START, HAS_TOKEN, STATE_CONNECTING, DO(connect)},
-    {STATE_CLOSED, EVENT_START, ALWAYS, STATE_TOKEN, DO(request_token)},
-
-    {STATE_FAILED, EVENT_START, HAS_TOKEN, STATE_CONNECTING, DO(connect)},
-    {STATE_FAILED, EVENT_START, ALWAYS, STATE_TOKEN, DO(request_token)},
-};
-#undef DO
-enum { TABLE_ROWS = sizeof table / sizeof *table };
-
-static const struct transition *find_row(enum state state, enum event event, const bool guards[GUARD_COUNT]) {
-  for (int i = 0; i < TABLE_ROWS; i++)
-    if (table[i].from == state && table[i].event == event && guards[table[i].guard])
-      return &table[i];
-  return NULL;
+struct session_slot *session_slot(const struct session *session) {
+  return rt_room(session->rt, ROOM_SESSION);
 }
 
-static void evaluate(struct session *session, bool guards[GUARD_COUNT]) {
-  guards[ALWAYS] = true;
-  guards[HAS_TOKEN] = token_usable(session);
-  guards[DENIALS_LEFT] = session->denials + 1 < session->config.max_denials;
-  guards[RENEWABLE] = token_renewable(session) && !session->renewed;
-  guards[FIXED_TOKEN] = session->config.fixed_token != NULL;
+void session_event(struct session *session, enum event event) {
+  assert(session->active && session->link.next);
+  session->event(session, event);
 }
-
-/* ---- running the table --------------------------------------------------------------------------- */
 
 void session_reason(struct session *session, const struct reason *reason) {
   session->reason = *reason;
   session->has_reason = true;
 }
 
-/* A connection that has stood as long as the longest pause was a good one: what comes now is another trouble.
- * A server that lets a bot in and throws it out at once is not asked again every second. */
-static void forget_attempts(struct session *session) {
-  double least = fmin(session->config.backoff_max, STABLE);
-  uint64_t since = session->ready_since;
-  session->ready_since = 0;
-  if (since && (double)(rt_monotonic(session->rt) - since) / 1e9 >= least)
-    session->attempts = 0;
+bool session_in_trouble(const struct session *session) {
+  return session->attempts && session->state != STATE_READY && session->reason.err != ERR_NONE;
 }
 
-/* The server may ask for more time than we would give it, within bounds. */
-static void plan_pause(struct session *session) {
-  const struct session_config *config = &session->config;
-  double delay, wanted = session->reason.retry_after;
-  forget_attempts(session);
-  delay = fmin(config->backoff_min * pow(2, fmin(session->attempts, 30)), config->backoff_max);
-  delay = fmax(delay, fmin(wanted, fmax(MOST_RETRY_AFTER, config->backoff_max)));
-  session->attempts++;
-  session->pause = delay + config->backoff_jitter * rt_random_unit(session->rt);
+/* ---- telling Lua --------------------------------------------------------------------------------- */
+
+bool session_push_function(lua_State *L, const struct session *session, enum session_function which) {
+  luaL_checkstack(L, 8, NULL);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &session->function_keys[which]) == LUA_TFUNCTION)
+    return true;
+  lua_pop(L, 1);
+  return false;
 }
 
-void session_event(struct session *session, enum event event) {
-  bool guards[GUARD_COUNT];
-  enum state old = session->state;
-  const struct transition *row;
-  evaluate(session, guards);
-  row = find_row(old, event, guards);
-  if (!row) {
-    session_oddity(session, &session->count.stray_events, "event", event_names[event],
-                   strlen(event_names[event]));
+struct told { /* what one of the user's functions is told */
+  struct session *session;
+  const struct change *change;
+  const struct reason *reason;
+  const char *kind;
+  uint64_t count;
+  struct slice text;
+};
+
+static int l_tell_state(lua_State *L) {
+  const struct told *told = lua_touserdata(L, 1);
+  const struct change *change = told->change;
+  if (!session_push_function(L, told->session, FN_STATE))
+    return 0;
+  lua_pushstring(L, session_state_names[change->now]);
+  lua_pushstring(L, session_state_names[change->old]);
+  if (change->reason.err)
+    push_reason(L, &change->reason);
+  else
+    lua_pushnil(L);
+  if (change->now == STATE_BACKOFF)
+    lua_pushnumber(L, change->pause);
+  else
+    lua_pushnil(L);
+  rt_spawn(told->session->rt, L, 4);
+  return 0;
+}
+
+static bool tell_state(struct session *session, const struct change *change) {
+  struct told told = {.session = session, .change = change};
+  return rt_protected(rt_runner(session->rt), l_tell_state, &told);
+}
+
+/* A bot that is never told of its end would wait for ever: when memory is short, once more a little later. */
+void session_tell_state(struct session *session, enum state old) {
+  struct change change = {.old = old, .now = session->state, .pause = session->pause};
+  if (session->has_reason)
+    change.reason = session->reason;
+  if (!session->untold_count && tell_state(session, &change))
     return;
-  }
-  rt_timer_stop(session->rt, &session->timer);
-  rt_dequeue(session->rt, &session->due);
-  session->state = row->to;
-  if (row->to == STATE_CLOSED)
-    session->has_reason = false; /* it was asked for */
-  if (row->to == STATE_BACKOFF)
-    plan_pause(session);
-  session_tell_state(session, old);
-  session_settle_waiting(session);
-  session->has_reason = false; /* it is of this change, not of the next one */
-  row->action(session);
-  if (row->to == STATE_CLOSED || row->to == STATE_FAILED)
-    session_deactivate(session);
+  if (!session->untold_count)
+    rt_timer_start(session->rt, &session->retelling, RT_AGAIN);
+  assert(session->untold_count <= MOST_UNTOLD);
+  if (session->untold_count == MOST_UNTOLD)
+    change.old = session->untold[--session->untold_count].old;
+  session->untold[session->untold_count++] = change;
 }
 
-static void on_timer(struct rt_timer *timer) {
-  struct session *session = (struct session *)(void *)((char *)timer - offsetof(struct session, timer));
-  rt_enqueue(session->rt, &session->due);
+static void on_retelling(struct rt_timer *timer) {
+  struct session *session = container_of(timer, struct session, retelling);
+  rt_enqueue(session->rt, &session->telling);
 }
 
-static void run_due(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct session *session = (struct session *)(void *)((char *)job - offsetof(struct session, due));
-  struct reason reason;
-  (void)rt;
+static void release(struct session *session);
+
+static void run_telling(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct session *session = container_of(job, struct session, telling);
   (void)L;
-  if (session->state != STATE_BACKOFF) {
-    reason_set(&reason, ERR_TIMEOUT, 0,
-               session->state == STATE_TOKEN ? "no token came in time" : "no answer to auth in time");
-    session_reason(session, &reason);
+  while (session->untold_count) {
+    if (!tell_state(session, session->untold)) {
+      rt_timer_start(rt, &session->retelling, RT_AGAIN);
+      return;
+    }
+    memmove(session->untold, session->untold + 1, (size_t)--session->untold_count * sizeof *session->untold);
   }
-  session_event(session, EVENT_DUE);
+  if (!session->active)
+    release(session);
 }
 
-static void run_pump(struct rt *rt, lua_State *L, struct rt_job *job) {
-  (void)rt;
-  (void)L;
-  calls_pump((struct session *)(void *)((char *)job - offsetof(struct session, pump)));
+static int l_trace(lua_State *L) {
+  const struct told *told = lua_touserdata(L, 1);
+  if (!session_push_function(L, told->session, FN_TRACE))
+    return 0;
+  lua_pushstring(L, told->kind);
+  lua_pushlstring(L, told->text.at, told->text.length);
+  rt_call(told->session->rt, L, 2, "on_trace");
+  return 0;
 }
 
-void session_init(struct session *session) {
-  session->timer.fire = on_timer;
-  session->due.run = run_due;
-  session->pump.run = run_pump;
+void session_trace(struct session *session, const char *direction, const char *frame, size_t length) {
+  struct told told = {.session = session, .kind = direction, .text = {frame, length}};
+  if (session->traced)
+    rt_protected(rt_runner(session->rt), l_trace, &told);
 }
 
-const char *session_state_name(enum state state) {
-  return state_names[state];
+static int l_oddity(lua_State *L) {
+  const struct told *told = lua_touserdata(L, 1);
+  if (!session_push_function(L, told->session, FN_ODDITY))
+    return 0;
+  lua_pushstring(L, told->kind);
+  lua_pushinteger(L, (lua_Integer)told->count);
+  lua_pushlstring(L, told->text.at, told->text.length);
+  rt_call(told->session->rt, L, 3, "on_oddity");
+  return 0;
+}
+
+void session_oddity(struct session *session, uint64_t *counter, const char *kind, const char *text,
+                    size_t length) {
+  struct told told = {.session = session, .kind = kind, .count = ++*counter};
+  told.text = (struct slice){text, length < ODDITY_SHOWN ? length : ODDITY_SHOWN};
+  rt_protected(rt_runner(session->rt), l_oddity, &told);
+}
+
+static int l_unsaved(lua_State *L) {
+  const struct told *told = lua_touserdata(L, 1);
+  if (!session_push_function(L, told->session, FN_UNSAVED))
+    return 0;
+  push_reason(L, told->reason);
+  rt_call(told->session->rt, L, 1, "on_unsaved");
+  return 0;
+}
+
+void session_unsaved(struct session *session, const struct reason *reason) {
+  struct told told = {.session = session, .reason = reason};
+  rt_protected(rt_runner(session->rt), l_unsaved, &told);
+}
+
+void session_init(struct session *session, void (*event)(struct session *session, enum event event)) {
+  session->event = event;
+  session->retelling.fire = on_retelling;
+  session->telling.run = run_telling;
+}
+
+/* ---- active sessions ----------------------------------------------------------------------------- */
+
+/* Calls that can raise come first: a session that could not be anchored is not active. */
+void session_activate(lua_State *L, int index, struct session *session) {
+  assert(!session->active && session->link.next);
+  for (int i = 0; i < FUNCTION_COUNT; i++) {
+    lua_getiuservalue(L, index, i + 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &session->function_keys[i]);
+  }
+  lua_pushvalue(L, index);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &session->self_key);
+  session->active = true;
+  if (!session->untold_count) /* else it is still held */
+    rt_ref(session->rt);
+}
+
+/* Setting a key to nil allocates nothing. */
+static int l_release(lua_State *L) {
+  const struct session *session = lua_touserdata(L, 1);
+  for (int i = 0; i < FUNCTION_COUNT; i++) {
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &session->function_keys[i]);
+  }
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &session->self_key);
+  return 0;
+}
+
+static void release(struct session *session) {
+  assert(!session->active && !session->untold_count);
+  rt_unref(session->rt);
+  rt_protected(rt_runner(session->rt), l_release, session);
+}
+
+void session_deactivate(struct session *session) {
+  if (!session->active)
+    return;
+  session->active = false;
+  if (!session->untold_count) /* else run_telling does it */
+    release(session);
 }
 
 /* ---- the connection ------------------------------------------------------------------------------ */
@@ -206,9 +218,11 @@ bool session_send(struct session *session, const char *frame, size_t length) {
   return true;
 }
 
-static void on_opened(struct socket *socket, lua_State *L) {
-  (void)L;
-  session_event(socket_owner(socket), EVENT_OPENED);
+bool session_ack(struct session *session, lua_Integer id) {
+  struct buffer *frame = &session_slot(session)->scratch;
+  frame->length = 0;
+  return buffer_puts(frame, "{\"type\":2,\"id\":") && buffer_number(frame, (uint32_t)id) &&
+         buffer_append(frame, "}", 1) && session_send(session, frame->data, frame->length);
 }
 
 /* The connection is over, or this session is done with it. */
@@ -223,273 +237,4 @@ void session_leave_socket(struct session *session) {
   session->before.bytes_out += wire->count.bytes_out;
   socket_free(session->socket);
   session->socket = NULL;
-}
-
-static void on_gone(struct socket *socket, lua_State *L) {
-  struct session *session = socket_owner(socket);
-  bool wrong = session->state == STATE_CONNECTING && socket_reason(socket)->err == ERR_CONFIG;
-  (void)L;
-  session_reason(session, socket_reason(socket));
-  session_leave_socket(session);
-  session_event(session, wrong ? EVENT_MISCONFIGURED : EVENT_LOST);
-}
-
-static void classify_auth(struct session *session, int code) {
-  struct reason reason;
-  enum event event = EVENT_AUTH_ERROR;
-  if (code == 201 || code == 202 || code == 204)
-    event = EVENT_AUTH_DENIED;
-  if (code == 203)
-    event = EVENT_AUTH_EXPIRED;
-  reason_set(&reason,
-             event == EVENT_AUTH_DENIED    ? ERR_AUTH_FAILED
-             : event == EVENT_AUTH_EXPIRED ? ERR_TOKEN_EXPIRED
-                                           : ERR_SERVER,
-             code, "auth was answered with %d %s (%s)", code, server_error_name(code),
-             server_error_meaning(code));
-  session_reason(session, &reason);
-  session_event(session, event);
-}
-
-/* Our own id. Without it a bot would take its own messages for those of others, and answer them: then it is
- * not let in. After the first time the id is known. */
-static bool note_user(struct session *session, struct slice payload) {
-  struct slice value;
-  struct buffer user = {0};
-  struct reason reason;
-  bool told = scan_find(payload, "userId", &value) && scan_string(value, &user) && user.length;
-  char *id = told && buffer_append(&user, "", 1) ? strdup(user.data) : NULL;
-  buffer_free(&user);
-  if (id) {
-    free(session->user_id);
-    session->user_id = id;
-  }
-  if (session->user_id)
-    return true;
-  reason_set(
-      &reason, told ? ERR_NOMEM : ERR_PROTOCOL, 0,
-      told ? "no memory for the id of the account"
-           : "auth was answered without a userId: the bot cannot tell its own messages from those of others");
-  session_reason(session, &reason);
-  return false;
-}
-
-static void on_auth_answer(struct session *session, struct slice payload) {
-  struct slice value;
-  int code = 0;
-  if (scan_find(payload, "errorCode", &value) && scan_int(value, &code) && code != 0) {
-    classify_auth(session, code);
-    return;
-  }
-  session_event(session, note_user(session, payload) ? EVENT_AUTH_OK : EVENT_AUTH_ERROR);
-}
-
-static void on_response(struct session *session, lua_State *L, const struct frame *frame) {
-  if (session->state == STATE_AUTHORIZING && frame->id == session->auth_id)
-    on_auth_answer(session, frame->payload);
-  else
-    calls_answer(session, L, frame);
-}
-
-bool session_ack(struct session *session, lua_Integer id) {
-  struct buffer *frame = &session_room(session)->scratch;
-  frame->length = 0;
-  return buffer_puts(frame, "{\"type\":2,\"id\":") && buffer_number(frame, (uint32_t)id) &&
-         buffer_append(frame, "}", 1) && session_send(session, frame->data, frame->length);
-}
-
-/* A request of the server: Lua decides about the ack; without a handler it is acknowledged here. */
-static void on_request(struct session *session, lua_State *L, const struct frame *frame) {
-  if (!session_push_function(L, &session->request_key)) {
-    session_ack(session, frame->id);
-    return;
-  }
-  lua_pushlstring(L, frame->method.at, frame->method.length);
-  if (frame->payload.at)
-    lua_pushlstring(L, frame->payload.at, frame->payload.length);
-  else
-    lua_pushliteral(L, "{}");
-  lua_pushinteger(L, frame->id);
-  lua_pushinteger(L, session->epoch);
-  rt_call(session->rt, L, 4, "on_request");
-}
-
-static void on_message(struct socket *socket, lua_State *L, const char *data, size_t length, bool binary) {
-  struct session *session = socket_owner(socket);
-  struct frame frame;
-  (void)binary; /* a frame is JSON, however it is marked */
-  session_trace(session, "in", data, length);
-  if (!scan_frame(data, length, &frame) || !frame.has_id || !frame.has_type)
-    frame.type = 0; /* reserved, never sent */
-  if (frame.type == 2)
-    on_response(session, L, &frame);
-  else if (frame.type == 1 && frame.method.at)
-    on_request(session, L, &frame);
-  else
-    session_oddity(session, &session->count.garbage, "frame", data, length);
-}
-
-static void on_drained(struct socket *socket, lua_State *L) {
-  (void)L;
-  calls_pump(socket_owner(socket));
-}
-
-/* ---- actions ------------------------------------------------------------------------------------- */
-
-static void do_connect(struct session *session) {
-  static const struct socket_ops ops = {on_opened, on_message, on_gone, on_drained};
-  struct session_config *config = &session->config;
-  struct socket_options options = {0};
-  struct reason reason;
-  options.url = &config->url;
-  options.subprotocol = "json.v1";
-  options.tls = &config->tls;
-  options.proxy = config->proxy;
-  options.headers = &config->headers;
-  options.connect_timeout = config->connect_timeout;
-  options.limits = &config->limits;
-  session->count.connects++;
-  session->epoch++;
-  session->socket = socket_connect(session->rt, &options, &ops, session);
-  if (session->socket)
-    return;
-  reason_set(&reason, ERR_NOMEM, 0, "no memory for a connection");
-  session_reason(session, &reason);
-  session_event(session, EVENT_LOST);
-}
-
-static void do_request_token(struct session *session) {
-  token_load(session);
-  if (token_usable(session)) {
-    session_event(session, EVENT_TOKEN_OK);
-    return;
-  }
-  rt_timer_start(session->rt, &session->timer, session->config.token_timeout);
-  token_request(session);
-}
-
-static void do_renew_token(struct session *session) {
-  session_leave_socket(session);
-  token_forget(session);
-  rt_timer_start(session->rt, &session->timer, session->config.token_timeout);
-  token_request(session);
-}
-
-static bool auth_frame(struct session *session, const char *token, struct buffer *frame) {
-  const struct session_config *config = &session->config;
-  frame->length = 0;
-  return buffer_printf(
-             frame, "{\"type\":1,\"id\":%u,\"method\":\"auth\",\"payload\":{\"token\":", session->auth_id) &&
-         scan_quote(frame, token, strlen(token)) &&
-         buffer_printf(frame,
-                       ",\"tokenType\":\"JWT\",\"receiveUnread\":%s,\"receiveSystemMessageEnvelopes\":%s}}",
-                       config->receive_unread ? "true" : "false", config->receive_system ? "true" : "false");
-}
-
-static void do_authorize(struct session *session) {
-  struct buffer *frame = &session_room(session)->scratch;
-  session->calls.next_id = session->auth_id = 1; /* a new connection counts from 1 */
-  rt_timer_start(session->rt, &session->timer, session->config.auth_timeout);
-  if (!auth_frame(session, session->token, frame) ||
-      !wire_send(socket_wire(session->socket), WIRE_FIN | WIRE_TEXT, frame->data, frame->length)) {
-    socket_drop(session->socket, ERR_NOMEM, "no memory for auth");
-    return;
-  }
-  if (auth_frame(session, "***", frame))
-    session_trace(session, "out", frame->data, frame->length);
-}
-
-static void do_begin(struct session *session) {
-  session->denials = 0;
-  session->ready_since = rt_monotonic(session->rt);
-  session->renewed = false;
-  calls_pump(session);
-}
-
-static void do_wait(struct session *session) {
-  token_cancel(session);
-  session_leave_socket(session);
-  calls_lost(session);
-  rt_timer_start(session->rt, &session->timer, session->pause);
-}
-
-static void do_deny(struct session *session) {
-  session->denials++;
-  if (token_renewable(session))
-    token_forget(session);
-  do_wait(session);
-}
-
-static void do_close(struct session *session) {
-  struct reason reason;
-  reason_set(&reason, ERR_CLOSED, 0, "the session was closed");
-  calls_fail(session, &reason);
-  socket_close(session->socket, WIRE_NORMAL, NULL);
-}
-
-static void do_finish(struct session *session) {
-  struct reason reason;
-  reason_set(&reason, ERR_CLOSED, 0, "the session was closed");
-  token_cancel(session);
-  session_leave_socket(session);
-  calls_fail(session, &reason);
-  session->attempts = session->denials = 0;
-}
-
-static void do_fail(struct session *session) {
-  token_cancel(session);
-  session_leave_socket(session);
-  if (token_renewable(session))
-    token_forget(session);
-  calls_fail(session, &session->reason);
-  session->attempts = session->denials = 0;
-}
-
-/* ---- the table for Lua --------------------------------------------------------------------------- */
-
-static void put_text(lua_State *L, const char *field, const char *text) {
-  if (!text)
-    return;
-  lua_pushstring(L, text);
-  lua_setfield(L, -2, field);
-}
-
-int l_session_transitions(lua_State *L) {
-  lua_createtable(L, TABLE_ROWS, 0);
-  for (int i = 0; i < TABLE_ROWS; i++) {
-    lua_createtable(L, 0, 5);
-    put_text(L, "from", state_names[table[i].from]);
-    put_text(L, "event", event_names[table[i].event]);
-    put_text(L, "guard", guard_names[table[i].guard]);
-    put_text(L, "to", state_names[table[i].to]);
-    put_text(L, "action", table[i].action_name);
-    lua_rawseti(L, -2, i + 1);
-  }
-  return 1;
-}
-
-static int find_name(lua_State *L, int index, const char *const *names, int count) {
-  const char *name = luaL_checkstring(L, index);
-  for (int i = 0; i < count; i++)
-    if (names[i] && !strcmp(names[i], name))
-      return i;
-  return luaL_argerror(L, index, "unknown name");
-}
-
-int l_session_transition(lua_State *L) {
-  enum state state = (enum state)find_name(L, 1, state_names, STATE_COUNT);
-  enum event event = (enum event)find_name(L, 2, event_names, EVENT_COUNT);
-  bool guards[GUARD_COUNT] = {true};
-  const struct transition *row;
-  for (int i = 1; i < GUARD_COUNT && lua_istable(L, 3); i++) {
-    lua_getfield(L, 3, guard_names[i]);
-    guards[i] = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-  }
-  row = find_row(state, event, guards);
-  if (!row)
-    return 0;
-  lua_pushstring(L, state_names[row->to]);
-  lua_pushstring(L, row->action_name);
-  return 2;
 }

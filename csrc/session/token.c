@@ -3,11 +3,12 @@
  * 3). Sources: a ready token, the password grant over HTTP, or a Lua function that waits.
  * SPDX-License-Identifier: MIT
  */
-#include "session/session.h"
+#include "session/private.h"
 
 #include "base/crypto.h"
 #include "base/plain_file.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -221,43 +222,45 @@ static enum event classify(struct session *session, int status, struct slice ans
 static void begin_grant(struct session *session);
 
 /* A request has ended: the next session's turn. */
-static void end_grant(struct sessions *room) {
+static void end_grant(struct session_slot *slot) {
   struct session *next;
-  room->granting--;
-  while (room->granting < MOST_GRANTS && (next = room->first_waiting)) {
-    room->first_waiting = next->next_waiting;
-    if (!room->first_waiting)
-      room->last_waiting = &room->first_waiting;
+  assert(slot->granting > 0);
+  slot->granting--;
+  while (slot->granting < MOST_GRANTS && (next = slot->first_waiting)) {
+    slot->first_waiting = next->next_waiting;
+    if (!slot->first_waiting)
+      slot->last_waiting = &slot->first_waiting;
     next->waiting_for_turn = false;
     begin_grant(next);
   }
 }
 
 static void leave_line(struct session *session) {
-  struct sessions *room = session_room(session);
-  struct session **at = &room->first_waiting;
+  struct session_slot *slot = session_slot(session);
+  struct session **at = &slot->first_waiting;
   while (*at && *at != session)
     at = &(*at)->next_waiting;
-  if (*at)
-    *at = session->next_waiting;
+  assert(*at);
+  *at = session->next_waiting;
   if (!*at)
-    room->last_waiting = at;
+    slot->last_waiting = at;
   session->waiting_for_turn = false;
 }
 
 static void request_password_grant(struct session *session) {
-  struct sessions *room = session_room(session);
-  if (room->granting < MOST_GRANTS) {
+  struct session_slot *slot = session_slot(session);
+  assert(!session->waiting_for_turn);
+  if (slot->granting < MOST_GRANTS) {
     begin_grant(session);
     return;
   }
   session->waiting_for_turn = true;
   session->next_waiting = NULL;
-  *room->last_waiting = session;
-  room->last_waiting = &session->next_waiting;
+  *slot->last_waiting = session;
+  slot->last_waiting = &session->next_waiting;
 }
 
-static void on_token_answer(void *owner, int status, const char *body, size_t length,
+static void at_token_answer(void *owner, int status, const char *body, size_t length,
                             const struct reason *failed) {
   struct session *session = owner;
   double wait = http_retry_after(session->transfer);
@@ -265,7 +268,7 @@ static void on_token_answer(void *owner, int status, const char *body, size_t le
   struct buffer token = {0};
   struct reason reason;
   session->transfer = NULL;
-  end_grant(session_room(session));
+  end_grant(session_slot(session));
   if (!status) {
     session_reason(session, failed);
     session_event(session, failed->err == ERR_CONFIG ? EVENT_TOKEN_REJECTED : EVENT_TOKEN_ERROR);
@@ -295,6 +298,7 @@ static void begin_grant(struct session *session) {
             scan_quote(&body, config->username, strlen(config->username)) &&
             buffer_puts(&body, ",\"password\":") &&
             scan_quote(&body, config->password, strlen(config->password)) && buffer_puts(&body, "}");
+  assert(!session->transfer && session_slot(session)->granting < MOST_GRANTS);
   request.method = "POST";
   request.url = config->token_url;
   request.headers = headers;
@@ -306,12 +310,12 @@ static void begin_grant(struct session *session) {
   request.connect_timeout = config->connect_timeout;
   request.timeout = config->token_timeout;
   request.max_body = MOST_TOKEN_FILE;
-  session->transfer = ok ? http_start(session->rt, &request, on_token_answer, session) : NULL;
+  session->transfer = ok ? http_start(session->rt, &request, at_token_answer, session) : NULL;
   if (body.data)
     explicit_bzero(body.data, body.capacity);
   buffer_free(&body);
   if (session->transfer)
-    session_room(session)->granting++;
+    session_slot(session)->granting++;
   else
     out_of_memory(session);
 }
@@ -358,7 +362,7 @@ static void source_failed(lua_State *L, int index, struct session *session) {
 
 /* Stack: session, function, run, then what the function returned or raised. */
 static int run_source_k(lua_State *L, int status, lua_KContext context) {
-  struct session *session = luaL_checkudata(L, 1, "trueconf.Session");
+  struct session *session = luaL_checkudata(L, 1, SESSION_T);
   bool ok = status == LUA_OK || status == LUA_YIELD;
   size_t length;
   const char *token;
@@ -382,7 +386,7 @@ static int l_start_source(lua_State *L) {
   struct session *session = lua_touserdata(L, 1);
   lua_pushcfunction(L, l_run_source);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &session->self_key);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &session->source_key);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &session->function_keys[FN_SOURCE]);
   lua_pushinteger(L, ++session->source_run);
   rt_spawn(session->rt, L, 3);
   return 0;
@@ -407,7 +411,7 @@ void token_cancel(struct session *session) {
   session->transfer = NULL;
   if (transfer) {
     http_cancel(transfer);
-    end_grant(session_room(session));
+    end_grant(session_slot(session));
   }
   session->source_run++;
 }

@@ -441,7 +441,7 @@ function core.grapheme_starts(text) end
 ---@return boolean
 function core.is_utf8(text) end
 
--- HTTP client (http.c) ----------------------------------------------------------------
+-- HTTP client (http/lua.c) ----------------------------------------------------------------
 
 ---@class trueconf.core.TlsOptions
 ---@field verify? boolean default true
@@ -722,7 +722,7 @@ function Connection:head() end
 ---@return integer bytes queued and not yet taken by the system
 function Connection:unsent() end
 
--- Session (session.c, calls.c): token, connection, authorization, requests ---------------
+-- Session (session/lua.c, calls.c): token, connection, authorization, requests ---------------
 
 ---@alias trueconf.State "idle"|"token"|"connecting"|"authorizing"|"ready"|"backoff"|"closing"|"closed"|"failed"
 
