@@ -166,6 +166,32 @@ describe("choices", function()
     assert.is_nil(t:transcript():match "well%?.*well%?.*%[large%]")
   end))
 
+  it("are told before the buttons have gone, and shown in the form of the question", case(asker(function(msg)
+    return msg:ask("<b>well?</b>", { choices = { "<a>", "b" }, parse_mode = "html" })
+  end), function(t, anna)
+    anna:says "/ask"
+    t:expect(anna):hears "well?"
+    t:fault("silence", { editMessage = 1 })
+    anna:clicks "<a>"
+    t:expect(anna):hears "<a>"
+    t:fault()
+    anna:says "/ask"
+    t:expect(anna):hears "well?"
+    anna:clicks "<a>"
+    t:expect(anna):hears "<a>"
+    local question = t:expect(anna):sees "well?\n\u{2192} <a>"
+    assert.same({ text = "<b>well?</b><br>\u{2192} &lt;a&gt;", parseMode = "html" }, question.content)
+  end))
+
+  it("are buttons for one person where only the server knows that the chat is personal", case(asker(function(msg, bot)
+    return bot:chat(msg.chat_id):ask("well?", { choices = { "a", "b" }, from = "anna" })
+  end), function(t, anna)
+    anna:says "/ask"
+    t:expect(anna):hears "well?"
+    anna:clicks "b"
+    t:expect(anna):hears "b"
+  end))
+
   it("that were refused are not shown as chosen", case(asker(function(msg)
     return shown(msg:ask("well?", { choices = { "a", "b" }, validate = function() return nil, "No." end, retries = 0 }))
   end), function(t, anna)
