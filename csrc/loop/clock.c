@@ -6,10 +6,15 @@
  */
 #include "loop/private.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { FIRST_CAPACITY = 64 };
+enum {
+  FIRST_CAPACITY = 64,
+  LATE_MS = 100,
+  LOOK_MS = 100, /* for which input comes before timers that are late */
+};
 
 uint64_t rt_monotonic(struct rt *rt) {
   return rt->virtual.on ? rt->virtual.now : uv_hrtime();
@@ -79,8 +84,27 @@ void rt_fire_due(struct rt *rt) {
   }
 }
 
+bool rt_has_input(struct rt *rt) {
+  struct pollfd loop = {uv_backend_fd(&rt->loop), POLLIN, 0};
+  return poll(&loop, 1, 0) > 0;
+}
+
+/* The process was stopped, or a turn was long: libuv lets timers run first, but an answer that came in time
+ * is one. */
+static bool must_look_first(struct rt *rt) {
+  uint64_t now = rt_monotonic(rt), since = rt->looking_since ? rt->looking_since : now;
+  bool late = rt->timers && now > rt->heap[1]->due + LATE_MS * NS_PER_MS;
+  bool look = late && now - since < LOOK_MS * NS_PER_MS && rt_has_input(rt);
+  rt->looking_since = look ? since : 0;
+  return look;
+}
+
 static void on_timer(uv_timer_t *handle) {
   struct rt *rt = handle->data;
+  if (must_look_first(rt)) {
+    uv_timer_start(handle, on_timer, 1, 0);
+    return;
+  }
   rt->armed = 0;
   rt_fire_due(rt);
   rt_arm(rt);

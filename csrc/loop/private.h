@@ -54,8 +54,9 @@ struct rt {
 
   struct rt_timer **heap; /* its first place is 1 */
   size_t timers, heap_capacity;
-  uint64_t armed;  /* due time the uv timer is set to; 0: not set */
-  uint64_t starts; /* of timers, ever */
+  uint64_t armed;         /* due time the uv timer is set to; 0: not set */
+  uint64_t looking_since; /* when timers that are late gave way to input; 0: they do not */
+  uint64_t starts;        /* of timers, ever */
 
   struct {
     bool on;
@@ -100,6 +101,8 @@ void rt_drop_jobs(struct rt *rt);
 void rt_arm(struct rt *rt);
 /* Fire the timers that are due. */
 void rt_fire_due(struct rt *rt);
+/* Will the next poll bring something? Of a long message only the last piece is an event. */
+bool rt_has_input(struct rt *rt);
 /* Forget all timers; none fires. */
 void rt_drop_timers(struct rt *rt);
 void rt_seed(struct rt *rt, uint64_t seed);

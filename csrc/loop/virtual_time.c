@@ -5,7 +5,6 @@
  */
 #include "loop/private.h"
 
-#include <poll.h>
 #include <time.h>
 
 #define DEFAULT_START INT64_C(1767225600000) /* 2026-01-01, UTC */
@@ -15,18 +14,12 @@ enum {
   STALL_MS = 200,  /* real time after which virtual time no longer waits for a silent party */
 };
 
-/* Will the next poll bring something? Of a long message only the last piece is an event. */
-static bool has_input(struct rt *rt) {
-  struct pollfd loop = {uv_backend_fd(&rt->loop), POLLIN, 0};
-  return poll(&loop, 1, 0) > 0;
-}
-
 /* Has nothing happened for some turns? A party that owes an answer is waited for, but not for longer
  * than a moment of real time: it may be silent on purpose. */
 static bool is_quiet(struct rt *rt) {
   static const struct timespec moment = {0, 100000};
   uint64_t real = uv_hrtime();
-  if (rt->activity != rt->virtual.seen || has_input(rt)) {
+  if (rt->activity != rt->virtual.seen || rt_has_input(rt)) {
     rt->virtual.seen = rt->activity;
     rt->virtual.seen_at = real;
     rt->virtual.quiet = 0;

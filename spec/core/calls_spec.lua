@@ -5,6 +5,7 @@ local core = require "trueconf.core"
 local faulty = require "spec.support.faulty"
 local helper = require "spec.support.helper"
 local json = require "trueconf.base.json"
+local system = require "spec.support.system"
 
 local async, eventually = helper.async, helper.eventually
 
@@ -559,4 +560,22 @@ describe("a request", function()
       session:stop()
     end))
   end)
+end)
+
+describe("a process that was stopped", function()
+  local server
+
+  setup(function() server = faulty.start() end)
+  teardown(function() server:stop() end)
+
+  it("reads an answer that came meanwhile before it looks at the time", helper.async(function()
+    local url = server:ws { "accept", "auth", { "sleep", 1 }, "echo" }
+    local child <close> = system.launch_lua("spec/support/stopped_client.lua " .. url .. " 3")
+    helper.eventually(function() return child:log():find "asked" end, 20)
+    assert(os.execute("kill -STOP " .. child.pid))
+    core.sleep(3.5)                     -- until the answer is there and the time is over
+    assert(os.execute("kill -CONT " .. child.pid))
+    assert.equal(0, child:wait(20), child:log())
+    assert.matches("then answered", child:log())
+  end, 60))
 end)
