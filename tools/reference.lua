@@ -327,7 +327,8 @@ local INNER_DIALOG_METHODS = "is_over find_wait end_wait offer may_answer hand_o
 
 local function write_dialogs()
   local path, questions = LUA .. "bot/dialog/init.lua", read_file(LUA .. "bot/dialog/question.lua")
-  write "## Dialogs\n\nWhat `msg:ask` and chats can do. Explained with examples: [dialogs](dialogs.md).\n"
+  write "## Dialogs\n\n`local dialog = require \"trueconf.dialog\"` is for what a handler asks of itself.\n"
+  write "What `msg:ask` and chats can do. Explained with examples: [dialogs](dialogs.md).\n"
   write_class("Options of `msg:ask` and `chat:ask`", questions["trueconf.AskOptions"])
   write_class("A choice", read_file(LUA .. "bot/dialog/choices.lua")["trueconf.Choice"])
   write_methods(LUA .. "bot/chat_handle.lua", "Chat", "chat")

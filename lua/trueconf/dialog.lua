@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- For the handler that runs, wherever it is called from.
+-- Public. For the handler that runs, wherever it is called from.
 --
 --   local dialog = require "trueconf.dialog"
 --   dialog.leave()

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Questions about a message or an event that combine: `filter.group & ~filter.role "owner"`, and
+-- Public. Questions about a message or an event that combine: `filter.group & ~filter.role "owner"`, and
 -- with plain functions: `filter.photo & function(msg) return msg.photo.size < 1e6 end`.
 -- A filter is called with the event and the bot, and answers with something true or not. Most look
 -- only at the event; those that must ask the server (chat kinds on servers before 5.5.6, roles) wait.

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- trueconf: chat bots on TrueConf Server.
+-- Public. trueconf: chat bots on TrueConf Server.
 --
 --   local trueconf = require "trueconf"
 --   local bot = trueconf.bot { username = "herald", password = "4711" }

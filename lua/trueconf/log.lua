@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- A small logger with levels, one line per message on stderr unless told otherwise. It
+-- Public. A small logger with levels, one line per message on stderr unless told otherwise. It
 -- hides nothing by itself: whoever logs keeps secrets out. Control characters and marks of direction, which can
 -- come from the wire, are shown, not sent; further lines of a text are indented, so that no
 -- text can pass for a line of the log.

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Middleware that many bots need: who may use the bot, and how much.
+-- Public. Middleware that many bots need: who may use the bot, and how much.
 --
 --   bot:use(middleware.allow { users = { "anna", "boris@chat.example.com" } })
 --   bot:use(middleware.rate_limit { count = 5, seconds = 10 })

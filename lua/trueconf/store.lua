@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a bot keeps: collections of tables, in memory or in a SQLite file. Both behave the same; what is
+-- Public. What a bot keeps: collections of tables, in memory or in a SQLite file. Both behave the same; what is
 -- in a file outlives the process. Values are kept as JSON text: what was put in is not changed by what
 -- becomes of the table afterwards, and what has not changed is not written again.
 

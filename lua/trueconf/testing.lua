@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- A test kit for authors of bots. The bot runs in the process of the test, at a Bridge in the
+-- Public. A test kit for authors of bots. The bot runs in the process of the test, at a Bridge in the
 -- same process, under virtual time and with seeded chance, so that a test is quick and takes the
 -- same course each time.
 --

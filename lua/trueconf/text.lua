@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Texts of messages: written with marks, read without them, measured, split. The apps of users
+-- Public. Texts of messages: written with marks, read without them, measured, split. The apps of users
 -- write html (protocol 10.1), so even a plain word may come with marks and entities around it.
 
 require "trueconf.base.needs"

@@ -2,7 +2,6 @@
 -- What a server tells besides messages, as events: checked, in one shape for all servers, in
 -- Lua's names.
 
-local download = require "trueconf.files.download"
 local objects = require "trueconf.api.objects"
 local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
@@ -59,8 +58,14 @@ end
 local finish = {
   command = flatten_command,
   getFileUploadLimits = function(client, event) client.limits = event end,
-  uploadFileProgress = download.on_progress,
 }
+
+---Let a step of another room be done for each event of a notification.
+---@param method string
+---@param step fun(client: trueconf.Client, event: table)
+function events.finish_with(method, step)
+  finish[method] = step
+end
 
 ---Whether the client itself wants to know, with or without a handler.
 ---@param method string

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The Bridge: a local server that speaks the API of TrueConf Bridge, so that a bot can be
+-- Public. The Bridge: a local server that speaks the API of TrueConf Bridge, so that a bot can be
 -- written, run and tested without a TrueConf Server. The C core listens; the rules are in the
 -- files beside this one. Everything it remembers is in its store.
 --

@@ -5,6 +5,7 @@
 
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
+local events = require "trueconf.api.events"
 local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
 local random_hex = require "trueconf.base.random_hex"
@@ -55,11 +56,13 @@ end
 ---A notification uploadFileProgress has come.
 ---@param client trueconf.Client
 ---@param event { file_id: string, progress: integer }
-function download.on_progress(client, event)
+local function on_progress(client, event)
   for waiter, file_id in pairs(client.file_waiters or {}) do
     if file_id == event.file_id then waiter:wake(true) end
   end
 end
+
+events.finish_with("uploadFileProgress", on_progress)
 
 -- Whose progress is waited for.
 local Awaited = { __close = function(awaited) awaited.client.file_waiters[awaited.waiter] = nil end }
