@@ -3,6 +3,7 @@
 
 local core = require "trueconf.core"
 local helper = require "spec.support.helper"
+local json = require "trueconf.base.json"
 local system = require "spec.support.system"
 
 local LIMIT = 20                        -- seconds any single step may take
@@ -28,12 +29,16 @@ describe("trueconf new", function()
   it("writes a bot that passes its test", function()
     local output, code = new "my-clerk"
     assert.equal(0, code, output)
-    local names = { "bot.lua", "bot_test.lua", "README.md", ".env.example", ".gitignore", "my-clerk.service" }
+    local names = { "bot.lua", "bot_test.lua", "README.md", ".env.example", ".gitignore", ".luarc.json",
+      "my-clerk.service" }
     for _, name in ipairs(names) do
       assert.is_truthy(output:find("my-clerk/" .. name, 1, true), name)
       assert.is_nil(file("my-clerk/" .. name):find "@%u+@", name)
     end
     assert.equal("passed", system.run_lua(directory:file "my-clerk", "bot_test.lua"))
+    local settings = json.decode(file "my-clerk/.luarc.json")
+    local library = settings["workspace.library"][1]
+    assert.truthy(io.open(library .. "/meta/core.lua"), library)
     assert.matches('store = os.getenv "MY_CLERK_STORE"', file "my-clerk/bot.lua", 1, true)
   end)
 

@@ -2,6 +2,7 @@
 -- trueconf new: the files that a bot begins with.
 
 local exits = require "trueconf.cli.exit_codes"
+local json = require "trueconf.base.json"
 local templates = require "trueconf.cli.new.templates"
 
 local HELP = "Make a folder with a bot to begin with: bot.lua, a test, a service of systemd, and the settings that it "
@@ -13,9 +14,17 @@ Examples:
 
 local LONGEST_NAME = 31                 -- of a user of systemd's, as the service has one of this name
 
+-- The folder of the module's Lua files, as this machine has it.
+local function library()
+  local path = assert(package.searchpath("trueconf", package.path)):gsub("/init%.lua$", "")
+  if not path:find "^/" then path = assert(os.getenv "PWD") .. "/" .. path end
+  return path
+end
+
 -- The files with their texts, in a fixed order.
 local function files_of(name)
-  local values, files = { NAME = name, STORE = name:upper():gsub("%-", "_") .. "_STORE" }, {}
+  local values = { NAME = name, STORE = name:upper():gsub("%-", "_") .. "_STORE", LIBRARY = json.encode(library()) }
+  local files = {}
   for path, text in pairs(templates) do
     files[#files + 1] = { path = path:gsub("@(%u+)@", values), text = text:gsub("@(%u+)@", values) }
   end

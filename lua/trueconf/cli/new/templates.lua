@@ -173,4 +173,13 @@ trueconf.conf
 *.token
 ]==]
 
+-- For the language server of editors: what the module offers, with its doc comments.
+templates[".luarc.json"] = [==[
+{
+  "runtime.version": "Lua 5.4",
+  "workspace.library": [@LIBRARY@],
+  "workspace.checkThirdParty": false
+}
+]==]
+
 return templates
