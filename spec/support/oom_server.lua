@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- The servers that the scripts of spec/oom talk to, with all the memory they want: a Bridge, another one with TLS, and
 -- a proxy.
--- Mira answers each message with "pong". Prints assignments for a shell, and runs until its parent is gone.
+-- Mira answers "ping 17" with "pong 17", as scripts that run at the same time hear the answers to all of them.
+-- Prints assignments for a shell, and runs until its parent is gone.
 
 local bridge = require "trueconf.bridge"
 local certificates = require "spec.support.certificates"
@@ -28,7 +29,7 @@ local chat = mira:chat_with "herald"
 core.spawn(function()
   while true do
     local message = mira:wait_message(3600)
-    if message then chat:say "pong" end
+    if message then chat:say("pong" .. message.text:sub(5)) end
   end
 end)
 
