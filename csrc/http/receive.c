@@ -45,14 +45,12 @@ static size_t trimmed(const char **text, size_t length) {
   return length;
 }
 
-/* Append text and a zero byte; zero bytes inside would end it early, so they become spaces. */
-static bool append_text(struct buffer *buffer, const char *text, size_t length, int (*map)(int)) {
-  if (!buffer_reserve(buffer, length + 1))
-    return false;
+/* Append text and a zero byte, for which there is room; zero bytes inside would end it early, so they become
+ * spaces. */
+static void append_text(struct buffer *buffer, const char *text, size_t length, int (*map)(int)) {
   for (size_t i = 0; i < length; i++)
     buffer->data[buffer->length++] = (char)(text[i] ? map((unsigned char)text[i]) : ' ');
   buffer->data[buffer->length++] = '\0';
-  return true;
 }
 
 static int as_it_is(int byte) {
@@ -76,10 +74,11 @@ static bool keep_header(struct http_transfer *transfer, const char *line, size_t
                MAX_HEADERS);
     return false;
   }
-  if (append_text(&transfer->headers, line, (size_t)(colon - line), tolower) &&
-      append_text(&transfer->headers, value, value_length, as_it_is))
-    return true;
-  return no_memory(transfer);
+  if (!buffer_reserve(&transfer->headers, length + 2)) /* a name is never without its value */
+    return no_memory(transfer);
+  append_text(&transfer->headers, line, (size_t)(colon - line), tolower);
+  append_text(&transfer->headers, value, value_length, as_it_is);
+  return true;
 }
 
 static size_t on_header(char *line, size_t size, size_t count, void *arg) {
