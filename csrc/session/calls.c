@@ -71,15 +71,11 @@ static enum outcome take_out(struct call *call) {
     queue_remove(calls, call);
   if (call->stage == CALL_SENT)
     table_remove(calls, call);
+  buffer_free(&call->payload);
   return outcome;
 }
 
 /* ---- settling ------------------------------------------------------------------------------------ */
-
-static void call_free(struct call *call) {
-  buffer_free(&call->payload);
-  buffer_free(&call->kept);
-}
 
 static void call_fail(struct call *call, const struct reason *reason) {
   call->outcome = take_out(call);
@@ -88,18 +84,18 @@ static void call_fail(struct call *call, const struct reason *reason) {
 }
 
 static int push_refusal(lua_State *L, struct call *call, int code) {
-  struct buffer text = {0};
+  struct buffer *text = &session_slot(call->session)->scratch;
   struct slice value;
-  bool described = scan_find(call->answer, "errorDescription", &value) && scan_string(value, &text) &&
-                   buffer_append(&text, "", 1);
+  bool described;
+  text->length = 0;
+  described = scan_find(call->answer, "errorDescription", &value) && scan_string(value, text) &&
+              buffer_append(text, "", 1);
   lua_pushnil(L);
-  push_server_error(L, code, call->method, described ? text.data : NULL);
-  buffer_free(&text);
+  push_server_error(L, code, call->method, described ? text->data : NULL);
   return 2;
 }
 
-static int call_push(lua_State *L, struct op *op) {
-  struct call *call = (struct call *)op;
+static int push_results(lua_State *L, struct call *call) {
   struct slice value;
   int code = 0;
   int results = 1;
@@ -113,8 +109,24 @@ static int call_push(lua_State *L, struct op *op) {
   } else {
     lua_pushliteral(L, "{}");
   }
-  call_free(call);
   return results;
+}
+
+static int l_results(lua_State *L) {
+  return push_results(L, lua_touserdata(L, 1));
+}
+
+/* An answer that was kept is freed even if the results cannot be pushed. */
+static int call_push(lua_State *L, struct op *op) {
+  struct call *call = (struct call *)op;
+  int top = lua_gettop(L), status;
+  if (!call->kept.data)
+    return push_results(L, call);
+  lua_pushcfunction(L, l_results);
+  lua_pushlightuserdata(L, call);
+  status = lua_pcall(L, 1, LUA_MULTRET, 0);
+  buffer_free(&call->kept);
+  return status == LUA_OK ? lua_gettop(L) - top : lua_error(L);
 }
 
 /* The caller waits no more, but an answer may come. */
@@ -131,7 +143,6 @@ static void call_cancel(struct op *op) {
   struct call *call = (struct call *)op;
   leave_in_flight(call);
   take_out(call);
-  call_free(call);
 }
 
 static void on_deadline(struct rt_timer *timer) {
