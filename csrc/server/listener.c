@@ -343,7 +343,8 @@ static void on_connecting(uv_poll_t *handle, int status, int events) {
 static void go_on_accepting(struct listener *listener) {
   listener->paused = false;
   uv_timer_stop(&listener->timer);
-  uv_poll_start(&listener->poll, UV_READABLE, on_connecting);
+  if (uv_poll_start(&listener->poll, UV_READABLE, on_connecting) != 0)
+    pause_accepting(listener);
 }
 
 /* ---- the listening socket ------------------------------------------------------------------------ */
@@ -403,7 +404,7 @@ static bool start_listening(struct listener *listener, const char *host, int por
   uv_timer_init(loop, &listener->timer);
   listener->poll.data = listener->timer.data = listener;
   listener->handles = 2;
-  uv_poll_start(&listener->poll, UV_READABLE, on_connecting);
+  go_on_accepting(listener);
   return true;
 }
 
