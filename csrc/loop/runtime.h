@@ -110,8 +110,9 @@ void rt_set_room(struct rt *rt, enum rt_room room, void *state, const struct rt_
  * can hold. */
 bool rt_protected(lua_State *L, lua_CFunction function, void *argument);
 #define RT_AGAIN 0.1 /* seconds until what could not be done for lack of memory is tried again */
-/* Call the function below `nargs` values on L, protected; an error is reported, not raised. */
-void rt_call(struct rt *rt, lua_State *L, int nargs, const char *what);
+/* Call the function below `nargs` values on L, protected; an error is reported, not raised. false: memory ran
+ * out, so that what it was told of may be lost. */
+bool rt_call(struct rt *rt, lua_State *L, int nargs, const char *what);
 /* Start the function below `nargs` values on L in a coroutine of its own, queued as ready; pops
  * them, pushes the thread. Raises only for lack of memory. */
 void rt_spawn(struct rt *rt, lua_State *L, int nargs);

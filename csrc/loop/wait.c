@@ -155,7 +155,7 @@ static int l_report_call(lua_State *L) {
   return 0;
 }
 
-void rt_call(struct rt *rt, lua_State *L, int nargs, const char *what) {
+bool rt_call(struct rt *rt, lua_State *L, int nargs, const char *what) {
   int base = lua_gettop(L) - nargs, status;
   lua_pushcfunction(L, l_with_traceback);
   lua_insert(L, base);
@@ -170,6 +170,7 @@ void rt_call(struct rt *rt, lua_State *L, int nargs, const char *what) {
       warn(L, what, "not enough memory to tell it");
   }
   lua_settop(L, base - 1);
+  return status != LUA_ERRMEM;
 }
 
 static int l_on_error(lua_State *L) {

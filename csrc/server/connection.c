@@ -60,8 +60,8 @@ static void make_box(lua_State *L, struct peer *peer) {
 static int l_opened(lua_State *L) {
   struct peer *peer = lua_touserdata(L, 1);
   make_box(L, peer);
-  if (push_call(L, peer, ON_OPEN))
-    rt_call(peer->wire.rt, L, 1, "on_open");
+  if (push_call(L, peer, ON_OPEN) && !rt_call(peer->wire.rt, L, 1, "on_open"))
+    luaL_error(L, "not enough memory for a connection");
   return 0;
 }
 
@@ -72,13 +72,15 @@ static void run_opened(struct rt *rt, lua_State *L, struct rt_job *job) {
     wire_drop(&peer->wire, ERR_NOMEM, "no memory for a connection");
 }
 
+/* A party whose frame there was no memory to handle would wait for an answer in vain. */
 static void on_message(struct wire *wire, lua_State *L, const char *data, size_t length, bool binary) {
   struct peer *peer = peer_of(wire);
   if (!peer->box || peer->dropped || !push_call(L, peer, ON_FRAME))
     return;
   lua_pushlstring(L, data, length);
   lua_pushboolean(L, binary);
-  rt_call(wire->rt, L, 3, "on_frame");
+  if (!rt_call(wire->rt, L, 3, "on_frame"))
+    luaL_error(L, "not enough memory for a frame");
 }
 
 /* The slot is cleared first: whatever on_close does, it finds the connection closed. */

@@ -261,7 +261,8 @@ static void at_response(struct session *session, lua_State *L, const struct fram
     calls_answer(session, L, frame);
 }
 
-/* A request of the server: Lua decides about the ack; without a handler it is acknowledged here. */
+/* A request of the server: Lua decides about the ack; without a handler it is acknowledged here. What there
+ * was no memory to handle comes again over a new connection. */
 static void at_request(struct session *session, lua_State *L, const struct frame *frame) {
   if (!session_push_function(L, session, FN_REQUEST)) {
     session_ack(session, frame->id);
@@ -274,7 +275,8 @@ static void at_request(struct session *session, lua_State *L, const struct frame
     lua_pushliteral(L, "{}");
   lua_pushinteger(L, frame->id);
   lua_pushinteger(L, session->epoch);
-  rt_call(session->rt, L, 4, "on_request");
+  if (!rt_call(session->rt, L, 4, "on_request"))
+    luaL_error(L, "not enough memory for a request of the server");
 }
 
 static void at_message(struct socket *socket, lua_State *L, const char *data, size_t length, bool binary) {

@@ -207,8 +207,10 @@ static void deliver(struct wire *wire, lua_State *L) {
     const char *data = taken.data + at + sizeof *record;
     at += sizeof *record + record->length;
     at += -at % sizeof(size_t);
-    if (!rt_protected(L, l_message, &(struct message){wire, data, record}) && wire->ops)
+    if (!rt_protected(L, l_message, &(struct message){wire, data, record}) && wire->ops) {
       wire_drop(wire, ERR_NOMEM, "no memory for a message");
+      break; /* what came after it must not be handled before it */
+    }
   }
   give_back(wire, &taken, SPARE_IN);
 }

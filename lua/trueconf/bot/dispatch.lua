@@ -147,39 +147,42 @@ function Handlers:begin_held()
   end
 end
 
--- With no room left, whether the next message of a lane has to wait for it. Answers that a handler waits for
--- do not.
-local function is_held_back(self, lane)
-  local item = self.inbox:peek(lane)
-  return item ~= nil and not self:find_wait(item)
+local function count_in(self)
+  self.working, self.at_work = self.working + 1, self.at_work + 1
+  if not self.watched then works.watch(self) end
 end
 
 ---Start a handler for what was claimed.
 ---@private
 ---@param item table
 function Handlers:work_on(item)
-  self.working, self.at_work = self.working + 1, self.at_work + 1
   core.spawn(handle, self, item)
-  if not self.watched then works.watch(self) end
+  count_in(self)
 end
 
--- Claim the next message of a lane for the handler that waits for it, or for a new one. What
--- waits when the bot stops goes on waiting: it is begun by the next start, or delivered again.
+-- Claim the next message of a lane for the handler that waits for it, or for a new one. With no room left, only
+-- answers that a handler waits for go on. What waits when the bot stops goes on waiting: it is begun by the next
+-- start, or delivered again. What there is no memory to begin with waits for the next connection; see begin_lanes().
 function Handlers:begin(lane)
   if self.stopping or self.postponed and self.postponed[lane] then return end
-  if not has_room(self) and is_held_back(self, lane) then
-    hold(self, lane)
-    return
-  end
-  local item = self.inbox:claim(lane)
+  local item = self.inbox:peek(lane)
   if not item then return end
-  if self.ack_when == "before" then self:send_ack(item) end
   local wait = self:find_wait(item)
+  if not wait and not has_room(self) then return hold(self, lane) end
+  if not wait and not pcall(core.spawn, handle, self, item) then return self.session:drop() end
+  self.inbox:claim(lane)
+  if self.ack_when == "before" then self:send_ack(item) end
   if wait then
     self:hand_over(item, wait)
   else
-    self:work_on(item)
+    count_in(self)
   end
+end
+
+---Begin with all lanes in which messages wait.
+---@private
+function Handlers:begin_lanes()
+  for _, lane in ipairs(self.inbox:lanes()) do self:begin(lane) end
 end
 
 -- Acknowledging ----------------------------------------------------------------------------------

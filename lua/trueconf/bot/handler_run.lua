@@ -181,9 +181,9 @@ local function watch(bot)
   if bot.handler_timeout == 0 then return end
   local now = core.monotonic()
   local due = now + bot.handler_timeout * WARN_AT
-  watched[bot], bot.watched = due, true
   -- One that should have fired went with the loop it was for.
   if not timer or due < timer_at or timer_at < now then set_timer(due) end
+  watched[bot], bot.watched = due, true
 end
 
 ---Look after a bot no more: the timer would only keep the loop alive.

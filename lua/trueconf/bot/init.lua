@@ -189,7 +189,10 @@ local function log_state(self, new, old, err, pause)
 end
 
 function Bot:state_changed(new, old, err, pause)
-  if new == "ready" then self.ready_at = core.monotonic() end
+  if new == "ready" then
+    self.ready_at = core.monotonic()
+    self:begin_lanes()
+  end
   log_state(self, new, old, err, pause)
   local hook = self.routes.hooks.state
   if hook then
@@ -208,7 +211,7 @@ function Bot:start()
   works.unwatch(self)
   self.session:start()
   if self.outbox_box then self.outbox_box:start() end
-  for _, lane in ipairs(self.inbox:lanes()) do self:begin(lane) end
+  self:begin_lanes()
 end
 
 -- Wait until the handlers at work have finished; the one that calls is not waited for.
