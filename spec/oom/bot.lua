@@ -7,8 +7,8 @@ local trueconf = require "trueconf"
 local NUMBER = os.getenv "OOM_AT" or ""
 
 require("spec.support.oom_script").run(function()
-  local bot = trueconf.bot { url = os.getenv "OOM_URL", username = "herald", password = "4711", log = "off",
-    receive_unread = false, stop_timeout = 1 }
+  local bot = trueconf.bot { url = os.getenv "OOM_URL", username = os.getenv "OOM_USER", password = "4711", log = "off",
+    stop_timeout = 1 }
   local heard, states = core.waiter(), {}
   local failure
   bot:on_message(function(msg)

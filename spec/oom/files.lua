@@ -7,7 +7,7 @@ local PATH = os.tmpname()
 
 require("spec.support.oom_script").run(function()
   local client = trueconf.client {
-    url = os.getenv "OOM_URL", username = "herald", password = "4711", log = "off", receive_unread = false,
+    url = os.getenv "OOM_URL", username = os.getenv "OOM_USER", password = "4711", log = "off", receive_unread = false,
   }
   client:start()
   local ok, err = client:wait_ready(15)

@@ -5,8 +5,8 @@ local trueconf = require "trueconf"
 
 require("spec.support.oom_script").run(function()
   local client = trueconf.client {
-    url = os.getenv "OOM_URL", username = "herald", password = "4711", log = "off", on_trace = function() end,
-    receive_unread = false,
+    url = os.getenv "OOM_URL", username = os.getenv "OOM_USER", password = "4711", log = "off", receive_unread = false,
+    on_trace = function() end,
   }
   client:start()
   local ok, err = client:wait_ready(15)
@@ -14,7 +14,7 @@ require("spec.support.oom_script").run(function()
   local name
   name, err = client:get_user_display_name(client:user_id())
   if not name then return nil, err end
-  assert(name == "herald", name)
+  assert(name == os.getenv "OOM_USER", name)
   local sent
   sent, err = client:send_message(os.getenv "OOM_CHAT", "ping")
   if not sent then return nil, err end
