@@ -13,12 +13,7 @@
 #include "loop/runtime.h"
 #include "server/listener.h"
 #include "session/session.h"
-#include "system/input.h"
-#include "system/named_file.h"
-#include "system/picture.h"
-#include "system/probe.h"
-#include "system/secrets.h"
-#include "system/standard.h"
+#include "system/system.h"
 #include "ws/socket.h"
 
 __attribute__((visibility("default"))) int luaopen_trueconf_core(lua_State *L);
@@ -40,7 +35,6 @@ int luaopen_trueconf_core(lua_State *L) {
   picture_open(L);
   probe_open(L);
   input_open(L);
-  stamp_open(L);
   line_editor_open(L);
   json_open(L);
   tidy_open(L);

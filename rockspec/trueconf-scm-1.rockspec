@@ -53,6 +53,7 @@ build = {
         -- sources
         "csrc/base/buffer.c",
         "csrc/base/crypto.c",
+        "csrc/base/dynamic.c",
         "csrc/base/errors.c",
         "csrc/base/explain.c",
         "csrc/base/fields.c",
@@ -121,7 +122,6 @@ build = {
         "csrc/system/picture.c",
         "csrc/system/private_file.c",
         "csrc/system/probe.c",
-        "csrc/system/stamp.c",
         "csrc/system/standard.c",
         "csrc/ws/rawsocket.c",
         "csrc/ws/received.c",

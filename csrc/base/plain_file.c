@@ -76,12 +76,12 @@ int plain_file_open(const char *path, struct stat *status, struct reason *why) {
   return -1;
 }
 
-bool plain_file_is_private(const struct stat *status) {
+static bool is_private_mode(const struct stat *status) {
   return !(status->st_mode & (S_IRWXG | S_IRWXO)) || S_ISCHR(status->st_mode);
 }
 
 bool plain_file_check_private(const struct stat *status, const char *path, struct reason *why) {
-  if (plain_file_is_private(status))
+  if (is_private_mode(status))
     return true;
   reason_set(why, ERR_IO, EPERM, "will not use %s: others may read it; run chmod 600", path);
   return false;
@@ -113,7 +113,7 @@ static bool read_on(int fd, struct buffer *text, ssize_t *count) {
   return *count <= 0 || buffer_append(text, chunk, (size_t)*count);
 }
 
-bool plain_file_read(int fd, const char *path, size_t limit, int patience, struct buffer *text,
+static bool read_all(int fd, const char *path, size_t limit, int patience, struct buffer *text,
                      struct reason *why) {
   struct stat status;
   bool is_pipe = !fstat(fd, &status) && S_ISFIFO(status.st_mode);
@@ -137,6 +137,29 @@ bool plain_file_read(int fd, const char *path, size_t limit, int patience, struc
     }
   } while (count);
   return true;
+}
+
+static bool open_and_read(const char *path, size_t limit, int patience, bool only_private,
+                          struct buffer *text, bool *is_private, struct reason *why) {
+  struct stat status;
+  int fd = plain_file_open(path, &status, why);
+  bool ok = fd >= 0 && (!only_private || plain_file_check_private(&status, path, why)) &&
+            read_all(fd, path, limit, patience, text, why);
+  if (ok && is_private)
+    *is_private = is_private_mode(&status);
+  if (fd >= 0)
+    close(fd);
+  return ok;
+}
+
+bool plain_file_read(const char *path, size_t limit, int patience, struct buffer *text, bool *is_private,
+                     struct reason *why) {
+  return open_and_read(path, limit, patience, false, text, is_private, why);
+}
+
+bool plain_file_read_private(const char *path, size_t limit, int patience, struct buffer *text,
+                             struct reason *why) {
+  return open_and_read(path, limit, patience, true, text, NULL, why);
 }
 
 /* ---- writing ------------------------------------------------------------------------------------ */
@@ -224,6 +247,16 @@ bool replacement_write(struct replacement *file, const void *data, size_t length
     }
   }
   return true;
+}
+
+bool replacement_fill(struct replacement *file, const char *path, mode_t mode, const void *data,
+                      size_t length, struct reason *why) {
+  if (!replacement_begin(file, path, mode, why))
+    return false;
+  if (replacement_write(file, data, length, why))
+    return true;
+  replacement_drop(file);
+  return false;
 }
 
 static bool close_written(struct replacement *file, bool durable) {

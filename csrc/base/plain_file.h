@@ -21,14 +21,17 @@ const char *plain_file_kind(const struct stat *status);
  * does not block; -1: see `why`. */
 int plain_file_open(const char *path, struct stat *status, struct reason *why);
 
-/* May nobody but the owner read it? */
-bool plain_file_is_private(const struct stat *status);
+/* False: others than the owner may read it. */
 bool plain_file_check_private(const struct stat *status, const char *path, struct reason *why);
 
 /* Append what is in the file, at most `limit` bytes; more are refused. A pipe is read to its end, for at most
- * `patience` seconds; 0: it is refused. */
-bool plain_file_read(int fd, const char *path, size_t limit, int patience, struct buffer *text,
+ * `patience` seconds; 0: it is refused. `is_private`, if it is not NULL, is told whether others may not read
+ * it. */
+bool plain_file_read(const char *path, size_t limit, int patience, struct buffer *text, bool *is_private,
                      struct reason *why);
+/* The same; a file that others may read is refused. */
+bool plain_file_read_private(const char *path, size_t limit, int patience, struct buffer *text,
+                             struct reason *why);
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
@@ -46,6 +49,9 @@ struct replacement {
 /* `mode` is that of a new file, before the umask; 0600 for a secret. Nothing is left when it fails. */
 bool replacement_begin(struct replacement *file, const char *path, mode_t mode, struct reason *why);
 bool replacement_write(struct replacement *file, const void *data, size_t length, struct reason *why);
+/* Both at once, of all that it is to hold. */
+bool replacement_fill(struct replacement *file, const char *path, mode_t mode, const void *data,
+                      size_t length, struct reason *why);
 /* Take the place; a reader sees the old file or the new one. `durable`: after a power failure too, for which
  * it waits for the disk. Everything is released, whether it succeeds or not. */
 bool replacement_commit(struct replacement *file, bool durable, struct reason *why);

@@ -348,13 +348,6 @@ static int l_http(lua_State *L) {
 
 /* ---- registration --------------------------------------------------------------------------- */
 
-static void new_type(lua_State *L, const char *name, lua_CFunction gc) {
-  luaL_newmetatable(L, name);
-  lua_pushcfunction(L, gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
-}
-
 static void new_weak_table(lua_State *L) {
   lua_newtable(L);
   lua_createtable(L, 0, 1);
@@ -364,10 +357,12 @@ static void new_weak_table(lua_State *L) {
 }
 
 void http_open(lua_State *L) {
+  static const luaL_Reg request_type[] = {{"__gc", l_request_gc}, {NULL, NULL}};
+  static const luaL_Reg call_type[] = {{"__gc", l_call_gc}, {NULL, NULL}};
   if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
     luaL_error(L, "libcurl cannot be initialized");
-  new_type(L, REQUEST_T, l_request_gc);
-  new_type(L, CALL_T, l_call_gc);
+  rt_new_type(L, REQUEST_T, NULL, request_type);
+  rt_new_type(L, CALL_T, NULL, call_type);
   new_weak_table(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &BOXES_KEY);
   lua_pushcfunction(L, l_http);

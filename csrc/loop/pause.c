@@ -212,7 +212,7 @@ void pause_open(lua_State *L) {
       {"sleep", l_sleep}, {"timer", l_timer}, {"waiter", l_waiter}, {NULL, NULL}};
   static const luaL_Reg timer_methods[] = {{"cancel", l_timer_cancel}, {NULL, NULL}};
   static const luaL_Reg waiter_methods[] = {{"wait", l_waiter_wait}, {"wake", l_waiter_wake}, {NULL, NULL}};
-  rt_new_type(L, TIMER_T, timer_methods);
-  rt_new_type(L, WAITER_T, waiter_methods);
+  rt_new_type(L, TIMER_T, timer_methods, NULL);
+  rt_new_type(L, WAITER_T, waiter_methods, NULL);
   luaL_setfuncs(L, functions, 0);
 }

@@ -157,8 +157,6 @@ void rt_close_signals(struct rt *rt);
 double rt_check_seconds(lua_State *L, int index);
 /* `push` of an op that brings no values. */
 int rt_push_nothing(lua_State *L, struct op *op);
-/* Make the metatable `name`. */
-void rt_new_type(lua_State *L, const char *name, const luaL_Reg *methods);
 
 /* Each adds its functions to the table on top. */
 void clock_open(lua_State *L);

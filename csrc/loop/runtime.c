@@ -116,11 +116,15 @@ struct rt *rt_make(lua_State *L) {
 
 /* ---- for the other files ------------------------------------------------------------------------- */
 
-void rt_new_type(lua_State *L, const char *name, const luaL_Reg *methods) {
+void rt_new_type(lua_State *L, const char *name, const luaL_Reg *methods, const luaL_Reg *metamethods) {
   luaL_newmetatable(L, name);
-  lua_newtable(L);
-  luaL_setfuncs(L, methods, 0);
-  lua_setfield(L, -2, "__index");
+  if (metamethods)
+    luaL_setfuncs(L, metamethods, 0);
+  if (methods) {
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    lua_setfield(L, -2, "__index");
+  }
   lua_pop(L, 1);
 }
 

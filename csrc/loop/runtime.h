@@ -168,6 +168,9 @@ bool op_settle_now(struct rt *rt, lua_State *L, struct op *op);
 
 /* ---- registration ------------------------------------------------------------------------- */
 
+/* Make the metatable `name`. Methods and metamethods end with NULL; either may be NULL for none. */
+void rt_new_type(lua_State *L, const char *name, const luaL_Reg *methods, const luaL_Reg *metamethods);
+
 void runtime_open(lua_State *L); /* adds run, stop, spawn, sleep, ... to the table on top */
 
 #endif

@@ -131,10 +131,7 @@ static int l_signal_gc(lua_State *L) {
 void signals_open(lua_State *L) {
   static const luaL_Reg functions[] = {{"signal", l_signal}, {NULL, NULL}};
   static const luaL_Reg methods[] = {{"close", l_signal_close}, {NULL, NULL}};
-  rt_new_type(L, SIGNAL_T, methods);
-  luaL_getmetatable(L, SIGNAL_T);
-  lua_pushcfunction(L, l_signal_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
+  static const luaL_Reg metamethods[] = {{"__gc", l_signal_gc}, {NULL, NULL}};
+  rt_new_type(L, SIGNAL_T, methods, metamethods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -14,7 +14,6 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { MOST_PEM = 1 << 20 /* bytes */ };
 
@@ -55,22 +54,14 @@ static bool use_key(SSL_CTX *tls, BIO *pem) {
   return ok;
 }
 
-static bool read_pem(const char *path, struct buffer *text, struct reason *why) {
-  struct stat status;
-  int fd = plain_file_open(path, &status, why);
-  bool ok = fd >= 0 && plain_file_read(fd, path, MOST_PEM, PIPE_PATIENCE, text, why);
-  if (fd >= 0)
-    close(fd);
-  return ok;
-}
-
 /* The library's own functions for files wait for the writer of a FIFO without end. */
 static bool load(SSL_CTX *tls, bool (*use)(SSL_CTX *tls, BIO *pem), const char *what, const char *path,
                  struct reason *reason) {
   struct buffer text = {0};
   struct reason why = {0};
-  BIO *pem =
-      read_pem(path, &text, &why) ? BIO_new_mem_buf(text.length ? text.data : "", (int)text.length) : NULL;
+  BIO *pem = plain_file_read(path, MOST_PEM, PIPE_PATIENCE, &text, NULL, &why)
+                 ? BIO_new_mem_buf(text.length ? text.data : "", (int)text.length)
+                 : NULL;
   const char *words;
   bool ok;
   ERR_clear_error();

@@ -257,19 +257,13 @@ void session_open(lua_State *L) {
                                      {"drop", l_drop},
                                      {"stats", l_session_stats},
                                      {NULL, NULL}};
+  static const luaL_Reg metamethods[] = {
+      {"__gc", l_session_gc}, {"__tostring", l_session_tostring}, {NULL, NULL}};
   static const luaL_Reg functions[] = {{"session", l_session},
                                        {"transitions", l_session_transitions},
                                        {"transition", l_session_transition},
                                        {"token_expiry", l_token_expiry},
                                        {NULL, NULL}};
-  luaL_newmetatable(L, SESSION_T);
-  lua_newtable(L);
-  luaL_setfuncs(L, methods, 0);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, l_session_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pushcfunction(L, l_session_tostring);
-  lua_setfield(L, -2, "__tostring");
-  lua_pop(L, 1);
+  rt_new_type(L, SESSION_T, methods, metamethods);
   luaL_setfuncs(L, functions, 0);
 }

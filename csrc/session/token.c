@@ -11,7 +11,6 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MS_PER_DAY INT64_C(86400000)
 enum {
@@ -21,6 +20,13 @@ enum {
   MOST_GRANTS = 16         /* token requests at once; a transfer holds tens of KiB */
 };
 static const double EPOCH_MS = 1e11; /* a larger "expires_in" is a point in time in milliseconds */
+
+/* Free what holds a secret. */
+static void wipe(struct buffer *buffer) {
+  if (buffer->data)
+    explicit_bzero(buffer->data, buffer->capacity);
+  buffer_free(buffer);
+}
 
 /* ---- expiry -------------------------------------------------------------------------------------- */
 
@@ -75,18 +81,6 @@ bool token_renewable(const struct session *session) {
 
 /* ---- the file ------------------------------------------------------------------------------------ */
 
-/* A file that others can read or write is not ours any more. */
-static bool read_private_file(const char *path, struct buffer *text) {
-  struct reason why;
-  struct stat status;
-  int fd = plain_file_open(path, &status, &why);
-  bool ok = fd >= 0 && plain_file_check_private(&status, path, &why) &&
-            plain_file_read(fd, path, MOST_TOKEN_FILE, 0, text, &why);
-  if (fd >= 0)
-    close(fd);
-  return ok && text->length;
-}
-
 static bool field_is(struct slice object, const char *key, const char *expected) {
   struct buffer text = {0};
   struct slice value;
@@ -118,11 +112,12 @@ void token_load(struct session *session) {
   struct session_config *config = &session->config;
   struct buffer text = {0}, token = {0};
   struct slice value, file;
+  struct reason why;
   double expires;
   if (!config->token_file || config->fixed_token || session->token || session->file_read)
     return;
   session->file_read = true; /* once: what comes later is newer, and what the server refused stays refused */
-  if (read_private_file(config->token_file, &text)) {
+  if (plain_file_read_private(config->token_file, MOST_TOKEN_FILE, 0, &text, &why) && text.length) {
     file = (struct slice){text.data, text.length};
     if (field_is(file, "token_url", or_empty(config->token_url)) &&
         field_is(file, "username", or_empty(config->username)) && scan_find(file, "access_token", &value) &&
@@ -130,8 +125,8 @@ void token_load(struct session *session) {
         scan_number(value, &expires))
       set_token(session, token.data, token.length, point_in_time(expires));
   }
-  buffer_free(&text);
-  buffer_free(&token);
+  wipe(&text);
+  wipe(&token);
 }
 
 static bool token_text(const struct session *session, struct buffer *text) {
@@ -150,13 +145,9 @@ static bool write_token(const struct session *session, const char *path, struct 
   bool ok = token_text(session, &text);
   if (!ok)
     reason_set(why, ERR_NOMEM, 0, "no memory is left to write %s", path);
-  ok = ok && replacement_begin(&file, path, S_IRUSR | S_IWUSR, why);
-  if (ok && !(ok = replacement_write(&file, text.data, text.length, why)))
-    replacement_drop(&file);
-  ok = ok && replacement_commit(&file, false, why);
-  if (text.data)
-    explicit_bzero(text.data, text.capacity);
-  buffer_free(&text);
+  ok = ok && replacement_fill(&file, path, S_IRUSR | S_IWUSR, text.data, text.length, why) &&
+       replacement_commit(&file, false, why);
+  wipe(&text);
   return ok;
 }
 
@@ -284,9 +275,7 @@ static void at_token_answer(void *owner, int status, const char *body, size_t le
     session_reason(session, &reason);
     session_event(session, EVENT_TOKEN_ERROR);
   }
-  if (token.data)
-    explicit_bzero(token.data, token.capacity);
-  buffer_free(&token);
+  wipe(&token);
 }
 
 static void begin_grant(struct session *session) {
@@ -311,9 +300,7 @@ static void begin_grant(struct session *session) {
   request.timeout = config->token_timeout;
   request.max_body = MOST_TOKEN_FILE;
   session->transfer = ok ? http_start(session->rt, &request, at_token_answer, session) : NULL;
-  if (body.data)
-    explicit_bzero(body.data, body.capacity);
-  buffer_free(&body);
+  wipe(&body);
   if (session->transfer)
     session_slot(session)->granting++;
   else

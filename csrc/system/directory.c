@@ -5,13 +5,14 @@
  * declarations below in place of ldap.h. They are the interface of OpenLDAP 2.4 to 2.6.
  * SPDX-License-Identifier: MIT
  */
-#include "system/secrets.h"
+#include "system/system.h"
 
+#include "base/dynamic.h"
 #include "base/errors.h"
 #include "base/trust.h"
 #include "loop/offload.h"
 
-#include <dlfcn.h>
+#include <assert.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
@@ -88,46 +89,28 @@ static struct {
 static bool api_complete;
 static pthread_once_t api_once = PTHREAD_ONCE_INIT;
 
-static const char *const LIBRARIES[] = {"libldap.so.2", "libldap-2.5.so.0", "libldap_r-2.4.so.2"};
-
-static void *open_library(void) {
-  void *library = NULL;
-  for (size_t i = 0; !library && i < sizeof LIBRARIES / sizeof *LIBRARIES; i++)
-    library = dlopen(LIBRARIES[i], RTLD_NOW | RTLD_LOCAL);
-  return library;
-}
+static const char *const LIBRARIES[] = {"libldap.so.2", "libldap-2.5.so.0", "libldap_r-2.4.so.2", NULL};
 
 static void load_api(void) {
-  static const struct {
-    const char *name;
-    void *place;
-  } symbols[] = {{"ldap_initialize", &api.initialize},
-                 {"ldap_set_option", &api.set_option},
-                 {"ldap_get_option", &api.get_option},
-                 {"ldap_start_tls_s", &api.start_tls_s},
-                 {"ldap_sasl_bind_s", &api.sasl_bind_s},
-                 {"ldap_search_ext_s", &api.search_ext_s},
-                 {"ldap_first_entry", &api.first_entry},
-                 {"ldap_get_values_len", &api.get_values_len},
-                 {"ldap_value_free_len", &api.value_free_len},
-                 {"ldap_msgfree", &api.msgfree},
-                 {"ldap_unbind_ext_s", &api.unbind_ext_s},
-                 {"ldap_memfree", &api.memfree},
-                 {"ldap_err2string", &api.err2string},
-                 {"ber_sockbuf_ctrl", &api.sockbuf_ctrl},
-                 {"ldap_get_dn", &api.get_dn},
-                 {"ldap_whoami_s", &api.whoami_s},
-                 {"ber_bvfree", &api.bvfree}};
-  void *library = open_library();
-  if (!library)
-    return;
-  for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-    void *symbol = dlsym(library, symbols[i].name);
-    if (!symbol)
-      return;
-    memcpy(symbols[i].place, &symbol, sizeof symbol); /* POSIX: pointers to functions fit */
-  }
-  api_complete = true;
+  static const struct dynamic_symbol symbols[] = {{"ldap_initialize", &api.initialize},
+                                                  {"ldap_set_option", &api.set_option},
+                                                  {"ldap_get_option", &api.get_option},
+                                                  {"ldap_start_tls_s", &api.start_tls_s},
+                                                  {"ldap_sasl_bind_s", &api.sasl_bind_s},
+                                                  {"ldap_search_ext_s", &api.search_ext_s},
+                                                  {"ldap_first_entry", &api.first_entry},
+                                                  {"ldap_get_values_len", &api.get_values_len},
+                                                  {"ldap_value_free_len", &api.value_free_len},
+                                                  {"ldap_msgfree", &api.msgfree},
+                                                  {"ldap_unbind_ext_s", &api.unbind_ext_s},
+                                                  {"ldap_memfree", &api.memfree},
+                                                  {"ldap_err2string", &api.err2string},
+                                                  {"ber_sockbuf_ctrl", &api.sockbuf_ctrl},
+                                                  {"ldap_get_dn", &api.get_dn},
+                                                  {"ldap_whoami_s", &api.whoami_s},
+                                                  {"ber_bvfree", &api.bvfree},
+                                                  {NULL, NULL}};
+  api_complete = dynamic_load(LIBRARIES, symbols);
 }
 
 /* ---- the work ----------------------------------------------------------------------------------- */
@@ -377,6 +360,7 @@ static struct offload *bind_new(const struct bind_request *request) {
     free(work);
     return NULL;
   }
+  assert(api_complete);
   work->offload.work = bind_work;
   work->offload.finish = bind_finish;
   work->offload.destroy = bind_destroy;

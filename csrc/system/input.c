@@ -5,11 +5,10 @@
  * the terminal of the shell that has started us; nor does one take files.
  * SPDX-License-Identifier: MIT
  */
-#include "system/input.h"
+#include "system/system.h"
 
 #include "base/errors.h"
 #include "loop/offload.h"
-#include "loop/private.h"
 
 #include <errno.h>
 #include <lauxlib.h>

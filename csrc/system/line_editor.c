@@ -5,16 +5,15 @@
  * this file.
  * SPDX-License-Identifier: MIT
  */
-#include "system/input.h"
+#include "system/system.h"
 
+#include "base/dynamic.h"
 #include "base/errors.h"
 
-#include <dlfcn.h>
 #include <lauxlib.h>
 #include <locale.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { MOST_LINES = 1000 };
 
@@ -33,34 +32,23 @@ static struct {
   char *line; /* from malloc(); NULL: the input has ended */
 } typed;
 
-static bool find_symbols(void *library) {
-  const struct {
-    const char *name;
-    void *place;
-  } symbols[] = {
-      {"rl_callback_handler_install", &api.install}, {"rl_callback_read_char", &api.read_char},
-      {"rl_callback_handler_remove", &api.remove},   {"using_history", &api.using_history},
-      {"stifle_history", &api.stifle_history},       {"add_history", &api.add_history},
-  };
-  for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-    void *symbol = dlsym(library, symbols[i].name);
-    if (!symbol)
-      return false;
-    memcpy(symbols[i].place, &symbol, sizeof symbol); /* POSIX: pointers to functions fit */
-  }
-  return true;
-}
-
 /* Letters beyond ASCII are letters only in the locale of the terminal; Lua begins in that of C. */
 static bool load(void) {
+  static const struct dynamic_symbol symbols[] = {
+      {"rl_callback_handler_install", &api.install},
+      {"rl_callback_read_char", &api.read_char},
+      {"rl_callback_handler_remove", &api.remove},
+      {"using_history", &api.using_history},
+      {"stifle_history", &api.stifle_history},
+      {"add_history", &api.add_history},
+      {NULL, NULL},
+  };
   static bool tried, complete;
-  void *library;
   if (tried)
     return complete;
   tried = true;
   setlocale(LC_CTYPE, "");
-  library = dlopen(NULL, RTLD_NOW); /* the program and what it was linked with */
-  complete = library && find_symbols(library);
+  complete = dynamic_load(NULL, symbols);
   if (complete) {
     api.using_history();
     api.stifle_history(MOST_LINES);

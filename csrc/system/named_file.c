@@ -1,20 +1,23 @@
 /*
  * system/named_file.c - files that a script or a user names, read and put in place while the loop goes on.
- * Lua sees: core.source(path) -> Source (size, read, close), core.file_target, core.replace_file.
+ * Lua sees: core.source(path) -> Source (size, read, close), core.file_stamp, core.file_target,
+ * core.replace_file.
  * Owns: the descriptor in each Source; a poll handle for as long as a read waits, freed in its close
  * callback. Borrows: the runtime. Loop thread only, save the work of replace_file, which waits for the disk
  * on a thread of libuv's pool.
  * SPDX-License-Identifier: MIT
  */
-#include "system/named_file.h"
+#include "system/system.h"
 
 #include "base/plain_file.h"
 #include "loop/offload.h"
-#include "loop/private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,10 +51,9 @@ static void on_waiting_closed(uv_handle_t *handle) {
 /* The op settles, or is cancelled: leave the source to the next one. */
 static void read_leave(struct read_op *read) {
   struct waiting *waiting = read->waiting;
+  assert(read->source->op == read && waiting);
   read->waiting = NULL;
   read->source->op = NULL;
-  if (!waiting)
-    return;
   rt_unref(read->op.rt);
   rt_underway(read->op.rt, -1);
   uv_close((uv_handle_t *)&waiting->handle, on_waiting_closed);
@@ -174,6 +176,19 @@ static int l_source(lua_State *L) {
   return 1;
 }
 
+/* core.file_stamp(path) -> text; nil: it cannot be seen. An editor may write into the file or put another in
+ * its place. */
+static int l_file_stamp(lua_State *L) {
+  struct stat status;
+  char stamp[128];
+  if (stat(luaL_checkstring(L, 1), &status))
+    return 0;
+  snprintf(stamp, sizeof stamp, "%jx.%jx.%jd.%jd.%ld", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino,
+           (intmax_t)status.st_size, (intmax_t)status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+  lua_pushstring(L, stamp);
+  return 1;
+}
+
 /* ---- putting in place --------------------------------------------------------------------------- */
 
 /* core.file_target(path) -> path: where it is written, links followed */
@@ -256,16 +271,14 @@ static int l_replace_file(lua_State *L) {
 }
 
 void named_file_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"source", l_source}, {"file_target", l_file_target}, {"replace_file", l_replace_file}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"source", l_source},
+                                       {"file_stamp", l_file_stamp},
+                                       {"file_target", l_file_target},
+                                       {"replace_file", l_replace_file},
+                                       {NULL, NULL}};
   static const luaL_Reg methods[] = {
       {"read", l_source_read}, {"size", l_source_size}, {"close", l_source_close}, {NULL, NULL}};
-  rt_new_type(L, SOURCE_T, methods);
-  luaL_getmetatable(L, SOURCE_T);
-  lua_pushcfunction(L, l_source_close);
-  lua_setfield(L, -2, "__gc");
-  lua_pushcfunction(L, l_source_close);
-  lua_setfield(L, -2, "__close");
-  lua_pop(L, 1);
+  static const luaL_Reg metamethods[] = {{"__gc", l_source_close}, {"__close", l_source_close}, {NULL, NULL}};
+  rt_new_type(L, SOURCE_T, methods, metamethods);
   luaL_setfuncs(L, functions, 0);
 }

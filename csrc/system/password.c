@@ -5,11 +5,12 @@
  * wiped.
  * SPDX-License-Identifier: MIT
  */
-#include "system/secrets.h"
+#include "system/system.h"
 
 #include "base/errors.h"
 #include "loop/offload.h"
 
+#include <assert.h>
 #include <crypt.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -57,6 +58,7 @@ static struct offload *password_new(const char *password, const char *setting) {
   work->offload.work = password_work;
   work->offload.finish = password_finish;
   work->offload.destroy = password_destroy;
+  assert(strlen(password) < sizeof work->password && strlen(setting) < sizeof work->setting);
   memcpy(work->password, password, strlen(password) + 1);
   memcpy(work->setting, setting, strlen(setting) + 1);
   return &work->offload;

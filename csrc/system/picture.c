@@ -7,21 +7,21 @@
  * are read, and the work ends when its time is over.
  * SPDX-License-Identifier: MIT
  */
-#include "system/picture.h"
+#include "system/system.h"
 
 #include "base/buffer.h"
+#include "base/dynamic.h"
 #include "base/errors.h"
+#include "base/plain_file.h"
 #include "loop/offload.h"
 
-#include <dlfcn.h>
+#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <lauxlib.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define PICTURE_OP_T "trueconf.PictureOp"
@@ -70,35 +70,25 @@ static bool api_complete;
 static pthread_once_t api_once = PTHREAD_ONCE_INIT;
 
 static void load_api(void) {
-  static const struct {
-    const char *name;
-    void *place;
-  } symbols[] = {{"gdk_pixbuf_loader_new_with_type", &api.loader_new},
-                 {"gdk_pixbuf_loader_set_size", &api.loader_set_size},
-                 {"gdk_pixbuf_loader_write", &api.loader_write},
-                 {"gdk_pixbuf_loader_close", &api.loader_close},
-                 {"gdk_pixbuf_loader_get_pixbuf", &api.loader_get_pixbuf},
-                 {"gdk_pixbuf_apply_embedded_orientation", &api.upright},
-                 {"gdk_pixbuf_get_has_alpha", &api.has_alpha},
-                 {"gdk_pixbuf_get_width", &api.width},
-                 {"gdk_pixbuf_get_height", &api.height},
-                 {"gdk_pixbuf_get_rowstride", &api.rowstride},
-                 {"gdk_pixbuf_read_pixels", &api.pixels},
-                 {"gdk_pixbuf_save_to_bufferv", &api.save},
-                 {"g_signal_connect_data", &api.connect},
-                 {"g_object_unref", &api.unref},
-                 {"g_error_free", &api.error_free},
-                 {"g_free", &api.free}};
-  void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-  if (!library)
-    return;
-  for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-    void *symbol = dlsym(library, symbols[i].name); /* of GLib, which it depends on, too */
-    if (!symbol)
-      return;
-    memcpy(symbols[i].place, &symbol, sizeof symbol); /* POSIX: pointers to functions fit */
-  }
-  api_complete = true;
+  static const char *const libraries[] = {LIBRARY, NULL};
+  static const struct dynamic_symbol symbols[] = {{"gdk_pixbuf_loader_new_with_type", &api.loader_new},
+                                                  {"gdk_pixbuf_loader_set_size", &api.loader_set_size},
+                                                  {"gdk_pixbuf_loader_write", &api.loader_write},
+                                                  {"gdk_pixbuf_loader_close", &api.loader_close},
+                                                  {"gdk_pixbuf_loader_get_pixbuf", &api.loader_get_pixbuf},
+                                                  {"gdk_pixbuf_apply_embedded_orientation", &api.upright},
+                                                  {"gdk_pixbuf_get_has_alpha", &api.has_alpha},
+                                                  {"gdk_pixbuf_get_width", &api.width},
+                                                  {"gdk_pixbuf_get_height", &api.height},
+                                                  {"gdk_pixbuf_get_rowstride", &api.rowstride},
+                                                  {"gdk_pixbuf_read_pixels", &api.pixels},
+                                                  {"gdk_pixbuf_save_to_bufferv", &api.save},
+                                                  {"g_signal_connect_data", &api.connect},
+                                                  {"g_object_unref", &api.unref},
+                                                  {"g_error_free", &api.error_free},
+                                                  {"g_free", &api.free},
+                                                  {NULL, NULL}};
+  api_complete = dynamic_load(libraries, symbols);
 }
 
 /* ---- the work ----------------------------------------------------------------------------------- */
@@ -193,6 +183,7 @@ static bool is_modest_webp(const unsigned char *bytes) {
 static bool begin(struct picture_work *work, const unsigned char *bytes, size_t length) {
   const char *kind = kind_of(bytes, length);
   GError *error = NULL;
+  assert(api_complete && !work->loader);
   if (!kind) {
     reason_set(&work->outcome.reason, ERR_IO, 0, "it is no picture of a kind that can be read");
     return false;
@@ -238,19 +229,16 @@ static bool read_data(struct picture_work *work) {
   return true;
 }
 
-static bool fail_read(struct picture_work *work) {
-  reason_set(&work->outcome.reason, ERR_IO, 0, "cannot read %s: %s", work->path, strerror(errno));
-  return false;
-}
-
 static bool read_descriptor(struct picture_work *work, int fd) {
   unsigned char piece[PIECE];
   ssize_t n;
   while ((n = read(fd, piece, sizeof piece)) != 0) {
     if (n < 0 && errno == EINTR)
       continue;
-    if (n < 0)
-      return fail_read(work);
+    if (n < 0) {
+      reason_set(&work->outcome.reason, ERR_IO, errno, "cannot read %s: %s", work->path, strerror(errno));
+      return false;
+    }
     if (work->taken + (size_t)n > MAX_BYTES) {
       reason_set(&work->outcome.reason, ERR_LIMIT, 0, "the picture has more than %d bytes", MAX_BYTES);
       return false;
@@ -262,8 +250,9 @@ static bool read_descriptor(struct picture_work *work, int fd) {
 }
 
 static bool read_file(struct picture_work *work) {
-  int fd = open(work->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  bool ok = fd >= 0 ? read_descriptor(work, fd) : fail_read(work);
+  struct stat status;
+  int fd = plain_file_open(work->path, &status, &work->outcome.reason);
+  bool ok = fd >= 0 && read_descriptor(work, fd);
   if (fd >= 0)
     close(fd);
   return ok;
@@ -429,10 +418,8 @@ static int l_picture_preview(lua_State *L) {
 }
 
 void picture_open(lua_State *L) {
-  luaL_newmetatable(L, PICTURE_OP_T);
-  lua_pushcfunction(L, l_op_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
+  static const luaL_Reg metamethods[] = {{"__gc", l_op_gc}, {NULL, NULL}};
+  rt_new_type(L, PICTURE_OP_T, NULL, metamethods);
   lua_pushcfunction(L, l_picture_preview);
   lua_setfield(L, -2, "picture_preview");
 }

@@ -4,7 +4,7 @@
  * Blocking: for the start of a program and for commands.
  * SPDX-License-Identifier: MIT
  */
-#include "system/secrets.h"
+#include "system/system.h"
 
 #include "base/plain_file.h"
 
@@ -40,45 +40,34 @@ static int l_private_folder(lua_State *L) {
   return 1;
 }
 
-/* Push the text of a file. With `is_private` NULL one that others may read is refused. */
-static int read_file(lua_State *L, bool *is_private) {
+/* core.read_private(path[, limit[, patience]]) -> text; nil alone: there is no such file
+ * core.read_file(path[, limit[, patience]]) -> text, is_private; the same */
+static int read_file(lua_State *L, bool only_private) {
   const char *path = luaL_checkstring(L, 1);
   size_t limit = (size_t)luaL_optinteger(L, 2, MOST_BYTES);
-  int patience = (int)luaL_optinteger(L, 3, PIPE_PATIENCE), fd;
+  int patience = (int)luaL_optinteger(L, 3, PIPE_PATIENCE);
   struct buffer text = {0};
   struct reason why = {0};
-  struct stat status;
-  bool ok;
-  fd = plain_file_open(path, &status, &why);
-  if (fd < 0)
-    return why.code == ENOENT ? 0 : fail_reason(L, &why);
-  ok = (is_private || plain_file_check_private(&status, path, &why)) &&
-       plain_file_read(fd, path, limit, patience, &text, &why);
-  close(fd);
-  if (!ok) {
-    buffer_free(&text);
-    return fail_reason(L, &why);
-  }
-  lua_pushlstring(L, text.data ? text.data : "", text.length);
+  bool is_private = true;
+  bool ok = only_private ? plain_file_read_private(path, limit, patience, &text, &why)
+                         : plain_file_read(path, limit, patience, &text, &is_private, &why);
+  if (ok)
+    lua_pushlstring(L, text.data ? text.data : "", text.length);
   buffer_free(&text);
-  if (is_private)
-    *is_private = plain_file_is_private(&status);
-  return 1;
-}
-
-/* core.read_private(path[, limit[, patience]]) -> text; nil alone: there is no such file */
-static int l_read_private(lua_State *L) {
-  return read_file(L, NULL);
-}
-
-/* core.read_file(path[, limit[, patience]]) -> text, is_private; nil alone: there is no such file */
-static int l_read_file(lua_State *L) {
-  bool is_private = false;
-  int results = read_file(L, &is_private);
-  if (results != 1)
-    return results;
+  if (!ok)
+    return why.code == ENOENT ? 0 : fail_reason(L, &why);
+  if (only_private)
+    return 1;
   lua_pushboolean(L, is_private);
   return 2;
+}
+
+static int l_read_private(lua_State *L) {
+  return read_file(L, true);
+}
+
+static int l_read_file(lua_State *L) {
+  return read_file(L, false);
 }
 
 /* core.write_private(path, text[, new_only]) -> true; false: new_only, and there is one */
@@ -88,13 +77,8 @@ static int l_write_private(lua_State *L) {
   bool new_only = lua_toboolean(L, 3), ok;
   struct replacement file;
   struct reason why = {0};
-  if (!replacement_begin(&file, path, S_IRUSR | S_IWUSR, &why))
-    return fail_reason(L, &why);
-  ok = replacement_write(&file, data, length, &why);
-  if (!ok)
-    replacement_drop(&file);
-  else
-    ok = new_only ? replacement_commit_new(&file, &why) : replacement_commit(&file, true, &why);
+  ok = replacement_fill(&file, path, S_IRUSR | S_IWUSR, data, length, &why) &&
+       (new_only ? replacement_commit_new(&file, &why) : replacement_commit(&file, true, &why));
   if (!ok && !(new_only && why.code == EEXIST))
     return fail_reason(L, &why);
   lua_pushboolean(L, ok);

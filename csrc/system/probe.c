@@ -5,7 +5,7 @@
  * touched.
  * SPDX-License-Identifier: MIT
  */
-#include "system/probe.h"
+#include "system/system.h"
 
 #include "base/errors.h"
 #include "base/explain.h"
@@ -14,6 +14,7 @@
 #include "loop/lookup.h"
 #include "loop/offload.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
@@ -450,6 +451,7 @@ static int probe_push(lua_State *L, struct op *op) {
   }
   lua_setfield(L, -2, "addresses");
   put_seconds(L, "tcp", report->tcp);
+  assert(report->tcp < 0 || report->used < report->address_count);
   if (report->tcp >= 0)
     put_text(L, "address", report->addresses[report->used]);
   if (report->tls >= 0)

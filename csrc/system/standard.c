@@ -3,7 +3,7 @@
  * Lua sees: core.flush_output, core.add_variable.
  * SPDX-License-Identifier: MIT
  */
-#include "system/standard.h"
+#include "system/system.h"
 
 #include "base/errors.h"
 

@@ -285,7 +285,7 @@ function core.flush_output() end
 ---@param value string
 function core.add_variable(name, value) end
 
--- Input and files of a program (input.c, line_editor.c, stamp.c)------------------------------------
+-- Input and files of a program (system/input.c, line_editor.c, named_file.c) -------------------
 
 ---Wait until there is something to read from a descriptor, or its end. Takes one of the threads of libuv's pool.
 ---@async
