@@ -152,7 +152,9 @@ describe("core.picture_preview", function()
       for _, length in ipairs { 12, 20, 29, 30, 40 } do refused("IO", "", { data = read(name):sub(1, length) }) end
     end
     refused("IO", "No such file", { path = directory:file "none" })
-    refused("IO", "directory", { path = directory.path })
+    for path, kind in pairs { [directory.path] = "a folder", ["/dev/zero"] = "a device" } do
+      refused("IO", ("cannot read %s: it is %s, not a plain file"):format(path, kind), { path = path })
+    end
   end))
 
   it("survives generated damage", helper.async(function()

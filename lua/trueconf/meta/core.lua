@@ -182,7 +182,7 @@ function core.base64url_decode(text) end
 ---@return boolean
 function core.equal(a, b) end
 
--- Secrets of a server's users (password.c, directory.c, private_file.c) ------------------
+-- Secrets of a server's users (system/password.c, directory.c, private_file.c) ------------------
 
 ---A new salt for yescrypt. As a hash it fits no password, and checking against it takes as long
 ---as against a real one of the same cost.
@@ -358,7 +358,7 @@ function core.file_target(path) end
 ---@return trueconf.Error? err IO; code 17, EEXIST: new_only, and there is one
 function core.replace_file(from, to, new_only) end
 
--- Pictures (picture.c) -----------------------------------------------------------------
+-- Pictures (system/picture.c) -----------------------------------------------------------------
 
 ---@class trueconf.core.Picture
 ---@field path? string either a file
@@ -482,7 +482,7 @@ function core.is_utf8(text) end
 ---@return table<string,string>? headers with `resume`: of an answer that broke off, its beginning is in the file
 function core.http(request) end
 
--- Looking at the way to a server (probe.c), for tools -------------------------------------
+-- Looking at the way to a server (system/probe.c), for tools -------------------------------------
 
 ---@class trueconf.core.Certificate
 ---@field subject string its common name, or all of its name
