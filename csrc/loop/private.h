@@ -114,12 +114,6 @@ void rt_advance(struct rt *rt);
 
 /* ---- wait.c ------------------------------------------------------------------------------------- */
 
-/* Keep the value at `index` from the collector under `key`, an address. */
-void rt_anchor(lua_State *L, const void *key, int index);
-/* Push what is anchored under `key`, or nil. */
-void rt_anchored(lua_State *L, const void *key);
-/* The same, and let go of it. Cannot fail: clearing an existing slot does not allocate. */
-void rt_unanchor(lua_State *L, const void *key);
 void rt_unanchor_all(lua_State *L);
 
 /* At the drain point: run the function below `nargs` values on L in a coroutine of its own until it waits or

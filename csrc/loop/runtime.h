@@ -23,7 +23,6 @@
 #include <uv.h>
 
 struct rt;
-struct lws_context;
 
 /* ---- the ready queue: what library callbacks leave for the drain point ------------------- */
 
@@ -102,6 +101,16 @@ struct rt_room_ops {
 };
 void *rt_room(struct rt *rt, enum rt_room room);
 void rt_set_room(struct rt *rt, enum rt_room room, void *state, const struct rt_room_ops *ops);
+
+/* ---- keeping objects of Lua alive --------------------------------------------------------- */
+
+/* Keep the value at `index` from the collector under `key`, an address, until it is let go or the loop has been
+ * closed. Raises for lack of memory. */
+void rt_anchor(lua_State *L, const void *key, int index);
+/* Push what is anchored under `key`, or nil. */
+void rt_anchored(lua_State *L, const void *key);
+/* The same, and let go of it. Cannot fail: clearing an existing slot does not allocate. */
+void rt_unanchor(lua_State *L, const void *key);
 
 /* ---- calling Lua at the drain point ------------------------------------------------------- */
 

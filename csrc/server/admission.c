@@ -5,14 +5,14 @@
  * had no time to ask. Loop thread only. Never calls Lua.
  * SPDX-License-Identifier: MIT
  */
-#include "server/exchange.h"
+#include "server/private.h"
 
 #include <string.h>
 
 static const uint64_t FRESH = 1000000000u; /* nanoseconds */
 
 static struct peer *peer_at(struct rt_list *link) {
-  return (struct peer *)(void *)link;
+  return container_of(link, struct peer, link);
 }
 
 /* Bytes in a second that a request or an answer has moved since it began. */
@@ -64,17 +64,17 @@ static bool is_unknown(const struct peer *peer) {
 
 bool admission_fits_address(struct listener *listener, const char *address, bool loopback) {
   long count = 0;
-  if (!listener->max_per_address || (loopback && listener->spares_loopback))
+  if (!listener->rules.max_per_address || (loopback && listener->rules.spares_loopback))
     return true;
   for (struct rt_list *link = listener->peers.next; link != &listener->peers; link = link->next)
     if (is_unknown(peer_at(link)) && !strcmp(address, peer_at(link)->address))
       count++;
-  return count < listener->max_per_address || admission_give_up(listener, address);
+  return count < listener->rules.max_per_address || admission_give_up(listener, address);
 }
 
 /* At the drain point: inside of a callback of lws no other connection is ended. */
 static void run_evictions(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct listener *listener = (struct listener *)(void *)((char *)job - offsetof(struct listener, evictions));
+  struct listener *listener = container_of(job, struct listener, evictions);
   struct rt_list *link, *next;
   (void)rt;
   (void)L;
@@ -101,7 +101,7 @@ static struct peer *oldest_unadmitted(struct listener *listener, bool apart) {
 }
 
 bool admission_evict(struct listener *listener, bool apart) {
-  struct peer *peer = listener->admits ? oldest_unadmitted(listener, apart) : NULL;
+  struct peer *peer = listener->rules.admits ? oldest_unadmitted(listener, apart) : NULL;
   if (!peer)
     return false;
   peer_count(peer, -1);
@@ -114,6 +114,7 @@ bool admission_evict(struct listener *listener, bool apart) {
 /* Slow is who has moved less than the least rate wants, counted from when patience was over. */
 bool admission_is_too_slow(const struct exchange *exchange) {
   const struct listener *listener = exchange->peer->listener;
-  double seconds = (double)(uv_hrtime() - exchange->began) / 1e9 - listener->slow_after;
-  return seconds > 0 && !exchange->paced && (double)exchange->moved < seconds * (double)listener->least_rate;
+  double seconds = (double)(uv_hrtime() - exchange->began) / 1e9 - listener->rules.slow_after;
+  return seconds > 0 && !exchange->paced &&
+         (double)exchange->moved < seconds * (double)listener->rules.least_rate;
 }

@@ -4,7 +4,7 @@
  * outside of a callback of lws.
  * SPDX-License-Identifier: MIT
  */
-#include "server/exchange.h"
+#include "server/private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include <time.h>
 
 enum {
+  DATE = 40,            /* bytes of one */
   STALL_SECONDS = 30,   /* a client that takes nothing of its answer for so long is dropped */
   LINGER_SECONDS = 5,   /* for a refused client to read why, before the connection goes */
   PIECES_PER_TURN = 16, /* of a file, then others get their turn */
@@ -20,7 +21,7 @@ enum {
 
 /* ---- composing ----------------------------------------------------------------------------------- */
 
-const char *http_phrase(int status) {
+static const char *phrase_of(int status) {
   static const struct {
     int status;
     const char *phrase;
@@ -60,27 +61,27 @@ const char *http_phrase(int status) {
   return "Unknown";
 }
 
-/* Not by strftime, whose words are those of the locale. */
-void http_date(int64_t now, char date[HTTP_DATE]) {
+/* The date of an answer (RFC 9110, 5.6.7). Not by strftime, whose words are those of the locale. */
+static void write_date(const struct peer *peer, char date[DATE]) {
   static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
   static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  time_t seconds = (time_t)(now / 1000);
+  time_t seconds = (time_t)(rt_now(peer_rt(peer)) / 1000);
   struct tm tm;
   memset(&tm, 0, sizeof tm);
   gmtime_r(&seconds, &tm);
-  snprintf(date, HTTP_DATE, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
-           months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+  snprintf(date, DATE, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon],
+           tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
 bool answer_begin(struct exchange *exchange, int status) {
   static const char headroom[LWS_PRE];
-  char date[HTTP_DATE];
-  http_date(rt_now(peer_rt(exchange->peer)), date);
+  char date[DATE];
+  write_date(exchange->peer, date);
   buffer_reset(&exchange->out, WIRE_CHUNK);
   exchange->sent = LWS_PRE;
   return buffer_append(&exchange->out, headroom, sizeof headroom) &&
-         buffer_printf(&exchange->out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, http_phrase(status), date);
+         buffer_printf(&exchange->out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, phrase_of(status), date);
 }
 
 static bool is_bodiless(int status) {
@@ -126,7 +127,7 @@ void answer_start(struct exchange *exchange) {
 }
 
 bool answer_plainly(struct exchange *exchange, int status) {
-  const char *phrase = http_phrase(status);
+  const char *phrase = phrase_of(status);
   if (!answer_begin(exchange, status) || !buffer_puts(&exchange->out, "Content-Type: text/plain\r\n") ||
       !answer_end(exchange, status, phrase, strlen(phrase)))
     return false;
@@ -135,12 +136,26 @@ bool answer_plainly(struct exchange *exchange, int status) {
 }
 
 int answer_refusing(struct exchange *exchange, int status) {
-  body_end_pause(exchange);
+  exchange_end_pause(exchange);
   upload_free(exchange->upload); /* half a file is gone before the client hears of it */
   exchange->upload = NULL;
   exchange->keep = false;
   exchange->linger = status == 413 || exchange->chunked || exchange->asked;
   return answer_plainly(exchange, status) ? 0 : -1;
+}
+
+int answer_without_exchange(const struct peer *peer, int status, const char *more) {
+  unsigned char packet[LWS_PRE + 512];
+  const char *phrase = phrase_of(status);
+  char date[DATE];
+  int n;
+  write_date(peer, date);
+  n = snprintf((char *)packet + LWS_PRE, sizeof packet - LWS_PRE,
+               "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n%s"
+               "Connection: close\r\n\r\n%s\n",
+               status, phrase, date, strlen(phrase) + 1, more, phrase);
+  lws_write(peer->wsi, packet + LWS_PRE, (size_t)n, LWS_WRITE_HTTP);
+  return -1;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------- */
@@ -164,14 +179,14 @@ static int wait_for_room(struct peer *peer) {
 }
 
 static void run_go_on(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct exchange *exchange = (struct exchange *)(void *)((char *)job - offsetof(struct exchange, job));
+  struct exchange *exchange = container_of(job, struct exchange, job);
   (void)rt;
   (void)L;
   lws_callback_on_writable(exchange->peer->wsi);
 }
 
 static void on_pause_over(struct rt_timer *timer) {
-  struct exchange *exchange = (struct exchange *)(void *)((char *)timer - offsetof(struct exchange, pause));
+  struct exchange *exchange = container_of(timer, struct exchange, pause);
   exchange->job.run = run_go_on;
   rt_enqueue(peer_rt(exchange->peer), &exchange->job);
 }

@@ -6,7 +6,7 @@
  * handles are closed. Borrows the peer, which forgets it first. Loop thread only. Never calls Lua.
  * SPDX-License-Identifier: MIT
  */
-#include "server/peer.h"
+#include "server/private.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -15,14 +15,6 @@
 #include <sys/socket.h>
 
 enum { LONGEST_LOOK = 1024 /* bytes of the request line; a longer target is none of ours */ };
-
-struct arrival {
-  struct peer *peer; /* NULL: nobody waits any more */
-  uv_poll_t poll;
-  uv_timer_t timer; /* real time, as the deadline of a head */
-  int handles;
-  size_t seen; /* bytes at the last look */
-};
 
 enum verdict { PLAIN, GUARDED, UNDECIDED };
 
@@ -44,22 +36,6 @@ static enum verdict judge(const char *line, size_t length, const char *path) {
   return at < end ? GUARDED : UNDECIDED;
 }
 
-static void on_closed(uv_handle_t *handle) {
-  struct arrival *arrival = handle->data;
-  if (!--arrival->handles)
-    free(arrival);
-}
-
-void arrival_forget(struct peer *peer) {
-  struct arrival *arrival = peer->arrival;
-  peer->arrival = NULL;
-  if (!arrival)
-    return;
-  arrival->peer = NULL;
-  uv_close((uv_handle_t *)&arrival->poll, on_closed);
-  uv_close((uv_handle_t *)&arrival->timer, on_closed);
-}
-
 static void be_told_from(const struct peer *peer, size_t bytes) {
   int least = (int)bytes;
   setsockopt(peer->fd, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
@@ -74,7 +50,7 @@ static void on_bytes(uv_poll_t *poll, int status, int events) {
   (void)events;
   if (n < 0 && (errno == EAGAIN || errno == EINTR) && status >= 0)
     return;
-  verdict = n > 0 ? judge(line, (size_t)n, peer->listener->guarded_path) : PLAIN;
+  verdict = n > 0 ? judge(line, (size_t)n, peer->listener->rules.guarded_path) : PLAIN;
   /* No more than last time: the client has sent its end. */
   if (verdict == UNDECIDED && (size_t)n > arrival->seen && (size_t)n < sizeof line) {
     arrival->seen = (size_t)n;
@@ -83,7 +59,7 @@ static void on_bytes(uv_poll_t *poll, int status, int events) {
   }
   peer->guarded = verdict == GUARDED;
   be_told_from(peer, 1);
-  arrival_forget(peer);
+  peer_forget_arrival(peer);
   peer_hand_to_lws(peer);
 }
 
@@ -91,7 +67,7 @@ static void on_too_late(uv_timer_t *timer) {
   peer_drop(((struct arrival *)timer->data)->peer);
 }
 
-bool arrival_begin(struct peer *peer, int seconds) {
+bool arrival_begin(struct peer *peer) {
   uv_loop_t *loop = rt_loop(peer_rt(peer));
   struct arrival *arrival = calloc(1, sizeof *arrival);
   if (!arrival || uv_poll_init(loop, &arrival->poll, peer->fd) != 0) {
@@ -103,7 +79,7 @@ bool arrival_begin(struct peer *peer, int seconds) {
   arrival->peer = peer;
   arrival->poll.data = arrival->timer.data = arrival;
   peer->arrival = arrival;
-  uv_timer_start(&arrival->timer, on_too_late, (uint64_t)seconds * 1000, 0);
+  uv_timer_start(&arrival->timer, on_too_late, HEAD_SECONDS * 1000, 0);
   uv_poll_start(&arrival->poll, UV_READABLE, on_bytes);
   return true;
 }

@@ -5,7 +5,7 @@
  * Owns: the wire inside the peer. The userdata is anchored in the listener's until `gone`, then emptied.
  * SPDX-License-Identifier: MIT
  */
-#include "server/peer.h"
+#include "server/private.h"
 
 #include <string.h>
 
@@ -18,14 +18,14 @@ struct connection_box {
 };
 
 static struct peer *peer_of(struct wire *wire) {
-  return (struct peer *)(void *)((char *)wire - offsetof(struct peer, wire));
+  return container_of(wire, struct peer, wire);
 }
 
 /* ---- calling the handlers ------------------------------------------------------------------------ */
 
 /* Push a handler of the listener and the connection; false: no such handler, nothing is pushed. */
 static bool push_call(lua_State *L, const struct peer *peer, int handler) {
-  push_listener(L, peer->listener);
+  peer_push_listener(L, peer);
   if (lua_getiuservalue(L, -1, handler) != LUA_TFUNCTION) {
     lua_pop(L, 2);
     return false;
@@ -39,13 +39,13 @@ static bool push_call(lua_State *L, const struct peer *peer, int handler) {
 
 static void make_box(lua_State *L, struct peer *peer) {
   struct connection_box *box;
-  push_listener(L, peer->listener);
+  peer_push_listener(L, peer);
   lua_getiuservalue(L, -1, CONNECTIONS);
   box = lua_newuserdatauv(L, sizeof *box, 1);
   memset(box, 0, sizeof *box);
   luaL_setmetatable(L, CONNECTION_T);
   if (peer->upgrade) {
-    request_push_kept_head(L, peer);
+    head_push_kept(L, peer);
     lua_setiuservalue(L, -2, 1);
   }
   lua_rawsetp(L, -2, peer);
@@ -66,14 +66,14 @@ static int l_opened(lua_State *L) {
 }
 
 static void run_opened(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct peer *peer = (struct peer *)(void *)((char *)job - offsetof(struct peer, opened));
+  struct peer *peer = container_of(job, struct peer, opened);
   (void)rt;
   if (!rt_protected(L, l_opened, peer))
     wire_drop(&peer->wire, ERR_NOMEM, "no memory for a connection");
 }
 
 /* A party whose frame there was no memory to handle would wait for an answer in vain. */
-static void on_message(struct wire *wire, lua_State *L, const char *data, size_t length, bool binary) {
+static void at_message(struct wire *wire, lua_State *L, const char *data, size_t length, bool binary) {
   struct peer *peer = peer_of(wire);
   if (!peer->box || peer->dropped || !push_call(L, peer, ON_FRAME))
     return;
@@ -88,7 +88,7 @@ static int l_gone(lua_State *L) {
   struct peer *peer = lua_touserdata(L, 1);
   bool call = peer->box && push_call(L, peer, ON_CLOSE);
   connection_forget(peer);
-  push_listener(L, peer->listener);
+  peer_push_listener(L, peer);
   lua_getiuservalue(L, -1, CONNECTIONS);
   lua_pushnil(L);
   lua_rawsetp(L, -2, peer);
@@ -101,7 +101,7 @@ static int l_gone(lua_State *L) {
   return 0;
 }
 
-static void on_gone(struct wire *wire, lua_State *L) {
+static void at_gone(struct wire *wire, lua_State *L) {
   struct peer *peer = peer_of(wire);
   if (!rt_protected(L, l_gone, peer))
     connection_forget(peer);
@@ -109,7 +109,7 @@ static void on_gone(struct wire *wire, lua_State *L) {
 }
 
 void connection_established(struct peer *peer, struct lws *wsi) {
-  static const struct wire_ops ops = {on_message, on_gone, NULL};
+  static const struct wire_ops ops = {at_message, at_gone, NULL};
   struct listener *listener = peer->listener;
   peer_count(peer, -1);
   peer->is_socket = true;
@@ -117,7 +117,7 @@ void connection_established(struct peer *peer, struct lws *wsi) {
   peer->wsi = NULL;
   peer->since = uv_hrtime();
   peer->opened.run = run_opened;
-  wire_init(&peer->wire, listener->server->rt, false, &ops, &listener->limits);
+  wire_init(&peer->wire, listener->server->rt, false, &ops, &listener->rules.limits);
   wire_open(&peer->wire, wsi);
   rt_enqueue(peer->wire.rt, &peer->opened);
 }
@@ -149,7 +149,7 @@ static int l_send(lua_State *L) {
     wire_drop(&peer->wire, ERR_LIMIT, "the client does not read");
     return fail(L, ERR_LIMIT, 0,
                 "more than %zu bytes wait for a client that does not read them; it was dropped",
-                peer->listener->limits.max_unsent);
+                peer->listener->rules.limits.max_unsent);
   }
   lua_pushboolean(L, 1);
   return 1;

@@ -1,15 +1,13 @@
 /*
  * server/request.c - one HTTP request of a listener: received, handled by Lua, answered.
  * Lua sees: Request (method, path, query, headers, body, peer; respond, drop).
- * Owns: struct exchange. The peer owns it while it is received and answered, Lua's userdata while a
- * handler works on it; whoever comes last frees it.
+ * Owns: the exchange while a handler works on it; see struct exchange.
  * Loop thread only. Callbacks of lws copy and queue; the handler is started at the drain point.
  * SPDX-License-Identifier: MIT
  */
-#include "server/exchange.h"
+#include "server/private.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -21,81 +19,21 @@ struct request_box {
   bool answered;
 };
 
-void exchange_free(struct exchange *exchange) {
-  if (!exchange)
-    return;
-  buffer_free(&exchange->fields);
-  buffer_free(&exchange->body);
-  buffer_free(&exchange->out);
-  upload_free(exchange->upload);
-  served_file_free(exchange->file);
-  free(exchange);
-}
-
-static void forget_upgrade(struct peer *peer) {
-  exchange_free(peer->upgrade);
-  peer->upgrade = NULL;
-}
-
-void request_forget(struct peer *peer) {
-  struct exchange *exchange = peer->exchange;
-  forget_upgrade(peer);
-  peer->exchange = NULL;
-  if (!exchange)
-    return;
-  exchange->peer = NULL;
-  rt_timer_stop(peer_rt(peer), &exchange->pause);
-  if (exchange->phase == HANDLING)
-    return; /* Lua's userdata frees it, or run_head */
-  rt_dequeue(peer_rt(peer), &exchange->job);
-  exchange_free(exchange);
-}
-
-bool request_pending(const struct peer *peer) {
-  return peer->exchange && peer->exchange->phase > RECEIVING;
-}
-
 /* ---- receiving ----------------------------------------------------------------------------------- */
 
 static void run_request(struct rt *rt, lua_State *L, struct rt_job *job);
 
-/* lws must neither read on nor time out until the request is answered. */
-int exchange_complete(struct exchange *exchange) {
-  struct peer *peer = exchange->peer;
-  body_end_pause(exchange);
-  exchange->phase = READY;
-  exchange->job.run = run_request;
-  peer_expect(peer, 0);
-  lws_set_timeout(peer->wsi, NO_PENDING_TIMEOUT, 0);
-  lws_rx_flow_control(peer->wsi, 0);
-  rt_enqueue(peer_rt(peer), &exchange->job);
-  return 0;
-}
-
-static struct exchange *exchange_new(struct peer *peer, const struct http_method *method) {
-  struct exchange *exchange = calloc(1, sizeof *exchange);
-  if (!exchange)
-    return NULL;
-  exchange->peer = peer;
-  exchange->phase = RECEIVING;
-  exchange->began = uv_hrtime();
-  exchange->max_body = peer->listener->max_body;
-  exchange->cut_after = SIZE_MAX;
-  exchange->head = method->token == WSI_TOKEN_HEAD_URI;
-  exchange->expects = head_expects_invitation(peer->wsi);
-  return exchange;
-}
-
 static int on_head(struct peer *peer) {
   const struct http_method *method = head_method(peer->wsi);
-  struct exchange *exchange = method ? exchange_new(peer, method) : NULL;
+  struct exchange *exchange = method ? exchange_new(peer) : NULL;
   int status;
   if (!exchange)
-    return write_refusal(peer, method ? 503 : 501, "");
+    return answer_without_exchange(peer, method ? 503 : 501, "");
   peer->exchange = exchange;
+  exchange->handle = run_request;
   peer_expect(peer, BODY_SECONDS);
-  head_read_keep_alive(exchange, peer->wsi);
-  if (peer->listener->guarded_path[0] && !peer->guarded)
+  head_read_wishes(exchange, peer->wsi, method);
+  if (peer->listener->rules.guarded_path[0] && !peer->guarded)
     exchange->keep = false; /* a client that goes on with the guarded path must begin anew */
   status = body_read_framing(exchange, peer->wsi, method);
   if (status)
@@ -130,44 +68,9 @@ int request_on(struct peer *peer, enum lws_callback_reasons why, const void *in,
 
 /* ---- handing over to Lua ------------------------------------------------------------------------- */
 
-void request_push_head(lua_State *L, const struct exchange *exchange) {
-  const char *at = exchange->fields.data, *end = at + exchange->fields.length;
-  lua_createtable(L, 0, 9);
-  lua_createtable(L, 0, 4);
-  lua_createtable(L, 0, 12);
-  while (at < end) {
-    const char *name = at + 1, *value = name + strlen(name) + 1;
-    lua_pushstring(L, value);
-    lua_setfield(L, *at == 'f' ? -4 : *at == 'q' ? -3 : -2, name);
-    at = value + strlen(value) + 1;
-  }
-  lua_setfield(L, -3, "headers");
-  lua_setfield(L, -2, "query");
-  lua_pushstring(L, exchange->peer->address);
-  lua_setfield(L, -2, "peer");
-  lua_pushboolean(L, exchange->peer->guarded);
-  lua_setfield(L, -2, "guarded");
-  if (exchange->chunked)
-    return;
-  lua_pushinteger(L, (lua_Integer)exchange->length);
-  lua_setfield(L, -2, "content_length");
-}
-
-bool request_keep_head(struct peer *peer) {
-  const struct http_method *method = head_method(peer->wsi);
-  forget_upgrade(peer);
-  peer->upgrade = method ? exchange_new(peer, method) : NULL;
-  return peer->upgrade && head_read(peer->upgrade, peer->wsi, method);
-}
-
-void request_push_kept_head(lua_State *L, struct peer *peer) {
-  request_push_head(L, peer->upgrade);
-  forget_upgrade(peer);
-}
-
 /* Push the table behind the fields of a Request. */
 static void push_fields(lua_State *L, const struct exchange *exchange) {
-  request_push_head(L, exchange);
+  head_push(L, exchange);
   lua_pushlstring(L, exchange->body.length ? exchange->body.data : "", exchange->body.length);
   lua_setfield(L, -2, "body");
   if (exchange->upload)
@@ -206,7 +109,7 @@ static int l_serve(lua_State *L) {
 static int l_hand_over(lua_State *L) {
   struct exchange *exchange = lua_touserdata(L, 1);
   struct peer *peer = exchange->peer;
-  push_listener(L, peer->listener);
+  peer_push_listener(L, peer);
   lua_pushcfunction(L, l_serve);
   if (lua_getiuservalue(L, -2, ON_HTTP) == LUA_TFUNCTION) {
     push_request(L, exchange);
@@ -219,7 +122,7 @@ static int l_hand_over(lua_State *L) {
 
 /* Nobody answers a request that could not be handed over. */
 static void run_request(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct exchange *exchange = (struct exchange *)(void *)((char *)job - offsetof(struct exchange, job));
+  struct exchange *exchange = container_of(job, struct exchange, job);
   struct peer *peer = exchange->peer;
   (void)rt;
   if (!rt_protected(L, l_hand_over, exchange))

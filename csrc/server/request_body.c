@@ -5,7 +5,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "base/fields.h"
-#include "server/exchange.h"
+#include "server/private.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -157,12 +157,8 @@ static int on_early_body(struct exchange *exchange, const char *in, size_t lengt
 
 /* ---- reading slowly ------------------------------------------------------------------------------ */
 
-static struct exchange *exchange_of(struct rt_job *job) {
-  return (struct exchange *)(void *)((char *)job - offsetof(struct exchange, job));
-}
-
 static void run_read_on(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct peer *peer = exchange_of(job)->peer;
+  struct peer *peer = container_of(job, struct exchange, job)->peer;
   (void)rt;
   (void)L;
   peer_expect(peer, BODY_SECONDS);
@@ -170,14 +166,14 @@ static void run_read_on(struct rt *rt, lua_State *L, struct rt_job *job) {
 }
 
 static void on_pause_over(struct rt_timer *timer) {
-  struct exchange *exchange = (struct exchange *)(void *)((char *)timer - offsetof(struct exchange, pause));
+  struct exchange *exchange = container_of(timer, struct exchange, pause);
   exchange->job.run = run_read_on;
   rt_enqueue(peer_rt(exchange->peer), &exchange->job);
 }
 
 /* After the callback of the piece, in which lws has begun a timeout of its own. */
 static void run_pause(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct exchange *exchange = exchange_of(job);
+  struct exchange *exchange = container_of(job, struct exchange, job);
   double seconds = exchange->owed;
   (void)L;
   exchange->owed = 0;
@@ -197,15 +193,6 @@ static void slow_down(struct exchange *exchange, size_t length) {
   rt_dequeue(rt, &exchange->job);
   exchange->job.run = run_pause;
   rt_enqueue(rt, &exchange->job);
-}
-
-void body_end_pause(struct exchange *exchange) {
-  struct rt *rt = peer_rt(exchange->peer);
-  if (exchange->rate <= 0 || exchange->phase != RECEIVING)
-    return;
-  rt_timer_stop(rt, &exchange->pause);
-  rt_dequeue(rt, &exchange->job);
-  lws_rx_flow_control(exchange->peer->wsi, 1);
 }
 
 /* ---- receiving ----------------------------------------------------------------------------------- */
@@ -320,17 +307,17 @@ static int l_ask(lua_State *L) {
   struct peer *peer = question->exchange->peer;
   lua_pushcfunction(L, l_decide);
   lua_pushlightuserdata(L, question->decision);
-  push_listener(L, peer->listener);
+  peer_push_listener(L, peer);
   lua_getiuservalue(L, -1, ON_HEAD);
   lua_remove(L, -2);
-  request_push_head(L, question->exchange);
+  head_push(L, question->exchange);
   rt_call(peer_rt(peer), L, 3, "on_head");
   return 0;
 }
 
 /* on_head may close the listener, and with it the connection. */
 static void run_head(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct exchange *exchange = exchange_of(job);
+  struct exchange *exchange = container_of(job, struct exchange, job);
   struct decision decision = {.max_body = -1, .cut_after = -1};
   struct buffer early = exchange->body;
   (void)rt;

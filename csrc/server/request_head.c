@@ -2,10 +2,10 @@
  * server/request_head.c - the head of a request: lws has parsed it, here it is copied.
  * lws of version 4.1 decodes the path ("+" becomes a space) and lists headers it knows; of others it
  * finds only those asked for by name, see other_headers.
- * Runs inside the callback that tells of the head.
+ * Lua sees: the table of it. Copying runs inside the callback that tells of the head.
  * SPDX-License-Identifier: MIT
  */
-#include "server/exchange.h"
+#include "server/private.h"
 
 #include <string.h>
 #include <strings.h>
@@ -129,7 +129,7 @@ bool head_read(struct exchange *exchange, struct lws *wsi, const struct http_met
 }
 
 /* As lws decides it, so that what we announce is what it does. */
-void head_read_keep_alive(struct exchange *exchange, struct lws *wsi) {
+static void read_keep_alive(struct exchange *exchange, struct lws *wsi) {
   char text[25];
   exchange->old =
       lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP) < 8 || text[5] != '1' || text[7] != '1';
@@ -142,9 +142,15 @@ void head_read_keep_alive(struct exchange *exchange, struct lws *wsi) {
     exchange->keep = false;
 }
 
-bool head_expects_invitation(struct lws *wsi) {
+static bool expects_invitation(struct lws *wsi) {
   char text[24];
   return lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_EXPECT) > 0 && !strcasecmp(text, "100-continue");
+}
+
+void head_read_wishes(struct exchange *exchange, struct lws *wsi, const struct http_method *method) {
+  exchange->head = method->token == WSI_TOKEN_HEAD_URI;
+  exchange->expects = expects_invitation(wsi);
+  read_keep_alive(exchange, wsi);
 }
 
 const char *head_content_type(const struct exchange *exchange) {
@@ -156,4 +162,42 @@ const char *head_content_type(const struct exchange *exchange) {
     at = value + strlen(value) + 1;
   }
   return "";
+}
+
+/* ---- for Lua ------------------------------------------------------------------------------------- */
+
+void head_push(lua_State *L, const struct exchange *exchange) {
+  const char *at = exchange->fields.data, *end = at + exchange->fields.length;
+  lua_createtable(L, 0, 9);
+  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, 12);
+  while (at < end) {
+    const char *name = at + 1, *value = name + strlen(name) + 1;
+    lua_pushstring(L, value);
+    lua_setfield(L, *at == 'f' ? -4 : *at == 'q' ? -3 : -2, name);
+    at = value + strlen(value) + 1;
+  }
+  lua_setfield(L, -3, "headers");
+  lua_setfield(L, -2, "query");
+  lua_pushstring(L, exchange->peer->address);
+  lua_setfield(L, -2, "peer");
+  lua_pushboolean(L, exchange->peer->guarded);
+  lua_setfield(L, -2, "guarded");
+  if (exchange->chunked)
+    return;
+  lua_pushinteger(L, (lua_Integer)exchange->length);
+  lua_setfield(L, -2, "content_length");
+}
+
+bool head_keep(struct peer *peer) {
+  const struct http_method *method = head_method(peer->wsi);
+  exchange_free(peer->upgrade);
+  peer->upgrade = method ? exchange_new(peer) : NULL;
+  return peer->upgrade && head_read(peer->upgrade, peer->wsi, method);
+}
+
+void head_push_kept(lua_State *L, struct peer *peer) {
+  head_push(L, peer->upgrade);
+  exchange_free(peer->upgrade);
+  peer->upgrade = NULL;
 }

@@ -5,7 +5,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "base/fields.h"
-#include "server/peer.h"
+#include "server/private.h"
 
 #include <errno.h>
 #include <fcntl.h>

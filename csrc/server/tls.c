@@ -6,7 +6,7 @@
  * Owns: nothing; a listener owns its SSL_CTX.
  * SPDX-License-Identifier: MIT
  */
-#include "server/peer.h"
+#include "server/private.h"
 
 #include "base/buffer.h"
 #include "base/plain_file.h"
@@ -97,9 +97,9 @@ SSL_CTX *server_tls_new(const char *cert_file, const char *key_file, struct reas
 static struct listener *listener_of(struct server *server, int fd) {
   struct rt_list *i, *j;
   for (i = server->listeners.next; i != &server->listeners; i = i->next) {
-    struct listener *listener = (struct listener *)(void *)i; /* the link is its first member */
+    struct listener *listener = container_of(i, struct listener, link);
     for (j = listener->peers.prev; j != &listener->peers; j = j->prev) {
-      const struct peer *peer = (const struct peer *)(void *)j;
+      const struct peer *peer = container_of(j, struct peer, link);
       if (!peer->is_socket && peer->fd == fd)
         return listener;
     }

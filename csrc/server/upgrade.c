@@ -5,9 +5,8 @@
  * without a word (a missing key, an unknown subprotocol) is refused here with a status.
  * SPDX-License-Identifier: MIT
  */
-#include "server/peer.h"
+#include "server/private.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -78,7 +77,8 @@ static int check_subprotocol(struct peer *peer, struct lws *wsi) {
   memcpy(listener->server->subprotocol, peer->subprotocol, strlen(peer->subprotocol) + 1);
   if (length == 0 || peer->offered)
     return 0;
-  return length > 0 && listener->any_subprotocol && !peer->apart && feign(listener->server, list) ? 0 : 400;
+  return length > 0 && listener->rules.any_subprotocol && !peer->apart && feign(listener->server, list) ? 0
+                                                                                                        : 400;
 }
 
 /* Only a subprotocol that the client has offered is named in the answer. */
@@ -88,7 +88,7 @@ void upgrade_accepted(const struct peer *peer) {
 }
 
 static bool is_full(const struct listener *listener, bool apart) {
-  return apart ? listener->apart >= MOST_APART : listener->sockets >= listener->max_connections;
+  return apart ? listener->apart >= MOST_APART : listener->sockets >= listener->rules.max_connections;
 }
 
 static int check(struct peer *peer, struct lws *wsi) {
@@ -100,9 +100,9 @@ static int check(struct peer *peer, struct lws *wsi) {
   if (!own)
     return 404;
   peer->apart = *own != 0;
-  if (peer->apart && listener->guarded_path[0] && !peer->guarded)
+  if (peer->apart && listener->rules.guarded_path[0] && !peer->guarded)
     return 404;
-  peer->subprotocol = peer->apart ? own : listener->subprotocol;
+  peer->subprotocol = peer->apart ? own : listener->rules.subprotocol;
   if (listener->refuse_status && !peer->apart)
     return listener->refuse_status;
   if (listener->closing || (is_full(listener, peer->apart) && !admission_evict(peer->listener, peer->apart)))
@@ -112,20 +112,6 @@ static int check(struct peer *peer, struct lws *wsi) {
   if (!well_formed(wsi))
     return 400;
   return check_subprotocol(peer, wsi);
-}
-
-int write_refusal(const struct peer *peer, int status, const char *more) {
-  unsigned char packet[LWS_PRE + 512];
-  const char *phrase = http_phrase(status);
-  char date[HTTP_DATE];
-  int n;
-  http_date(rt_now(peer_rt(peer)), date);
-  n = snprintf((char *)packet + LWS_PRE, sizeof packet - LWS_PRE,
-               "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n%s"
-               "Connection: close\r\n\r\n%s\n",
-               status, phrase, date, strlen(phrase) + 1, more, phrase);
-  lws_write(peer->wsi, packet + LWS_PRE, (size_t)n, LWS_WRITE_HTTP);
-  return -1;
 }
 
 int upgrade_decide(struct peer *peer, char *upgrade) {
@@ -139,12 +125,12 @@ int upgrade_decide(struct peer *peer, char *upgrade) {
   if (strcasecmp(upgrade, "websocket") != 0)
     return -1;
   status = check(peer, peer->wsi);
-  if (!status && peer->apart && !request_keep_head(peer))
+  if (!status && peer->apart && !head_keep(peer))
     status = 503;
   if (status)
-    return write_refusal(peer, status,
-                         status == 426   ? "Sec-WebSocket-Version: 13\r\n"
-                         : status == 503 ? "Retry-After: 5\r\n"
-                                         : "");
+    return answer_without_exchange(peer, status,
+                                   status == 426   ? "Sec-WebSocket-Version: 13\r\n"
+                                   : status == 503 ? "Retry-After: 5\r\n"
+                                                   : "");
   return 0;
 }

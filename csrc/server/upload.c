@@ -8,7 +8,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "server/multipart.h"
-#include "server/peer.h"
+#include "server/private.h"
 
 #include <errno.h>
 #include <fcntl.h>
