@@ -9,8 +9,8 @@ BENCH_COMPILE = $(CC) -std=gnu11 $(WARNINGS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
 
 $(BUILD)/bench/server: BENCH_LIBRARIES = openssl
 $(BUILD)/bench/echo: BENCH_LIBRARIES = libwebsockets libuv openssl
-$(BUILD)/bench/server: bench/server.c bench/judge.c bench/conn.c bench/server.h bench/scan.h
-$(BUILD)/bench/echo: bench/echo.c bench/scan.h
+$(BUILD)/bench/server: bench/server.c bench/judge.c bench/conn.c bench/verdict.c bench/server.h bench/span.h
+$(BUILD)/bench/echo: bench/echo.c bench/span.h
 $(BENCH_BIN):
 	@mkdir -p $(@D)
 	$(BENCH_COMPILE) -o $@ $(filter %.c,$^) $$($(PKG_CONFIG) --cflags --libs $(BENCH_LIBRARIES))

@@ -22,6 +22,7 @@
 #define READ_SIZE 65536
 #define INPUT_LIMIT (1 << 20)
 
+static const struct conn_ops *conn_ops;
 static int epoll_fd, listen_fd;
 static SSL_CTX *tls;
 static struct conn *touched;
@@ -132,7 +133,7 @@ static void conn_flush(struct conn *c) {
 }
 
 static void conn_free(struct conn *c) {
-  on_closed(c);
+  conn_ops->closed(c);
   if (c->ssl)
     SSL_free(c->ssl);
   close(c->fd);
@@ -230,7 +231,7 @@ static void on_frame(struct conn *c, int first, char *p, size_t n) {
     put_header(c, 10, n);
     put(&c->out, p, n);
   } else if (opcode == 1 && (first & 0xf0) == 0x80) {
-    on_text(c, p, n);
+    conn_ops->text(c, p, n);
   } else if (opcode != 10) {
     violation("frame with first byte 0x%02x: fragmented, binary or with reserved bits", (unsigned)first);
   }
@@ -418,10 +419,11 @@ static void load_certificate(const char *cert, const char *key) {
     fail("cannot use the key %s", key);
 }
 
-int conns_listen(const char *cert, const char *key) {
+int conns_listen(const char *cert, const char *key, const struct conn_ops *ops) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   socklen_t len = sizeof address;
   struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
+  conn_ops = ops;
   if (cert)
     load_certificate(cert, key);
   epoll_fd = epoll_create1(EPOLL_CLOEXEC);

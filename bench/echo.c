@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-#include "scan.h"
+#include "span.h"
 
 #define TOKEN_BODY                                                                                           \
   "{\"client_id\":\"chat_bot\",\"grant_type\":\"password\",\"username\":\"bot\",\"password\":\"pw\"}"

@@ -3,9 +3,6 @@
  * Every push has a number, which is its id, is in its text and tells its chat; a ring remembers what became
  * of it. SPDX-License-Identifier: MIT
  */
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "server.h"
 
 #define CHAT_PREFIX "a1b2c3d4e5f60718293a4b5c6d7e8f90" /* a chat id is this and 8 digits */
@@ -22,20 +19,9 @@ struct push {
   bool acked, answered;
 };
 
-struct tally tally;
-
 static struct conn *pushed_to; /* the first connection that was authorized */
 static struct push ring[RING];
 static double next_push_at;
-
-void violation(const char *format, ...) {
-  va_list args;
-  if (tally.errors++ > 0)
-    return;
-  va_start(args, format);
-  vsnprintf(tally.first_error, sizeof tally.first_error, format, args);
-  va_end(args);
-}
 
 /* What is pushed ---------------------------------------------------------------------------------- */
 
@@ -211,7 +197,7 @@ static void on_request(struct conn *c, const struct frame *f) {
     respond(c, f->id, "{}");
 }
 
-void on_text(struct conn *c, const char *text, size_t len) {
+static void on_text(struct conn *c, const char *text, size_t len) {
   struct frame f;
   if (!scan_frame(text, len, &f))
     violation("not a frame: %.*s", (int)(len < 60 ? len : 60), text);
@@ -223,10 +209,12 @@ void on_text(struct conn *c, const char *text, size_t len) {
     violation("frame of type %d", f.type);
 }
 
-void on_closed(struct conn *c) {
+static void on_closed(struct conn *c) {
   if (c == pushed_to)
     pushed_to = NULL;
   if (c->authorized)
     fail("the client closed an authorized connection (violations so far: %llu %s)",
          (unsigned long long)tally.errors, tally.first_error);
 }
+
+const struct conn_ops judge = {on_text, on_closed};

@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -25,8 +24,6 @@
 
 #include "server.h"
 
-#define MODES (START + 1)
-
 enum phase { CONNECTING, WARMING, MEASURING, DRAINING, DONE };
 
 /* What is known of client and server at one moment. */
@@ -35,25 +32,9 @@ struct sample {
   uint64_t messages;
 };
 
-static const char *const mode_names[MODES] = {"echo", "rate", "request", "idle", "start"};
 /* BENCH_MODE knows nothing of "start": such a client is an echo client that is stopped early */
 static const char *const client_modes[MODES] = {"echo", "rate", "req", "idle", "echo"};
 
-struct options opt = {
-    .mode = ECHO,
-    .window = 64,
-    .conns = 1,
-    .chats = 64,
-    .server_cpu = -1,
-    .client_cpu = -1,
-    .rate = 500,
-    .warm = 0.5,
-    .seconds = 3,
-    .settle = 1,
-    .limit = 30,
-};
-
-static pid_t child;
 static clockid_t child_clock;
 static enum phase phase = CONNECTING;
 static double started_at, ready_at, ready_cpu, phase_at;
@@ -61,15 +42,6 @@ static struct sample before, after;
 static long rss_kb, private_kb;
 
 /* Clocks and /proc -------------------------------------------------------------------------------- */
-
-static double clock_seconds(clockid_t clock) {
-  struct timespec t;
-  return clock_gettime(clock, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
-}
-
-double now(void) {
-  return clock_seconds(CLOCK_MONOTONIC);
-}
 
 /* Sum of the lines of /proc/CHILD/`file` that begin with `key`, in KiB. */
 static long proc_kb(const char *file, const char *key) {
@@ -97,30 +69,6 @@ static struct sample take_sample(void) {
                          .client_cpu = clock_seconds(child_clock),
                          .server_cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID),
                          .messages = opt.mode == REQUEST ? tally.requests : tally.answers};
-}
-
-/* Verdicts ---------------------------------------------------------------------------------------- */
-
-void fail(const char *format, ...) {
-  char why[200];
-  va_list args;
-  va_start(args, format);
-  vsnprintf(why, sizeof why, format, args);
-  va_end(args);
-  printf("{\"label\":\"%s\",\"mode\":\"%s\",\"tls\":%s,\"failed\":\"%s\"}\n", opt.label, mode_names[opt.mode],
-         opt.cert ? "true" : "false", why);
-  fflush(stdout);
-  if (child > 0) {
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
-  }
-  exit(1);
-}
-
-void *must(void *memory) {
-  if (!memory)
-    fail("out of memory");
-  return memory;
 }
 
 /* The course of a run ----------------------------------------------------------------------------- */
@@ -401,7 +349,7 @@ int main(int argc, char **argv) {
   (void)argc;
   signal(SIGPIPE, SIG_IGN);
   raise_file_limit();
-  start_client(command, conns_listen(opt.cert, opt.key));
+  start_client(command, conns_listen(opt.cert, opt.key, &judge));
   while (phase != DONE)
     turn();
   print_line();

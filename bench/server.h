@@ -1,7 +1,8 @@
 /*
- * server.h - what the three parts of the load server know of each other.
- * server.c starts, measures and ends a run; judge.c pushes messages and checks what comes back; conn.c moves
- * bytes: buffers, TLS, HTTP, WebSocket frames. One thread, one run per process, so the state is global.
+ * server.h - what the parts of the load server know of each other, from the ground up: verdict.c says what a
+ * run is to be and what came of it; conn.c moves bytes: buffers, TLS, HTTP, WebSocket frames; judge.c pushes
+ * messages and checks what comes back; server.c starts, measures and ends the run. One thread, one run per
+ * process, so the state is global.
  * SPDX-License-Identifier: MIT
  */
 #ifndef BENCH_SERVER_H
@@ -10,12 +11,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
 
-#include "scan.h"
+#include "span.h"
 
 #define TOKEN "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjQxMDI0NDQ4MDB9.YmVuY2g"
 
-/* server.c */
+/* verdict.c */
 
 enum mode { ECHO, RATE, REQUEST, IDLE, START, MODES };
 
@@ -27,11 +30,28 @@ struct options {
 };
 
 extern struct options opt;
+extern const char *const mode_names[MODES];
+extern pid_t child; /* the client; 0: none */
 
 double now(void);
+double clock_seconds(clockid_t clock);
 /* The run is worth nothing: say why and end. */
 __attribute__((noreturn, format(printf, 1, 2))) void fail(const char *format, ...);
 void *must(void *memory);
+
+struct tally {
+  uint64_t pushes, open_pushes, answers, requests, errors;
+  int authorized;
+  bool timing; /* keep the latency of answers */
+  double *latency;
+  size_t latencies, latency_cap;
+  char first_error[200];
+};
+
+extern struct tally tally;
+
+/* The client broke a rule: count it, keep the words of the first time. */
+__attribute__((format(printf, 1, 2))) void violation(const char *format, ...);
 
 /* conn.c */
 
@@ -54,8 +74,14 @@ struct conn {
   bool authorized, touched, wants_out, dead;
 };
 
+/* What is done with what comes. */
+struct conn_ops {
+  void (*text)(struct conn *c, const char *text, size_t len); /* one message */
+  void (*closed)(struct conn *c);                             /* by the client */
+};
+
 /* Listen on a free port of the loopback address, with TLS if there is a certificate. Returns the port. */
-int conns_listen(const char *cert, const char *key);
+int conns_listen(const char *cert, const char *key, const struct conn_ops *ops);
 /* Wait up to `timeout` ms for events and handle them; what is to be sent is kept. */
 void conns_wait(int timeout);
 /* Send what was kept, one write for each connection, and free the dead ones. */
@@ -72,22 +98,8 @@ void frame_end(struct conn *c);
 
 /* judge.c */
 
-struct tally {
-  uint64_t pushes, open_pushes, answers, requests, errors;
-  int authorized;
-  bool timing; /* keep the latency of answers */
-  double *latency;
-  size_t latencies, latency_cap;
-  char first_error[200];
-};
-
-extern struct tally tally;
-
-/* The client broke a rule: count it, keep the words of the first time. */
-__attribute__((format(printf, 1, 2))) void violation(const char *format, ...);
 /* Push what the window allows at the time `t`. */
 void push_more(double t);
-void on_text(struct conn *c, const char *text, size_t len);
-void on_closed(struct conn *c);
+extern const struct conn_ops judge;
 
 #endif

@@ -1,10 +1,10 @@
 /*
- * scan.h - reads the few fields of a frame that the load server and the baseline client need.
+ * span.h - reads the few fields of a frame that the load server and the baseline client need.
  * Nothing is built and nothing is copied: a span points into the text that was received.
  * SPDX-License-Identifier: MIT
  */
-#ifndef BENCH_SCAN_H
-#define BENCH_SCAN_H
+#ifndef BENCH_SPAN_H
+#define BENCH_SPAN_H
 
 #include <stdbool.h>
 #include <stdint.h>
