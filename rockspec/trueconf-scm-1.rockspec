@@ -2,7 +2,7 @@ rockspec_format = "3.0"
 package = "trueconf"
 version = "scm-1"
 source = {
-  url = "git+https://github.com/trueconf-lua/trueconf.git",
+  url = ".",                            -- `luarocks make` in a clone; a release names its archive here
 }
 description = {
   summary = "Chat bots on TrueConf Server",
@@ -10,7 +10,6 @@ description = {
 A module for writing chat bots on TrueConf Server. A C core does all network I/O and runs the connection and
 authorization state machine; every request reads like a plain call because the coroutine waits, never the process.
 It comes with the Bridge, a local server that speaks the same API.]],
-  homepage = "https://github.com/trueconf-lua/trueconf",
   license = "MIT",
   labels = { "chat", "bot", "trueconf", "websocket", "libuv" },
 }
