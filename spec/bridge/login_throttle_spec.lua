@@ -91,8 +91,14 @@ describe("checks of passwords", function()
       end
       core.spawn(function() try(function() cancel(2) first:wake() end) end) -- hands its turn to the second in line
       core.spawn(try)
-      for place = 1, 2 do waiting[place] = core.spawn(try) end
-      core.sleep(0)
+      -- All of them stand in line before the first check comes back from its thread.
+      local begun = core.waiter()
+      waiting[1] = core.spawn(try)
+      waiting[2] = core.spawn(function()
+        begun:wake()
+        try()
+      end)
+      begun:wait(20)
       cancel(1)
       first:wait(20)
       assert.equal(2, cancelled)
