@@ -19,8 +19,8 @@ local PRIMITIVES = { string = true, integer = true, number = true, boolean = tru
 
 -- Objects that have methods of their own on the Lua side, under the name of their class there.
 local MADE_BY_HAND = {
-  Sent = "Sent", SentFile = "Sent", Envelope = "Message", AnsweredMessage = "Message", LastMessage = "Message",
-  CommandMessage = "Message",
+  SentMessage = "SentMessage", SentFile = "SentMessage", Envelope = "Message", AnsweredMessage = "Message",
+  LastMessage = "Message", CommandMessage = "Message",
 }
 
 local function annotated(kind)

@@ -3,7 +3,7 @@
 -- where argparse keeps them, for it has no other way.
 local cli = require "trueconf.cli"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exit_codes"
+local exit_codes = require "trueconf.cli.exit_codes"
 
 local SHARED = "Connection"             -- a group of flags that several commands have; it is described once
 
@@ -156,7 +156,7 @@ local function page()
   for _, element in ipairs(shared) do put_entry(out, element) end
   put(out, ".SH EXIT STATUS")
   put_text(out, "Of the commands that talk to a server; others know 0, 1 and 2.")
-  put_lines(out, (exits.HELP:gsub("^[^\n]*\n", ""):gsub("\n  ", "\n"):gsub("^  ", "")))
+  put_lines(out, (exit_codes.HELP:gsub("^[^\n]*\n", ""):gsub("\n  ", "\n"):gsub("^  ", "")))
   out[#out + 1] = TAIL
   return table.concat(out, "\n")
 end

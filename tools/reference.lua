@@ -262,8 +262,8 @@ end
 
 local function write_sent()
   local path = LUA .. "api/sent_message.lua"
-  write_class("What `send_message` and other sending methods return", read_file(path)["trueconf.Sent"])
-  write_methods(path, "Sent", "sent")
+  write_class("What `send_message` and other sending methods return", read_file(path)["trueconf.SentMessage"])
+  write_methods(path, "SentMessage", "sent")
 end
 
 local function write_files()
@@ -273,7 +273,7 @@ local function write_files()
   write_class("Options of `send_file`", upload["trueconf.SendFileOptions"])
   write_class("A preview", read_file(LUA .. "files/preview.lua")["trueconf.PreviewSource"])
   write_class("Options of `download`", read_file(LUA .. "files/download.lua")["trueconf.DownloadOptions"])
-  write_methods(LUA .. "files/cancel_token.lua", "Transfer", "transfer")
+  write_methods(LUA .. "files/cancel_token.lua", "CancelToken", "cancel_token")
   write_class("What `download` returns with `path` or `sink`", files["trueconf.Downloaded"])
 end
 

@@ -6,7 +6,7 @@
 
 require "trueconf.base.needs"
 
-local facts = require "trueconf.api.chat_cache"
+local chat_cache = require "trueconf.api.chat_cache"
 local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
@@ -104,7 +104,7 @@ local function kind_of(event, bot)
   local kind = chat and chat.kind or event.kind
   if kind or not event.chat_id then return kind end
   local err
-  kind, err = facts.chat_kind(bot, event.chat_id)
+  kind, err = chat_cache.chat_kind(bot, event.chat_id)
   if not kind then bot.log:warn("the kind of chat %s is not known: %s", event.chat_id, err) end
   return kind
 end
@@ -178,7 +178,7 @@ function filter.role(...)
   return make(function(event, bot)
     local author = author_of(event)
     if not author or not event.chat_id then return false end
-    local role, err = facts.role(bot, event.chat_id, author)
+    local role, err = chat_cache.role(bot, event.chat_id, author)
     if role == nil then bot.log:warn("the role of %s in chat %s is not known: %s", author, event.chat_id, err) end
     return role and roles[role]
   end)

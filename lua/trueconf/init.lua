@@ -16,7 +16,7 @@ local Error = require "trueconf.base.error"
 local misuse = require "trueconf.base.misuse"
 local log = require "trueconf.log"
 local router = require "trueconf.bot.router"
-local transfer = require "trueconf.files.cancel_token"
+local cancel_token = require "trueconf.files.cancel_token"
 
 local trueconf = {
   _VERSION = core._VERSION,
@@ -71,10 +71,11 @@ function trueconf.bot(options)
   return (bot.new(options, 2)) -- no tail call: a mistake is reported at the caller's line
 end
 
----Make a handle by which uploads and downloads can be cancelled: the option `transfer` of `send_file` and `download`.
----@return trueconf.Transfer
-function trueconf.transfer()
-  return transfer.new()
+---Make a cancel token: given as the option `cancel` of `send_file` or `download`, it cancels them while they are under
+---way.
+---@return trueconf.CancelToken
+function trueconf.cancel_token()
+  return cancel_token.new()
 end
 
 ---Make a client: a connection with calls, without handlers.

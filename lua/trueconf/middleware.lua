@@ -8,7 +8,7 @@
 
 require "trueconf.base.needs"
 
-local bounded = require "trueconf.base.lru"
+local lru = require "trueconf.base.lru"
 local core = require "trueconf.core"
 local filter = require "trueconf.filter"
 local misuse = require "trueconf.base.misuse"
@@ -127,7 +127,7 @@ end
 function middleware.rate_limit(given)
   local limit = options.check(RATE, given, 2, "middleware.rate_limit")
   local key_of = KEYS[limit.by] or limit.by
-  local buckets = bounded.new(limit.max_buckets)
+  local buckets = lru.new(limit.max_buckets)
   return function(event, next)
     local key = event.is_system == false and key_of(event)
     if not key then return next() end

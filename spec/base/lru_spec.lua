@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- A table with a limit: what stays, what goes.
 
-local bounded = require "trueconf.base.lru"
+local lru = require "trueconf.base.lru"
 
 -- How many of these keys are there.
 local function count(map, first, last)
@@ -14,7 +14,7 @@ end
 
 describe("a bounded table", function()
   it("keeps what is put into it, and what is put over it", function()
-    local map = bounded.new(10)
+    local map = lru.new(10)
     map:put("a", 1)
     map:put("b", false)
     map:put("a", 2)
@@ -24,7 +24,7 @@ describe("a bounded table", function()
   end)
 
   it("never holds more than its limit, and the newest half at least", function()
-    local map = bounded.new(10)
+    local map = lru.new(10)
     for key = 1, 1000 do
       map:put(key, key)
       assert.equal(math.min(key, 5), count(map, math.max(1, key - 4), key))
@@ -33,7 +33,7 @@ describe("a bounded table", function()
   end)
 
   it("keeps what is asked for again and again", function()
-    local map = bounded.new(10)
+    local map = lru.new(10)
     map:put("dear", 1)
     for key = 1, 1000 do
       map:put(key, key)
@@ -42,7 +42,7 @@ describe("a bounded table", function()
   end)
 
   it("forgets what is removed, in either generation", function()
-    local map = bounded.new(4)
+    local map = lru.new(4)
     for key = 1, 3 do map:put(key, key) end
     for key = 1, 3 do map:remove(key) end
     map:remove "never there"

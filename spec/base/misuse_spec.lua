@@ -48,7 +48,7 @@ describe("a method called with a dot", function()
   local function all_blame_the_caller(object, name, section)
     for method in pairs(documented(name, section)) do
       for _, first in ipairs { "x", {}, 1, false } do
-        local expected = ("^[^:]*%scall %s with a colon, as in %%l+:%s%%("):format(HERE, method, method)
+        local expected = ("^[^:]*%scall %s with a colon, as in [%%l_]+:%s%%("):format(HERE, method, method)
         assert.matches(expected, raised(function() object[method](first or nil, "more") end), nil, method)
       end
     end
@@ -84,9 +84,9 @@ describe("a method called with a dot", function()
     assert.is_true(done)
   end)
 
-  it("blames the caller, for each method of a log, a transfer and the test kit", function()
+  it("blames the caller, for each method of a log, a cancel token and the test kit", function()
     all_blame_the_caller(offline().log, "log")
-    all_blame_the_caller(trueconf.transfer(), "transfer")
+    all_blame_the_caller(trueconf.cancel_token(), "cancel_token")
     local t <close> = testing.start { bot = function(options) return trueconf.bot(options) end }
     local anna = t:user "anna"
     all_blame_the_caller(anna, "user", "People of a test")

@@ -295,7 +295,7 @@ describe("a handler", function()
     end)
   end
 
-  it("that floods the log with the same error is held down", function()
+  it("that floods the log with the same error is rate limited", function()
     local log, lines = bots.log()
     bots.case(function(bot)
       bot:on_text("^a", function() error "the same" end)
@@ -311,15 +311,15 @@ describe("a handler", function()
   end)
 end)
 
-describe("what is held down", function()
+describe("a log throttle", function()
   it("is said once a minute, with how often it was not said", function()
-    local held_down = require("trueconf.base.log_throttle").new()
+    local log_throttle = require("trueconf.base.log_throttle").new()
     core.virtual_time(true, 0, 1)
-    assert.equal(0, held_down:may_say "x")
-    for _ = 1, 5 do assert.is_nil(held_down:may_say "x") end
-    assert.equal(0, held_down:may_say "y")
+    assert.equal(0, log_throttle:may_say "x")
+    for _ = 1, 5 do assert.is_nil(log_throttle:may_say "x") end
+    assert.equal(0, log_throttle:may_say "y")
     core.advance(61)
-    assert.equal(5, held_down:may_say "x")
+    assert.equal(5, log_throttle:may_say "x")
     core.virtual_time(false)
   end)
 
@@ -337,7 +337,7 @@ describe("what is held down", function()
     }, lines)
   end)
 
-  it("is held down by the place of the handler, too, and told of by what has failed", function()
+  it("is rate limited by the source of the handler, too, and told of by what has failed", function()
     local log, lines = bots.log()
     local bot = trueconf.bot { url = "ws://127.0.0.1:1", token = "t", log = log }
     for n = 1, 2 do bot:report({ err = "oh", traceback = "here" }, nil, "x.lua:" .. n, "a posted message") end

@@ -3,7 +3,7 @@
 
 local bots = require "spec.support.bots"
 local core = require "trueconf.core"
-local facts = require "trueconf.api.chat_cache"
+local chat_cache = require "trueconf.api.chat_cache"
 local filter = require "trueconf.filter"
 local helper = require "spec.support.helper"
 
@@ -138,7 +138,7 @@ end)
 describe("what filters ask the server", function()
   -- A bot that answers by a table and counts the questions.
   local function asked(answers)
-    local bot = { asked = 0, facts = false, log = { warn = function(self) self.warned = true end } }
+    local bot = { asked = 0, chat_cache = false, log = { warn = function(self) self.warned = true end } }
     return setmetatable(bot, { __index = function(_, name)
       return function(self, ...)
         self.asked = self.asked + 1
@@ -165,7 +165,7 @@ describe("what filters ask the server", function()
     core.advance(61)
     assert.is_false(passes(admin, msg, bot))
     role = "owner"
-    facts.notice(bot, "changeParticipantRole", { chat_id = "c1" })
+    chat_cache.notice(bot, "changeParticipantRole", { chat_id = "c1" })
     assert.is_true(passes(admin, msg, bot))
     assert.equal(3, bot.asked)
     core.virtual_time(false)

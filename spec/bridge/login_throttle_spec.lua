@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 
 local core = require "trueconf.core"
-local attempts = require "trueconf.bridge.accounts.login_throttle"
+local login_throttle = require "trueconf.bridge.accounts.login_throttle"
 local helper = require "spec.support.helper"
 local logins = require "trueconf.bridge.accounts.logins"
 local support = require "spec.support.bridge"
@@ -11,7 +11,7 @@ describe("failures by key", function()
   after_each(function() core.virtual_time(false) end)
 
   it("ask for a pause from the limit on, until the time since the first one is over", function()
-    local counted = attempts.new(2, 10)
+    local counted = login_throttle.new(2, 10)
     assert.is_nil(counted:pause "a")
     counted:add "a"
     core.advance(4)
@@ -24,7 +24,7 @@ describe("failures by key", function()
   end)
 
   it("count anew when the time is over", function()
-    local counted = attempts.new(2, 10)
+    local counted = login_throttle.new(2, 10)
     counted:add "a"
     core.advance(10)
     counted:add "a"
@@ -34,7 +34,7 @@ describe("failures by key", function()
   end)
 
   it("can be cleared, and count again", function()
-    local counted = attempts.new(1, 10)
+    local counted = login_throttle.new(1, 10)
     counted:add "a"
     core.advance(5)
     counted:clear "a"
@@ -47,7 +47,7 @@ describe("failures by key", function()
   end)
 
   it("take no more than so much memory", function()
-    local counted = attempts.new(1, 1e6)
+    local counted = login_throttle.new(1, 1e6)
     for index = 1, 30000 do counted:add("k" .. index) end
     for index = 1, 30000 do
       counted:add "same"
@@ -60,7 +60,7 @@ describe("failures by key", function()
     local order = 0
     for _ in pairs(counted.order) do order = order + 1 end
     assert.is_true(order <= 10000)
-    counted = attempts.new(1, 1e6)
+    counted = login_throttle.new(1, 1e6)
     for index = 1, 10001 do counted:add("k" .. index) end
     assert.is_nil(counted:pause "k1")
     assert.is_truthy(counted:pause "k2")
@@ -68,7 +68,7 @@ describe("failures by key", function()
   end)
 
   it("are not counted without a limit", function()
-    local counted = attempts.new(0, 10)
+    local counted = login_throttle.new(0, 10)
     for _ = 1, 100 do counted:add "a" end
     assert.is_nil(counted:pause "a")
     assert.is_nil(next(counted.entries))

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 local Error = require "trueconf.base.error"
-local exits = require "trueconf.cli.exit_codes"
+local exit_codes = require "trueconf.cli.exit_codes"
 
 describe("exit codes", function()
   it("tell scripts what became of it", function()
@@ -18,14 +18,14 @@ describe("exit codes", function()
       { 5, Error.new("DISCONNECTED", "meanwhile", { outcome = "unknown" }) },
       { 5, Error.from_code(301) },
     } do
-      assert.equal(case[1], exits.of(case[2]), tostring(case[2]))
+      assert.equal(case[1], exit_codes.of(case[2]), tostring(case[2]))
     end
   end)
 
   it("are explained", function()
     for name, code in pairs { DONE = 0, REFUSED = 1, MISUSE = 2, UNREACHABLE = 3, CREDENTIALS = 4, UNKNOWN = 5 } do
-      assert.equal(code, exits[name])
-      assert.matches("\n  " .. code .. "  %l", exits.HELP)
+      assert.equal(code, exit_codes[name])
+      assert.matches("\n  " .. code .. "  %l", exit_codes.HELP)
     end
   end)
 end)

@@ -49,18 +49,18 @@ local function closing(log)
 end
 
 describe("an upload that is cancelled", function()
-  local function send(at, transfer, options)
-    options.name, options.transfer = "a.bin", transfer
+  local function send(at, cancel_token, options)
+    options.name, options.cancel = "a.bin", cancel_token
     return start(at.bot.send_file, at.bot, at.chat_id, options)
   end
 
   it("from on_progress leaves nothing behind, here and at the server", scene(function(at)
-    local transfer, first, open = trueconf.transfer(), nil, nil
+    local cancel_token, first, open = trueconf.cancel_token(), nil, nil
     local sent, err = at.bot:send_file(at.chat_id, {
-      data = ("x"):rep(64 * MIB), name = "a.bin", transfer = transfer,
+      data = ("x"):rep(64 * MIB), name = "a.bin", cancel = cancel_token,
       on_progress = function(bytes, total)
         assert.is_true(total > 64 * MIB)
-        if bytes > 8 * MIB and first == nil then first, open = transfer:cancel(), sockets() end
+        if bytes > 8 * MIB and first == nil then first, open = cancel_token:cancel(), sockets() end
       end,
     })
     assert_cancelled("not_sent", sent, err)
@@ -72,25 +72,25 @@ describe("an upload that is cancelled", function()
   end))
 
   it("while it waits for leave takes the request back", scene(function(at)
-    local transfer = trueconf.transfer()
+    local cancel_token = trueconf.cancel_token()
     at.server:fault { silence = { uploadFile = 1 } }
-    local call = send(at, transfer, { data = "x" })
+    local call = send(at, cancel_token, { data = "x" })
     helper.eventually(function() return at.bot.session:stats().in_flight == 1 end)
-    transfer:cancel()
+    cancel_token:cancel()
     assert_cancelled("not_sent", call.over:wait(5))
     assert.equal(0, at.bot.session:stats().in_flight)
   end))
 
   it("while it waits for the connection is not sent later", scene(function(at)
-    local transfer, finish = trueconf.transfer(), at.server.files.finish
+    local cancel_token, finish = trueconf.cancel_token(), at.server.files.finish
     at.server.files.finish = function(...)
       finish(...)
       at.server:fault { refuse_upgrades = true }
       at.server:drop()
     end
-    local call = send(at, transfer, { data = "x" })
+    local call = send(at, cancel_token, { data = "x" })
     helper.eventually(function() return at.bot.session:stats().queued == 1 end)
-    transfer:cancel()
+    cancel_token:cancel()
     assert_cancelled("not_sent", call.over:wait(5))
     at.server:fault { refuse_upgrades = false }
     assert(at.bot:wait_ready(10))
@@ -99,27 +99,27 @@ describe("an upload that is cancelled", function()
   end))
 
   it("while the message is on its way does not know of it", scene(function(at)
-    local transfer, post = trueconf.transfer(), at.server.files.post
+    local cancel_token, post = trueconf.cancel_token(), at.server.files.post
     at.server.files.post = function(...)
-      transfer:cancel()
+      cancel_token:cancel()
       return post(...)
     end
     at.server:fault { delay = 0.05 }
-    assert_cancelled("unknown", send(at, transfer, { data = "x" }).over:wait(5))
+    assert_cancelled("unknown", send(at, cancel_token, { data = "x" }).over:wait(5))
     helper.eventually(function() return #at.server:history(at.chat_id) == 1 end)
     helper.eventually(function() return at.bot.session:stats().stale == 1 end)
   end))
 
   it("while its reader waits closes what that holds", scene(function(at)
-    local transfer, log = trueconf.transfer(), {}
+    local cancel_token, log = trueconf.cancel_token(), {}
     local paths = temporaries(function()
-      local call = send(at, transfer, { reader = function()
+      local call = send(at, cancel_token, { reader = function()
         local _ <close> = closing(log)
         log.waits = true
         core.waiter():wait()
       end })
       helper.eventually(function() return log.waits end)
-      transfer:cancel()
+      cancel_token:cancel()
       assert_cancelled("not_sent", call.over:wait(5))
     end)
     assert.is_true(log.closed)
@@ -128,10 +128,10 @@ describe("an upload that is cancelled", function()
   end))
 
   it("by its reader ends where that waits next", scene(function(at)
-    local transfer, pieces = trueconf.transfer(), 0
-    assert_cancelled("not_sent", send(at, transfer, { reader = function()
+    local cancel_token, pieces = trueconf.cancel_token(), 0
+    assert_cancelled("not_sent", send(at, cancel_token, { reader = function()
       pieces = pieces + 1
-      if pieces == 2 then transfer:cancel() end
+      if pieces == 2 then cancel_token:cancel() end
       if pieces > 2 then core.sleep(30) end
       return "x"
     end }).over:wait(5))
@@ -144,17 +144,17 @@ describe("a download that is cancelled", function()
     return assert(at.bot:send_file(at.chat_id, { data = bytes or "0123456789", name = "a.bin" }))
   end
 
-  local function fetch(at, message, transfer, options)
-    options.transfer = transfer
+  local function fetch(at, message, cancel_token, options)
+    options.cancel = cancel_token
     return start(at.bot.download, at.bot, message, options)
   end
 
   it("from on_progress leaves no part of the file, and closes the connection", scene(function(at)
-    local message, transfer, open = sent(at, ("x"):rep(MIB)), trueconf.transfer(), nil
+    local message, cancel_token, open = sent(at, ("x"):rep(MIB)), trueconf.cancel_token(), nil
     at.server:fault { download_rate = 100000 }
-    local call = fetch(at, message, transfer, {
+    local call = fetch(at, message, cancel_token, {
       path = at.directory:file "copy", on_progress = function()
-        transfer:cancel()
+        cancel_token:cancel()
         open = sockets()
       end,
     })
@@ -166,26 +166,26 @@ describe("a download that is cancelled", function()
 
   it("while it waits for the file hears of it no more", scene(function(at)
     at.server:fault { file_delay = 30 }
-    local message, transfer = sent(at), trueconf.transfer()
-    local call = fetch(at, message, transfer, {})
+    local message, cancel_token = sent(at), trueconf.cancel_token()
+    local call = fetch(at, message, cancel_token, {})
     local progress = at.server.files.progress
     helper.eventually(function() return next(at.bot.file_waiters or {}) and next(progress.subscribers) end)
-    transfer:cancel()
+    cancel_token:cancel()
     assert_cancelled(nil, call.over:wait(5))
     assert.same({}, at.bot.file_waiters)
     helper.eventually(function() return not next(progress.subscribers) end)
   end))
 
   it("while its sink waits closes what that holds", scene(function(at)
-    local message, transfer, log = sent(at), trueconf.transfer(), {}
+    local message, cancel_token, log = sent(at), trueconf.cancel_token(), {}
     local paths = temporaries(function()
-      local call = fetch(at, message, transfer, { sink = function()
+      local call = fetch(at, message, cancel_token, { sink = function()
         local _ <close> = closing(log)
         log.waits = true
         core.sleep(30)
       end })
       helper.eventually(function() return log.waits end)
-      transfer:cancel()
+      cancel_token:cancel()
       assert_cancelled(nil, call.over:wait(5))
     end)
     assert.is_true(log.closed)
@@ -194,22 +194,22 @@ describe("a download that is cancelled", function()
   end))
 
   it("between two tries does not try again", scene(function(at)
-    local message, transfer = sent(at, ("x"):rep(MIB)), trueconf.transfer()
+    local message, cancel_token = sent(at, ("x"):rep(MIB)), trueconf.cancel_token()
     at.server:fault { download_cut = 1000 }
     local tries, handle = 0, at.server.files.handle
     at.server.files.handle = function(...)
       tries = tries + 1
-      if tries == 4 then core.timer(0.1, function() transfer:cancel() end) end
+      if tries == 4 then core.timer(0.1, function() cancel_token:cancel() end) end
       return handle(...)
     end
-    assert_cancelled(nil, fetch(at, message, transfer, {}).over:wait(5))
+    assert_cancelled(nil, fetch(at, message, cancel_token, {}).over:wait(5))
     assert.equal(4, tries)
   end))
 
   it("together with its caller's coroutine is not gone on with", scene(function(at)
     local message, log = sent(at), {}
     local caller = core.spawn(function()
-      at.bot:download(message, { transfer = trueconf.transfer(), sink = function()
+      at.bot:download(message, { cancel = trueconf.cancel_token(), sink = function()
         local _ <close> = closing(log)
         log.waits = true
         core.sleep(30)
@@ -221,65 +221,65 @@ describe("a download that is cancelled", function()
   end))
 end)
 
-describe("a transfer", function()
+describe("a cancel token", function()
   it("that was cancelled before lets nothing begin", scene(function(at)
-    local transfer = trueconf.transfer()
-    assert.is_true(transfer:cancel())
-    assert.is_false(transfer:cancel())
+    local cancel_token = trueconf.cancel_token()
+    assert.is_true(cancel_token:cancel())
+    assert.is_false(cancel_token:cancel())
     local calls = at.bot.session:stats().calls
-    assert_cancelled("not_sent", at.bot:send_file(at.chat_id, { data = "x", name = "a", transfer = transfer }))
-    assert_cancelled(nil, at.bot:download("none", { transfer = transfer }))
+    assert_cancelled("not_sent", at.bot:send_file(at.chat_id, { data = "x", name = "a", cancel = cancel_token }))
+    assert_cancelled(nil, at.bot:download("none", { cancel = cancel_token }))
     assert.equal(calls, at.bot.session:stats().calls)
   end))
 
   it("ends all that has it, and nothing else", scene(function(at)
-    local transfer, calls = trueconf.transfer(), {}
+    local cancel_token, calls = trueconf.cancel_token(), {}
     at.server:fault { file_delay = 1 }
     local message = assert(at.bot:send_file(at.chat_id, { data = "0123456789", name = "a.bin" }))
-    for i = 1, 3 do calls[i] = start(at.bot.download, at.bot, message, { transfer = i < 3 and transfer or nil }) end
+    for i = 1, 3 do calls[i] = start(at.bot.download, at.bot, message, { cancel = i < 3 and cancel_token or nil }) end
     helper.eventually(function() return next(at.bot.file_waiters or {}) end)
-    transfer:cancel()
+    cancel_token:cancel()
     assert_cancelled(nil, calls[1].over:wait(5))
     assert_cancelled(nil, calls[2].over:wait(5))
     assert.equal("0123456789", (assert(calls[3].over:wait(10))))
   end))
 
   it("that is cancelled too late changes nothing", scene(function(at)
-    local transfer = trueconf.transfer()
-    local sent = assert(at.bot:send_file(at.chat_id, { data = "x", name = "a.txt", transfer = transfer }))
-    assert.equal("x", (assert(at.bot:download(sent, { transfer = transfer }))))
-    transfer:cancel()
+    local cancel_token = trueconf.cancel_token()
+    local sent = assert(at.bot:send_file(at.chat_id, { data = "x", name = "a.txt", cancel = cancel_token }))
+    assert.equal("x", (assert(at.bot:download(sent, { cancel = cancel_token }))))
+    cancel_token:cancel()
     assert.equal(1, #at.server:history(at.chat_id))
   end))
 
   it("hands on the error of a reader or sink, and results as they are", scene(function(at)
-    local transfer = trueconf.transfer()
+    local cancel_token = trueconf.cancel_token()
     local ok, err = pcall(at.bot.send_file, at.bot, at.chat_id, {
-      name = "a", transfer = transfer, reader = function() error "out of paper" end,
+      name = "a", cancel = cancel_token, reader = function() error "out of paper" end,
     })
     assert.is_false(ok)
     assert.matches("files/cancel_token_spec.lua:%d+: out of paper", err)
     local result
-    result, err = at.bot:download("none", { transfer = transfer })
+    result, err = at.bot:download("none", { cancel = cancel_token })
     assert.is_nil(result)
     assert.equal("FILE_NOT_FOUND", err.name)
   end))
 
   it("works from the main thread, outside of the loop", function()
-    local transfer = trueconf.transfer()
+    local cancel_token = trueconf.cancel_token()
     local client = trueconf.client { url = "ws://127.0.0.1:1", token = "a.b.c" }
     client:start()
-    core.timer(0.01, function() transfer:cancel() end)
-    assert_cancelled(nil, client:download("none", { transfer = transfer }))
+    core.timer(0.01, function() cancel_token:cancel() end)
+    assert_cancelled(nil, client:download("none", { cancel = cancel_token }))
     client:stop()
     core.close()
   end)
 
   it("must be one", scene(function(at)
     for _, wrong in ipairs { true, {} } do
-      local ok, err = pcall(function() at.bot:download("none", { transfer = wrong }) end)
+      local ok, err = pcall(function() at.bot:download("none", { cancel = wrong }) end)
       assert.is_false(ok)
-      assert.matches("files/cancel_token_spec.lua:%d+: download: option 'transfer' must be", err)
+      assert.matches("files/cancel_token_spec.lua:%d+: download: option 'cancel' must be", err)
     end
   end))
 end)

@@ -5,7 +5,7 @@
 
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
-local facts = require "trueconf.api.chat_cache"
+local chat_cache = require "trueconf.api.chat_cache"
 local faulty = require "spec.support.faulty"
 local helper = require "spec.support.helper"
 local oauth = require "trueconf.client.oauth"
@@ -197,20 +197,20 @@ describe("a bot whose server answers oddly", function()
   it("knows chats and roles, or says that it does not", with_bot(function(it)
     local bot = it.bot
     local group = assert(bot:create_group_chat "Ops")
-    local function forget() bot.facts = nil end
+    local function forget() bot.chat_cache = nil end
     each_way(it, "getChatByID", function()
       forget()
-      return facts.chat_kind(bot, group)
+      return chat_cache.chat_kind(bot, group)
     end)
     each_way(it, "getChatParticipant", function()
       forget()
-      return facts.role(bot, group, HERALD)
+      return chat_cache.role(bot, group, HERALD)
     end)
     local answer = bot.get_chat_participant
     bot.get_chat_participant = function() return nil, Error.new("UNSUPPORTED", "too old") end
     each_way(it, "getChatParticipants", function()
       forget()
-      return facts.role(bot, group, HERALD)
+      return chat_cache.role(bot, group, HERALD)
     end)
     bot.get_chat_participant = answer
   end))

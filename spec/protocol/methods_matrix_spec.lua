@@ -72,7 +72,7 @@ local function listening(seen)
 end
 
 -- Objects that the client makes something of its own of: messages, see client/message_spec.lua.
-local NOT_PLAIN = { Envelope = true, LastMessage = true, Sent = true, SentFile = true }
+local NOT_PLAIN = { Envelope = true, LastMessage = true, SentMessage = true, SentFile = true }
 
 -- Secrets of addresses are masked in what was seen.
 local function is_same(made, wire)

@@ -129,7 +129,7 @@ end
 
 -- What there is to see of objects whose fields are made when they are asked for.
 local VIEWS = {
-  ["trueconf.Sent"] = { "id", "chat_id", "timestamp", "file_id", "caption_message_id" },
+  ["trueconf.SentMessage"] = { "id", "chat_id", "timestamp", "file_id", "caption_message_id" },
   ["trueconf.Message"] = {
     "id", "chat_id", "chat", "author", "timestamp", "type", "text", "is_edited", "is_system", "reply_to",
     "reply_message", "forwarded", "file", "survey",

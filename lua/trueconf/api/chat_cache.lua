@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- What is asked of the server about chats again and again, and therefore kept for a while: what
--- kind a chat is, which role somebody has in it.
+-- A cache of two facts about chats that bots ask the server for again and again: the kind of a chat, and the roles of
+-- its participants.
 
-local bounded = require "trueconf.base.lru"
+local lru = require "trueconf.base.lru"
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
 local objects = require "trueconf.api.objects"
@@ -11,14 +11,14 @@ local protocol = require "trueconf.protocol"
 local MOST = 10000                      -- entries of each sort
 local ROLE_LIFE = 60                    -- seconds; a change that the server tells of counts at once
 
-local facts = {}
+local chat_cache = {}
 
 -- Made when first needed; the roles by chat, so that what changes in a chat forgets them all.
 local function kept(client)
-  local store = client.facts
+  local store = client.chat_cache
   if not store then
-    store = { kinds = bounded.new(MOST), roles = bounded.new(MOST) }
-    client.facts = store
+    store = { kinds = lru.new(MOST), roles = lru.new(MOST) }
+    client.chat_cache = store
   end
   return store
 end
@@ -31,7 +31,7 @@ end
 ---@param chat_id string
 ---@return trueconf.ChatKind? kind
 ---@return trueconf.Error? err
-function facts.chat_kind(client, chat_id)
+function chat_cache.chat_kind(client, chat_id)
   local kinds = kept(client).kinds
   local kind = kinds:get(chat_id)
   if kind then return kind end
@@ -78,14 +78,14 @@ end
 ---@param user_id string
 ---@return string|false|nil role false: no participant; nil: not known
 ---@return trueconf.Error? err
-function facts.role(client, chat_id, user_id)
+function chat_cache.role(client, chat_id, user_id)
   local roles, now = kept(client).roles, core.monotonic()
   local of_chat = roles:get(chat_id)
   user_id = protocol.plain_id(user_id)
   local entry = of_chat and of_chat:get(user_id)
   if entry and now - entry.at < ROLE_LIFE then return entry.role end
   if not of_chat then
-    of_chat = bounded.new(MOST)
+    of_chat = lru.new(MOST)
     roles:put(chat_id, of_chat)
   end
   local role, err = ask_role(client, chat_id, user_id)
@@ -102,16 +102,16 @@ local CHANGES_ROLES = { changeParticipantRole = true, addChatParticipant = true,
 ---@param client trueconf.Client
 ---@param method string
 ---@param event table
-function facts.notice(client, method, event)
-  if facts.concerned(client, method) and event.chat_id then client.facts.roles:remove(event.chat_id) end
+function chat_cache.notice(client, method, event)
+  if chat_cache.concerned(client, method) and event.chat_id then client.chat_cache.roles:remove(event.chat_id) end
 end
 
 ---Whether a notification could make something wrong that is kept.
 ---@param client trueconf.Client
 ---@param method string
 ---@return boolean
-function facts.concerned(client, method)
-  return client.facts and CHANGES_ROLES[method] or false
+function chat_cache.concerned(client, method)
+  return client.chat_cache and CHANGES_ROLES[method] or false
 end
 
-return facts
+return chat_cache

@@ -1,17 +1,17 @@
 -- SPDX-License-Identifier: MIT
--- A message that was sent, as the answer names it: what can still be done with it.
+-- A message that was sent: its ids, and methods to edit and remove it.
 
 local misuse = require "trueconf.base.misuse"
 local objects = require "trueconf.api.objects"
 
 ---A message that was sent.
----@class trueconf.Sent
+---@class trueconf.SentMessage
 ---@field id string
 ---@field chat_id string
 ---@field timestamp integer milliseconds
 ---@field file_id string? of a file
 ---@field caption_message_id string? the message with the caption of a file; from 5.5.6
-local Sent = {}
+local SentMessage = {}
 
 -- The wire's names stay; ours are found without a second table.
 local names = {
@@ -20,18 +20,18 @@ local names = {
 }
 
 local meta = {
-  __name = "trueconf.Sent",
-  __classes = { names, Sent },
+  __name = "trueconf.SentMessage",
+  __classes = { names, SentMessage },
   __index = function(self, key)
     local name = names[key]
     if name then return rawget(self, name) end
-    return Sent[key]
+    return SentMessage[key]
   end,
 }
 
 ---@param client trueconf.Client
 ---@param answer table as it came
----@return trueconf.Sent
+---@return trueconf.SentMessage
 local function new(client, answer)
   answer.client = client
   return setmetatable(answer, meta)
@@ -43,7 +43,7 @@ end
 ---@param opts? trueconf.EditOptions
 ---@return trueconf.Edited? edited
 ---@return trueconf.Error? err
-function Sent:edit(text, opts)
+function SentMessage:edit(text, opts)
   return self.client:edit_message(self.id, text, opts or {})
 end
 
@@ -52,13 +52,13 @@ end
 ---@param for_all? boolean default true
 ---@return true? ok
 ---@return trueconf.Error? err
-function Sent:remove(for_all)
+function SentMessage:remove(for_all)
   return self.client:remove_message(self.id, for_all ~= false)
 end
 
-objects.register("Sent", new)
+objects.register("SentMessage", new)
 objects.register("SentFile", new)
 
-misuse.guard(Sent, "sent")
+misuse.guard(SentMessage, "sent")
 
 return { new = new, meta = meta }

@@ -1,9 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Where trueconf.testing and the command line take hold of the bots of their process, so that a bot's script runs there
--- as it stands.
--- Nothing is set in ordinary life.
+-- Hooks by which trueconf.testing and the command line take over the bots of their process, so that a bot's script runs
+-- there unchanged. None is set elsewhere.
 
----@class trueconf.Seam
+---@class trueconf.Hooks
 ---@field settings? fun(given: table): table options of a client in the place of those it was given; then neither the
 ---environment nor a config file is read, and signals are not watched
 ---@field flags? table<string, any> options of every client, in the place of those it was given
@@ -11,6 +10,6 @@
 ---@field made? fun(client: trueconf.Client, settings: trueconf.Settings) a client was made
 ---@field run? fun(bot: trueconf.Bot, run: function): true?, trueconf.Error? in the place of bot:run(), which is given
 ---@field failed? fun(failure: { err: any, traceback: string }, what: string) a handler of a bot has raised an error
-local seam = {}
+local hooks = {}
 
-return seam
+return hooks

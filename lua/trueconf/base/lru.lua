@@ -1,25 +1,25 @@
 -- SPDX-License-Identifier: MIT
--- A table that holds at most so many entries: those that were not asked for lately go first.
+-- An LRU cache: a table of bounded size from which the least recently used entries go first.
 -- Two generations, so nothing has to be sorted or timed: when the young one is full it becomes the
 -- old one, and what was left of the old one goes.
 
----@class trueconf.Bounded
+---@class trueconf.Lru
 ---@field private young table
 ---@field private old table
 ---@field private count integer entries of the young generation
 ---@field private half integer
-local Bounded = {}
-Bounded.__index = Bounded
+local Lru = {}
+Lru.__index = Lru
 
 ---@param limit integer entries, at least 2
----@return trueconf.Bounded
+---@return trueconf.Lru
 local function new(limit)
-  return setmetatable({ young = {}, old = {}, count = 0, half = math.max(1, limit // 2) }, Bounded)
+  return setmetatable({ young = {}, old = {}, count = 0, half = math.max(1, limit // 2) }, Lru)
 end
 
 ---@param key any
 ---@param value any not nil
-function Bounded:put(key, value)
+function Lru:put(key, value)
   if self.young[key] == nil then
     if self.count >= self.half then self.old, self.young, self.count = self.young, {}, 0 end
     self.count = self.count + 1
@@ -29,7 +29,7 @@ end
 
 ---@param key any
 ---@return any? value
-function Bounded:get(key)
+function Lru:get(key)
   local value = self.young[key]
   if value ~= nil then return value end
   value = self.old[key]
@@ -38,12 +38,12 @@ function Bounded:get(key)
 end
 
 ---@param key any
-function Bounded:remove(key)
+function Lru:remove(key)
   self.old[key] = nil
   if self.young[key] ~= nil then self.young[key], self.count = nil, self.count - 1 end
 end
 
-function Bounded:clear()
+function Lru:clear()
   self.young, self.old, self.count = {}, {}, 0
 end
 

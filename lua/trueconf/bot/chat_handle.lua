@@ -17,7 +17,7 @@ local Chat = {}
 ---@async
 ---@param text string|number
 ---@param opts? trueconf.SendOptions
----@return trueconf.Sent? sent
+---@return trueconf.SentMessage? sent
 ---@return trueconf.Error? err
 function Chat:send(text, opts)
   local sent, err = self.bot:send_message_at(3, self.id, text, opts)

@@ -5,7 +5,7 @@
 -- time. A question is known by the token in the commands of its buttons. One that this process has closed has lost its
 -- buttons by then; one of an earlier process still has them, and they go with the first click.
 
-local bounded = require "trueconf.base.lru"
+local lru = require "trueconf.base.lru"
 local choices = require "trueconf.bot.dialog.choices"
 local core = require "trueconf.core"
 local filters = require "trueconf.filter"
@@ -19,9 +19,9 @@ local PARSE_MODES = protocol.enums.ParseMode.set
 ---@class trueconf.Bot
 ---@field double_click number seconds
 ---@field late_click string|false
----@field private clicked trueconf.Bounded? when a button was clicked last, monotonic seconds
+---@field private clicked trueconf.Lru? when a button was clicked last, monotonic seconds
 ---@field private open_questions table<string, true>? tokens of questions with buttons
----@field private closed_questions trueconf.Bounded? tokens of those that have lost them
+---@field private closed_questions trueconf.Lru? tokens of those that have lost them
 local Clicks = {}
 
 ---Is a click the second half of a double click?
@@ -30,7 +30,7 @@ local Clicks = {}
 ---@return boolean
 function Clicks:is_double_click(click)
   if self.double_click == 0 then return false end
-  self.clicked = self.clicked or bounded.new(MOST_CLICKS)
+  self.clicked = self.clicked or lru.new(MOST_CLICKS)
   local message_id = click.message and click.message.id or ""
   local button = ("%s\0%s\0%s"):format(message_id, click.button_id or "", click.command)
   local now, last = core.monotonic(), self.clicked:get(button)
@@ -57,7 +57,7 @@ end
 ---@private
 ---@param token string
 function Clicks:buttons_gone(token)
-  self.closed_questions = self.closed_questions or bounded.new(MOST_CLOSED)
+  self.closed_questions = self.closed_questions or lru.new(MOST_CLOSED)
   self.closed_questions:put(token, true)
 end
 

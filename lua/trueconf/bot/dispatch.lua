@@ -3,9 +3,9 @@
 
 local core = require "trueconf.core"
 local events = require "trueconf.api.events"
-local held_down = require "trueconf.base.log_throttle"
+local log_throttle = require "trueconf.base.log_throttle"
 local router = require "trueconf.bot.router"
-local seam = require "trueconf.base.hooks"
+local hooks = require "trueconf.base.hooks"
 local works = require "trueconf.bot.handler_run"
 
 local NONE = {}
@@ -14,7 +14,7 @@ local NONE = {}
 ---@field private works table<thread, trueconf.Work> handlers at work
 ---@field private working integer how many there are
 ---@field private at_work integer those that do not wait for a person
----@field private held_down trueconf.HeldDown? what was logged lately; made when it is needed
+---@field private log_throttle trueconf.LogThrottle? what was logged lately; made when it is needed
 ---@field private held { first: integer, last: integer, [integer]: string|integer }? lanes that wait for room
 ---@field private stuck boolean nothing new is begun, as the store cannot be written
 ---@field private postponed table<string|integer, true>? lanes that wait until what their handlers need can be stored
@@ -30,13 +30,13 @@ function Handlers.name_of(item)
   return ("message %s of %s"):format(item.id, item.author)
 end
 
----Whether something is to be logged now; see held_down.lua.
+---Whether something is to be logged now; see base/log_throttle.lua.
 ---@private
 ---@param kind string
 ---@return integer? held_back
 function Handlers:may_say(kind)
-  self.held_down = self.held_down or held_down.new()
-  return self.held_down:may_say(kind)
+  self.log_throttle = self.log_throttle or log_throttle.new()
+  return self.log_throttle:may_say(kind)
 end
 
 -- Where the handler was registered, unless the traceback has that line.
@@ -61,7 +61,7 @@ end
 ---@param what string? what has failed, if it is no item
 function Handlers:report(failure, item, place, what)
   what = item and self.name_of(item) or what or "a change of state"
-  if seam.failed then seam.failed(failure, what) end
+  if hooks.failed then hooks.failed(failure, what) end
   local hook = self.routes.hooks.error
   if hook then
     local ok, second = pcall(hook.run, failure.err, failure.traceback, item and item.event or item, place)

@@ -16,7 +16,7 @@ local options = require "trueconf.base.options"
 local questions = require "trueconf.bot.dialog.question"
 local queue = require "trueconf.bot.queue"
 local router = require "trueconf.bot.router"
-local seam = require "trueconf.base.hooks"
+local hooks = require "trueconf.base.hooks"
 local stop_signals = require "trueconf.base.stop_signals"
 local stores = require "trueconf.store"
 local works = require "trueconf.bot.handler_run"
@@ -258,7 +258,7 @@ end
 
 local function run(self)
   if self:state() == "idle" or self:state() == "closed" or self:state() == "failed" then self:start() end
-  local _ <close> = not seam.settings and watch_signals(self) or nil
+  local _ <close> = not hooks.settings and watch_signals(self) or nil
   local ok, err = self.ended:wait()
   return ok, err
 end
@@ -268,7 +268,7 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err why it gave up
 function Bot:run()
-  return (seam.run or run)(self, run)
+  return (hooks.run or run)(self, run)
 end
 
 ---Make a bot.
@@ -278,7 +278,7 @@ end
 local function new(given, level)
   level = (level or 2) + 1
   given = options.check(SCHEMA, given or {}, level, "trueconf.bot")
-  local living = seam.making and seam.making(given)
+  local living = hooks.making and hooks.making(given)
   if living then return living end
   local own = {}
   for name in pairs(OWN) do own[name], given[name] = given[name], nil end

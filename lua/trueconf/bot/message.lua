@@ -251,7 +251,7 @@ end
 ---@async
 ---@param reply string|number
 ---@param opts? trueconf.SendOptions
----@return trueconf.Sent? sent
+---@return trueconf.SentMessage? sent
 ---@return trueconf.Error? err
 function Message:answer(reply, opts)
   return send(self, reply, opts)
@@ -261,7 +261,7 @@ end
 ---@async
 ---@param reply string|number
 ---@param opts? trueconf.SendOptions
----@return trueconf.Sent? sent
+---@return trueconf.SentMessage? sent
 ---@return trueconf.Error? err
 function Message:reply(reply, opts)
   return send(self, reply, opts, self.id)
@@ -314,7 +314,7 @@ end
 ---Forward this message to another chat.
 ---@async
 ---@param chat_id string
----@return trueconf.Sent? sent
+---@return trueconf.SentMessage? sent
 ---@return trueconf.Error? err
 function Message:forward(chat_id)
   return self.bot:forward_message(chat_id, self.id)

@@ -7,7 +7,7 @@
 -- In the store: `outbox` what waits, in order; `posted` the keys of what was sent; `unsent` what the server
 -- refused.
 
-local bounded = require "trueconf.base.lru"
+local lru = require "trueconf.base.lru"
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
 local methods = require "trueconf.api.invoke"
@@ -62,7 +62,7 @@ Posted.__name = "trueconf.Posted"
 ---@field private bot trueconf.Bot
 ---@field private store trueconf.Store
 ---@field private lanes table<string, table> what waits in a chat: entries from `first` to `last`
----@field private newest trueconf.Bounded by chat: a message that is older than what is sent next
+---@field private newest trueconf.Lru by chat: a message that is older than what is sent next
 ---@field private keys table<string, trueconf.Posted> of what waits
 ---@field private waiting integer
 ---@field private running boolean
@@ -135,7 +135,7 @@ end
 ---@return trueconf.Outbox
 function outboxes.new(bot, store)
   local self = setmetatable({
-    bot = bot, store = store, lanes = {}, newest = bounded.new(MOST_CHATS), keys = {}, waiting = 0, running = false,
+    bot = bot, store = store, lanes = {}, newest = lru.new(MOST_CHATS), keys = {}, waiting = 0, running = false,
     is_full = false,
   }, Outbox)
   trim(store, "posted", MOST_KEYS, core.now() - KEY_LIFE)

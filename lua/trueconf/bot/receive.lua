@@ -2,7 +2,7 @@
 -- What comes in for a bot: looked at, told apart, and put into the queue of its chat.
 
 local events = require "trueconf.api.events"
-local facts = require "trueconf.api.chat_cache"
+local chat_cache = require "trueconf.api.chat_cache"
 local json = require "trueconf.base.json"
 local message = require "trueconf.bot.message"
 local protocol = require "trueconf.protocol"
@@ -167,12 +167,12 @@ end
 -- A notification other than a message.
 function Intake:on_notification(method, payload, id, epoch)
   local wanted = is_wanted(self, method) and not self.stopping
-  local concerns = events.concerns_client(method) or facts.concerned(self, method) or self:may_end_dialogs(method)
+  local concerns = events.concerns_client(method) or chat_cache.concerned(self, method) or self:may_end_dialogs(method)
   local event, why
   if wanted or concerns then event, why = self:read_event(method, payload) end
   if why then return pass_over(self, method, payload, why, id, epoch, wanted) end
   if event and concerns then
-    facts.notice(self, method, event)
+    chat_cache.notice(self, method, event)
     self:notice_leaving(method, event)
   end
   if event and wanted and not (method == router.CLICK and self:is_double_click(event)) then

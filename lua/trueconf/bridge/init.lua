@@ -11,7 +11,7 @@
 require "trueconf.base.needs"
 
 local core = require "trueconf.core"
-local data = require "trueconf.bridge.store.folder"
+local data_folder = require "trueconf.bridge.store.folder"
 local server = require "trueconf.bridge.server"
 local settings = require "trueconf.bridge.settings"
 
@@ -32,7 +32,7 @@ local function start(options)
   local checked = settings.read(options, 2)
   local ok, err
   if checked.data then
-    checked.state, err = data.open(checked.data, checked)
+    checked.state, err = data_folder.open(checked.data, checked)
     if not checked.state then return nil, err end
     ok, err = check_server(checked.state, checked.server_name, checked.data)
     if not ok then return nil, err end

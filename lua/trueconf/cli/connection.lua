@@ -6,7 +6,7 @@
 local client = require "trueconf.client"
 local config = require "trueconf.client.settings"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exit_codes"
+local exit_codes = require "trueconf.cli.exit_codes"
 local web = require "trueconf.base.web"
 
 local DEFAULT_TIMEOUT = 30              -- seconds
@@ -188,8 +188,8 @@ function connection.of_command(command, given, callbacks, more)
   local made
   if options then made, why = connection.open(options, callbacks, given.timeout) end
   if made then return made end
-  if type(why) == "string" then return nil, exits.complain(command, why, exits.MISUSE) end
-  return nil, exits.fail(command, why), why
+  if type(why) == "string" then return nil, exit_codes.complain(command, why, exit_codes.MISUSE) end
+  return nil, exit_codes.fail(command, why), why
 end
 
 return connection

@@ -4,10 +4,10 @@
 local Error = require "trueconf.base.error"
 local printable = require "trueconf.base.printable"
 
-local exits = { DONE = 0, REFUSED = 1, MISUSE = 2, UNREACHABLE = 3, CREDENTIALS = 4, UNKNOWN = 5 }
+local exit_codes = { DONE = 0, REFUSED = 1, MISUSE = 2, UNREACHABLE = 3, CREDENTIALS = 4, UNKNOWN = 5 }
 
 ---The codes in the words of the help.
-exits.HELP = [[
+exit_codes.HELP = [[
 Exit codes:
   0  done
   1  the server refused it, or it failed here
@@ -26,18 +26,18 @@ local CONNECTION = {
 
 ---@param err trueconf.Error
 ---@return integer code
-function exits.of(err)
+function exit_codes.of(err)
   local known = Error.names[err.name]
-  if CREDENTIALS[err.name] or known and known.class == "auth" then return exits.CREDENTIALS end
-  if err.outcome == "unknown" then return exits.UNKNOWN end
-  if err.outcome ~= "rejected" and CONNECTION[err.name] then return exits.UNREACHABLE end
-  return err.name == "CONFIG" and exits.MISUSE or exits.REFUSED
+  if CREDENTIALS[err.name] or known and known.class == "auth" then return exit_codes.CREDENTIALS end
+  if err.outcome == "unknown" then return exit_codes.UNKNOWN end
+  if err.outcome ~= "rejected" and CONNECTION[err.name] then return exit_codes.UNREACHABLE end
+  return err.name == "CONFIG" and exit_codes.MISUSE or exit_codes.REFUSED
 end
 
 ---Say something beside the output, in one line.
 ---@param command string
 ---@param message any
-function exits.note(command, message)
+function exit_codes.note(command, message)
   io.stderr:write("trueconf ", command, ": ", printable.line((tostring(message):gsub("[\t\r\n]+", " "))), "\n")
 end
 
@@ -46,16 +46,16 @@ end
 ---@param message any
 ---@param code integer
 ---@return integer code
-function exits.complain(command, message, code)
-  exits.note(command, message)
+function exit_codes.complain(command, message, code)
+  exit_codes.note(command, message)
   return code
 end
 
 ---@param command string
 ---@param err trueconf.Error
 ---@return integer code
-function exits.fail(command, err)
-  return exits.complain(command, err, exits.of(err))
+function exit_codes.fail(command, err)
+  return exit_codes.complain(command, err, exit_codes.of(err))
 end
 
-return exits
+return exit_codes

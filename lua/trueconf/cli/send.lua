@@ -3,7 +3,7 @@
 
 local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exit_codes"
+local exit_codes = require "trueconf.cli.exit_codes"
 local json = require "trueconf.base.json"
 local limits = require "trueconf.protocol.limits"
 local printable = require "trueconf.base.printable"
@@ -177,15 +177,15 @@ local function deliver(client, given, parts, file)
   if chat_id and file then ok, err = send_file(client, chat_id, file, sent) end
   if chat_id and parts then ok, err = send_parts(client, chat_id, parts, given, sent) end
   tell(given, chat_id, sent, err)
-  if ok then return exits.DONE end
+  if ok then return exit_codes.DONE end
   local how_far = sent[1] and ("after %d of %d parts: "):format(#sent, #parts) or ""
-  return exits.complain(NAME, how_far .. tostring(err), exits.of(err))
+  return exit_codes.complain(NAME, how_far .. tostring(err), exit_codes.of(err))
 end
 
 ---@type trueconf.cli.Command
 return {
   describe = function(command)
-    command:description(HELP):usage(USAGE):epilog(EXAMPLES .. exits.HELP)
+    command:description(HELP):usage(USAGE):epilog(EXAMPLES .. exit_codes.HELP)
     command:argument("to", "User to write to: LOGIN@SERVER, or LOGIN on the same server."):args "?"
     command:argument("text", "Text of the message; none or -: the standard input."):args "?"
     command:option("--chat", "Send to this chat."):argname "ID"
@@ -207,7 +207,7 @@ return {
     local complaint = complaint_of(given)
     if not complaint and given.file then file, complaint = read_file(given) end
     if not complaint and not given.file then parts, complaint = read_parts(given) end
-    if complaint then return exits.complain(NAME, complaint, exits.MISUSE) end
+    if complaint then return exit_codes.complain(NAME, complaint, exit_codes.MISUSE) end
     local client, code, err = connection.of_command(NAME, given)
     if not client then
       if err then tell(given, given.chat, {}, err) end

@@ -6,7 +6,7 @@ local client = require "trueconf.client"
 local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
 local events = require "trueconf.api.events"
-local exits = require "trueconf.cli.exit_codes"
+local exit_codes = require "trueconf.cli.exit_codes"
 local json = require "trueconf.base.json"
 local message = require "trueconf.bot.message"
 local printable = require "trueconf.base.printable"
@@ -123,7 +123,7 @@ local function show(self, watched)
   local fits, line = pcall(self.format, self, watched)
   if not fits then line = as_json(self, watched) end -- a server may send anything
   local ok = io.write(line, "\n") and io.flush()
-  if not ok or self.left <= 0 then self.over:wake(exits.DONE) end
+  if not ok or self.left <= 0 then self.over:wake(exit_codes.DONE) end
 end
 
 local function on_request(self, connected, method, payload, id, epoch)
@@ -131,7 +131,7 @@ local function on_request(self, connected, method, payload, id, epoch)
   local text = client.masked(payload)
   local decoded = json.receive(text)
   if type(decoded) ~= "table" then
-    return exits.note(NAME, ("a %s without an object is left out"):format(terminal.line(method)))
+    return exit_codes.note(NAME, ("a %s without an object is left out"):format(terminal.line(method)))
   end
   local watched = {
     client = connected, event = name_of(method), method = method, chat_id = chat_of(decoded), payload = decoded,
@@ -144,26 +144,26 @@ end
 
 local function on_state(self, new, err)
   if not self.client then return end    -- it was never connected: that is told by whoever waits for it
-  if new == "failed" then return self.over:wake(exits.fail(NAME, err)) end
+  if new == "failed" then return self.over:wake(exit_codes.fail(NAME, err)) end
   if new == "backoff" and not self.lost then
     self.lost = true
-    exits.note(NAME, ("%s; trying again"):format(err or "the connection is lost"))
+    exit_codes.note(NAME, ("%s; trying again"):format(err or "the connection is lost"))
   elseif new == "ready" and self.lost then
     self.lost = false
-    exits.note(NAME, "connected again")
+    exit_codes.note(NAME, "connected again")
   end
 end
 
 -- Before it connects: what is shown may be what somebody waits for to end it.
 local function watch_signals(self)
   stop_signals.watch(function()
-    if not self.client then os.exit(exits.DONE) end -- there is no connection yet that should be closed in good order
-    self.over:wake(exits.DONE)
-  end, function() os.exit(exits.DONE) end)
+    if not self.client then os.exit(exit_codes.DONE) end -- no connection yet that should be closed in good order
+    self.over:wake(exit_codes.DONE)
+  end, function() os.exit(exit_codes.DONE) end)
 end
 
 local function watch(self)
-  if not self.given.quiet then exits.note(NAME, "watching as " .. self.client:user_id()) end
+  if not self.given.quiet then exit_codes.note(NAME, "watching as " .. self.client:user_id()) end
   local code = self.over:wait()
   self.client:stop()
   return code
@@ -185,7 +185,7 @@ end
 ---@type trueconf.cli.Command
 return {
   describe = function(command)
-    command:description(HELP):epilog(EXAMPLES .. exits.HELP)
+    command:description(HELP):epilog(EXAMPLES .. exit_codes.HELP)
     command:option("--event", "Show only events of this name: message, remove_message, ... May be repeated.")
       :argname "NAME":count "*":convert(event)
     command:option("--chat", "Show only what happens in this chat. May be repeated."):argname "ID":count "*"

@@ -4,7 +4,7 @@
 
 local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exit_codes"
+local exit_codes = require "trueconf.cli.exit_codes"
 local grant = require "trueconf.cli.grant"
 local json = require "trueconf.base.json"
 local printable = require "trueconf.base.printable"
@@ -40,14 +40,14 @@ local function ask(given)
   if options then settings, complaint = connection.settings(options) end
   local client
   if settings then client, complaint = connection.client(options) end -- which checks them
-  if not client then return nil, exits.complain(NAME, complaint, exits.MISUSE) end
+  if not client then return nil, exit_codes.complain(NAME, complaint, exit_codes.MISUSE) end
   local found = { token = settings.token, token_url = client.web.endpoints.token }
   if found.token then
     found.expires = core.token_expiry("", found.token) -- and whose it is, only the server knows
     return found
   end
   found.token, found.expires = grant.ask(client.web, settings, options.call_timeout)
-  if not found.token then return nil, exits.fail(NAME, found.expires) end
+  if not found.token then return nil, exit_codes.fail(NAME, found.expires) end
   found.username = settings.username
   return found
 end
@@ -63,7 +63,7 @@ local function read(path)
       and type(kept.token_url) == "string" and math.type(kept.expires) == "integer") then
     why = path .. " holds no token"
   end
-  if why then return nil, exits.complain(NAME, "--show: " .. why, exits.MISUSE) end
+  if why then return nil, exit_codes.complain(NAME, "--show: " .. why, exit_codes.MISUSE) end
   return { token = kept.access_token, expires = kept.expires, username = kept.username, token_url = kept.token_url }
 end
 
@@ -74,7 +74,7 @@ local function save(found, path)
     token_url = found.token_url, username = found.username or "", expires = found.expires, access_token = found.token,
   }
   local _, err = core.write_private(path, text .. "\n")
-  return err and exits.complain(NAME, "--save: " .. err.message, exits.REFUSED)
+  return err and exit_codes.complain(NAME, "--save: " .. err.message, exit_codes.REFUSED)
 end
 
 local UNITS = { { "day", 86400 }, { "hour", 3600 }, { "minute", 60 }, { "second", 1 } }
@@ -111,13 +111,13 @@ local function tell(given, found)
   else
     print(describe(found))
   end
-  return found.expires > core.now() and exits.DONE or exits.REFUSED
+  return found.expires > core.now() and exit_codes.DONE or exit_codes.REFUSED
 end
 
 ---@type trueconf.cli.Command
 return {
   describe = function(command)
-    command:description(HELP):epilog(EXAMPLES .. exits.HELP)
+    command:description(HELP):epilog(EXAMPLES .. exit_codes.HELP)
     command:flag("--print", "Print the token, and nothing else.")
     command:flag("--force", "Print it even to a terminal.")
     command:mutex(
@@ -130,8 +130,8 @@ return {
   end,
   run = function(given)
     if given.print and not given.force and terminal.output() then
-      return exits.complain(NAME, "will not print a token to a terminal: redirect it, use --save FILE, or insist with "
-        .. "--force", exits.MISUSE)
+      return exit_codes.complain(NAME, "will not print a token to a terminal: redirect it, use --save FILE, or insist "
+        .. "with --force", exit_codes.MISUSE)
     end
     local found, code
     if given.show then found, code = read(given.show) else found, code = ask(given) end

@@ -14,7 +14,7 @@ local oauth = require "trueconf.client.oauth"
 local options = require "trueconf.base.options"
 local pages = require "trueconf.api.pages"
 local protocol = require "trueconf.protocol"
-local seam = require "trueconf.base.hooks"
+local hooks = require "trueconf.base.hooks"
 local sent_message = require "trueconf.api.sent_message"
 local server_version = require "trueconf.api.server_version"
 local typing = require "trueconf.api.typing"
@@ -166,7 +166,7 @@ local function check_credentials(settings, level)
   end
 end
 
--- A flood of the same oddity is held down: the 1st, 10th, 100th, ... of a kind is logged.
+-- A flood of the same anomaly is rate limited: the 1st, 10th, 100th, ... of a kind is logged.
 local function log_oddity(self, kind, count, text)
   if 10 ^ math.floor(math.log(count, 10) + 1e-9) == count then
     self.log:warn("%s: ignored %s (%d so far): %s", self.url, kind, count, text)
@@ -198,9 +198,9 @@ end
 local function new(given, callbacks, level)
   level = (level or 2) + 1
   given = options.check(SCHEMA, given or {}, level, "trueconf.client")
-  if seam.settings then given = seam.settings(given) end
-  for name, value in pairs(seam.flags or {}) do given[name] = value end
-  local elsewhere = seam.settings and {} or nil
+  if hooks.settings then given = hooks.settings(given) end
+  for name, value in pairs(hooks.flags or {}) do given[name] = value end
+  local elsewhere = hooks.settings and {} or nil
   local settings, sources = config.resolve(given, elsewhere, elsewhere)
   if not settings then error(tostring(sources), level) end
   check_credentials(settings, level)
@@ -215,7 +215,7 @@ local function new(given, callbacks, level)
   session.on_oddity = self.oddity_logger
   session.on_unsaved = function(err) log_unsaved(self, err) end
   self.session = make_session(session, level)
-  if seam.made then seam.made(self, settings) end
+  if hooks.made then hooks.made(self, settings) end
   return self
 end
 
@@ -471,7 +471,7 @@ end
 ---@param text string|number of 1 to 4096 visible characters
 ---@param opts? trueconf.SendOptions
 ---@param reply_to? string the same as opts.reply_to
----@return trueconf.Sent? sent
+---@return trueconf.SentMessage? sent
 ---@return trueconf.Error? err LIMIT for a text that is empty or too long; those of call()
 function Client:send_message(chat_id, text, opts, reply_to)
   return self:send_message_at(2, chat_id, text, opts, reply_to)

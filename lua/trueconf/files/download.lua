@@ -9,7 +9,7 @@ local events = require "trueconf.api.events"
 local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
 local random_hex = require "trueconf.base.random_hex"
-local transfer = require "trueconf.files.cancel_token"
+local cancel_token = require "trueconf.files.cancel_token"
 local upload = require "trueconf.files.upload"
 local url = require "trueconf.base.url"
 
@@ -34,7 +34,7 @@ local download = {}
 ---@field preview? boolean its small picture in place of the file
 ---@field on_progress? fun(received: integer, total: integer) must not wait; of the download, after waiting for the file
 ---@field timeout? number seconds for all of it; default 300 to wait for the file, then none
----@field transfer? trueconf.Transfer by which it can be cancelled
+---@field cancel? trueconf.CancelToken by which it can be cancelled
 local SCHEMA = {
   path = { type = "string" },
   sink = { type = "function" },
@@ -42,7 +42,7 @@ local SCHEMA = {
   preview = { type = "boolean" },
   on_progress = { type = "function" },
   timeout = { type = "number", min = 0.001 },
-  transfer = { type = "table", check = transfer.is },
+  cancel = { type = "table", check = cancel_token.is },
 }
 
 local function fault(name, message, extra)
@@ -378,7 +378,7 @@ end
 function download.fetch(client, file, given, level)
   local file_id = id_of(file, level + 1)
   given = check_options(given, level + 1)
-  return transfer.run(given.transfer, cancelled, get, client, file_id, given, upload.clock(given.timeout))
+  return cancel_token.run(given.cancel, cancelled, get, client, file_id, given, upload.clock(given.timeout))
 end
 
 return download

@@ -32,7 +32,7 @@ end
 ---@async
 ---@param chat_id string
 ---@param file trueconf.SendFileOptions
----@return trueconf.Sent? sent with file_id, and caption_message_id from servers of 5.5.6
+---@return trueconf.SentMessage? sent with file_id, and caption_message_id from servers of 5.5.6
 ---@return trueconf.Error? err LIMIT, FILE_UPLOAD_FAILED, BAD_FILE_NAME, ...; `outcome` tells of the message: only
 ---when it is "unknown" may it be there nevertheless
 function Client:send_file(chat_id, file, ...)
@@ -62,7 +62,7 @@ end
 ---Fetch a file (protocol: download). Waits until the server has all of it. With `path` or `sink` it
 ---never is in memory as a whole. A connection that is cut is no failure: the rest is got on another one.
 ---@async
----@param file string|trueconf.File|trueconf.Message|trueconf.Sent a file, a message with one, or a file id
+---@param file string|trueconf.File|trueconf.Message|trueconf.SentMessage a file, a message with one, or a file id
 ---@param opts? trueconf.DownloadOptions
 ---@return string|trueconf.Downloaded|nil result the bytes; with `path` or `sink` what is known of the file
 ---@return trueconf.Error? err FILE_NOT_FOUND, LIMIT, TIMEOUT, HTTP, IO, ...

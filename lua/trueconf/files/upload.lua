@@ -12,7 +12,7 @@ local mime = require "trueconf.base.mime"
 local options = require "trueconf.base.options"
 local preview = require "trueconf.files.preview"
 local protocol = require "trueconf.protocol"
-local transfer = require "trueconf.files.cancel_token"
+local cancel_token = require "trueconf.files.cancel_token"
 
 local UPLOAD, SEND = protocol.methods.uploadFile, protocol.methods.sendFile
 local MAX_ANSWER = 65536                -- bytes of the answer to an upload
@@ -37,7 +37,7 @@ local upload = {}
 ---@field reply_to? string id of the message this one answers
 ---@field on_progress? fun(sent: integer, total: integer) must not wait; bytes of the whole upload
 ---@field timeout? number seconds for all of it; default none, besides those of the requests
----@field transfer? trueconf.Transfer by which it can be cancelled
+---@field cancel? trueconf.CancelToken by which it can be cancelled
 local SCHEMA = {
   path = { type = "string" },
   data = { type = "string" },
@@ -51,7 +51,7 @@ local SCHEMA = {
   reply_to = { type = "string" },
   on_progress = { type = "function" },
   timeout = { type = "number", min = 0.001 },
-  transfer = { type = "table", check = transfer.is },
+  cancel = { type = "table", check = cancel_token.is },
 }
 
 -- Deadlines -------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ end
 ---@param chat_id string
 ---@param given trueconf.SendFileOptions
 ---@param level integer whom to blame
----@return trueconf.Sent? sent
+---@return trueconf.SentMessage? sent
 ---@return trueconf.Error? err
 function upload.send(client, chat_id, given, level)
   given = check_options(given, level + 1)
@@ -377,7 +377,7 @@ function upload.send(client, chat_id, given, level)
   if not ok then return nil, err end
   local function give_up() return cancelled(client, given) end
   local sent
-  sent, err = transfer.run(given.transfer, give_up, deliver, client, chat_id, given, clock, level + 1)
+  sent, err = cancel_token.run(given.cancel, give_up, deliver, client, chat_id, given, clock, level + 1)
   return sent, err
 end
 

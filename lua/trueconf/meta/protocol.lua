@@ -504,9 +504,9 @@ function Client:edit_message(message_id, text, more) end
 ---@param chat_id string the chat
 ---@param message_id string the message to forward
 ---@param more? trueconf.ForwardMessageArguments further arguments by name
----@return trueconf.Sent? result
+---@return trueconf.SentMessage? result
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT, MESSAGE_NOT_FOUND, UNKNOWN_MESSAGE
----@overload fun(self: trueconf.Client, arguments: trueconf.ForwardMessageArguments): trueconf.Sent?, trueconf.Error?
+---@overload fun(self: trueconf.Client, arguments: trueconf.ForwardMessageArguments): trueconf.SentMessage?, trueconf.Error?
 function Client:forward_message(chat_id, message_id, more) end
 
 ---Arguments of `remove_message`.
@@ -825,9 +825,9 @@ function Client:upload_file(file_size, file_name, more) end
 ---@param temporal_file_id string what the upload answered
 ---@param caption? trueconf.CaptionContent|string a text above the file, sent as a message of its own
 ---@param more? trueconf.SendFileArguments further arguments by name
----@return trueconf.Sent? result
+---@return trueconf.SentMessage? result
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT, MESSAGE_NOT_FOUND, FILE_NOT_FOUND, FILE_UPLOAD_FAILED, FILE_NOT_READY, FILE_ERROR, UPLOADED_FILE_NOT_FOUND, UPLOADED_FILE_NOT_READY, INVALID_FILE
----@overload fun(self: trueconf.Client, arguments: trueconf.SendFileArguments): trueconf.Sent?, trueconf.Error?
+---@overload fun(self: trueconf.Client, arguments: trueconf.SendFileArguments): trueconf.SentMessage?, trueconf.Error?
 function Client:send_file(chat_id, temporal_file_id, caption, more) end
 
 ---Arguments of `get_file_info`.
@@ -903,9 +903,9 @@ function Client:unsubscribe_file_progress(file_id, more) end
 ---@async
 ---@param chat_id string the chat
 ---@param more? trueconf.SendSurveyArguments further arguments by name
----@return trueconf.Sent? result
+---@return trueconf.SentMessage? result
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT, MESSAGE_NOT_FOUND
----@overload fun(self: trueconf.Client, arguments: trueconf.SendSurveyArguments): trueconf.Sent?, trueconf.Error?
+---@overload fun(self: trueconf.Client, arguments: trueconf.SendSurveyArguments): trueconf.SentMessage?, trueconf.Error?
 function Client:send_survey(chat_id, more) end
 
 ---Arguments of `edit_survey`.

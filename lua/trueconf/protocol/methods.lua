@@ -72,7 +72,7 @@ method("auth", {
 method("sendMessage", {
   doc = "Send a text, maybe as the answer to a message.", section = "6.1",
   request = { CHAT_ID, REPLY_ID, TEXT },
-  response = "Sent", params = { "chat_id", "text" },
+  response = "SentMessage", params = { "chat_id", "text" },
   errors = { RIGHTS, CHAT, MEMBER, MESSAGE },
 })
 
@@ -86,7 +86,7 @@ method("editMessage", {
 method("forwardMessage", {
   doc = "Forward a message to a chat.", section = "6.1",
   request = { CHAT_ID, { "messageId", "string", "the message to forward" } },
-  response = "Sent", params = { "chat_id", "message_id" },
+  response = "SentMessage", params = { "chat_id", "message_id" },
   errors = { RIGHTS, CHAT, MEMBER, MESSAGE, OTHER_KIND },
 })
 
@@ -297,7 +297,7 @@ method("unsubscribeFileProgress", {
 method("sendSurvey", {
   doc = "Post a card that leads to a survey.", section = "12",
   request = { CHAT_ID, REPLY_ID, { "content", "NewSurvey", "the survey", inline = true } },
-  response = "Sent", params = { "chat_id" },
+  response = "SentMessage", params = { "chat_id" },
   errors = { RIGHTS, CHAT, MEMBER, MESSAGE },
 })
 

@@ -358,7 +358,7 @@ object("ChatRef", "A chat.", {
   { "chatId", "string", "the chat" },
 })
 
-object("Sent", "A message that was sent.", {
+object("SentMessage", "A message that was sent.", {
   { "chatId", "string", "the chat", echo = true },
   { "messageId", "string", "the message" },
   { "timestamp", "integer", "time of the server, milliseconds", spare = true },

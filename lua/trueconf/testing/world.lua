@@ -5,7 +5,7 @@
 
 local core = require "trueconf.core"
 local failure = require "trueconf.testing.failure"
-local seam = require "trueconf.base.hooks"
+local hooks = require "trueconf.base.hooks"
 local trueconf = require "trueconf"
 
 -- luacheck: globals os.time os.date os.exit
@@ -94,7 +94,7 @@ end
 
 ---Begin one.
 ---@param options { now: integer?, seed: integer }
----@param hold trueconf.Seam what takes hold of the bots
+---@param hold trueconf.Hooks what takes hold of the bots
 ---@param on_error fun(err: any, traceback: string) is told of coroutines that die
 ---@return trueconf.testing.World
 local function enter(options, hold, on_error)
@@ -106,7 +106,7 @@ local function enter(options, hold, on_error)
   trueconf.run, trueconf.stop = function() self:run() end, function() self:stop() end
   self.watch_loading = watch_loading(self)
   table.insert(package.searchers, 1, self.watch_loading)
-  for name, fn in pairs(hold) do seam[name] = fn end
+  for name, fn in pairs(hold) do hooks[name] = fn end
   self.on_error = core.on_error(on_error)
   return self
 end
@@ -115,7 +115,7 @@ end
 function World:leave()
   core.close()
   core.on_error(self.on_error)
-  for name in pairs(seam) do seam[name] = nil end
+  for name in pairs(hooks) do hooks[name] = nil end
   remove(package.searchers, self.watch_loading)
   trueconf.run, trueconf.stop = real.run, real.stop
   os.time, os.date, os.exit = real.time, real.date, real.exit

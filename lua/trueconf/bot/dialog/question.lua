@@ -3,7 +3,7 @@
 
 local choices = require "trueconf.bot.dialog.choices"
 local core = require "trueconf.core"
-local facts = require "trueconf.api.chat_cache"
+local chat_cache = require "trueconf.api.chat_cache"
 local filters = require "trueconf.filter"
 local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
@@ -46,7 +46,7 @@ local TOKEN_BYTES = 8
 ---@field on_stop? trueconf.DialogEnd the same when the bot stops
 ---@field parse_mode? "text"|"markdown"|"html" of the question; default "text"
 ---@field reply_to? string id of the message that the question answers
----@field edit? trueconf.Sent|trueconf.Message|string a message of the bot's that becomes the question
+---@field edit? trueconf.SentMessage|trueconf.Message|string a message of the bot's that becomes the question
 
 ---What chat:wait takes besides the filter.
 ---@class (exact) trueconf.WaitOptions
@@ -217,7 +217,7 @@ end
 -- Nobody is told who has clicked (protocol 13): in a group the click of another one would count.
 local function is_safe_to_click(self)
   if not self.from then return true end
-  local kind = self.chat.kind or facts.chat_kind(self.bot, self.chat.id)
+  local kind = self.chat.kind or chat_cache.chat_kind(self.bot, self.chat.id)
   return kind == "p2p"
 end
 

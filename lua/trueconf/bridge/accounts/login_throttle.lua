@@ -6,24 +6,24 @@ local core = require "trueconf.core"
 
 local MAX_KEYS = 10000
 
----@class trueconf.bridge.Attempts
+---@class trueconf.bridge.LoginThrottle
 ---@field private limit integer failures; 0: any number
 ---@field private window number seconds from the first failure on
 ---@field private entries table<string, { key: string, count: integer, over: number }>
 ---@field private order table<integer, table> all entries, those first that are over first
 ---@field private first integer place in `order`
 ---@field private last integer
-local Attempts = {}
-Attempts.__index = Attempts
+local LoginThrottle = {}
+LoginThrottle.__index = LoginThrottle
 
 ---@param limit integer failures from which on a key is refused; 0: none
 ---@param window number seconds after the first failure in which they count
----@return trueconf.bridge.Attempts
+---@return trueconf.bridge.LoginThrottle
 local function new(limit, window)
-  return setmetatable({ limit = limit, window = window, entries = {}, order = {}, first = 1, last = 0 }, Attempts)
+  return setmetatable({ limit = limit, window = window, entries = {}, order = {}, first = 1, last = 0 }, LoginThrottle)
 end
 
-function Attempts:drop_first()
+function LoginThrottle:drop_first()
   local entry = self.order[self.first]
   self.order[self.first] = nil
   self.first = self.first + 1
@@ -31,7 +31,7 @@ function Attempts:drop_first()
 end
 
 -- Forget what is over, and what there is no room for.
-function Attempts:tidy(now)
+function LoginThrottle:tidy(now)
   while self.first <= self.last do
     if self.order[self.first].over > now and self.last - self.first + 1 < MAX_KEYS then return end
     self:drop_first()
@@ -40,7 +40,7 @@ end
 
 ---@param key string
 ---@return number? seconds until the key may try again; nil: now
-function Attempts:pause(key)
+function LoginThrottle:pause(key)
   local entry = self.entries[key]
   if not entry or self.limit == 0 or entry.count < self.limit then return nil end
   local left = entry.over - core.monotonic()
@@ -49,7 +49,7 @@ end
 
 ---Count a failure.
 ---@param key string
-function Attempts:add(key)
+function LoginThrottle:add(key)
   if self.limit == 0 then return end
   local now = core.monotonic()
   self:tidy(now)
@@ -65,7 +65,7 @@ end
 
 ---Forget the failures of a key.
 ---@param key string
-function Attempts:clear(key)
+function LoginThrottle:clear(key)
   self.entries[key] = nil
 end
 

@@ -3,15 +3,15 @@
 -- time, as each costs a thread and, by design, much memory and time.
 
 local core = require "trueconf.core"
-local attempts = require "trueconf.bridge.accounts.login_throttle"
+local login_throttle = require "trueconf.bridge.accounts.login_throttle"
 
 local AT_ONCE = 2                       -- of the four threads that libuv has, for all it does
 local MAX_WAITING, PATIENCE = 1000, 15  -- behind them, and for how many seconds
 
 ---@class trueconf.bridge.Logins
 ---@field private accounts trueconf.bridge.Accounts
----@field private by_login trueconf.bridge.Attempts
----@field private by_address trueconf.bridge.Attempts
+---@field private by_login trueconf.bridge.LoginThrottle
+---@field private by_address trueconf.bridge.LoginThrottle
 ---@field private busy integer checks being made
 ---@field private waiting trueconf.bridge.Turn[]
 local Logins = {}
@@ -30,8 +30,8 @@ Turn.__index = Turn
 local function new(accounts, options)
   return setmetatable({
     accounts = accounts,
-    by_login = attempts.new(options.login_failures, options.login_window),
-    by_address = attempts.new(options.address_failures, options.login_window),
+    by_login = login_throttle.new(options.login_failures, options.login_window),
+    by_address = login_throttle.new(options.address_failures, options.login_window),
     busy = 0,
     waiting = {},
   }, Logins)

@@ -12,7 +12,7 @@ local json = require "trueconf.base.json"
 local mime = require "trueconf.base.mime"
 local protocol = require "trueconf.protocol"
 local random_hex = require "trueconf.base.random_hex"
-local expiring = require "trueconf.bridge.store.ttl_cache"
+local ttl_cache = require "trueconf.bridge.store.ttl_cache"
 local file_progress = require "trueconf.bridge.files.progress"
 local reply = require "trueconf.bridge.http.reply"
 local served_file = require "trueconf.bridge.http.served_file"
@@ -39,8 +39,8 @@ local MAX_NAME = 255                    -- bytes
 
 ---@class trueconf.bridge.Files
 ---@field private bridge trueconf.bridge.Server
----@field private tasks trueconf.bridge.Expiring
----@field private temporal trueconf.bridge.Expiring
+---@field private tasks trueconf.bridge.TtlCache
+---@field private temporal trueconf.bridge.TtlCache
 ---@field private folder string? nil: a temporary one that is not made yet
 ---@field private is_open boolean? the folder is there
 ---@field private marker string? file that keeps the name of a temporary folder ours
@@ -55,8 +55,8 @@ local function new(bridge)
   local self = setmetatable({ bridge = bridge, written = {}, progress = file_progress.new(bridge) }, Files)
   self.folder = bridge.options.data and bridge.options.data .. "/files"
   local store = bridge.store
-  self.tasks = expiring.new(TASK_LIFE, MOST_TASKS, function(task) self:discard(task.file_id) end, store:shelf "tasks")
-  self.temporal = expiring.new(TEMPORAL_LIFE, MOST_TEMPORAL, function(upload) self:discard(upload.file.id) end,
+  self.tasks = ttl_cache.new(TASK_LIFE, MOST_TASKS, function(task) self:discard(task.file_id) end, store:shelf "tasks")
+  self.temporal = ttl_cache.new(TEMPORAL_LIFE, MOST_TEMPORAL, function(upload) self:discard(upload.file.id) end,
     store:shelf "temporal")
   -- What was coming in when an earlier Bridge ended is of no use.
   self.tasks:each(function(task) self:discard(task.file_id) end)

@@ -4,7 +4,7 @@
 -- What is handed out on the way is random text that means something only here, and only for a while.
 
 local core = require "trueconf.core"
-local expiring = require "trueconf.bridge.store.ttl_cache"
+local ttl_cache = require "trueconf.bridge.store.ttl_cache"
 local form = require "trueconf.bridge.http.form"
 local reply = require "trueconf.bridge.http.reply"
 local url = require "trueconf.base.url"
@@ -20,8 +20,8 @@ local RANDOM_BYTES = 32
 
 ---@class trueconf.bridge.OAuth
 ---@field private bridge trueconf.bridge.Server
----@field private access trueconf.bridge.Expiring
----@field private codes trueconf.bridge.Expiring
+---@field private access trueconf.bridge.TtlCache
+---@field private codes trueconf.bridge.TtlCache
 local OAuth = {}
 OAuth.__index = OAuth
 
@@ -30,8 +30,8 @@ OAuth.__index = OAuth
 local function new(bridge)
   return setmetatable({
     bridge = bridge,
-    access = expiring.new(ACCESS_LIFE, MOST),
-    codes = expiring.new(CODE_LIFE, MOST),
+    access = ttl_cache.new(ACCESS_LIFE, MOST),
+    codes = ttl_cache.new(CODE_LIFE, MOST),
   }, OAuth)
 end
 

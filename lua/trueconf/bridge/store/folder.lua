@@ -8,7 +8,7 @@ local disk_store = require "trueconf.bridge.store.disk"
 local KEY_FILE = "signing.key"
 local KEY_BYTES = 32
 
-local data = {}
+local data_folder = {}
 
 local function damaged(path, what)
   return core.error("IO", ("%s is damaged: %s"):format(path, what))
@@ -18,7 +18,7 @@ end
 ---@param folder string
 ---@return string? key
 ---@return trueconf.Error? err IO
-function data.signing_key(folder)
+function data_folder.signing_key(folder)
   local path = folder .. "/" .. KEY_FILE
   local text, err = core.read_private(path)
   if not text and not err then
@@ -37,11 +37,11 @@ end
 ---@param options { history_limit: integer, unread_limit: integer }
 ---@return trueconf.bridge.Store?
 ---@return trueconf.Error? err IO: not ours alone, damaged, in use, ...; UNSUPPORTED: lua-dbi is missing
-function data.open(folder, options)
+function data_folder.open(folder, options)
   local ok, err = core.private_folder(folder)
   if not ok then return nil, err end
   local key, store
-  key, err = data.signing_key(folder)
+  key, err = data_folder.signing_key(folder)
   if not key then return nil, err end
   store, err = disk_store.open(folder, options)
   if not store then return nil, err end
@@ -49,4 +49,4 @@ function data.open(folder, options)
   return store
 end
 
-return data
+return data_folder

@@ -4,19 +4,19 @@
 
 local core = require "trueconf.core"
 
----@class trueconf.bridge.Expiring
+---@class trueconf.bridge.TtlCache
 ---@field private lifetime integer milliseconds
 ---@field private most integer
 ---@field private on_drop fun(value: any)
 ---@field private shelf trueconf.bridge.Shelf?
-local Expiring = {}
-Expiring.__index = Expiring
+local TtlCache = {}
+TtlCache.__index = TtlCache
 
 ---@param lifetime number seconds
 ---@param most integer of several the oldest one leaves
 ---@param on_drop? fun(value: any) called for what nobody has taken in time
 ---@param shelf? trueconf.bridge.Shelf what is on it is there again
----@return trueconf.bridge.Expiring
+---@return trueconf.bridge.TtlCache
 local function new(lifetime, most, on_drop, shelf)
   local self = setmetatable({
     lifetime = math.floor(lifetime * 1000),
@@ -29,32 +29,32 @@ local function new(lifetime, most, on_drop, shelf)
     count = 0,                          -- of what is kept; others were taken and are still queued
     owned = {},                         -- the same of each owner
     shelf = shelf,
-  }, Expiring)
+  }, TtlCache)
   for _, item in ipairs(shelf and shelf:list() or {}) do self:enqueue(item.id, item.value, item.over) end
   return self
 end
 
-function Expiring:note(value, change)
+function TtlCache:note(value, change)
   self.count = self.count + change
   if not value.key then return end
   local owned = (self.owned[value.key] or 0) + change
   self.owned[value.key] = owned > 0 and owned or nil
 end
 
-function Expiring:enqueue(id, value, over)
+function TtlCache:enqueue(id, value, over)
   local slot = { id = id, value = value, over = over }
   self.last = self.last + 1
   self.queue[self.last], self.slots[id] = slot, slot
   self:note(value, 1)
 end
 
-function Expiring:remove(id)
+function TtlCache:remove(id)
   self:note(self.slots[id].value, -1)
   self.slots[id] = nil
   if self.shelf then self.shelf:remove(id) end
 end
 
-function Expiring:drop_first()
+function TtlCache:drop_first()
   local slot = self.queue[self.first]
   self.queue[self.first] = nil
   self.first = self.first + 1
@@ -64,7 +64,7 @@ function Expiring:drop_first()
 end
 
 ---Let go of what is too old. Called by the others.
-function Expiring:sweep()
+function TtlCache:sweep()
   local now = core.now()
   while self.first <= self.last do
     local slot = self.queue[self.first]
@@ -75,7 +75,7 @@ end
 
 ---@param id string
 ---@param value any
-function Expiring:put(id, value)
+function TtlCache:put(id, value)
   self:sweep()
   if self.count >= self.most then self:drop_first() end
   local over = core.now() + self.lifetime
@@ -85,7 +85,7 @@ end
 
 ---@param id string
 ---@return any value nil: there is none, or it was kept too long
-function Expiring:get(id)
+function TtlCache:get(id)
   self:sweep()
   local slot = self.slots[id]
   return slot and slot.value
@@ -94,7 +94,7 @@ end
 ---How much is kept of one owner, which is the field `key` of a value.
 ---@param key string
 ---@return integer
-function Expiring:count_of(key)
+function TtlCache:count_of(key)
   self:sweep()
   return self.owned[key] or 0
 end
@@ -102,7 +102,7 @@ end
 ---Get something, and keep it no longer.
 ---@param id string
 ---@return any value
-function Expiring:take(id)
+function TtlCache:take(id)
   local value = self:get(id)
   if value ~= nil then self:remove(id) end
   return value
@@ -110,12 +110,12 @@ end
 
 ---Call fn(value) for everything that is kept.
 ---@param fn fun(value: any)
-function Expiring:each(fn)
+function TtlCache:each(fn)
   for _, slot in pairs(self.slots) do fn(slot.value) end
 end
 
 ---Let go of everything.
-function Expiring:clear()
+function TtlCache:clear()
   while self.first <= self.last do self:drop_first() end
 end
 

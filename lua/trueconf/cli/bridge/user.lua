@@ -3,7 +3,7 @@
 
 local core = require "trueconf.core"
 local accounts = require "trueconf.bridge.accounts"
-local data = require "trueconf.bridge.store.folder"
+local data_folder = require "trueconf.bridge.store.folder"
 local printable = require "trueconf.base.printable"
 local settings = require "trueconf.bridge.settings"
 
@@ -72,7 +72,7 @@ end
 
 -- A command's exit code, or true, or nil and an error.
 local function run(command, folder, login)
-  local store, err = data.open(folder, settings.read({}, 2))
+  local store, err = data_folder.open(folder, settings.read({}, 2))
   if not store then return nil, err end
   local result = command(store, login)
   store.on_failure = function(failure) result, err = nil, failure end

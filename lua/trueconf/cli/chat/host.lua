@@ -6,7 +6,7 @@ local bridge = require "trueconf.bridge"
 local core = require "trueconf.core"
 local logs = require "trueconf.log"
 local script = require "trueconf.cli.run.script"
-local seam = require "trueconf.base.hooks"
+local hooks = require "trueconf.base.hooks"
 local watch = require "trueconf.cli.run.watch"
 
 local READY_WITHIN = 10                 -- seconds
@@ -47,7 +47,7 @@ local function start(path, args, logging)
   local log = logs.new(logging)
   local server, err = bridge.start { port = 0, control = { key = true }, log = logging }
   if not server then return nil, tostring(err) end
-  seam.settings = settings_for(server, log)
+  hooks.settings = settings_for(server, log)
   script.search_beside(path)
   local self = setmetatable({ server = server, watch = watch.new(path, args, log) }, Host)
   local ok, complaint = self.watch:load()

@@ -4,7 +4,7 @@
 local consoles = require "trueconf.cli.chat.console"
 local control = require "trueconf.cli.chat.control"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exit_codes"
+local exit_codes = require "trueconf.cli.exit_codes"
 local script = require "trueconf.cli.run.script"
 local sessions = require "trueconf.cli.chat.session"
 local stop_signals = require "trueconf.base.stop_signals"
@@ -46,7 +46,7 @@ local function describe(command)
 end
 
 local function complain(message, code)
-  return exits.complain("chat", message, code)
+  return exit_codes.complain("chat", message, code)
 end
 
 -- Where to ------------------------------------------------------------------------------------------
@@ -73,16 +73,16 @@ end
 local function find_bridge(given, console)
   if not given.bridge then
     local key, wrong = read_key(given)
-    if not key then return nil, wrong, exits.MISUSE end
+    if not key then return nil, wrong, exit_codes.MISUSE end
     return { url = (given.url or DEFAULT_URL):gsub("^http", "ws"):gsub("/+$", ""), key = key }
   end
   local there, complaint = script.is_there(given.bridge)
-  if not there then return nil, "--bridge: " .. complaint, exits.MISUSE end
+  if not there then return nil, "--bridge: " .. complaint, exit_codes.MISUSE end
   local log = { level = "warn", sink = function(level, text)
     if console.interactive then console:show(level .. " ", "yellow", text) else io.stderr:write(text, "\n") end
   end }
   local host, wrong = require("trueconf.cli.chat.host").start(given.bridge, given.arguments, log)
-  if not host then return nil, wrong, exits.REFUSED end
+  if not host then return nil, wrong, exit_codes.REFUSED end
   return { url = host.server:url(), key = host.server:control_key(), host = host }
 end
 
@@ -90,11 +90,11 @@ end
 
 local function talk(session, given, place)
   local who, whom = given.as or own_name(), given.with or place.host and place.host.bot
-  if not session:be(who) then return exits.REFUSED end
-  if whom and not session:with(whom) then return exits.REFUSED end
+  if not session:be(who) then return exit_codes.REFUSED end
+  if whom and not session:with(whom) then return exit_codes.REFUSED end
   if session.console.interactive then session.console:show("", "dim", "/? explains, Ctrl-D ends") end
   session:run()
-  return session.failed and not session.console.interactive and exits.REFUSED or exits.DONE
+  return session.failed and not session.console.interactive and exit_codes.REFUSED or exit_codes.DONE
 end
 
 -- Why there is no control endpoint.
@@ -111,10 +111,10 @@ local function chat(given, place, console, over)
   })
   local err
   session.control, err = control.open(place.url, place.key, function(event) session:on_event(event) end, function(lost)
-    over:wake(exits.UNREACHABLE, ("the connection to the Bridge was lost: %s"):format(lost))
+    over:wake(exit_codes.UNREACHABLE, ("the connection to the Bridge was lost: %s"):format(lost))
   end)
   if not session.control then
-    return over:wake(exits.UNREACHABLE, ("cannot talk to the Bridge at %s: %s"):format(place.url, reason(err)))
+    return over:wake(exit_codes.UNREACHABLE, ("cannot talk to the Bridge at %s: %s"):format(place.url, reason(err)))
   end
   local code = talk(session, given, place)
   session.control:close()
@@ -136,16 +136,18 @@ end
 
 local function run(given)
   local wrong = misuse(given)
-  if wrong then return complain(wrong, exits.MISUSE) end
+  if wrong then return complain(wrong, exit_codes.MISUSE) end
   local console, over, host = consoles.new(), core.waiter(), nil
   local worker = core.spawn(function()
-    local _ <close> = setmetatable({}, { __close = function() over:wake(exits.REFUSED, "it failed; see above") end })
+    local _ <close> = setmetatable({}, {
+      __close = function() over:wake(exit_codes.REFUSED, "it failed; see above") end,
+    })
     local place, complaint, code = find_bridge(given, console)
     if not place then return over:wake(code, complaint) end
     host = place.host
     chat(given, place, console, over)
   end)
-  stop_signals.watch(function() over:wake(exits.DONE) end, function() os.exit(exits.REFUSED) end)
+  stop_signals.watch(function() over:wake(exit_codes.DONE) end, function() os.exit(exit_codes.REFUSED) end)
   local code, complaint = over:wait()
   core.cancel(worker)
   if host then host:stop() end

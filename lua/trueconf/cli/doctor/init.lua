@@ -3,7 +3,7 @@
 
 local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exit_codes"
+local exit_codes = require "trueconf.cli.exit_codes"
 local json = require "trueconf.base.json"
 local printable = require "trueconf.base.printable"
 local steps = require "trueconf.cli.doctor.steps"
@@ -82,7 +82,7 @@ local function examine_all(patient, tell)
     end
   end
   if patient.client then patient.client:stop() end
-  return first or exits.DONE
+  return first or exit_codes.DONE
 end
 
 local function whose(patient)
@@ -101,7 +101,7 @@ local function report(given, patient)
   local findings = {}
   local code = examine_all(patient, function(finding) findings[#findings + 1] = finding end)
   print(printable.json(json.encode {
-    ok = code == exits.DONE, url = patient.settings.url, username = patient.settings.username, steps = findings,
+    ok = code == exit_codes.DONE, url = patient.settings.url, username = patient.settings.username, steps = findings,
   }))
   return code
 end
@@ -109,7 +109,7 @@ end
 ---@type trueconf.cli.Command
 return {
   describe = function(command)
-    command:description(HELP):epilog(EXAMPLES .. exits.HELP)
+    command:description(HELP):epilog(EXAMPLES .. exit_codes.HELP)
     command:flag("--json", "Print an object: ok, and steps with name, status, seconds, detail and remedy.")
     connection.describe(command, "token-file")
   end,
@@ -118,7 +118,7 @@ return {
     local options, why = connection.options(given)
     local settings = options
     if options then settings, why = connection.settings(options) end
-    if not settings then return exits.complain(NAME, why, exits.MISUSE) end
+    if not settings then return exit_codes.complain(NAME, why, exit_codes.MISUSE) end
     return report(given, steps.patient_of(options, settings, why))
   end,
 }

@@ -4,7 +4,7 @@
 
 local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
-local exits = require "trueconf.cli.exit_codes"
+local exit_codes = require "trueconf.cli.exit_codes"
 local grant = require "trueconf.cli.grant"
 local json = require "trueconf.base.json"
 local remedies = require "trueconf.cli.doctor.remedies"
@@ -44,7 +44,7 @@ local TEST = "trueconf doctor was here; this message is removed at once."
 ---if they were measured elsewhere; false and why there was nothing to do; nil and a Failure
 
 local function failed(problem, remedy, code)
-  return nil, { problem = problem, remedy = remedy, code = code or exits.of(problem) }
+  return nil, { problem = problem, remedy = remedy, code = code or exit_codes.of(problem) }
 end
 
 -- The way to the server -----------------------------------------------------------------------
@@ -108,7 +108,7 @@ local function tls(patient)
   if doubt then
     local tell = DOUBTS[doubt.kind]
     local problem = tell and tell(doubt, report, patient.address.host) or doubt.text
-    return failed(problem, remedies.certificate(doubt, report.names), exits.UNREACHABLE)
+    return failed(problem, remedies.certificate(doubt, report.names), exit_codes.UNREACHABLE)
   end
   local left = report.chain[1].expires - core.now() // 1000
   local soon = left < SOON and (", which is in %d days: renew it soon"):format(left // DAY) or ""
@@ -129,11 +129,11 @@ local function token(patient)
   end
   for _, name in ipairs { "username", "password" } do
     if not settings[name] then
-      return failed("no " .. name, SETTING:format(FLAG[name], name:upper()), exits.MISUSE)
+      return failed("no " .. name, SETTING:format(FLAG[name], name:upper()), exit_codes.MISUSE)
     end
   end
   local made, complaint = connection.client(patient.options)
-  if not made then return failed(complaint, "put it right in the settings", exits.MISUSE) end
+  if not made then return failed(complaint, "put it right in the settings", exit_codes.MISUSE) end
   local got, expires = grant.ask(patient.web, settings, patient.timeout)
   if not got then return failed(expires, remedies.token(expires)) end
   patient.token = got
@@ -161,7 +161,7 @@ local function websocket(patient)
   local origin = not socket and missing_origin(patient, err)
   if origin then
     return failed(("%s; with the header Origin: %s it lets bots in"):format(err, origin), remedies.origin(origin),
-      exits.of(err))
+      exit_codes.of(err))
   end
   if not socket then return failed(err, remedies.websocket(err)) end
   local protocol = socket:protocol()
@@ -188,7 +188,7 @@ local function auth(patient)
     on_request = function(...) on_request(patient, ...) end,
     on_state = function() end,
   }, patient.timeout)
-  if type(err) == "string" then return failed(err, "put it right in the settings", exits.MISUSE) end
+  if type(err) == "string" then return failed(err, "put it right in the settings", exit_codes.MISUSE) end
   if not client then return failed(err, remedies.auth(err)) end
   patient.client = client
   return "as " .. client:user_id()

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- trueconf new: the files that a bot begins with.
 
-local exits = require "trueconf.cli.exit_codes"
+local exit_codes = require "trueconf.cli.exit_codes"
 local json = require "trueconf.base.json"
 local templates = require "trueconf.cli.new.templates"
 
@@ -91,15 +91,15 @@ return {
   run = function(given)
     local name = given.name
     if not is_name(name) then
-      return exits.complain("new", ("the name must be at most %d small letters, digits, '_' and '-', and begin with a "
-        .. "letter; got '%s'"):format(LONGEST_NAME, name:sub(1, 64)), exits.MISUSE)
+      return exit_codes.complain("new", ("the name must be at most %d small letters, digits, '_' and '-', and begin "
+        .. "with a letter; got '%s'"):format(LONGEST_NAME, name:sub(1, 64)), exit_codes.MISUSE)
     end
     local folder, files = given.dir or name, files_of(name)
     local complaint = complaint_of(folder, files)
-    if complaint then return exits.complain("new", complaint, exits.REFUSED) end
+    if complaint then return exit_codes.complain("new", complaint, exit_codes.REFUSED) end
     local ok, err = write_all(folder, files)
-    if not ok then return exits.complain("new", err, exits.REFUSED) end
+    if not ok then return exit_codes.complain("new", err, exit_codes.REFUSED) end
     tell(folder, files)
-    return exits.DONE
+    return exit_codes.DONE
   end,
 }

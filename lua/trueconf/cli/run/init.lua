@@ -4,7 +4,7 @@
 local environment = require "trueconf.cli.run.environment"
 local printable = require "trueconf.base.printable"
 local script = require "trueconf.cli.run.script"
-local seam = require "trueconf.base.hooks"
+local hooks = require "trueconf.base.hooks"
 local url = require "trueconf.base.url"
 
 local USAGE = "Usage: trueconf run [OPTION...] FILE [ARGUMENT...]"
@@ -91,7 +91,7 @@ local function settle(given)
   for _, flag in ipairs(FLAGS) do
     if flag.option then options[flag.option] = given[flag.option] end
   end
-  seam.flags = options
+  hooks.flags = options
   return true
 end
 
@@ -102,8 +102,8 @@ local ENDINGS = "; a bot's file ends with bot:run() or returns the bot"
 -- What bots of this process are made, and why one of them gave up.
 local function keep_account()
   local account = { bots = {} }
-  seam.made = function(client) table.insert(account.bots, client) end
-  seam.run = function(bot, run)
+  hooks.made = function(client) table.insert(account.bots, client) end
+  hooks.run = function(bot, run)
     local ok, err = run(bot)
     if not ok then account.failure = err end
     return ok, err

@@ -11,7 +11,7 @@ local log = require "trueconf.log"
 local modules = require "trueconf.cli.run.modules"
 local printable = require "trueconf.base.printable"
 local script = require "trueconf.cli.run.script"
-local seam = require "trueconf.base.hooks"
+local hooks = require "trueconf.base.hooks"
 local sorted_keys = require "trueconf.base.sorted_keys"
 local stop_signals = require "trueconf.base.stop_signals"
 local trueconf = require "trueconf"
@@ -95,7 +95,7 @@ end
 -- A copy of what the file has given, with the flags.
 local function with_flags(given)
   local all = {}
-  for _, options in ipairs { given, seam.flags or {} } do
+  for _, options in ipairs { given, hooks.flags or {} } do
     for name, value in pairs(options) do all[name] = value end
   end
   return all
@@ -114,22 +114,22 @@ end
 -- While the file runs, whatever it makes is noted in `made`.
 function Watch:hold(made)
   local given_last
-  function seam.making(given)
+  function hooks.making(given)
     given_last = with_flags(given)
-    local settings = config.resolve(seam.settings and seam.settings(given_last) or given_last)
+    local settings = config.resolve(hooks.settings and hooks.settings(given_last) or given_last)
     local living = settings and find(self.clients, settings, made)
     if not living then return nil end
     table.insert(made, self:adopt(living, given_last))
     return living.client
   end
-  function seam.made(client, settings)
+  function hooks.made(client, settings)
     table.insert(made, { client = client, given = given_last, settings = settings })
     given_last = nil
   end
 end
 
 local function let_go()
-  seam.making, seam.made = nil, nil
+  hooks.making, hooks.made = nil, nil
 end
 
 -- Running the file ----------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ end
 ---@return trueconf.cli.Watch
 local function new(path, args, logger)
   backgrounds.install()
-  seam.run = run_bot
+  hooks.run = run_bot
   trueconf.run = function() end
   return setmetatable({
     path = path, args = args, clients = {}, modules = modules.new(path), log = logger or log.new(),
