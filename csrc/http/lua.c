@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "base/headers.h"
+#include "base/options.h"
 #include "http/http.h"
 
 #include <curl/curl.h>
@@ -53,72 +54,9 @@ static void at_progress(struct rt *rt, lua_State *L, void *owner, const struct h
 
 /* ---- reading the request -------------------------------------------------------------------- */
 
-/* No metamethods: what they made would be collected before it is used. */
-static int raw_field(lua_State *L, int table, const char *key) {
-  lua_pushstring(L, key);
-  return lua_rawget(L, table);
-}
-
-/* The string `key` of the table, which stays alive as long as the table does. */
-static const char *string_option(lua_State *L, int table, const char *key, const char *what, size_t *length) {
-  const char *value;
-  size_t own;
-  int type = raw_field(L, table, key);
-  if (type != LUA_TNIL && type != LUA_TSTRING)
-    luaL_error(L, "%s '%s': string expected, got %s", what, key, luaL_typename(L, -1));
-  value = type == LUA_TNIL ? NULL : lua_tolstring(L, -1, &own);
-  if (value && length)
-    *length = own;
-  else if (value && strlen(value) != own)
-    luaL_error(L, "%s '%s': it contains a zero byte", what, key);
-  lua_pop(L, 1);
-  return value;
-}
-
-static double seconds_option(lua_State *L, const char *key) {
-  double seconds;
-  int type = raw_field(L, 1, key);
-  if (type != LUA_TNIL && type != LUA_TNUMBER)
-    luaL_error(L, "option '%s': number expected, got %s", key, luaL_typename(L, -1));
-  seconds = type == LUA_TNIL ? 0 : lua_tonumber(L, -1);
-  if (type != LUA_TNIL && !(seconds > 0 && seconds <= 1e7))
-    luaL_error(L, "option '%s': seconds above 0 expected, got %f", key, seconds);
-  lua_pop(L, 1);
-  return seconds;
-}
-
-static size_t size_option(lua_State *L, const char *key) {
-  lua_Integer size;
-  int type = raw_field(L, 1, key);
-  if (type != LUA_TNIL && !lua_isinteger(L, -1))
-    luaL_error(L, "option '%s': integer expected, got %s", key, luaL_typename(L, -1));
-  size = lua_tointeger(L, -1);
-  if (type != LUA_TNIL && size <= 0)
-    luaL_error(L, "option '%s': bytes above 0 expected, got %I", key, size);
-  lua_pop(L, 1);
-  return (size_t)size;
-}
-
-static bool is_known(const char *key, const char *const known[]) {
-  for (; *known; known++)
-    if (strcmp(*known, key) == 0)
-      return true;
-  return false;
-}
-
-/* Refuse keys of the table on top that are not in the list. */
-static void check_keys(lua_State *L, const char *const known[], const char *what) {
-  lua_pushnil(L);
-  while (lua_next(L, -2)) {
-    if (lua_type(L, -2) != LUA_TSTRING || !is_known(lua_tostring(L, -2), known))
-      luaL_error(L, "unknown %s '%s'", what, luaL_tolstring(L, -2, NULL));
-    lua_pop(L, 1);
-  }
-}
-
 static void check_printable(lua_State *L, const char *text, const char *key) {
   if (text && header_has_control(text, strlen(text)))
-    luaL_error(L, "form part '%s': it contains a control character", key);
+    luaL_error(L, "form part field '%s': it contains a control character", key);
 }
 
 /* Read the part on top of the stack. */
@@ -127,14 +65,12 @@ static void read_part(lua_State *L, struct http_part *part) {
   int table = lua_gettop(L);
   if (!lua_istable(L, table))
     luaL_error(L, "option 'form': parts must be tables, got %s", luaL_typename(L, table));
-  check_keys(L, known, "form part field");
-  part->name = string_option(L, table, "name", "form part", NULL);
-  part->data = string_option(L, table, "data", "form part", &part->length);
-  part->path = string_option(L, table, "path", "form part", NULL);
-  part->filename = string_option(L, table, "filename", "form part", NULL);
-  part->type = string_option(L, table, "type", "form part", NULL);
-  if (!part->name)
-    luaL_error(L, "form part 'name': string expected, got nil");
+  options_check_names(L, table, "form part field", known);
+  part->name = options_required_text(L, table, "form part field", "name", NULL);
+  part->data = options_text(L, table, "form part field", "data", &part->length);
+  part->path = options_text(L, table, "form part field", "path", NULL);
+  part->filename = options_text(L, table, "form part field", "filename", NULL);
+  part->type = options_text(L, table, "form part field", "type", NULL);
   if (!part->data == !part->path)
     luaL_error(L, "form part '%s': either 'data' or 'path' expected", part->name);
   check_printable(L, part->type, "type");
@@ -144,10 +80,8 @@ static void read_part(lua_State *L, struct http_part *part) {
 static void read_form(lua_State *L, struct http_request *request) {
   struct http_part *parts;
   int form = lua_gettop(L) + 1;
-  if (raw_field(L, 1, "form") == LUA_TNIL)
+  if (options_push(L, 1, "option", "form", LUA_TTABLE) == LUA_TNIL)
     return;
-  if (!lua_istable(L, form))
-    luaL_error(L, "option 'form': table expected, got %s", luaL_typename(L, form));
   request->part_count = (size_t)lua_rawlen(L, form);
   if (!request->part_count)
     luaL_error(L, "option 'form': at least one part expected");
@@ -164,38 +98,26 @@ static void read_form(lua_State *L, struct http_request *request) {
 }
 
 static void read_strings(lua_State *L, struct http_request *request) {
-  request->url = string_option(L, 1, "url", "option", NULL);
-  request->method = string_option(L, 1, "method", "option", NULL);
-  request->body = string_option(L, 1, "body", "option", &request->body_length);
-  request->save_to = string_option(L, 1, "save_to", "option", NULL);
-  request->proxy = string_option(L, 1, "proxy", "option", NULL);
-  if (!request->url)
-    luaL_error(L, "option 'url': string expected, got nil");
+  request->url = options_required_text(L, 1, "option", "url", NULL);
+  request->method = options_text(L, 1, "option", "method", NULL);
+  request->body = options_text(L, 1, "option", "body", &request->body_length);
+  request->save_to = options_text(L, 1, "option", "save_to", NULL);
+  request->proxy = options_text(L, 1, "option", "proxy", NULL);
   if (request->method && !header_is_token(request->method, strlen(request->method)))
     luaL_error(L, "option 'method': '%s' is not an HTTP method", request->method);
   if (request->save_to && !*request->save_to)
     luaL_error(L, "option 'save_to': it is empty");
-}
-
-static void read_resume(lua_State *L, struct http_request *request) {
-  int type = raw_field(L, 1, "resume");
-  if (type != LUA_TNIL && type != LUA_TBOOLEAN)
-    luaL_error(L, "option 'resume': boolean expected, got %s", luaL_typename(L, -1));
-  request->resume = lua_toboolean(L, -1);
-  lua_pop(L, 1);
+  request->resume = options_boolean(L, 1, "option", "resume", false);
   if (request->resume && !request->save_to)
     luaL_error(L, "option 'resume': only together with 'save_to'");
 }
 
 /* Keep on_progress with the box (at 2), where at_progress finds it. */
 static void read_progress(lua_State *L, struct request_box *box) {
-  int type = raw_field(L, 1, "on_progress");
-  if (type == LUA_TNIL) {
+  if (options_push(L, 1, "option", "on_progress", LUA_TFUNCTION) == LUA_TNIL) {
     lua_pop(L, 1);
     return;
   }
-  if (type != LUA_TFUNCTION)
-    luaL_error(L, "option 'on_progress': function expected, got %s", luaL_typename(L, -1));
   lua_setiuservalue(L, 2, 1);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &BOXES_KEY);
   lua_pushvalue(L, 2);
@@ -209,15 +131,12 @@ static void read_request(lua_State *L, struct request_box *box) {
                                       "save_to",  "on_progress", "connect_timeout", "idle_timeout", "timeout",
                                       "max_body", "tls",         "proxy",           "resume",       NULL};
   struct http_request *request = &box->request;
-  lua_pushvalue(L, 1);
-  check_keys(L, known, "option");
-  lua_pop(L, 1);
+  options_check_names(L, 1, "option", known);
   read_strings(L, request);
-  read_resume(L, request);
-  request->connect_timeout = seconds_option(L, "connect_timeout");
-  request->idle_timeout = seconds_option(L, "idle_timeout");
-  request->timeout = seconds_option(L, "timeout");
-  request->max_body = size_option(L, "max_body");
+  request->connect_timeout = options_seconds(L, 1, "option", "connect_timeout", 0);
+  request->idle_timeout = options_seconds(L, 1, "option", "idle_timeout", 0);
+  request->timeout = options_seconds(L, 1, "option", "timeout", 0);
+  request->max_body = (size_t)options_integer(L, 1, "option", "max_body", 1, LUA_MAXINTEGER, 0);
   if (tls_options_read(L, 1, "tls", &box->tls))
     request->tls = &box->tls;
   read_progress(L, box);

@@ -4,7 +4,7 @@
  * Callbacks of lws copy and queue; on_head is called at the drain point.
  * SPDX-License-Identifier: MIT
  */
-#include "base/fields.h"
+#include "base/options.h"
 #include "server/private.h"
 
 #include <stdlib.h>
@@ -244,10 +244,10 @@ struct decision {
 static void read_decision(lua_State *L, int table, struct decision *decision) {
   static const char *const known[] = {"save_to", "form",      "max_body", "ignore_body",
                                       "rate",    "cut_after", NULL};
-  fields_check_names(L, table, "on_head", known);
-  decision->max_body = fields_integer(L, table, "on_head", "max_body", 0, -1);
-  decision->rate = fields_integer(L, table, "on_head", "rate", 1, 0);
-  decision->cut_after = fields_integer(L, table, "on_head", "cut_after", 0, -1);
+  options_check_names(L, table, "on_head field", known);
+  decision->max_body = options_integer(L, table, "on_head field", "max_body", 0, LUA_MAXINTEGER, -1);
+  decision->rate = options_integer(L, table, "on_head field", "rate", 1, LUA_MAXINTEGER, 0);
+  decision->cut_after = options_integer(L, table, "on_head field", "cut_after", 0, LUA_MAXINTEGER, -1);
   lua_getfield(L, table, "ignore_body");
   decision->ignore_body = lua_toboolean(L, -1);
   lua_pop(L, 1);

@@ -4,7 +4,7 @@
  * Owns: the descriptor. Reading is synchronous, at most one piece at a time.
  * SPDX-License-Identifier: MIT
  */
-#include "base/fields.h"
+#include "base/options.h"
 #include "server/private.h"
 
 #include <errno.h>
@@ -27,18 +27,14 @@ struct served_file {
 
 void served_file_read_options(lua_State *L, int table, struct served_range *range) {
   static const char *const known[] = {"path", "offset", "length", "rate", "cut_after", NULL};
-  size_t length;
-  fields_check_names(L, table, "body", known);
-  if (lua_getfield(L, table, "path") != LUA_TSTRING)
-    luaL_error(L, "body 'path': string expected, got %s", luaL_typename(L, -1));
-  range->path = lua_tolstring(L, -1, &length); /* the table keeps it */
-  if (!length || strlen(range->path) != length)
-    luaL_error(L, "body 'path': it is empty or contains a zero byte");
-  lua_pop(L, 1);
-  range->offset = fields_integer(L, table, "body", "offset", 0, 0);
-  range->length = fields_integer(L, table, "body", "length", 0, -1);
-  range->rate = fields_integer(L, table, "body", "rate", 1, 0);
-  range->cut_after = fields_integer(L, table, "body", "cut_after", 0, -1);
+  options_check_names(L, table, "body field", known);
+  range->path = options_required_text(L, table, "body field", "path", NULL); /* the table keeps it */
+  if (!*range->path)
+    luaL_error(L, "body field 'path': it is empty");
+  range->offset = options_integer(L, table, "body field", "offset", 0, LUA_MAXINTEGER, 0);
+  range->length = options_integer(L, table, "body field", "length", 0, LUA_MAXINTEGER, -1);
+  range->rate = options_integer(L, table, "body field", "rate", 1, LUA_MAXINTEGER, 0);
+  range->cut_after = options_integer(L, table, "body field", "cut_after", 0, LUA_MAXINTEGER, -1);
 }
 
 /* Set `left` from the range and what there is. */

@@ -6,6 +6,7 @@
  */
 #include "session/session.h"
 
+#include "base/options.h"
 #include "session/private.h"
 
 #include <assert.h>
@@ -100,13 +101,11 @@ static void read_functions(lua_State *L, struct session *session) {
       [FN_SOURCE] = "token_source", [FN_ODDITY] = "on_oddity", [FN_UNSAVED] = "on_unsaved",
   };
   for (int i = 0; i < FUNCTION_COUNT; i++) {
-    int type = lua_getfield(L, 1, names[i]);
-    if (type != LUA_TFUNCTION && type != LUA_TNIL)
-      luaL_error(L, "option '%s' must be a function, got a %s", names[i], lua_typename(L, type));
+    bool given = options_push(L, 1, "option", names[i], LUA_TFUNCTION) == LUA_TFUNCTION;
     if (i == FN_TRACE)
-      session->traced = type == LUA_TFUNCTION;
+      session->traced = given;
     if (i == FN_SOURCE)
-      session->config.has_source = type == LUA_TFUNCTION;
+      session->config.has_source = given;
     lua_setiuservalue(L, 2, i + 1);
   }
 }

@@ -4,47 +4,24 @@
  */
 #include "session/private.h"
 
+#include "base/options.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static char *opt_text(lua_State *L, const char *field) {
-  char *text = NULL;
-  int type = lua_getfield(L, 1, field);
-  if (type == LUA_TSTRING) {
-    text = strdup(lua_tostring(L, -1));
-    if (!text) /* not to be taken for an option that was not given */
-      luaL_error(L, "out of memory for option '%s'", field);
-  } else if (type != LUA_TNIL) {
-    luaL_error(L, "option '%s' must be a string, got a %s", field, lua_typename(L, type));
-  }
-  lua_pop(L, 1);
-  return text;
+static const double MOST = 1e12;
+
+static char *opt_text(lua_State *L, const char *name) {
+  return options_copy_text(L, 1, "option", name);
 }
 
-static const double most_number = 1e12;
-
-static double opt_number(lua_State *L, const char *field, double standard, double least) {
-  double value = standard;
-  int type = lua_getfield(L, 1, field);
-  if (type == LUA_TNUMBER)
-    value = lua_tonumber(L, -1);
-  else if (type != LUA_TNIL)
-    luaL_error(L, "option '%s' must be a number, got a %s", field, lua_typename(L, type));
-  if (!(value >= least && value < most_number)) {
-    char text[2][32];
-    snprintf(text[0], sizeof text[0], "%.10g", least);
-    snprintf(text[1], sizeof text[1], "%.0f", most_number);
-    luaL_error(L, "option '%s' must be at least %s and below %s", field, text[0], text[1]);
-  }
-  lua_pop(L, 1);
-  return value;
+static double opt_number(lua_State *L, const char *name, double otherwise, double least) {
+  return options_number(L, 1, "option", name, least, MOST, otherwise);
 }
 
-static bool opt_boolean(lua_State *L, const char *field, bool standard) {
-  bool value = lua_getfield(L, 1, field) == LUA_TNIL ? standard : lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return value;
+static bool opt_boolean(lua_State *L, const char *name, bool otherwise) {
+  return options_boolean(L, 1, "option", name, otherwise);
 }
 
 static void read_numbers(lua_State *L, struct session_config *config) {

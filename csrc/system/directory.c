@@ -9,6 +9,7 @@
 
 #include "base/dynamic.h"
 #include "base/errors.h"
+#include "base/options.h"
 #include "base/trust.h"
 #include "loop/offload.h"
 
@@ -381,25 +382,15 @@ static struct offload *bind_new(const struct bind_request *request) {
   return NULL;
 }
 
-/* The text of a field, which the table at 1 keeps. */
-static const char *text_field(lua_State *L, const char *name, bool required, size_t *length) {
-  int type = lua_getfield(L, 1, name);
-  if (type != LUA_TSTRING && (required || type != LUA_TNIL))
-    luaL_error(L, "ldap_bind: %s must be a string, got %s", name, lua_typename(L, type));
-  return lua_tolstring(L, -1, length);
-}
-
 static void read_request(lua_State *L, struct bind_request *request) {
   luaL_checktype(L, 1, LUA_TTABLE);
-  request->url = text_field(L, "url", true, NULL);
-  request->dn = text_field(L, "dn", true, NULL);
-  request->password = text_field(L, "password", true, &request->password_length);
-  request->ca_file = text_field(L, "ca_file", false, NULL);
-  request->attribute = text_field(L, "attribute", false, NULL);
-  lua_getfield(L, 1, "start_tls");
-  request->start_tls = lua_toboolean(L, -1);
-  lua_getfield(L, 1, "timeout");
-  request->timeout = luaL_optnumber(L, -1, 5);
+  request->url = options_required_text(L, 1, "option", "url", NULL);
+  request->dn = options_required_text(L, 1, "option", "dn", NULL);
+  request->password = options_required_text(L, 1, "option", "password", &request->password_length);
+  request->ca_file = options_text(L, 1, "option", "ca_file", NULL);
+  request->attribute = options_text(L, 1, "option", "attribute", NULL);
+  request->start_tls = options_boolean(L, 1, "option", "start_tls", false);
+  request->timeout = options_seconds(L, 1, "option", "timeout", 5);
 }
 
 static int bind_push(lua_State *L, struct op *op) {

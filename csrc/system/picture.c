@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "base/dynamic.h"
 #include "base/errors.h"
+#include "base/options.h"
 #include "base/plain_file.h"
 #include "loop/offload.h"
 
@@ -363,26 +364,14 @@ static struct offload *picture_new(const struct picture_request *request) {
   return NULL;
 }
 
-/* The text of a field, which the table at 1 keeps. */
-static const char *text_field(lua_State *L, const char *name, size_t *length) {
-  int type = lua_getfield(L, 1, name);
-  if (type != LUA_TSTRING && type != LUA_TNIL)
-    luaL_error(L, "picture_preview: %s must be a string, got %s", name, lua_typename(L, type));
-  return lua_tolstring(L, -1, length);
-}
-
 static void read_request(lua_State *L, struct picture_request *request) {
   luaL_checktype(L, 1, LUA_TTABLE);
-  request->path = text_field(L, "path", NULL);
-  request->data = text_field(L, "data", &request->length);
+  request->path = options_text(L, 1, "option", "path", NULL);
+  request->data = options_text(L, 1, "option", "data", &request->length);
   if (!request->path == !request->data)
-    luaL_error(L, "picture_preview: either path or data expected");
-  lua_getfield(L, 1, "size");
-  request->size = luaL_optinteger(L, -1, DEFAULT_SIZE);
-  if (request->size < 1 || request->size > MAX_SIZE)
-    luaL_error(L, "picture_preview: size must be from 1 to %d", MAX_SIZE);
-  lua_getfield(L, 1, "timeout");
-  request->timeout = luaL_optnumber(L, -1, DEFAULT_TIMEOUT);
+    luaL_error(L, "picture_preview: either 'path' or 'data' expected");
+  request->size = options_integer(L, 1, "option", "size", 1, MAX_SIZE, DEFAULT_SIZE);
+  request->timeout = options_seconds(L, 1, "option", "timeout", DEFAULT_TIMEOUT);
 }
 
 static int picture_push(lua_State *L, struct op *op) {

@@ -220,7 +220,7 @@ describe("on_head", function()
     assert_reported("cannot wait", function() core.sleep(1) end)
     assert_reported("on_head: a table or nil expected, got number", function() return 5 end)
     local wrong = {
-      ["on_head: unknown field 'save'"] = { save = "x" },
+      ["unknown on_head field 'save'"] = { save = "x" },
       ["'save_to': a path expected, got number"] = { save_to = 5 },
       ["'save_to': the path is empty"] = { save_to = "" },
       ["'save_to' and 'form' exclude each other"] = { save_to = "x", form = {} },
@@ -559,14 +559,14 @@ describe("a file as an answer", function()
   it("names what is wrong with it", helper.async(function()
     local path = write("served", "four")
     local wrong = {
-      ["body: unknown field 'file'"] = { file = path },
-      ["body 'path': string expected, got nil"] = {},
-      ["body 'path': it is empty"] = { path = "" },
-      ["body 'offset': integer expected, got string"] = { path = path, offset = "1" },
-      ["body 'offset': 0 or more expected, got -1"] = { path = path, offset = -1 },
-      ["body 'length': 0 or more"] = { path = path, length = -1 },
-      ["body 'rate': 1 or more"] = { path = path, rate = 0 },
-      ["body 'cut_after': integer expected"] = { path = path, cut_after = 1.5 },
+      ["unknown body field 'file'"] = { file = path },
+      ["body field 'path': string expected, got nil"] = {},
+      ["body field 'path': it is empty"] = { path = "" },
+      ["body field 'offset': integer expected, got string"] = { path = path, offset = "1" },
+      ["body field 'offset': 0 or more expected, got -1"] = { path = path, offset = -1 },
+      ["body field 'length': 0 or more"] = { path = path, length = -1 },
+      ["body field 'rate': 1 or more"] = { path = path, rate = 0 },
+      ["body field 'cut_after': integer expected"] = { path = path, cut_after = 1.5 },
     }
     local listener = assert(core.listen { on_http = function(request)
       for text, body in pairs(wrong) do
