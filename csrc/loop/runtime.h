@@ -104,8 +104,8 @@ void rt_set_room(struct rt *rt, enum rt_room room, void *state, const struct rt_
 
 /* ---- keeping objects of Lua alive --------------------------------------------------------- */
 
-/* Keep the value at `index` from the collector under `key`, an address, until it is let go or the loop has been
- * closed. Raises for lack of memory. */
+/* Keep the value at `index` from the collector under `key`, an address, until it is let go or the loop has
+ * been closed. Raises for lack of memory. */
 void rt_anchor(lua_State *L, const void *key, int index);
 /* Push what is anchored under `key`, or nil. */
 void rt_anchored(lua_State *L, const void *key);

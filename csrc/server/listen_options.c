@@ -2,55 +2,28 @@
  * server/listen_options.c - the options of core.listen, read and checked. Owns: nothing, raises freely.
  * SPDX-License-Identifier: MIT
  */
+#include "base/options.h"
 #include "server/private.h"
 
 #include <lauxlib.h>
 #include <string.h>
 
-static int bad_option(lua_State *L, const char *name, const char *expected) {
-  return luaL_error(L, "option '%s': %s expected, got %s", name, expected, luaL_typename(L, -1));
-}
+static const double MOST_SECONDS = 1e9;
 
 static lua_Integer integer_option(lua_State *L, const char *name, lua_Integer least, lua_Integer most,
                                   lua_Integer otherwise) {
-  lua_Integer value = otherwise;
-  int is_integer = 1;
-  if (lua_getfield(L, 1, name) != LUA_TNIL)
-    value = lua_tointegerx(L, -1, &is_integer);
-  if (!is_integer || lua_type(L, -1) == LUA_TSTRING)
-    bad_option(L, name, "integer");
-  if (value < least || value > most)
-    luaL_error(L, "option '%s': %I to %I expected, got %I", name, (LUAI_UACINT)least, (LUAI_UACINT)most,
-               (LUAI_UACINT)value);
-  lua_pop(L, 1);
-  return value;
+  return options_integer(L, 1, "option", name, least, most, otherwise);
 }
 
-/* The string stays on the stack. */
-static const char *string_option(lua_State *L, int table, const char *name, const char *otherwise) {
-  size_t length;
-  const char *value;
-  if (lua_getfield(L, table, name) == LUA_TNIL)
-    return otherwise;
-  if (lua_type(L, -1) != LUA_TSTRING)
-    bad_option(L, name, "string");
-  value = lua_tolstring(L, -1, &length);
-  if (!length || strlen(value) != length)
-    luaL_error(L, "option '%s': it is empty or contains a zero byte", name);
-  return value;
+static const char *text_option(lua_State *L, int table, const char *name, const char *otherwise) {
+  const char *text = options_text(L, table, "option", name, NULL);
+  if (text && !*text)
+    luaL_error(L, "option '%s': it is empty", name);
+  return text ? text : otherwise;
 }
 
 static double seconds_option(lua_State *L, const char *name, double otherwise) {
-  double value = otherwise;
-  int is_number = 1;
-  if (lua_getfield(L, 1, name) != LUA_TNIL)
-    value = lua_tonumberx(L, -1, &is_number);
-  if (!is_number || lua_type(L, -1) == LUA_TSTRING)
-    bad_option(L, name, "number of seconds");
-  if (!(value >= 0 && value < 1e9))
-    luaL_error(L, "option '%s': seconds, 0 or more, expected", name);
-  lua_pop(L, 1);
-  return value;
+  return options_number(L, 1, "option", name, 0, MOST_SECONDS, otherwise);
 }
 
 static bool is_token(const char *text) {
@@ -83,10 +56,8 @@ static void add_path(lua_State *L, luaL_Buffer *paths) {
 static void push_paths(lua_State *L) {
   luaL_Buffer paths;
   int list;
-  if (lua_getfield(L, 1, "websocket_paths") == LUA_TNIL)
+  if (options_push(L, 1, "option", "websocket_paths", LUA_TTABLE) == LUA_TNIL)
     lua_newtable(L);
-  if (!lua_istable(L, -1))
-    bad_option(L, "websocket_paths", "list of strings");
   list = lua_gettop(L);
   luaL_buffinit(L, &paths);
   for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++)
@@ -107,37 +78,26 @@ static void read_limits(lua_State *L, struct wire_limits *limits) {
 }
 
 static void read_tls(lua_State *L, struct listen_options *options) {
-  int table;
-  if (lua_getfield(L, 1, "tls") == LUA_TNIL)
+  int table = lua_gettop(L) + 1;
+  if (options_push(L, 1, "option", "tls", LUA_TTABLE) == LUA_TNIL)
     return;
-  if (!lua_istable(L, -1))
-    bad_option(L, "tls", "table");
-  table = lua_gettop(L);
-  options->cert_file = string_option(L, table, "cert_file", NULL);
-  options->key_file = string_option(L, table, "key_file", NULL);
+  options->cert_file = text_option(L, table, "cert_file", NULL);
+  options->key_file = text_option(L, table, "key_file", NULL);
   if (!options->cert_file || !options->key_file)
     luaL_error(L, "option 'tls': cert_file and key_file expected");
 }
 
-static bool flag(lua_State *L, const char *name) {
-  bool value;
-  lua_getfield(L, 1, name);
-  value = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return value;
-}
-
 static void read_rules(lua_State *L, struct listen_rules *rules) {
-  const char *subprotocol = string_option(L, 1, "subprotocol", "json.v1"),
-             *guarded_path = string_option(L, 1, "guarded_path", "");
+  const char *subprotocol = text_option(L, 1, "subprotocol", "json.v1"),
+             *guarded_path = text_option(L, 1, "guarded_path", "");
   if (!is_token(subprotocol))
     luaL_error(L, "option 'subprotocol': one HTTP token of at most 63 bytes expected");
   if (strlen(guarded_path) >= sizeof rules->guarded_path)
     luaL_error(L, "option 'guarded_path': at most 31 bytes expected");
   memcpy(rules->subprotocol, subprotocol, strlen(subprotocol) + 1);
   memcpy(rules->guarded_path, guarded_path, strlen(guarded_path) + 1);
-  rules->any_subprotocol = flag(L, "any_subprotocol");
-  rules->admits = flag(L, "admits");
+  rules->any_subprotocol = options_boolean(L, 1, "option", "any_subprotocol", false);
+  rules->admits = options_boolean(L, 1, "option", "admits", false);
   rules->max_connections = (long)integer_option(L, "max_connections", 0, 1 << 20, 128);
   rules->max_body = (size_t)integer_option(L, "max_body", 0, 1 << 30, 1 << 20);
   rules->max_http = (long)integer_option(L, "max_http_connections", 1, 1 << 20, 1024);
@@ -151,7 +111,7 @@ static void read_rules(lua_State *L, struct listen_rules *rules) {
 void listen_options_read(lua_State *L, struct listen_options *options) {
   luaL_checktype(L, 1, LUA_TTABLE);
   memset(options, 0, sizeof *options);
-  options->host = string_option(L, 1, "host", "127.0.0.1");
+  options->host = text_option(L, 1, "host", "127.0.0.1");
   options->port = (int)integer_option(L, "port", 0, 65535, 0);
   read_rules(L, &options->rules);
   read_tls(L, options);
@@ -162,8 +122,7 @@ void listen_options_read(lua_State *L, struct listen_options *options) {
 void listen_options_read_handlers(lua_State *L, int box) {
   static const char *const names[] = {[ON_HTTP] = "on_http", "on_head", "on_open", "on_frame", "on_close"};
   for (int i = ON_HTTP; i <= ON_CLOSE; i++) {
-    if (lua_getfield(L, 1, names[i]) != LUA_TNIL && !lua_isfunction(L, -1))
-      bad_option(L, names[i], "function");
+    options_push(L, 1, "option", names[i], LUA_TFUNCTION);
     lua_setiuservalue(L, box, i);
   }
   lua_newtable(L);

@@ -60,9 +60,7 @@ static void check_config(lua_State *L, const struct session_config *config) {
 }
 
 void session_config_read(lua_State *L, struct session_config *config) {
-  char *url = opt_text(L, "url");
-  const char *wrong = url ? url_parse(&config->url, url) : "option 'url' is missing";
-  free(url);
+  const char *wrong = url_parse(&config->url, options_required_text(L, 1, "option", "url", NULL));
   if (wrong)
     luaL_error(L, "url: %s", wrong);
   config->token_url = opt_text(L, "token_url");

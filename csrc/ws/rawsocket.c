@@ -5,6 +5,7 @@
  * connection lives.
  * SPDX-License-Identifier: MIT
  */
+#include "base/options.h"
 #include "ws/socket.h"
 
 #include <stdlib.h>
@@ -86,44 +87,29 @@ static void on_gone(struct socket *socket, lua_State *L) {
 
 /* ---- opening ------------------------------------------------------------------------------------- */
 
-static double opt_number(lua_State *L, const char *field, double standard) {
-  double value = standard;
-  int type = lua_getfield(L, 1, field);
-  if (type == LUA_TNUMBER)
-    value = lua_tonumber(L, -1);
-  else if (type != LUA_TNIL)
-    luaL_error(L, "option '%s' must be a number, got a %s", field, lua_typename(L, type));
-  if (!(value >= 0 && value < 1e12))
-    luaL_error(L, "option '%s' must be at least 0", field);
-  lua_pop(L, 1);
-  return value;
+static double opt_number(lua_State *L, const char *name, double otherwise) {
+  return options_number(L, 1, "option", name, 0, 1e12, otherwise);
 }
 
-static char *opt_text(lua_State *L, const char *field, const char *standard) {
-  const char *text = standard;
-  char *copy;
-  int type = lua_getfield(L, 1, field);
-  if (type == LUA_TSTRING)
-    text = lua_tostring(L, -1);
-  else if (type == LUA_TBOOLEAN && !lua_toboolean(L, -1))
-    text = NULL;
-  else if (type != LUA_TNIL)
-    luaL_error(L, "option '%s' must be a string, got a %s", field, lua_typename(L, type));
+/* false: none. */
+static char *read_subprotocol(lua_State *L) {
+  char *text = NULL;
+  int type = lua_getfield(L, 1, "subprotocol");
+  bool none = type == LUA_TBOOLEAN && !lua_toboolean(L, -1);
   lua_pop(L, 1);
-  copy = text ? strdup(text) : NULL;
-  if (text && !copy) /* not to be taken for an option that was not given */
-    luaL_error(L, "out of memory for option '%s'", field);
-  return copy;
+  if (!none)
+    text = type == LUA_TNIL ? strdup("json.v1") : options_copy_text(L, 1, "option", "subprotocol");
+  if (!none && !text)
+    luaL_error(L, "out of memory for option 'subprotocol'");
+  return text;
 }
 
 static void read_options(lua_State *L, struct raw *raw) {
-  char *url = opt_text(L, "url", "");
-  const char *wrong = url ? url_parse(&raw->url, url) : "a string is needed";
-  free(url);
+  const char *wrong = url_parse(&raw->url, options_required_text(L, 1, "option", "url", NULL));
   if (wrong)
     luaL_error(L, "url: %s", wrong);
-  raw->subprotocol = opt_text(L, "subprotocol", "json.v1");
-  raw->proxy = opt_text(L, "proxy", NULL);
+  raw->subprotocol = read_subprotocol(L);
+  raw->proxy = options_copy_text(L, 1, "option", "proxy");
   tls_options_read(L, 1, "tls", &raw->tls);
   headers_read(L, 1, "headers", &raw->headers);
   raw->limits.max_frame = (size_t)opt_number(L, "max_frame", 16 << 20);
