@@ -43,16 +43,16 @@ local Memory = setmetatable({}, { __index = Store })
 Memory.__index = Memory
 
 function Memory:collection(name)
-  local items = self.collections[name] or {}
-  self.collections[name] = items
-  return items
+  local collection = self.collections[name] or { items = {}, count = 0 }
+  self.collections[name] = collection
+  return collection
 end
 
 ---@param collection string
 ---@param id string
 ---@return table? value a copy
 function Memory:get(collection, id)
-  local item = self:collection(collection)[id]
+  local item = self:collection(collection).items[id]
   return item and json.decode_exact(item.text)
 end
 
@@ -63,13 +63,13 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err LIMIT: the file cannot be written, and too much waits for that already
 function Memory:put(collection, id, value)
-  local items, text = self:collection(collection), text_of(value)
-  local item = items[id]
+  local kept, text = self:collection(collection), text_of(value)
+  local item = kept.items[id]
   if item then
     item.text = text
   else
-    self.place = self.place + 1
-    items[id] = { id = id, text = text, place = self.place }
+    self.place, kept.count = self.place + 1, kept.count + 1
+    kept.items[id] = { id = id, text = text, place = self.place }
   end
   return true
 end
@@ -77,21 +77,47 @@ end
 ---@param collection string
 ---@param id string
 function Memory:remove(collection, id)
-  self:collection(collection)[id] = nil
+  local kept = self:collection(collection)
+  if kept.items[id] then kept.items[id], kept.count = nil, kept.count - 1 end
 end
 
 local function by_place(a, b)
   return a.place < b.place
 end
 
+---The items as text, in the order they came.
+---@private
+function Memory:ordered(collection)
+  local list = {}
+  for _, item in pairs(self:collection(collection).items) do list[#list + 1] = item end
+  table.sort(list, by_place)
+  return list
+end
+
 ---@param collection string
 ---@return trueconf.StoreItem[] items in the order they came
-function Memory:list(collection)
-  local list = {}
-  for _, item in pairs(self:collection(collection)) do list[#list + 1] = item end
-  table.sort(list, by_place)
-  for place, item in ipairs(list) do list[place] = { id = item.id, value = json.decode_exact(item.text) } end
+function Store:list(collection)
+  local list = self:ordered(collection)
+  for index, item in ipairs(list) do list[index] = { id = item.id, value = json.decode_exact(item.text) } end
   return list
+end
+
+---@param collection string
+---@return integer items
+function Memory:count(collection)
+  return self:collection(collection).count
+end
+
+---Remove the oldest items of a collection, so that so many stay. No value is decoded for it.
+---@param collection string
+---@param keep integer items that stay, at most
+---@return integer removed items
+function Store:drop_oldest(collection, keep)
+  local excess = self:count(collection) - keep
+  if excess <= 0 then return 0 end
+  local oldest = self:ordered(collection, excess)
+  for index = 1, excess do self:remove(collection, oldest[index].id) end
+  return excess
 end
 
 ---Make sure that what was put in and removed is written.
@@ -182,15 +208,19 @@ function File:put(collection, id, value)
 end
 
 function File:remove(collection, id)
+  if self.closed or not self:text(collection, id) then return end
   local change = change_of(self, collection, id)
   if change and change.is_fresh then return forget(self, collection, id) end
   note(self, collection, id, { text = false })
 end
 
--- The items of the file, with the changes that are not in it yet.
-local function current_items(self, collection)
+-- The items of the file, with the changes that are not in it yet. With a limit at least so many of the oldest come, if
+-- there are so many: each change may take one of the file away.
+function File:ordered(collection, limit)
   local changes, list, behind = self.changes[collection] or {}, {}, {}
-  for _, row in ipairs(self.db:rows("SELECT id, value FROM items WHERE collection = ? ORDER BY place", collection)) do
+  local rows = self.db:rows("SELECT id, value FROM items WHERE collection = ? ORDER BY place LIMIT ?", collection,
+    limit and limit + self.unwritten or -1)
+  for _, row in ipairs(rows) do
     local change = changes[row[1]]
     if not change then list[#list + 1] = { id = row[1], text = row[2] }
     elseif change.text and not change.place then list[#list + 1] = { id = row[1], text = change.text } end
@@ -202,10 +232,12 @@ local function current_items(self, collection)
   return table.move(behind, 1, #behind, #list + 1, list)
 end
 
-function File:list(collection)
-  local list = current_items(self, collection)
-  for place, item in ipairs(list) do list[place] = { id = item.id, value = json.decode_exact(item.text) } end
-  return list
+function File:count(collection)
+  local count = self.db:value("SELECT count(*) FROM items WHERE collection = ?", collection)
+  for _, change in pairs(self.changes[collection] or {}) do
+    if change.is_fresh then count = count + 1 elseif not change.text then count = count - 1 end
+  end
+  return count
 end
 
 local function write_change(db, collection, id, change)

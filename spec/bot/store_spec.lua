@@ -73,6 +73,62 @@ for kind, open in pairs { memory = store.memory, file = function(path) return as
       kept:remove("notes", "none")
     end)
 
+    it("counts, whether or not it was written, changed or is there", function()
+      assert.equal(0, kept:count "notes")
+      for _, id in ipairs { "a", "b", "c" } do kept:put("notes", id, { id = id }) end
+      kept:put("others", "a", {})
+      assert.equal(3, kept:count "notes")
+      kept:commit()
+      assert.equal(3, kept:count "notes")
+      kept:put("notes", "b", { changed = true })
+      kept:remove("notes", "none")
+      kept:remove("notes", "a")
+      kept:remove("notes", "a")
+      assert.equal(2, kept:count "notes")
+      kept:put("notes", "a", {})
+      kept:put("notes", "d", {})
+      kept:remove("notes", "d")
+      assert.equal(3, kept:count "notes")
+      kept:commit()
+      assert.equal(3, kept:count "notes")
+    end)
+
+    it("drops the oldest, whether or not they were written", function()
+      for n = 1, 6 do kept:put("notes", tostring(n), { n = n }) end
+      kept:put("others", "1", {})
+      kept:commit()
+      kept:remove("notes", "2")
+      kept:remove("notes", "1")
+      kept:put("notes", "1", {})        -- now the newest
+      kept:put("notes", "7", {})
+      assert.equal(0, kept:drop_oldest("notes", 6))
+      assert.equal(2, kept:drop_oldest("notes", 4))
+      assert.equal("5 6 1 7", ids(kept:list "notes"))
+      assert.equal(3, kept:drop_oldest("notes", 1))
+      assert.equal("7", ids(kept:list "notes"))
+      assert.equal(1, kept:drop_oldest("notes", 0))
+      assert.equal(0, kept:count "notes")
+      kept:commit()
+      assert.same({}, kept:list "notes")
+      assert.equal(1, kept:count "others")
+    end)
+
+    it("counts and drops without a look at the values", function()
+      for n = 1, 100 do kept:put("notes", tostring(n), { n = n }) end
+      kept:commit()
+      local decode, decoded = json.decode_exact, 0
+      local _ <close> = setmetatable({}, { __close = function() json.decode_exact = decode end })
+      json.decode_exact = function(...)
+        decoded = decoded + 1
+        return decode(...)
+      end
+      assert.equal(40, kept:drop_oldest("notes", 60))
+      assert.equal(60, kept:count "notes")
+      assert.equal(0, decoded)
+      assert.equal(60, #kept:list "notes")
+      assert.equal(60, decoded)
+    end)
+
     it("says what cannot be kept", function()
       for message, value in pairs {
         ["cannot encode 'f': a function has no form"] = { f = print },

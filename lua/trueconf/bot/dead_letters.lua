@@ -38,9 +38,7 @@ local function put(self, id, record)
   record.at = core.now()
   self.store:remove(COLLECTION, id)
   self.store:put(COLLECTION, id, record)
-  local list = self.store:list(COLLECTION)
-  for place = 1, #list - MOST do self.store:remove(COLLECTION, list[place].id) end
-  return #list > MOST
+  return self.store:drop_oldest(COLLECTION, MOST) > 0
 end
 
 ---@param message trueconf.Message

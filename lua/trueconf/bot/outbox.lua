@@ -107,11 +107,12 @@ end
 
 -- Keeping ----------------------------------------------------------------------------------
 
--- Remove the oldest items of a collection beyond a number, and those older than an age.
-local function trim(store, collection, most, oldest)
-  local list = store:list(collection)
-  for place, item in ipairs(list) do
-    if #list - place >= most or oldest and item.value.at < oldest then store:remove(collection, item.id) end
+-- The keys of what was sent before this process began; old ones are forgotten.
+local function expire_keys(store)
+  store:drop_oldest("posted", MOST_KEYS)
+  local oldest = core.now() - KEY_LIFE
+  for _, item in ipairs(store:list "posted") do
+    if item.value.at < oldest then store:remove("posted", item.id) end
   end
 end
 
@@ -138,7 +139,7 @@ function outboxes.new(bot, store)
     bot = bot, store = store, lanes = {}, newest = lru.new(MOST_CHATS), keys = {}, waiting = 0, running = false,
     is_full = false,
   }, Outbox)
-  trim(store, "posted", MOST_KEYS, core.now() - KEY_LIFE)
+  expire_keys(store)
   for _, item in ipairs(store:list "outbox") do self:enqueue(posted_of(item.id, item.value)) end
   return self
 end
@@ -205,7 +206,7 @@ function Outbox:sent(posted, message_id)
       id = posted.id, chat_id = posted.record.chat_id, message_id = message_id, at = core.now(),
     })
     self.kept_keys = (self.kept_keys or 0) + 1
-    if self.kept_keys % (MOST_KEYS // 10) == 0 then trim(self.store, "posted", MOST_KEYS) end
+    if self.kept_keys % (MOST_KEYS // 10) == 0 then self.store:drop_oldest("posted", MOST_KEYS) end
   end
   posted:settle "sent"
 end
@@ -217,7 +218,7 @@ function Outbox:refused(posted, err)
   record.error, record.message = err.name, err.message
   self.store:remove("outbox", posted.id)
   self.store:put("unsent", posted.id, record)
-  trim(self.store, "unsent", MOST_UNSENT)
+  self.store:drop_oldest("unsent", MOST_UNSENT)
   self.bot.log:error("a posted message was refused, bot:unsent() has it: chat %s: %s", record.chat_id or record.user_id,
     err)
   posted:settle "refused"
@@ -464,7 +465,7 @@ function Outbox:look()
     if first and (not oldest or first.record.at < oldest) then oldest = first.record.at end
   end
   return {
-    waiting = self.waiting, oldest = oldest and (core.now() - oldest) / 1000, unsent = #self.store:list "unsent",
+    waiting = self.waiting, oldest = oldest and (core.now() - oldest) / 1000, unsent = self.store:count "unsent",
   }
 end
 

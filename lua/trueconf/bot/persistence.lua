@@ -29,13 +29,10 @@ local Delivery = {}
 
 -- What was handled before this process began.
 local function recall_handled(self)
-  local list, oldest = self.store:list(HANDLED), core.now() - HANDLED_LIFE
-  for place, item in ipairs(list) do
-    if #list - place >= self.inbox.limit or item.value.at < oldest then
-      self.store:remove(HANDLED, item.id)
-    else
-      self.inbox:remember(item.id)
-    end
+  self.store:drop_oldest(HANDLED, self.inbox.limit)
+  local oldest = core.now() - HANDLED_LIFE
+  for _, item in ipairs(self.store:list(HANDLED)) do
+    if item.value.at < oldest then self.store:remove(HANDLED, item.id) else self.inbox:remember(item.id) end
   end
 end
 
