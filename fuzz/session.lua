@@ -30,7 +30,7 @@ end
 return function(input)
   local session = core.session {
     url = ("ws://127.0.0.1:%d/websocket/chat_bot"):format(port), token = "t", backoff_min = 60, max_frame = 4096,
-    ping_interval = 0, close_timeout = 0.01, on_state = function() end, on_oddity = function() end,
+    ping_interval = 0, close_timeout = 0.01, on_state = function() end, on_anomaly = function() end,
     on_request = function(method, payload) assert(type(method) == "string" and type(payload) == "string") end,
   }
   session:start()

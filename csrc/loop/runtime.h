@@ -4,9 +4,10 @@
  * last; a pointer to it never goes stale. The loop inside is opened by the first call that needs
  * it and can be closed and opened again.
  *
- * Prefixes tell where a function may run: l_ is called by Lua; on_ by a library (copy, mark,
- * queue: never Lua, never another library call); rt_ belongs to the loop's core; op_ is a waiting
- * call; _k a continuation.
+ * Prefixes tell where a function may run: l_ is called by Lua; on_ by a library or a timer (copy, mark,
+ * queue: never Lua, never another library call); run_ is a job and at_ what a job of ours calls, both at
+ * the drain point, where Lua may be called; rt_ belongs to the loop's core; op_ is a waiting call; _k a
+ * continuation.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -214,11 +214,11 @@ static void count_stranger(struct session *session, uint32_t id) {
   char text[32];
   size_t length = (size_t)snprintf(text, sizeof text, "id %u", (unsigned)id);
   if (was_stale(&session->calls, id))
-    session_oddity(session, &count->stale, "late response", text, length);
+    session_anomaly(session, &count->stale, "late response", text, length);
   else if (id && id <= session->calls.next_id)
-    session_oddity(session, &count->duplicate, "second response", text, length);
+    session_anomaly(session, &count->duplicate, "second response", text, length);
   else
-    session_oddity(session, &count->unexpected, "response to nobody", text, length);
+    session_anomaly(session, &count->unexpected, "response to nobody", text, length);
 }
 
 void calls_answer(struct session *session, lua_State *L, const struct frame *frame) {

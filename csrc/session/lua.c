@@ -97,8 +97,8 @@ static void attach(lua_State *L, struct session *session) {
 /* The user's functions, in the table at 1, become user values of the session at 2. */
 static void read_functions(lua_State *L, struct session *session) {
   static const char *const names[FUNCTION_COUNT] = {
-      [FN_REQUEST] = "on_request",  [FN_TRACE] = "on_trace",   [FN_STATE] = "on_state",
-      [FN_SOURCE] = "token_source", [FN_ODDITY] = "on_oddity", [FN_UNSAVED] = "on_unsaved",
+      [FN_REQUEST] = "on_request",  [FN_TRACE] = "on_trace",     [FN_STATE] = "on_state",
+      [FN_SOURCE] = "token_source", [FN_ANOMALY] = "on_anomaly", [FN_UNSAVED] = "on_unsaved",
   };
   for (int i = 0; i < FUNCTION_COUNT; i++) {
     bool given = options_push(L, 1, "option", names[i], LUA_TFUNCTION) == LUA_TFUNCTION;

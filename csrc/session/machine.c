@@ -138,8 +138,8 @@ static void take_event(struct session *session, enum event event) {
   evaluate(session, guards);
   row = find_row(old, event, guards);
   if (!row) {
-    session_oddity(session, &session->count.stray_events, "event", event_names[event],
-                   strlen(event_names[event]));
+    session_anomaly(session, &session->count.stray_events, "event", event_names[event],
+                    strlen(event_names[event]));
     return;
   }
   rt_timer_stop(session->rt, &session->timer);
@@ -291,7 +291,7 @@ static void at_message(struct socket *socket, lua_State *L, const char *data, si
   else if (frame.type == 1 && frame.method.at)
     at_request(session, L, &frame);
   else
-    session_oddity(session, &session->count.garbage, "frame", data, length);
+    session_anomaly(session, &session->count.garbage, "frame", data, length);
 }
 
 static void at_drained(struct socket *socket, lua_State *L) {

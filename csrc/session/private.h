@@ -1,5 +1,5 @@
 /*
- * session/private.h - what the files of a session share: struct session, the seams between.
+ * session/private.h - what the files of a session share: struct session and the functions between them.
  *   lua.c      what Lua sees of it, the sessions of a runtime
  *   options.c  the options that Lua gives
  *   machine.c  the state machine: token -> connecting -> authorizing -> ready -> backoff
@@ -102,7 +102,7 @@ struct session_counters {
 };
 
 /* Those that the user may give, as user values of the userdata. */
-enum session_function { FN_REQUEST, FN_TRACE, FN_STATE, FN_SOURCE, FN_ODDITY, FN_UNSAVED, FUNCTION_COUNT };
+enum session_function { FN_REQUEST, FN_TRACE, FN_STATE, FN_SOURCE, FN_ANOMALY, FN_UNSAVED, FUNCTION_COUNT };
 
 enum { MOST_UNTOLD = 4 }; /* then the newest takes the place of the last */
 
@@ -180,9 +180,9 @@ bool session_in_trouble(const struct session *session);
 bool session_push_function(lua_State *L, const struct session *session, enum session_function which);
 void session_tell_state(struct session *session, enum state old);
 void session_trace(struct session *session, const char *direction, const char *frame, size_t length);
-/* Something came that is no reason to fail: count it, and tell on_oddity its name and where it was seen. */
-void session_oddity(struct session *session, uint64_t *counter, const char *kind, const char *text,
-                    size_t length);
+/* Something came that is no reason to fail: count it, and tell on_anomaly its name and where it was seen. */
+void session_anomaly(struct session *session, uint64_t *counter, const char *kind, const char *text,
+                     size_t length);
 /* Tell on_unsaved why the token is not in its file. */
 void session_unsaved(struct session *session, const struct reason *reason);
 /* It begins: the registry holds the userdata, which is at `index`, and its functions. Raises for lack of

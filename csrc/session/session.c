@@ -11,7 +11,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { ODDITY_SHOWN = 120 /* bytes of a frame */ };
+enum { ANOMALY_SHOWN = 120 /* bytes of a frame */ };
 
 const char *const session_state_names[STATE_COUNT] = {
     "idle", "token", "connecting", "authorizing", "ready", "backoff", "closing", "closed", "failed"};
@@ -129,22 +129,22 @@ void session_trace(struct session *session, const char *direction, const char *f
     rt_protected(rt_runner(session->rt), l_trace, &told);
 }
 
-static int l_oddity(lua_State *L) {
+static int l_anomaly(lua_State *L) {
   const struct told *told = lua_touserdata(L, 1);
-  if (!session_push_function(L, told->session, FN_ODDITY))
+  if (!session_push_function(L, told->session, FN_ANOMALY))
     return 0;
   lua_pushstring(L, told->kind);
   lua_pushinteger(L, (lua_Integer)told->count);
   lua_pushlstring(L, told->text.at, told->text.length);
-  rt_call(told->session->rt, L, 3, "on_oddity");
+  rt_call(told->session->rt, L, 3, "on_anomaly");
   return 0;
 }
 
-void session_oddity(struct session *session, uint64_t *counter, const char *kind, const char *text,
-                    size_t length) {
+void session_anomaly(struct session *session, uint64_t *counter, const char *kind, const char *text,
+                     size_t length) {
   struct told told = {.session = session, .kind = kind, .count = ++*counter};
-  told.text = (struct slice){text, length < ODDITY_SHOWN ? length : ODDITY_SHOWN};
-  rt_protected(rt_runner(session->rt), l_oddity, &told);
+  told.text = (struct slice){text, length < ANOMALY_SHOWN ? length : ANOMALY_SHOWN};
+  rt_protected(rt_runner(session->rt), l_anomaly, &told);
 }
 
 static int l_unsaved(lua_State *L) {

@@ -25,7 +25,7 @@ describe("a client", function()
     }
     -- The faulty server tells its visitors apart by the path, which a client's url has none of.
     client.session = core.session {
-      url = server:ws(script), token = "secret.token.1", on_oddity = client.oddity_logger,
+      url = server:ws(script), token = "secret.token.1", on_anomaly = client.anomaly_logger,
     }
     client:start()
     helper.eventually(function() return done(client.session:stats()) end)

@@ -379,7 +379,7 @@ local function walk(version, newest, options)
   self:read_notes()
   self.missing = self.scene.seen:missing()
   local stats = self.scene.clients.herald.session:stats()
-  self.oddities = { stats.duplicate, stats.garbage, stats.unexpected, stats.stale }
+  self.anomalies = { stats.duplicate, stats.garbage, stats.unexpected, stats.stale }
   if options then self:start_again(options) end
   self.scene:stop()
   return self
@@ -444,7 +444,7 @@ for _, served in ipairs(SERVERS) do
     end)
 
     it("answers each request once", function()
-      assert.same({ 0, 0, 0, 0 }, walked.oddities)
+      assert.same({ 0, 0, 0, 0 }, walked.anomalies)
     end)
 
     if served.on_disk then

@@ -149,10 +149,10 @@ end
 
 -- Lists -----------------------------------------------------------------------------------
 
--- Told like other oddities of the server.
+-- Told like other anomalies of the server.
 local function leave_out(client, why)
   client.left_out = (client.left_out or 0) + 1
-  if client.oddity_logger then client.oddity_logger("an item of a list", client.left_out, why) end
+  if client.anomaly_logger then client.anomaly_logger("an item of a list", client.left_out, why) end
 end
 
 local function array_converter(item_type)

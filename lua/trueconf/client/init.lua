@@ -167,7 +167,7 @@ local function check_credentials(settings, level)
 end
 
 -- A flood of the same anomaly is rate limited: the 1st, 10th, 100th, ... of a kind is logged.
-local function log_oddity(self, kind, count, text)
+local function log_anomaly(self, kind, count, text)
   if 10 ^ math.floor(math.log(count, 10) + 1e-9) == count then
     self.log:warn("%s: ignored %s (%d so far): %s", self.url, kind, count, text)
   end
@@ -211,8 +211,8 @@ local function new(given, callbacks, level)
   self.exchange = make_exchange(given, settings, self.web, level)
   local session = session_options(given, settings, self.web, self.exchange)
   for name, callback in pairs(callbacks or {}) do session[name] = callback end
-  self.oddity_logger = function(kind, count, text) log_oddity(self, kind, count, text) end
-  session.on_oddity = self.oddity_logger
+  self.anomaly_logger = function(kind, count, text) log_anomaly(self, kind, count, text) end
+  session.on_anomaly = self.anomaly_logger
   session.on_unsaved = function(err) log_unsaved(self, err) end
   self.session = make_session(session, level)
   if hooks.made then hooks.made(self, settings) end

@@ -760,7 +760,7 @@ function Connection:unsent() end
 ---its own; pause: seconds of a backoff
 ---@field on_request? fun(method: string, payload: string, id: integer, epoch: integer) must not wait; payload is JSON text
 ---@field on_trace? fun(direction: "in"|"out", frame: string) must not wait; secrets masked
----@field on_oddity? fun(kind: string, count: integer, text: string) must not wait; what came and was no reason to fail:
+---@field on_anomaly? fun(kind: string, count: integer, text: string) must not wait; what came and was no reason to fail:
 ---"frame" that is none (text: its beginning), "late response", "second response", "response to nobody", "event" without
 ---a cell in the transition table; count: how many of the kind so far
 ---@field on_unsaved? fun(err: trueconf.Error) must not wait; the token could not be written to token_file: once, until
