@@ -220,6 +220,20 @@ static bool open_beside(struct replacement *file, mode_t mode) {
   return false;
 }
 
+bool plain_file_write_all(int fd, const void *data, size_t length) {
+  const char *at = data;
+  while (length) {
+    ssize_t count = write(fd, at, length);
+    if (count < 0 && errno != EINTR)
+      return false;
+    if (count > 0) {
+      at += count;
+      length -= (size_t)count;
+    }
+  }
+  return true;
+}
+
 bool replacement_begin(struct replacement *file, const char *path, mode_t mode, struct reason *why) {
   int code;
   *file = (struct replacement){.fd = -1};
@@ -236,17 +250,7 @@ bool replacement_begin(struct replacement *file, const char *path, mode_t mode, 
 }
 
 bool replacement_write(struct replacement *file, const void *data, size_t length, struct reason *why) {
-  const char *at = data;
-  while (length) {
-    ssize_t count = write(file->fd, at, length);
-    if (count < 0 && errno != EINTR)
-      return refuse(why, "write", file->target, errno);
-    if (count > 0) {
-      at += count;
-      length -= (size_t)count;
-    }
-  }
-  return true;
+  return plain_file_write_all(file->fd, data, length) || refuse(why, "write", file->target, errno);
 }
 
 bool replacement_fill(struct replacement *file, const char *path, mode_t mode, const void *data,

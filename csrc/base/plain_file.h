@@ -39,6 +39,9 @@ bool plain_file_read_private(const char *path, size_t limit, int patience, struc
  * Malloc'd; NULL: `why` says it. */
 char *plain_file_target(const char *path, struct reason *why);
 
+/* False: see errno; a part may have been written. */
+bool plain_file_write_all(int fd, const void *data, size_t length);
+
 /* A file that is written beside its place, and takes it when it is complete. All zero but fd -1: none. With
  * `beside` NULL it is written where it is, and to commit it is to close it. */
 struct replacement {

@@ -1,5 +1,5 @@
 /*
- * http/private.h - what the files of the HTTP transfers share: struct http_transfer and the functions between them.
+ * http/private.h - what the files of the HTTP transfers share: struct http_transfer, and what each offers.
  *   transfer.c  a transfer's start, deadlines and end; the drain point
  *   setup.c     the request as options of curl's
  *   form.c      a multipart form, its files going up

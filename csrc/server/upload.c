@@ -7,6 +7,7 @@
  * client gives are text; no path is ever made of them.
  * SPDX-License-Identifier: MIT
  */
+#include "base/plain_file.h"
 #include "server/multipart.h"
 #include "server/private.h"
 
@@ -56,16 +57,7 @@ static int open_file(struct upload_file *file) {
 
 static int write_file(struct upload_file *file, const char *data, size_t length) {
   file->size += length;
-  while (length) {
-    ssize_t n = write(file->fd, data, length);
-    if (n < 0 && errno != EINTR)
-      return io_status();
-    if (n > 0) {
-      data += n;
-      length -= (size_t)n;
-    }
-  }
-  return 0;
+  return plain_file_write_all(file->fd, data, length) ? 0 : io_status();
 }
 
 static int close_file(struct upload_file *file) {

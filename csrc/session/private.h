@@ -1,5 +1,5 @@
 /*
- * session/private.h - what the files of a session share: struct session and the functions between them.
+ * session/private.h - what the files of a session share: struct session, and what each offers.
  *   lua.c      what Lua sees of it, the sessions of a runtime
  *   options.c  the options that Lua gives
  *   machine.c  the state machine: token -> connecting -> authorizing -> ready -> backoff
