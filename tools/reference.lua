@@ -385,6 +385,7 @@ local function write_stores_and_logs()
   write_function("store.open", stores.open)
   write_function("store.memory", stores.memory)
   write_methods(LUA .. "store.lua", "Memory", "store", "collection")
+  write_methods(LUA .. "store.lua", "Store", "store")
   write '## Logs\n\n`local log = require "trueconf.log"`; `bot.log` is the one of a bot.\n'
   write_function("log.new", logs.new)
   write_class("Options of `log.new`", logs["trueconf.LogOptions"])
