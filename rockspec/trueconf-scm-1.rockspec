@@ -207,6 +207,7 @@ build = {
     ["trueconf.bridge.control.http"] = "lua/trueconf/bridge/control/http.lua",
     ["trueconf.bridge.control"] = "lua/trueconf/bridge/control/init.lua",
     ["trueconf.bridge.control.socket"] = "lua/trueconf/bridge/control/socket.lua",
+    ["trueconf.bridge.fault_injector"] = "lua/trueconf/bridge/fault_injector.lua",
     ["trueconf.bridge.faults"] = "lua/trueconf/bridge/faults.lua",
     ["trueconf.bridge.files"] = "lua/trueconf/bridge/files/init.lua",
     ["trueconf.bridge.files.limits"] = "lua/trueconf/bridge/files/limits.lua",

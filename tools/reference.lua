@@ -431,8 +431,8 @@ local function write_bridge()
   write_methods(LUA .. "bridge/person/chat.lua", "PersonChat", "chat")
   write_class("An event", people["trueconf.bridge.Event"])
   local seen = read_file(LUA .. "bridge/person/message.lua")
-  write_class("A message as people see it", seen["trueconf.bridge.SeenMessage"])
-  write_methods(LUA .. "bridge/person/message.lua", "SeenMessage", "message")
+  write_class("A message as people see it", seen["trueconf.bridge.PersonMessage"])
+  write_methods(LUA .. "bridge/person/message.lua", "PersonMessage", "message")
 end
 
 local function write_testing()

@@ -398,11 +398,11 @@ end
 -- Begin and end -----------------------------------------------------------------------------
 
 -- Who takes part hears it; people remember what bots say.
-function Kit:observe(news, acting)
-  self.script:observe(news, acting)
-  local message = news.message
+function Kit:observe(notification, acting)
+  self.script:observe(notification, acting)
+  local message = notification.message
   if not message or not self.logins[message.author_key] then return end
-  for _, key in ipairs(news.recipients) do
+  for _, key in ipairs(notification.recipients) do
     if self.users[key] then self.users[key]:receive(message) end
   end
 end
@@ -434,7 +434,7 @@ local function begin(self)
   self.bridge = assert(bridge.start(bridge_options(self.options)))
   self.bridge:fault { seed = self.options.seed }
   self.script = transcript.new(self.bridge)
-  self.bridge.delivery.observer = function(news, acting) self:observe(news, acting) end
+  self.bridge.publisher.observer = function(notification, acting) self:observe(notification, acting) end
   self:start_bot()
 end
 

@@ -1294,7 +1294,7 @@ describe("many dialogs at once", function()
         if not COURSE[person.at] then table.remove(people, place) end
       end
       for _, name in ipairs { "duplicate", "reorder" } do
-        assert.is_true((t.bridge.mischief.struck[name] or 0) > 10, name)
+        assert.is_true((t.bridge.fault_injector.struck[name] or 0) > 10, name)
       end
       assert.equal(12, #bot:dialogs())
       for _, one in ipairs(bot:dialogs()) do assert.is_true(one:cancel()) end

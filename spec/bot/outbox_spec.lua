@@ -268,9 +268,9 @@ describe("the outbox of a bot", function()
 
   -- The server answers a code to the next message.
   local function answers(code)
-    server.mischief.refusal = function(mischief, frame)
+    server.fault_injector.refusal = function(fault_injector, frame)
       if frame.method ~= "sendMessage" then return nil end
-      mischief.refusal = nil
+      fault_injector.refusal = nil
       return code
     end
   end
@@ -338,10 +338,10 @@ describe("the outbox of a bot", function()
   it("tries again after pauses that grow up to a minute", function()
     local log, lines = bots.log "debug"
     bots.virtual_case(function(made) made.retries = 0 end, function(case)
-      case.server.mischief.refusal = function(_, frame) return frame.method == "sendMessage" and 100 or nil end
+      case.server.fault_injector.refusal = function(_, frame) return frame.method == "sendMessage" and 100 or nil end
       local posted = assert(case.bot:post(case.chat.id, "one"))
       core.advance(500)
-      case.server.mischief.refusal = nil
+      case.server.fault_injector.refusal = nil
       core.advance(80)
       assert.equal("sent", posted.state)
       local place = 0
@@ -358,7 +358,7 @@ describe("the outbox of a bot", function()
   end)
 
   it("looks up what the server has taken too long for", scene(function()
-    local messages = server.mischief
+    local messages = server.fault_injector
     local first = true
     messages.refusal = function(_, frame)
       if frame.method ~= "sendMessage" or not first then return nil end
@@ -374,7 +374,7 @@ describe("the outbox of a bot", function()
     assert.is_true(grace > 20)          -- after which a server gives a silent connection up
     outboxes.grace = 2
     local looked, sent = 0, 0
-    server.mischief.refusal = function(_, frame)
+    server.fault_injector.refusal = function(_, frame)
       if frame.method == "getChatHistory" then looked = looked + 1 end
       if frame.method ~= "sendMessage" then return nil end
       sent = sent + 1
@@ -395,13 +395,13 @@ describe("the outbox of a bot", function()
   -- The server does not carry out the next message, and cannot tell.
   local function swallow(before_look)
     local looked = false
-    server.mischief.refusal = function(mischief, frame)
+    server.fault_injector.refusal = function(fault_injector, frame)
       if frame.method == "sendMessage" then
         looked = true
         return 301
       end
       if frame.method ~= "getChatHistory" or not looked then return nil end
-      mischief.refusal = nil
+      fault_injector.refusal = nil
       if before_look then before_look() end
     end
   end
@@ -511,7 +511,7 @@ describe("the outbox of a bot", function()
     assert.equal("one two", said())
     assert.same({}, lines)
     local sent = 0
-    server.mischief.refusal = function(_, frame)
+    server.fault_injector.refusal = function(_, frame)
       if frame.method ~= "sendMessage" then return nil end
       sent = sent + 1
       return 304

@@ -573,7 +573,7 @@ describe("a bot with a store in a file", function()
       bot:on_message(function(msg) msg.chat_session.text = BIG end)
     end, function(case)
       local bot, begun, times = case.bot, core.monotonic(), {}
-      case.server.mischief.refusal = function(_, frame) return frame.method == "sendMessage" and 100 or nil end
+      case.server.fault_injector.refusal = function(_, frame) return frame.method == "sendMessage" and 100 or nil end
       local posted = assert(bot:post(case.chat.id, "early"))
       bot.store.db:rows "PRAGMA max_page_count = 1"
       assert(case.chat:say "one")
@@ -586,7 +586,7 @@ describe("a bot with a store in a file", function()
       end
       core.advance(190)
       assert.same({ 1, 3, 7, 15, 31, 63, 123, 183 }, times)
-      case.server.mischief.refusal = nil
+      case.server.fault_injector.refusal = nil
       bot.store.db:rows "PRAGMA max_page_count = 100000"
       core.advance(52)
       assert.equal("waiting", posted.state)
@@ -792,12 +792,12 @@ end)
 describe("a request that the server is not able to carry out", function()
   -- The server answers 100 to the next `count` messages.
   local function trouble(server, count)
-    local refusal = server.mischief.refusal
-    server.mischief.refusal = function(self, frame)
+    local refusal = server.fault_injector.refusal
+    server.fault_injector.refusal = function(self, frame)
       if frame.method ~= "sendMessage" then return refusal(self, frame) end
       count = count - 1
       if count >= 0 then return 100 end
-      server.mischief.refusal = nil
+      server.fault_injector.refusal = nil
     end
   end
 

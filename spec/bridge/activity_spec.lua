@@ -239,7 +239,7 @@ describe("answerCommand", function()
     setup { command_ids = true }
     local id = click()
     local message = herald:request("getChatHistory", { chatId = chat_id, count = 1 }).messages[1].messageId
-    for _ = 1, 1000 do server.commands:click(server.accounts:by_login "mira", message, "Go") end
+    for _ = 1, 1000 do server.clicks:click(server.accounts:by_login "mira", message, "Go") end
     local answer = { commandId = id, answerType = "complete", message = { text = "Done" } }
     assert.equal(302, code(herald, "answerCommand", answer))
   end)

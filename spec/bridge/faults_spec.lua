@@ -3,14 +3,15 @@
 
 local core = require "trueconf.core"
 local json = require "trueconf.base.json"
+local fault_injector = require "trueconf.bridge.fault_injector"
 local faults = require "trueconf.bridge.faults"
-local reports = require "trueconf.bridge.observers"
+local observers = require "trueconf.bridge.observers"
 local helper = require "spec.support.helper"
 local raw_client = require "spec.support.raw_client"
 local system = require "spec.support.system"
 
 -- A Bridge that nobody watches.
-local NOBODY = { reports = reports.new(), on_sent = function() end }
+local NOBODY = { observers = observers.new(), on_sent = function() end }
 local LIMIT = 10                        -- seconds any single step may take
 -- With a collector that never rests 200 take too long.
 local MESSAGES = os.getenv "TORTURE" == "1" and 20 or 200
@@ -108,9 +109,9 @@ describe("dropped frames", function()
     local frames, err = rest(socket)
     assert.not_equal(1000, err.code)
     helper.eventually(function() return server:connections() == 0 end)
-    assert.same({ drop = 1 }, server.mischief.struck)
+    assert.same({ drop = 1 }, server.fault_injector.struck)
     server:fault()
-    server.mischief.struck = {}
+    server.fault_injector.struck = {}
     return frames
   end
 
@@ -143,9 +144,9 @@ describe("dropped frames", function()
 
   it("are cut where the fault says", function()
     for place, expected in pairs { before = {}, middle = { "abcdef", 3 }, after = { "abcdef", 6 } } do
-      local mischief = faults.new(NOBODY, { drop = 1, drop_place = place })
+      local injector = fault_injector.new(NOBODY, { drop = 1, drop_place = place })
       local given
-      mischief:send({ drop = function(_, ...) given = { ... } end }, "abcdef")
+      injector:send({ drop = function(_, ...) given = { ... } end }, "abcdef")
       assert.same(expected, given)
     end
   end)
@@ -171,11 +172,11 @@ end)
 
 describe("chance", function()
   local function run(seed)
-    local mischief = faults.new(NOBODY, { drop = 0.3, duplicate = 0.5 })
-    mischief:start(seed)
+    local injector = fault_injector.new(NOBODY, { drop = 0.3, duplicate = 0.5 })
+    injector:start(seed)
     local struck = {}
-    for place = 1, 400 do struck[place] = mischief:strikes "drop" and "x" or "." end
-    return table.concat(struck), mischief
+    for place = 1, 400 do struck[place] = injector:strikes "drop" and "x" or "." end
+    return table.concat(struck), injector
   end
 
   it("is the same for the same seed, and another for another one", function()
@@ -186,27 +187,27 @@ describe("chance", function()
 
   it("is as frequent as its rate", function()
     for seed = 1, 5 do
-      local _, mischief = run(seed)
-      assert.is_true(mischief.struck.drop > 80 and mischief.struck.drop < 160)
+      local _, injector = run(seed)
+      assert.is_true(injector.struck.drop > 80 and injector.struck.drop < 160)
     end
   end)
 
   it("of one fault does not depend on others", function()
     local alone = run(7)
-    local mischief = faults.new(NOBODY, { drop = 0.3, duplicate = 0.5 })
-    mischief:start(7)
+    local injector = fault_injector.new(NOBODY, { drop = 0.3, duplicate = 0.5 })
+    injector:start(7)
     local struck = {}
     for place = 1, 400 do
-      mischief:strikes "duplicate"
-      struck[place] = mischief:strikes "drop" and "x" or "."
+      injector:strikes "duplicate"
+      struck[place] = injector:strikes "drop" and "x" or "."
     end
     assert.equal(alone, table.concat(struck))
   end)
 
   it("strikes every n-th time where a rate is a whole number", function()
-    local mischief = faults.new(NOBODY, { drop = 3 })
+    local injector = fault_injector.new(NOBODY, { drop = 3 })
     local struck = ""
-    for _ = 1, 7 do struck = struck .. (mischief:strikes "drop" and "x" or ".") end
+    for _ = 1, 7 do struck = struck .. (injector:strikes "drop" and "x" or ".") end
     assert.equal("..x..x.", struck)
   end)
 
@@ -234,7 +235,7 @@ describe("requests", function()
     assert.equal(4, request(socket, 4, "getChats", { count = 10, page = 1 }).id)
     send(socket, 5, "getChats", { count = 10, page = 1 })
     assert.equal(6, request(socket, 6, "getChats", { count = 10, page = 1 }).id)
-    assert.equal(2, server.mischief.struck.silence)
+    assert.equal(2, server.fault_injector.struck.silence)
     socket:close()
   end))
 
@@ -309,13 +310,13 @@ describe("notifications", function()
     assert.same({ "a", "c", "b", "d" }, texts(socket, 4))
     chat:say "e"
     assert.same({ "e" }, texts(socket, 1))
-    assert.equal(2, server.mischief.struck.reorder)
+    assert.equal(2, server.fault_injector.struck.reorder)
     socket:close()
   end))
 
   it("come later than answers", served(function(server)
     local socket, chat = scene(server)
-    server:fault { news_delay = 0.2 }
+    server:fault { notification_delay = 0.2 }
     chat:say "a"
     chat:say "b"
     assert.equal("mira", ask_name(socket, 2).displayName)
@@ -331,7 +332,7 @@ describe("idle connections", function()
     local frames, err = rest(old)
     assert.same({}, frames)
     assert.equal("CLOSED", err.name)
-    assert.equal(1, server.mischief.struck.idle_drop)
+    assert.equal(1, server.fault_injector.struck.idle_drop)
   end))
 
   it("live as long as frames pass", served(function(server)
@@ -343,7 +344,7 @@ describe("idle connections", function()
       core.sleep(0.02)
     end
     rest(socket)
-    assert.equal(1, server.mischief.struck.idle_drop)
+    assert.equal(1, server.fault_injector.struck.idle_drop)
   end))
 end)
 
@@ -403,9 +404,9 @@ describe("faults of every name", function()
   local SAMPLES = {
     seed = "7", refuse_upgrades = "502", token_status = "500", token_error = "0.5", token_silent = "true",
     silent = "true", silence = "2", auth_error = "203", expire = "0.1", request_error = "3", request_error_code = "300",
-    delay = "0.1", delay_up_to = "0.2", news_delay = "0.3", drop = "0.01", drop_place = "middle", duplicate = "2",
-    reorder = "3", idle_drop = "5", files_status = "503", files_error = "1", upload_cut = "1", upload_cut_after = "9",
-    upload_rate = "8", file_delay = "0.5", download_rate = "7", download_cut = "6", drop_at = "auth",
+    delay = "0.1", delay_up_to = "0.2", notification_delay = "0.3", drop = "0.01", drop_place = "middle",
+    duplicate = "2", reorder = "3", idle_drop = "5", files_status = "503", files_error = "1", upload_cut = "1",
+    upload_cut_after = "9", upload_rate = "8", file_delay = "0.5", download_rate = "7", download_cut = "6", drop_at = "auth",
   }
 
   it("can be given to a command, set and ended", served(function(server)
@@ -470,7 +471,7 @@ describe("a bot on a Bridge with many faults", function()
     end
     helper.eventually(function() return different == MESSAGES and #server:unread "herald" == 0 end, 20)
     for name in pairs { drop = 1, duplicate = 1, reorder = 1, request_error = 1 } do
-      assert.is_truthy(server.mischief.struck[name] or MESSAGES < 200, name)
+      assert.is_truthy(server.fault_injector.struck[name] or MESSAGES < 200, name)
     end
     bot:stop(0)
     server:stop(true)

@@ -96,8 +96,8 @@ end
 ---answered; none: a notification
 function spoiled.watch(server, choose)
   local asked = {}                      -- by transport and id
-  local take, mischief = server.on_frame, server.mischief
-  local send = mischief.send
+  local take, fault_injector = server.on_frame, server.fault_injector
+  local send = fault_injector.send
   function server.on_frame(bridge, transport, data, binary)
     local frame = json.decode(data)
     if type(frame) == "table" and frame.type == 1 then
@@ -106,14 +106,14 @@ function spoiled.watch(server, choose)
     end
     return take(bridge, transport, data, binary)
   end
-  function mischief.send(self, transport, text, is_news)
+  function fault_injector.send(self, transport, text, is_notification)
     local frame = assert(json.decode(text))
     local request = frame.type == 2 and asked[transport] and asked[transport][frame.id]
     local method = request and request.method or frame.method
     local failed = frame.type == 2 and frame.payload.errorCode
     local is_told = method and method ~= "auth" and not failed
     local way = is_told and choose(method, frame.payload, request and request.payload)
-    return send(self, transport, way and way.frame(frame.payload, frame.id, frame.method) or text, is_news)
+    return send(self, transport, way and way.frame(frame.payload, frame.id, frame.method) or text, is_notification)
   end
 end
 

@@ -201,7 +201,7 @@ describe("the bot of a test", function()
       chats[number] = person:says("/order").chat_id
       t:expect(person):hears { contains = "Which size" }
     end
-    t.bridge.delivery.observer = function(news) heard[#heard + 1] = news.message and news.message.chat_id end
+    t.bridge.publisher.observer = function(told) heard[#heard + 1] = told.message and told.message.chat_id end
     t:restart()
     assert.same(chats, heard)
   end)

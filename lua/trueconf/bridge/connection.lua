@@ -73,7 +73,7 @@ end
 
 function Connection:respond(id, payload)
   local frame = '{"type":2,"id":' .. id .. ',"payload":' .. json.encode(payload) .. "}"
-  self.bridge.mischief:send(self.transport, frame)
+  self.bridge.fault_injector:send(self.transport, frame)
 end
 
 -- Descriptions name what came, which may be as long as a frame.
@@ -99,7 +99,7 @@ function Connection:perform(frame)
   local payload = frame.payload == nil and {} or frame.payload
   local complaint = self.bridge.profile:complaint(name, payload)
   if complaint then return nil, codes.WRONG_PAYLOAD_FORMAT, complaint end
-  local refusal = self.bridge.mischief:refusal(frame)
+  local refusal = self.bridge.fault_injector:refusal(frame)
   if refusal then return nil, refusal end
   if not (method.read or method.before_auth) and self.bridge.store:complaint() then
     return nil, codes.INTERNAL_ERROR, "the server cannot write its data"
@@ -125,7 +125,7 @@ end
 -- What comes after the response to a request: notifications, or whatever a function does.
 function Connection:follow_up(extra)
   if type(extra) == "function" then return extra() end
-  if extra then self.bridge.delivery:publish_all(extra, self) end
+  if extra then self.bridge.publisher:publish_all(extra, self) end
 end
 
 function Connection:answer(frame)
@@ -153,11 +153,11 @@ function Connection:answer_later(frame, seconds)
 end
 
 function Connection:on_request(frame)
-  local faults, mischief = self.bridge.faults, self.bridge.mischief
-  if faults.silent or mischief:ignores(frame) then return end
+  local faults, fault_injector = self.bridge.faults, self.bridge.fault_injector
+  if faults.silent or fault_injector:ignores(frame) then return end
   if faults.drop_at == "auth" and frame.method == "auth" then return self:drop() end
   if self.delayed[frame.id] then return self:refuse(frame.id, codes.DUPLICATE_ID) end
-  local delay = mischief:delay()
+  local delay = fault_injector:delay()
   if delay then return self:answer_later(frame, delay) end
   self:answer(frame)
 end
@@ -179,7 +179,7 @@ function Connection:on_response(id)
   self.awaited[id] = nil
   local message = self.unacked[id]
   self.unacked[id] = nil
-  if message and message ~= true then self.bridge.delivery:mark_read(self.key, message) end
+  if message and message ~= true then self.bridge.publisher:mark_read(self.key, message) end
 end
 
 -- Frames ---------------------------------------------------------------------------------
@@ -208,15 +208,16 @@ end
 -- Notifications --------------------------------------------------------------------------
 
 ---Send a notification; the ack of a message marks it as read.
----@param news trueconf.bridge.Notification
-function Connection:notify(news)
-  if self.bridge.faults.silent or news.system and not self.wants_system then return end
+---@param notification trueconf.bridge.Notification
+function Connection:notify(notification)
+  if self.bridge.faults.silent or notification.system and not self.wants_system then return end
   local id = self.next_id
   self.next_id = id < MAX_ID and id + 1 or 1
-  self.unacked[id] = news.message or true
+  self.unacked[id] = notification.message or true
   self.unacked[id - MAX_UNACKED] = nil
   self:await_ack(id)
-  self.bridge.mischief:send(self.transport, news.head .. id .. ',"payload":' .. news:payload(self.key) .. "}", true)
+  local frame = notification.head .. id .. ',"payload":' .. notification:payload(self.key) .. "}"
+  self.bridge.fault_injector:send(self.transport, frame, true)
 end
 
 -- Life -----------------------------------------------------------------------------------
@@ -240,7 +241,7 @@ end
 ---@return boolean closed
 function Connection:close_surplus(account)
   local most = self.bridge.options.account_connections
-  if self.account or most == 0 or self.bridge.delivery:count(account.key) < most then return false end
+  if self.account or most == 0 or self.bridge.publisher:count(account.key) < most then return false end
   self:close(CLOSE.POLICY, "too many connections of this account")
   return true
 end
@@ -259,7 +260,7 @@ function Connection:on_close()
       timer:cancel()
     end
   end
-  if self.account then self.bridge.delivery:detach(self) end
+  if self.account then self.bridge.publisher:detach(self) end
 end
 
 return { new = new }

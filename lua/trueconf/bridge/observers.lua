@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a Bridge tells those who watch it: every frame in and out, connections that come and go, faults that are set and
+-- The observers of a Bridge are told of every frame in and out, connections that come and go, faults that are set and
 -- that strike. Secrets are masked.
 
 local json = require "trueconf.base.json"
@@ -20,22 +20,22 @@ local MASK = "***"
 ---@field name string? of a fault that struck
 ---@field struck integer? how often it has by now
 
----@class trueconf.bridge.Reports
+---@class trueconf.bridge.Observers
 ---@field private watchers fun(report: trueconf.bridge.Report)[]
 ---@field private log trueconf.Log
-local Reports = {}
-Reports.__index = Reports
+local Observers = {}
+Observers.__index = Observers
 
 ---@param log trueconf.Log
----@return trueconf.bridge.Reports
+---@return trueconf.bridge.Observers
 local function new(log)
-  return setmetatable({ watchers = {}, log = log }, Reports)
+  return setmetatable({ watchers = {}, log = log }, Observers)
 end
 
 ---Call fn(report) from now on. It must not wait.
 ---@param fn fun(report: trueconf.bridge.Report)
 ---@return fun() stop
-function Reports:watch(fn)
+function Observers:watch(fn)
   local list = table.move(self.watchers, 1, #self.watchers, 1, {})
   list[#list + 1] = fn
   self.watchers = list
@@ -43,7 +43,7 @@ function Reports:watch(fn)
 end
 
 -- A watcher that fails costs the Bridge nothing.
-function Reports:tell(report)
+function Observers:tell(report)
   for _, watcher in ipairs(self.watchers) do
     local ok, err = xpcall(watcher, debug.traceback, report)
     if not ok then self.log:error("bridge: a watcher failed: %s", err) end
@@ -64,7 +64,7 @@ end
 ---@param direction "in"|"out"
 ---@param conn trueconf.bridge.Connection
 ---@param text string
-function Reports:frame(direction, conn, text)
+function Observers:frame(direction, conn, text)
   if not self.watchers[1] then return end
   self:tell {
     kind = "frame", connection = conn.id, account = conn.account and conn.account.login, direction = direction,
@@ -75,7 +75,7 @@ end
 ---@param state "open"|"authorized"|"closed"
 ---@param conn trueconf.bridge.Connection
 ---@param more? { peer: string?, code: integer? }
-function Reports:connection(state, conn, more)
+function Observers:connection(state, conn, more)
   if not self.watchers[1] then return end
   self:tell {
     kind = "connection", connection = conn.id, account = conn.account and conn.account.login, state = state,
@@ -84,7 +84,7 @@ function Reports:connection(state, conn, more)
 end
 
 ---@param faults trueconf.bridge.Faults
-function Reports:faults(faults)
+function Observers:faults(faults)
   local copy = {}
   for name, value in pairs(faults) do copy[name] = value end
   self:tell { kind = "faults", faults = copy }
@@ -92,7 +92,7 @@ end
 
 ---@param name string
 ---@param struck integer
-function Reports:fault(name, struck)
+function Observers:fault(name, struck)
   self:tell { kind = "fault", name = name, struck = struck }
 end
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Who hears what. An account has receivers: its authorized connections and, for a simulated
+-- Publishes notifications. An account has receivers: its authorized connections and, for a simulated
 -- person, that person. A notification goes to every receiver of every account it concerns.
 
 local core = require "trueconf.core"
@@ -9,86 +9,86 @@ local without = require("trueconf.base.without").without
 ---@field key string of the account
 ---@field notify fun(self, notification: trueconf.bridge.Notification)
 
----@class trueconf.bridge.Delivery
----@field observer? fun(news: trueconf.bridge.Notification, acting: trueconf.bridge.Receiver?) is shown what is told
+---@class trueconf.bridge.Publisher
+---@field observer? fun(notification: trueconf.bridge.Notification, acting: trueconf.bridge.Receiver?) sees all of them
 ---@field private store trueconf.bridge.Store
----@field private news trueconf.bridge.News
+---@field private notifications trueconf.bridge.Notifications
 ---@field private profile trueconf.bridge.Profile
 ---@field private options { echo: "all"|"others", redelivery_limit: integer }
 ---@field private receivers table<string, trueconf.bridge.Receiver[]>
 ---@field private readers table<string, trueconf.core.Waiter[]>
-local Delivery = {}
-Delivery.__index = Delivery
+local Publisher = {}
+Publisher.__index = Publisher
 
 ---@param store trueconf.bridge.Store
----@param news trueconf.bridge.News
+---@param notifications trueconf.bridge.Notifications
 ---@param profile trueconf.bridge.Profile
 ---@param options { echo: "all"|"others", redelivery_limit: integer }
----@return trueconf.bridge.Delivery
-local function new(store, news, profile, options)
+---@return trueconf.bridge.Publisher
+local function new(store, notifications, profile, options)
   return setmetatable({
     store = store,
-    news = news,
+    notifications = notifications,
     profile = profile,
     options = options,
     receivers = {},
     readers = {},
-  }, Delivery)
+  }, Publisher)
 end
 
 ---@param receiver trueconf.bridge.Receiver
-function Delivery:attach(receiver)
+function Publisher:attach(receiver)
   local list = without(self.receivers[receiver.key] or {}, receiver)
   list[#list + 1] = receiver
   self.receivers[receiver.key] = list
 end
 
 ---@param receiver trueconf.bridge.Receiver
-function Delivery:detach(receiver)
+function Publisher:detach(receiver)
   local list = without(self.receivers[receiver.key] or {}, receiver)
   self.receivers[receiver.key] = list[1] and list or nil
 end
 
 ---@param key string of an account
 ---@return integer receivers
-function Delivery:count(key)
+function Publisher:count(key)
   return #(self.receivers[key] or {})
 end
 
 ---Send a notification to everybody it concerns.
----@param news trueconf.bridge.Notification
+---@param notification trueconf.bridge.Notification
 ---@param acting? trueconf.bridge.Receiver who caused it
-function Delivery:publish(news, acting)
-  if not self.profile:tells(news.method) then return end
-  if self.observer then self.observer(news, acting) end
+function Publisher:publish(notification, acting)
+  if not self.profile:tells(notification.method) then return end
+  if self.observer then self.observer(notification, acting) end
   local skipped = self.options.echo == "others" and acting or nil
-  for _, key in ipairs(news.recipients) do
+  for _, key in ipairs(notification.recipients) do
     for _, receiver in ipairs(self.receivers[key] or {}) do
-      if receiver ~= skipped then receiver:notify(news) end
+      if receiver ~= skipped then receiver:notify(notification) end
     end
   end
 end
 
 ---Send a notification to one receiver, whoever it concerns.
 ---@param receiver trueconf.bridge.Receiver
----@param news trueconf.bridge.Notification
-function Delivery:tell(receiver, news)
-  if self.profile:tells(news.method) then receiver:notify(news) end
+---@param notification trueconf.bridge.Notification
+function Publisher:tell(receiver, notification)
+  if self.profile:tells(notification.method) then receiver:notify(notification) end
 end
 
 ---Send several, in their order.
 ---@param list trueconf.bridge.Notification[]
 ---@param acting? trueconf.bridge.Receiver who caused them
-function Delivery:publish_all(list, acting)
-  for _, news in ipairs(list) do self:publish(news, acting) end
+function Publisher:publish_all(list, acting)
+  for _, notification in ipairs(list) do self:publish(notification, acting) end
 end
 
 ---Send a receiver what its account has not read (protocol: unread delivery): the newest
 ---messages up to the limit, oldest first, without waiting for acks.
 ---@param receiver trueconf.bridge.Receiver
-function Delivery:redeliver(receiver)
+function Publisher:redeliver(receiver)
   for _, message in ipairs(self.store:unread_list(receiver.key, self.options.redelivery_limit)) do
-    receiver:notify(self.news:message(self.store:chat(message.chat_id), message))
+    receiver:notify(self.notifications:message(self.store:chat(message.chat_id), message))
   end
 end
 
@@ -96,7 +96,7 @@ end
 
 ---@param key string
 ---@param message trueconf.bridge.Message
-function Delivery:mark_read(key, message)
+function Publisher:mark_read(key, message)
   if not self.store:remove_unread(key, message.id) then return end
   local slot = key .. "/" .. message.id
   local waiters = self.readers[slot]
@@ -112,7 +112,7 @@ end
 ---@param timeout? number
 ---@return true? ok
 ---@return trueconf.Error? err TIMEOUT, CLOSED
-function Delivery:wait_read(key, message, timeout)
+function Publisher:wait_read(key, message, timeout)
   if not self.store:is_unread(key, message.id) then return true end
   local slot, waiter = key .. "/" .. message.id, core.waiter()
   self.readers[slot] = self.readers[slot] or {}
@@ -126,7 +126,7 @@ function Delivery:wait_read(key, message, timeout)
 end
 
 ---Settle every wait for a read mark with CLOSED.
-function Delivery:close()
+function Publisher:close()
   local readers = self.readers
   self.readers = {}
   for _, waiters in pairs(readers) do

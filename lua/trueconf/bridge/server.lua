@@ -9,21 +9,22 @@ local misuse = require "trueconf.base.misuse"
 local sorted_keys = require "trueconf.base.sorted_keys"
 local accounts = require "trueconf.bridge.accounts"
 local chats = require "trueconf.bridge.chat.chats"
-local commands = require "trueconf.bridge.chat.clicks"
+local clicks = require "trueconf.bridge.chat.clicks"
 local connection = require "trueconf.bridge.connection"
 local control = require "trueconf.bridge.control"
-local delivery = require "trueconf.bridge.publish"
+local publish = require "trueconf.bridge.publish"
 local envelopes = require "trueconf.bridge.chat.envelopes"
+local fault_injector = require "trueconf.bridge.fault_injector"
 local faults = require "trueconf.bridge.faults"
 local files = require "trueconf.bridge.files"
 local http = require "trueconf.bridge.http"
 local logins = require "trueconf.bridge.accounts.logins"
 local messages = require "trueconf.bridge.chat.messages"
-local news = require "trueconf.bridge.chat.notifications"
+local notifications = require "trueconf.bridge.chat.notifications"
 local oauth = require "trueconf.bridge.http.oauth"
-local people = require "trueconf.bridge.person"
+local persons = require "trueconf.bridge.person"
 local profile = require "trueconf.bridge.profile"
-local reports = require "trueconf.bridge.observers"
+local observers = require "trueconf.bridge.observers"
 local store = require "trueconf.bridge.store"
 local tokens = require "trueconf.bridge.accounts.tokens"
 local upload_limits = require "trueconf.bridge.files.limits"
@@ -37,10 +38,10 @@ local SOCKET_PATHS = {
 ---@class trueconf.bridge.Server
 ---@field options trueconf.bridge.Options
 ---@field faults trueconf.bridge.Faults
----@field mischief trueconf.bridge.Mischief
+---@field fault_injector trueconf.bridge.FaultInjector
 ---@field control trueconf.bridge.Control?
 ---@field log trueconf.Log
----@field reports trueconf.bridge.Reports
+---@field observers trueconf.bridge.Observers
 ---@field store trueconf.bridge.Store
 ---@field accounts trueconf.bridge.Accounts
 ---@field logins trueconf.bridge.Logins
@@ -48,11 +49,11 @@ local SOCKET_PATHS = {
 ---@field oauth trueconf.bridge.OAuth
 ---@field profile trueconf.bridge.Profile
 ---@field envelopes trueconf.bridge.Envelopes
----@field news trueconf.bridge.News
+---@field notifications trueconf.bridge.Notifications
 ---@field messages trueconf.bridge.Messages
 ---@field chats trueconf.bridge.Chats
----@field commands trueconf.bridge.Commands
----@field delivery trueconf.bridge.Delivery
+---@field clicks trueconf.bridge.Clicks
+---@field publisher trueconf.bridge.Publisher
 ---@field files trueconf.bridge.Files
 ---@field private listener trueconf.core.Listener?
 ---@field private open table<trueconf.core.Connection, trueconf.bridge.Connection>
@@ -77,9 +78,9 @@ local function new(options)
   local server = setmetatable({ options = options, store = memory }, Server)
   memory.on_failure = function(err) server:on_store_failure(err) end
   server.faults, server.open, server.people, server.held = {}, {}, {}, {}
-  server.mischief = faults.new(server, server.faults)
+  server.fault_injector = fault_injector.new(server, server.faults)
   server.log = log.of(options.log)
-  server.reports = reports.new(server.log)
+  server.observers = observers.new(server.log)
   server.accounts = accounts.new(memory, memory.server_name, options.password_cost, options.directory)
   server.logins = logins.new(server.accounts, options)
   server.tokens = tokens.new(memory, options.token_lifetime)
@@ -87,11 +88,11 @@ local function new(options)
   server.oauth = oauth.new(server)
   server.files = files.new(server)
   server.envelopes = envelopes.new(memory, server.profile, server.files)
-  server.news = news.new(memory, server.envelopes)
-  server.messages = messages.new(memory, server.envelopes, server.news, server.profile, options)
-  server.chats = chats.new(memory, server.accounts, server.envelopes, server.news, server.messages)
-  server.commands = commands.new(server.accounts, server.news, server.messages, options)
-  server.delivery = delivery.new(memory, server.news, server.profile, options)
+  server.notifications = notifications.new(memory, server.envelopes)
+  server.messages = messages.new(memory, server.envelopes, server.notifications, server.profile, options)
+  server.chats = chats.new(memory, server.accounts, server.envelopes, server.notifications, server.messages)
+  server.clicks = clicks.new(server.accounts, server.notifications, server.messages, options)
+  server.publisher = publish.new(memory, server.notifications, server.profile, options)
   server.control = options.control and control.new(server, options.control.key)
   put_accounts(server, options.accounts)
   return server
@@ -152,9 +153,9 @@ function Server:stop(abrupt)
   if self.control then self.control:close() end
   for _, person in pairs(self.people) do person:close() end
   listener:close(abrupt)
-  self.delivery:close()
+  self.publisher:close()
   self.files:close()
-  self.mischief:close()
+  self.fault_injector:close()
   self.store:close()
   self.store.in_use = false
 end
@@ -192,7 +193,7 @@ end
 
 function Server:on_head(head)
   if self.control and control.is_for(head) then return self.control:on_head(head) end
-  return self.mischief:on_head(head) or self.mischief:hamper(self.files:on_head(head))
+  return self.fault_injector:on_head(head) or self.fault_injector:hamper(self.files:on_head(head))
 end
 
 function Server:on_open(transport)
@@ -200,15 +201,15 @@ function Server:on_open(transport)
   if self.faults.drop_at == "open" then return transport:drop() end
   local conn = connection.new(self, transport)
   self.open[transport] = conn
-  self.mischief:touch(transport)
-  self.reports:connection("open", conn, { peer = transport.peer and transport:peer() })
+  self.fault_injector:touch(transport)
+  self.observers:connection("open", conn, { peer = transport.peer and transport:peer() })
 end
 
 function Server:on_frame(transport, data, binary)
   local conn = self.open[transport]
   if not conn then return self.control and self.control:on_frame(transport, data) end
-  self.mischief:touch(transport)
-  self.reports:frame("in", conn, data)
+  self.fault_injector:touch(transport)
+  self.observers:frame("in", conn, data)
   conn:on_frame(data, binary)
 end
 
@@ -217,15 +218,15 @@ end
 ---@param text string
 function Server:on_sent(transport, text)
   local conn = self.open[transport]
-  if conn then self.reports:frame("out", conn, text) end
+  if conn then self.observers:frame("out", conn, text) end
 end
 
 function Server:on_close(transport, code)
   local conn = self.open[transport]
   self.open[transport] = nil
-  self.mischief:forget(transport)
+  self.fault_injector:forget(transport)
   if not conn then return self.control and self.control:on_close(transport) end
-  self.reports:connection("closed", conn, { code = code })
+  self.observers:connection("closed", conn, { code = code })
   conn:on_close()
   self.files.progress:forget(conn)
 end
@@ -251,10 +252,10 @@ end
 ---@param receive_unread boolean
 function Server:on_authorized(conn, receive_unread)
   if self.faults.drop_at == "ready" then return conn:drop() end
-  self.reports:connection("authorized", conn)
-  self.delivery:attach(conn)
-  if receive_unread then self.delivery:redeliver(conn) end
-  self.delivery:tell(conn, self.news:upload_limits(self:upload_limits()))
+  self.observers:connection("authorized", conn)
+  self.publisher:attach(conn)
+  if receive_unread then self.publisher:redeliver(conn) end
+  self.publisher:tell(conn, self.notifications:upload_limits(self:upload_limits()))
 end
 
 ---@return table limits as on the wire
@@ -267,9 +268,9 @@ end
 function Server:set_upload_limits(limits)
   upload_limits.check(limits, 2, "set_upload_limits")
   self.options.upload_limits = limits
-  local told = self.news:upload_limits(self:upload_limits())
+  local told = self.notifications:upload_limits(self:upload_limits())
   for _, conn in pairs(self.open) do
-    if conn.account then self.delivery:tell(conn, told) end
+    if conn.account then self.publisher:tell(conn, told) end
   end
 end
 
@@ -335,26 +336,26 @@ function Server:person(login)
   end
   local person = self.people[account.key]
   if not person then
-    person = people.new(self, account)
+    person = persons.new(self, account)
     self.people[account.key] = person
   end
   return person
 end
 
 local function seen(server, records)
-  for index, record in ipairs(records) do records[index] = people.see(server, record) end
+  for index, record in ipairs(records) do records[index] = persons.see(server, record) end
   return records
 end
 
 ---@param chat_id string
----@return trueconf.bridge.SeenMessage[]? messages oldest first; nil: there is no such chat
+---@return trueconf.bridge.PersonMessage[]? messages oldest first; nil: there is no such chat
 function Server:history(chat_id)
   local chat = self.store:chat(chat_id)
   return chat and seen(self, self.store:history(chat))
 end
 
 ---@param login string
----@return trueconf.bridge.SeenMessage[] messages oldest first
+---@return trueconf.bridge.PersonMessage[] messages oldest first
 function Server:unread(login)
   return seen(self, self.store:unread_list(account_of(self, login, 2).key))
 end
@@ -391,7 +392,7 @@ end
 ---@return fun() stop
 function Server:watch(fn)
   if type(fn) ~= "function" then refuse("watch", "a function", fn, 2) end
-  return self.reports:watch(fn)
+  return self.observers:watch(fn)
 end
 
 ---Make something go wrong from now on; false ends a fault, no argument ends all.
@@ -400,12 +401,12 @@ function Server:fault(values)
   if values then
     faults.check(values, 2)
     for name, value in pairs(values) do self.faults[name] = value or nil end
-    if values.seed ~= nil then self.mischief:start(values.seed or nil) end
+    if values.seed ~= nil then self.fault_injector:start(values.seed or nil) end
   else
     for name in pairs(self.faults) do self.faults[name] = nil end
   end
-  for transport in pairs(self.open) do self.mischief:touch(transport) end
-  self.reports:faults(self.faults)
+  for transport in pairs(self.open) do self.fault_injector:touch(transport) end
+  self.observers:faults(self.faults)
   if not self.faults.token_silent then self:let_go() end
   local refused = self.faults.refuse_upgrades
   if self.listener then self.listener:refuse_upgrades(refused == true and UNAVAILABLE or refused) end

@@ -96,13 +96,13 @@ function told.removeMessage(self, payload, login)
 end
 
 ---Something is told to those it concerns.
----@param news trueconf.bridge.Notification
+---@param notification trueconf.bridge.Notification
 ---@param acting? trueconf.bridge.Receiver who caused it
-function Transcript:observe(news, acting)
-  if news.message then return self:message(news.message) end
-  local entry = told[news.method]
-  local recipient = news.recipients[1]
-  if entry and recipient and acting then entry(self, json.decode(news:payload(recipient)), acting.key) end
+function Transcript:observe(notification, acting)
+  if notification.message then return self:message(notification.message) end
+  local entry = told[notification.method]
+  local recipient = notification.recipients[1]
+  if entry and recipient and acting then entry(self, json.decode(notification:payload(recipient)), acting.key) end
 end
 
 return { new = new, words_of = words_of }

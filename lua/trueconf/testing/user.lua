@@ -3,13 +3,13 @@
 
 local failure = require "trueconf.testing.failure"
 local misuse = require "trueconf.base.misuse"
-local seen_message = require "trueconf.bridge.person.message"
+local person_message = require "trueconf.bridge.person.message"
 local transcript = require "trueconf.testing.transcript"
 
 local MOST_KEPT = 10000                 -- messages kept; then the oldest are forgotten
 
 ---A message of a bot as people see it, and:
----@class trueconf.testing.Heard: trueconf.bridge.SeenMessage
+---@class trueconf.testing.Heard: trueconf.bridge.PersonMessage
 ---@field text string what a person sees of it
 ---@field name string? of the file, if it is one
 
@@ -18,7 +18,7 @@ local MOST_KEPT = 10000                 -- messages kept; then the oldest are fo
 ---@field parse_mode? "text"|"markdown"|"html" default: the text is what the person types
 ---@field caption? string of a file
 ---@field type? string MIME type of a file; default by its name
----@field message? trueconf.bridge.SeenMessage|string which message is meant; default the newest that fits
+---@field message? trueconf.bridge.PersonMessage|string which message is meant; default the newest that fits
 ---@field twice? boolean for clicks: a double click
 
 ---@class trueconf.testing.User
@@ -27,7 +27,7 @@ local MOST_KEPT = 10000                 -- messages kept; then the oldest are fo
 ---@field private kit trueconf.testing.Kit
 ---@field private inbox { record: trueconf.bridge.Message, heard: boolean }[] of bots, oldest first
 ---@field private unheard integer all before this place have been heard
----@field private latest table<string, trueconf.bridge.SeenMessage> own messages, the last of each chat
+---@field private latest table<string, trueconf.bridge.PersonMessage> own messages, the last of each chat
 local User = {}
 User.__index = User
 
@@ -54,7 +54,7 @@ end
 ---@param record trueconf.bridge.Message
 ---@return trueconf.testing.Heard
 function User:see(record)
-  local seen = seen_message.see(self.kit.bridge, record, self.person.key)
+  local seen = person_message.see(self.kit.bridge, record, self.person.key)
   local words = record.content.fileId and "" or transcript.words_of(record.content)
   return setmetatable({ text = words, name = record.content.name }, { __index = seen })
 end
@@ -121,7 +121,7 @@ end
 ---Write a message, in the personal chat with the bot unless another one is named.
 ---@param text string|string[] several are written at once, before anybody can answer
 ---@param options? trueconf.testing.SayOptions
----@return trueconf.bridge.SeenMessage message the last one
+---@return trueconf.bridge.PersonMessage message the last one
 function User:says(text, options)
   self.kit:begin()
   local chat = self:chat(options)
@@ -141,7 +141,7 @@ end
 ---Answer a message, the newest one of a bot unless another one is named.
 ---@param text string
 ---@param options? trueconf.testing.SayOptions
----@return trueconf.bridge.SeenMessage message
+---@return trueconf.bridge.PersonMessage message
 function User:replies(text, options)
   self.kit:begin()
   local answered = self:message_of(options)
@@ -154,7 +154,7 @@ end
 ---@param name string
 ---@param bytes string
 ---@param options? trueconf.testing.SayOptions
----@return trueconf.bridge.SeenMessage message
+---@return trueconf.bridge.PersonMessage message
 function User:sends_file(name, bytes, options)
   self.kit:begin()
   local more = { caption = options and options.caption, type = options and options.type }
@@ -171,7 +171,7 @@ end
 ---Change an own message, the last one unless another one is named.
 ---@param text string
 ---@param options? trueconf.testing.SayOptions
----@return trueconf.bridge.SeenMessage message as it is now
+---@return trueconf.bridge.PersonMessage message as it is now
 function User:edits(text, options)
   self.kit:begin()
   local chat = self:chat(options)

@@ -14,7 +14,7 @@ local MAX_PAGE = protocol.limits.PARTICIPANTS_PAGE
 ---@field private store trueconf.bridge.Store
 ---@field private accounts trueconf.bridge.Accounts
 ---@field private envelopes trueconf.bridge.Envelopes
----@field private news trueconf.bridge.News
+---@field private notifications trueconf.bridge.Notifications
 ---@field private messages trueconf.bridge.Messages
 local Chats = {}
 Chats.__index = Chats
@@ -22,15 +22,15 @@ Chats.__index = Chats
 ---@param store trueconf.bridge.Store
 ---@param accounts trueconf.bridge.Accounts
 ---@param shapes trueconf.bridge.Envelopes
----@param news trueconf.bridge.News
+---@param notifications trueconf.bridge.Notifications
 ---@param messages trueconf.bridge.Messages
 ---@return trueconf.bridge.Chats
-local function new(store, accounts, shapes, news, messages)
+local function new(store, accounts, shapes, notifications, messages)
   return setmetatable({
     store = store,
     accounts = accounts,
     envelopes = shapes,
-    news = news,
+    notifications = notifications,
     messages = messages,
   }, Chats)
 end
@@ -45,14 +45,14 @@ function Chats:open_personal(account, other)
   local chat = self.store:add_chat { id = new_chat_id(), type = ChatType.P2P, pair = { account.key, other.key } }
   self.store:join(chat, account.key, Role.USER, true)
   self.store:join(chat, other.key, Role.USER, true)
-  return chat, { self.news:created(chat, chat.members) }
+  return chat, { self.notifications:created(chat, chat.members) }
 end
 
 ---The personal chat with somebody; there is only one.
 ---@param account trueconf.bridge.Account
 ---@param user_id string TrueConf ID of the other side
 ---@return trueconf.bridge.ChatRecord? chat
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Chats:personal(account, user_id)
   local other = self.accounts:by_id(user_id)
@@ -62,20 +62,20 @@ function Chats:personal(account, user_id)
   if not chat then return self:open_personal(account, other) end
   if chat.roles[account.key] then return chat, {} end
   self.store:join(chat, account.key, Role.USER, true)
-  return chat, { self.news:created(chat, { account.key }) }
+  return chat, { self.notifications:created(chat, { account.key }) }
 end
 
 -- A chat that one account opens for itself.
 function Chats:open(account, kind, role, title)
   local chat = self.store:add_chat { id = new_chat_id(), type = kind, title = title }
   self.store:join(chat, account.key, role, true)
-  return chat, { self.news:created(chat, { account.key }) }
+  return chat, { self.notifications:created(chat, { account.key }) }
 end
 
 ---@param account trueconf.bridge.Account its owner
 ---@param title string
 ---@return trueconf.bridge.ChatRecord chat
----@return trueconf.bridge.Notification[] news
+---@return trueconf.bridge.Notification[] notifications
 function Chats:create_group(account, title)
   return self:open(account, ChatType.GROUP, Role.OWNER, title)
 end
@@ -83,7 +83,7 @@ end
 ---@param account trueconf.bridge.Account its owner
 ---@param title string
 ---@return trueconf.bridge.ChatRecord chat
----@return trueconf.bridge.Notification[] news
+---@return trueconf.bridge.Notification[] notifications
 function Chats:create_channel(account, title)
   return self:open(account, ChatType.CHANNEL, Role.OWNER, title)
 end
@@ -91,14 +91,14 @@ end
 ---The account's notes to itself; there is only one such chat.
 ---@param account trueconf.bridge.Account
 ---@return trueconf.bridge.ChatRecord chat
----@return trueconf.bridge.Notification[] news
+---@return trueconf.bridge.Notification[] notifications
 function Chats:favorites(account)
   local chat = self.store:favorites_chat(account.key)
   if chat then return chat, {} end
-  local news
-  chat, news = self:open(account, ChatType.FAVORITES, Role.FAVORITES_OWNER)
+  local notifications
+  chat, notifications = self:open(account, ChatType.FAVORITES, Role.FAVORITES_OWNER)
   self.store:set_favorites(account.key, chat)
-  return chat, news
+  return chat, notifications
 end
 
 -- Listing --------------------------------------------------------------------------------
@@ -139,14 +139,14 @@ end
 ---@param chat_id string
 ---@param title string
 ---@return integer? timestamp
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Chats:set_title(account, chat_id, title)
   local chat, code, description = self:managed(account, chat_id, "rename")
   if not chat then return nil, code, description end
   self.store:set_title(chat, title)
   local note, timestamp = self.messages:note(chat, EnvelopeType.EDIT_CHAT_TITLE, { title = title })
-  return timestamp, { self.news:title(chat), note }
+  return timestamp, { self.notifications:title(chat), note }
 end
 
 ---Give a chat another picture.
@@ -154,7 +154,7 @@ end
 ---@param chat_id string
 ---@param take fun(): trueconf.bridge.FileRecord? brings the picture once it is clear that it may be changed
 ---@return true? ok
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Chats:set_avatar(account, chat_id, take)
   local chat, code, description = self:managed(account, chat_id, "change_avatar")
@@ -164,7 +164,7 @@ function Chats:set_avatar(account, chat_id, take)
   self.store:set_avatar(chat, picture.id)
   local address = self.envelopes:avatar(chat)
   local note = self.messages:note(chat, EnvelopeType.EDIT_CHAT_AVATAR, { avatarUrl = address })
-  return true, { self.news:avatar(chat, address), note }
+  return true, { self.notifications:avatar(chat, address), note }
 end
 
 local OWNERS = { [Role.OWNER] = true, [Role.FAVORITES_OWNER] = true }
@@ -173,20 +173,20 @@ local OWNERS = { [Role.OWNER] = true, [Role.FAVORITES_OWNER] = true }
 ---@param account trueconf.bridge.Account
 ---@param chat_id string
 ---@return true? ok
----@return any news or code
+---@return any notifications or code
 function Chats:remove(account, chat_id)
   local chat, code = self.messages:chat_of(chat_id, account)
   if not chat then return nil, code end
   if OWNERS[chat.roles[account.key]] then
-    local news = self.news:chat_removed(chat, chat.members)
+    local notifications = self.notifications:chat_removed(chat, chat.members)
     self.store:remove_chat(chat)
-    return true, { news }
+    return true, { notifications }
   end
   self.store:hide_all(chat, account.key)
-  local news = chat.pair and {} or self:part(chat, account, account)
+  local notifications = chat.pair and {} or self:part(chat, account, account)
   if chat.pair then self.store:leave(chat, account.key) end
-  table.insert(news, 1, self.news:chat_removed(chat, { account.key }))
-  return true, news
+  table.insert(notifications, 1, self.notifications:chat_removed(chat, { account.key }))
+  return true, notifications
 end
 
 -- People ---------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ end
 ---@param user_id string TrueConf ID
 ---@param show_history? boolean
 ---@return true? ok
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Chats:add(account, chat_id, user_id, show_history)
   local chat, code, complaint = self:managed(account, chat_id, "add_participant")
@@ -208,7 +208,7 @@ function Chats:add(account, chat_id, user_id, show_history)
   self.store:join(chat, member.key, Role.USER, show_history == true)
   local content = { userId = member.id, role = Role.USER }
   local note, timestamp = self.messages:note(chat, EnvelopeType.ADD_PARTICIPANT, content)
-  return true, { self.news:added(chat, member, account, timestamp), note }
+  return true, { self.notifications:added(chat, member, account, timestamp), note }
 end
 
 -- A member goes, by itself or by somebody else.
@@ -216,7 +216,7 @@ function Chats:part(chat, member, account)
   local before = chat.members
   self.store:leave(chat, member.key)
   local note, timestamp = self.messages:note(chat, EnvelopeType.REMOVE_PARTICIPANT, { userId = member.id })
-  return { self.news:removed(chat, before, member, account, timestamp), note }
+  return { self.notifications:removed(chat, before, member, account, timestamp), note }
 end
 
 -- A member of a chat that is not its owner.
@@ -234,7 +234,7 @@ end
 ---@param user_id string TrueConf ID
 ---@param wipe? boolean nothing of before is shown when this one comes back
 ---@return true? ok
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Chats:expel(account, chat_id, user_id, wipe)
   local chat, code, description = self.messages:chat_of(chat_id, account)
@@ -256,7 +256,7 @@ end
 ---@param user_id string TrueConf ID
 ---@param role string
 ---@return true? ok
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Chats:set_role(account, chat_id, user_id, role)
   local chat, code, description = self:managed(account, chat_id, "change_role")
@@ -271,7 +271,7 @@ function Chats:set_role(account, chat_id, user_id, role)
   end
   self.store:set_role(chat, member.key, role)
   local note, timestamp = self.messages:note(chat, EnvelopeType.PARTICIPANT_ROLE, { userId = member.id, role = role })
-  return true, { self.news:role(chat, member, timestamp), note }
+  return true, { self.notifications:role(chat, member, timestamp), note }
 end
 
 ---One page of those who take part.

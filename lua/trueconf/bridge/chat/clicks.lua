@@ -9,34 +9,34 @@ local COMMAND = protocol.enums.ButtonType.COMMAND
 -- Clicks that wait for an answer; the oldest is forgotten above it.
 local MAX_WAITING = 1000
 
----@class trueconf.bridge.Commands
+---@class trueconf.bridge.Clicks
 ---@field private accounts trueconf.bridge.Accounts
----@field private news trueconf.bridge.News
+---@field private notifications trueconf.bridge.Notifications
 ---@field private messages trueconf.bridge.Messages
 ---@field private with_ids boolean clicks can be answered
 ---@field private waiting table<string, { bot: string, person: string }> keys by command id
 ---@field private order table<integer, string> command ids, from `first` to `last`
 ---@field private first integer
 ---@field private last integer
-local Commands = {}
-Commands.__index = Commands
+local Clicks = {}
+Clicks.__index = Clicks
 
 ---@param accounts trueconf.bridge.Accounts
----@param news trueconf.bridge.News
+---@param notifications trueconf.bridge.Notifications
 ---@param messages trueconf.bridge.Messages
 ---@param options { command_ids: boolean }
----@return trueconf.bridge.Commands
-local function new(accounts, news, messages, options)
+---@return trueconf.bridge.Clicks
+local function new(accounts, notifications, messages, options)
   return setmetatable({
     accounts = accounts,
-    news = news,
+    notifications = notifications,
     messages = messages,
     with_ids = options.command_ids,
     waiting = {},
     order = {},
     first = 1,
     last = 0,
-  }, Commands)
+  }, Clicks)
 end
 
 -- The button with this id; of those without one, that with this label.
@@ -52,7 +52,7 @@ local function find(message, id_or_label)
 end
 
 -- A server of version 5.5.6 gives clicks no id, so that there is nothing to answer.
-function Commands:remember(bot, account)
+function Clicks:remember(bot, account)
   if not self.with_ids then return nil end
   local id = core.uuid()
   self.waiting[id] = { bot = bot.key, person = account.key }
@@ -70,9 +70,9 @@ end
 ---@param message_id string
 ---@param id_or_label string of the button
 ---@return true? ok
----@return any news or code
+---@return any notifications or code
 ---@return string? description
-function Commands:click(account, message_id, id_or_label)
+function Clicks:click(account, message_id, id_or_label)
   local message, chat = self.messages:message_of(message_id, account)
   if not message then return nil, chat end
   local button = find(message, id_or_label)
@@ -81,7 +81,7 @@ function Commands:click(account, message_id, id_or_label)
   end
   local bot = self.accounts:by_id(button.to or message.author)
   if not bot then return nil, codes.ACCESS_DENIED, ("to: no account '%s' on this server"):format(button.to) end
-  return true, { self.news:command(chat, message, button, bot.key, self:remember(bot, account)) }
+  return true, { self.notifications:command(chat, message, button, bot.key, self:remember(bot, account)) }
 end
 
 ---Take the answer of a bot.
@@ -90,7 +90,7 @@ end
 ---@return string? key who clicked
 ---@return integer? code
 ---@return string? description
-function Commands:answer(account, command_id)
+function Clicks:answer(account, command_id)
   local command = self.waiting[command_id]
   if not command or command.bot ~= account.key then
     return nil, codes.ACCESS_DENIED, "commandId: no such command waits for an answer"

@@ -15,7 +15,7 @@ local MAX_PAGE, ACTIVITY = protocol.limits.HISTORY_PAGE, protocol.limits.TYPING_
 ---@class trueconf.bridge.Messages
 ---@field private store trueconf.bridge.Store
 ---@field private envelopes trueconf.bridge.Envelopes
----@field private news trueconf.bridge.News
+---@field private notifications trueconf.bridge.Notifications
 ---@field private profile trueconf.bridge.Profile
 ---@field private options { edit_window: number, long_text: "cut"|"refuse" }
 ---@field private activities table<string, { kind: string, over: integer }> by chat id and key
@@ -24,15 +24,15 @@ Messages.__index = Messages
 
 ---@param store trueconf.bridge.Store
 ---@param shapes trueconf.bridge.Envelopes
----@param news trueconf.bridge.News
+---@param notifications trueconf.bridge.Notifications
 ---@param profile trueconf.bridge.Profile
 ---@param options { edit_window: number, long_text: "cut"|"refuse" }
 ---@return trueconf.bridge.Messages
-local function new(store, shapes, news, profile, options)
+local function new(store, shapes, notifications, profile, options)
   return setmetatable({
     store = store,
     envelopes = shapes,
-    news = news,
+    notifications = notifications,
     profile = profile,
     options = options,
     activities = {},
@@ -94,7 +94,7 @@ function Messages:recall_sides(chat)
   for _, key in ipairs(chat.pair or {}) do
     if not chat.roles[key] then
       self.store:join(chat, key, Role.USER, true)
-      returned[#returned + 1] = self.news:created(chat, { key })
+      returned[#returned + 1] = self.notifications:created(chat, { key })
     end
   end
   return returned
@@ -102,7 +102,7 @@ end
 
 -- Append a message of an account; it is unread for everybody else.
 function Messages:write(chat, account, kind, content, reply_to)
-  local news = self:recall_sides(chat)
+  local notifications = self:recall_sides(chat)
   local message = {
     id = core.uuid(),
     chat_id = chat.id,
@@ -118,8 +118,8 @@ function Messages:write(chat, account, kind, content, reply_to)
   for _, key in ipairs(chat.members) do
     if key ~= account.key then self.store:add_unread(key, message) end
   end
-  news[#news + 1] = self.news:message(chat, message)
-  return message, news
+  notifications[#notifications + 1] = self.notifications:message(chat, message)
+  return message, notifications
 end
 
 ---Note in a chat what happened to it; only those who asked are told, nobody has it unread.
@@ -139,7 +139,7 @@ function Messages:note(chat, kind, content)
     edited = false,
   }
   self.store:append(chat, message)
-  return self.news:message(chat, message), message.timestamp
+  return self.notifications:message(chat, message), message.timestamp
 end
 
 function Messages:post(account, chat_id, kind, content, reply_to)
@@ -160,7 +160,7 @@ end
 ---@param content { text: string, parseMode: string, buttons: table[][]? }
 ---@param reply_to? string message id
 ---@return trueconf.bridge.Message? message
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Messages:say(account, chat_id, content, reply_to)
   local kept, complaint = contents.of_text(content, self.profile, self.options.long_text)
@@ -174,7 +174,7 @@ end
 ---@param content { latitude: number, longitude: number, title: string? }
 ---@param reply_to? string message id
 ---@return trueconf.bridge.Message? message
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Messages:post_location(account, chat_id, content, reply_to)
   return self:post(account, chat_id, EnvelopeType.LOCATION, content, reply_to)
@@ -186,7 +186,7 @@ end
 ---@param content table
 ---@param reply_to? string message id
 ---@return trueconf.bridge.Message? message
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Messages:post_survey(account, chat_id, content, reply_to)
   return self:post(account, chat_id, EnvelopeType.SURVEY, contents.of_survey(content, {}), reply_to)
@@ -197,7 +197,7 @@ end
 ---@param chat_id string where to
 ---@param message_id string
 ---@return trueconf.bridge.Message? message
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Messages:forward(account, chat_id, message_id)
   local chat, code, description = self:writable_chat(chat_id, account)
@@ -236,7 +236,7 @@ function Messages:replace(account, message_id, kind, renew)
   if not message then return nil, chat, description end
   self.store:edit(message, renew(message.content))
   local timestamp = core.now()
-  return { message = message, timestamp = timestamp }, { self.news:edited(chat, message, timestamp) }
+  return { message = message, timestamp = timestamp }, { self.notifications:edited(chat, message, timestamp) }
 end
 
 ---Replace a text whole.
@@ -244,7 +244,7 @@ end
 ---@param message_id string
 ---@param content { text: string, parseMode: string, buttons: table[][]? }
 ---@return { message: trueconf.bridge.Message, timestamp: integer }? edit
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Messages:edit(account, message_id, content)
   local kept, complaint = contents.of_text(content, self.profile, self.options.long_text)
@@ -257,7 +257,7 @@ end
 ---@param message_id string
 ---@param content table
 ---@return { message: trueconf.bridge.Message, timestamp: integer }? edit
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Messages:edit_survey(account, message_id, content)
   local function renew(before) return contents.of_survey(content, before) end
@@ -277,7 +277,7 @@ end
 ---@param message_id string
 ---@param for_all boolean
 ---@return true? ok
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Messages:remove(account, message_id, for_all)
   local message, chat = self:message_of(message_id, account)
@@ -285,9 +285,9 @@ function Messages:remove(account, message_id, for_all)
   if not may(chat, account, removal(message, account, for_all)) then
     return nil, codes.NOT_ENOUGH_RIGHTS, "messageId: somebody else wrote it"
   end
-  local news = self.news:message_removed(chat, message, account, for_all)
+  local notifications = self.notifications:message_removed(chat, message, account, for_all)
   if for_all then self.store:remove(chat, message) else self.store:hide(account.key, message) end
-  return true, { news }
+  return true, { notifications }
 end
 
 ---Remove all messages of a chat for everybody or for oneself.
@@ -295,7 +295,7 @@ end
 ---@param chat_id string
 ---@param for_all boolean
 ---@return true? ok
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Messages:clear(account, chat_id, for_all)
   local chat, code = self:chat_of(chat_id, account)
@@ -304,11 +304,11 @@ function Messages:clear(account, chat_id, for_all)
   if not may(chat, account, action) then return nil, codes.NOT_ENOUGH_RIGHTS end
   if not for_all then
     self.store:hide_all(chat, account.key)
-    return true, { self.news:cleared(chat, account, false) }
+    return true, { self.notifications:cleared(chat, account, false) }
   end
   self.store:clear(chat)
   local note = self:note(chat, EnvelopeType.CLEAR_HISTORY, { forAll = true })
-  return true, { self.news:cleared(chat, account, true), note }
+  return true, { self.notifications:cleared(chat, account, true), note }
 end
 
 -- Reading --------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a Bridge tells those who take part in a chat (protocol: server notifications). A payload
--- is encoded once for all who get the same one.
+-- Makes the notifications for the participants of a chat (protocol: server notifications). A payload is encoded once
+-- for all recipients who get the same one.
 
 local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
@@ -58,23 +58,23 @@ local function by(account)
   return { id = account.id, type = USER }
 end
 
--- All of them ----------------------------------------------------------------------------
+-- Each of them ---------------------------------------------------------------------------
 
----@class trueconf.bridge.News
+---@class trueconf.bridge.Notifications
 ---@field private store trueconf.bridge.Store
 ---@field private envelopes trueconf.bridge.Envelopes
-local News = {}
-News.__index = News
+local Notifications = {}
+Notifications.__index = Notifications
 
 ---@param store trueconf.bridge.Store
 ---@param shapes trueconf.bridge.Envelopes
----@return trueconf.bridge.News
+---@return trueconf.bridge.Notifications
 local function new(store, shapes)
-  return setmetatable({ store = store, envelopes = shapes }, News)
+  return setmetatable({ store = store, envelopes = shapes }, Notifications)
 end
 
 -- Those of a chat who see a message.
-function News:audience(chat, message)
+function Notifications:audience(chat, message)
   local list = {}
   for _, key in ipairs(chat.members) do
     if self.store:is_visible(chat, message, key) then list[#list + 1] = key end
@@ -85,13 +85,13 @@ end
 ---@param chat trueconf.bridge.ChatRecord
 ---@param message trueconf.bridge.Message
 ---@return trueconf.bridge.Notification
-function News:message(chat, message)
+function Notifications:message(chat, message)
   local function make(key) return self.envelopes:envelope(chat, message, key) end
   local function slot_of(key) return self.envelopes:answered(chat, message, key) ~= nil end
-  local news = notification("sendMessage", chat.members, make, message.reply_to and slot_of)
-  news.system = envelopes.is_system(message)
-  news.message = not news.system and message or nil
-  return news
+  local made = notification("sendMessage", chat.members, make, message.reply_to and slot_of)
+  made.system = envelopes.is_system(message)
+  made.message = not made.system and message or nil
+  return made
 end
 
 -- Of an edited message only text is told; of a survey that is what stands for it elsewhere.
@@ -105,7 +105,7 @@ end
 ---@param message trueconf.bridge.Message
 ---@param timestamp integer of the edit
 ---@return trueconf.bridge.Notification
-function News:edited(chat, message, timestamp)
+function Notifications:edited(chat, message, timestamp)
   local payload = { chatId = chat.id, timestamp = timestamp, content = edited_text(message.content) }
   return plain("editMessage", self:audience(chat, message), payload)
 end
@@ -116,7 +116,7 @@ end
 ---@param account trueconf.bridge.Account who removes it
 ---@param for_all boolean
 ---@return trueconf.bridge.Notification
-function News:message_removed(chat, message, account, for_all)
+function Notifications:message_removed(chat, message, account, for_all)
   local recipients = for_all and self:audience(chat, message) or { account.key }
   local payload = { chatId = chat.id, messageId = message.id, removedBy = by(account) }
   return plain("removeMessage", recipients, payload)
@@ -126,7 +126,7 @@ end
 ---@param account trueconf.bridge.Account who cleared it
 ---@param for_all boolean
 ---@return trueconf.bridge.Notification
-function News:cleared(chat, account, for_all)
+function Notifications:cleared(chat, account, for_all)
   local payload = { chatId = chat.id, forAll = for_all }
   return plain("clearHistory", for_all and chat.members or { account.key }, payload)
 end
@@ -141,7 +141,7 @@ local CREATED = {
 ---@param chat trueconf.bridge.ChatRecord
 ---@param recipients string[]
 ---@return trueconf.bridge.Notification
-function News:created(chat, recipients)
+function Notifications:created(chat, recipients)
   local function make(key) return self.envelopes:created(chat, key) end
   return notification(CREATED[chat.type], recipients, make, own_for_each)
 end
@@ -149,20 +149,20 @@ end
 ---@param chat trueconf.bridge.ChatRecord
 ---@param recipients string[]
 ---@return trueconf.bridge.Notification
-function News:chat_removed(chat, recipients)
+function Notifications:chat_removed(chat, recipients)
   return plain("removeChat", recipients, { chatId = chat.id })
 end
 
 ---@param chat trueconf.bridge.ChatRecord
 ---@return trueconf.bridge.Notification
-function News:title(chat)
+function Notifications:title(chat)
   return plain("editChatTitle", chat.members, { chatId = chat.id, title = chat.title })
 end
 
 ---@param chat trueconf.bridge.ChatRecord
 ---@param address any of the picture
 ---@return trueconf.bridge.Notification
-function News:avatar(chat, address)
+function Notifications:avatar(chat, address)
   return plain("editChatAvatar", chat.members, { chatId = chat.id, avatarUrl = address })
 end
 
@@ -171,7 +171,7 @@ end
 ---@param account trueconf.bridge.Account who added it
 ---@param timestamp integer
 ---@return trueconf.bridge.Notification
-function News:added(chat, member, account, timestamp)
+function Notifications:added(chat, member, account, timestamp)
   return plain("addChatParticipant", chat.members,
     { chatId = chat.id, userId = member.id, timestamp = timestamp, addedBy = by(account) })
 end
@@ -182,7 +182,7 @@ end
 ---@param account trueconf.bridge.Account who removed it; the same one: it left
 ---@param timestamp integer
 ---@return trueconf.bridge.Notification
-function News:removed(chat, recipients, member, account, timestamp)
+function Notifications:removed(chat, recipients, member, account, timestamp)
   return plain("removeChatParticipant", recipients,
     { chatId = chat.id, userId = member.id, timestamp = timestamp, removedBy = by(account) })
 end
@@ -191,7 +191,7 @@ end
 ---@param member trueconf.bridge.Account
 ---@param timestamp integer
 ---@return trueconf.bridge.Notification
-function News:role(chat, member, timestamp)
+function Notifications:role(chat, member, timestamp)
   return plain("changeParticipantRole", chat.members,
     { chatId = chat.id, userId = member.id, role = chat.roles[member.key], timestamp = timestamp })
 end
@@ -206,7 +206,7 @@ local USER_COMMAND = protocol.enums.CommandType.USER_COMMAND
 ---@param key string of the bot that gets it
 ---@param command_id? string
 ---@return trueconf.bridge.Notification
-function News:command(chat, message, button, key, command_id)
+function Notifications:command(chat, message, button, key, command_id)
   return plain("command", { key }, {
     commandId = command_id,
     commandSource = {
@@ -222,7 +222,7 @@ end
 ---What may be uploaded.
 ---@param limits table as on the wire
 ---@return trueconf.bridge.Notification
-function News:upload_limits(limits)
+function Notifications:upload_limits(limits)
   return plain("getFileUploadLimits", {}, limits)
 end
 

@@ -113,7 +113,7 @@ local function message_json(message)
   }
 end
 
----@param message trueconf.bridge.SeenMessage?
+---@param message trueconf.bridge.PersonMessage?
 ---@param err any
 ---@return table? answer
 ---@return any? err
@@ -122,7 +122,7 @@ function act.message(message, err)
   return message_json(message)
 end
 
----@param messages trueconf.bridge.SeenMessage[]?
+---@param messages trueconf.bridge.PersonMessage[]?
 ---@param err any
 ---@return table? answer
 ---@return any? err

@@ -381,22 +381,22 @@ end
 ---@param take fun(): trueconf.bridge.FileRecord? brings the file once it is clear that it may be sent
 ---@param opts { caption: { text: string, parseMode: string }?, reply_to: string?, voice: { duration: integer? }? }
 ---@return { file: trueconf.bridge.FileRecord, message: trueconf.bridge.Message, caption: trueconf.bridge.Message? }?
----@return any news or code
+---@return any notifications or code
 ---@return string? description
 function Files:post(account, chat_id, take, opts)
   local ok, code, description = self:check_place(account, chat_id, opts.reply_to)
   if not ok then return nil, code, description end
   local file = take()
   if not file then return nil, self:code "UPLOADED_FILE_NOT_FOUND", "temporalFileId: there is no such upload" end
-  local messages, caption, news = self.bridge.messages, nil, {}
+  local messages, caption, notifications = self.bridge.messages, nil, {}
   if opts.caption and (opts.caption.text or "") ~= "" then
-    caption, news, description = messages:say(account, chat_id, opts.caption)
-    if not caption then return nil, news, description end
+    caption, notifications, description = messages:say(account, chat_id, opts.caption)
+    if not caption then return nil, notifications, description end
   end
   local kind, content = self:message_with(file, opts.voice)
   local message, more = messages:post(account, chat_id, kind, content, opts.reply_to)
-  table.move(more, 1, #more, #news + 1, news)
-  return { file = file, message = message, caption = caption }, news
+  table.move(more, 1, #more, #notifications + 1, notifications)
+  return { file = file, message = message, caption = caption }, notifications
 end
 
 ---The bytes of a file.

@@ -88,7 +88,7 @@ local INFO = { [url.PATHS.server] = server_info, ["/vsstatus"] = server_status }
 ---@param request trueconf.core.Request
 local function handle(bridge, request)
   if bridge.control and control.is_for(request) then return bridge.control:handle(request) end
-  if bridge.mischief:on_http(request) then return end
+  if bridge.fault_injector:on_http(request) then return end
   local answer = token_answer(bridge, request.path)
   if request.method == "OPTIONS" and not bridge.options.strict and (answer or files.Files.is_path(request.path)) then
     return reply.preflight(request)

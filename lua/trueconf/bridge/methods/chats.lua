@@ -7,8 +7,8 @@ local json = require "trueconf.base.json"
 local methods = {}
 
 function methods.createP2PChat(bridge, connection, payload)
-  local chat, news, description = bridge.chats:personal(connection.account, payload.userId)
-  return chat and { chatId = chat.id }, news, description
+  local chat, notifications, description = bridge.chats:personal(connection.account, payload.userId)
+  return chat and { chatId = chat.id }, notifications, description
 end
 
 -- Documentation calls the field `name`, all clients that work send `title`.
@@ -17,18 +17,18 @@ local function title_of(payload)
 end
 
 function methods.createGroupChat(bridge, connection, payload)
-  local chat, news = bridge.chats:create_group(connection.account, title_of(payload))
-  return { chatId = chat.id }, news
+  local chat, notifications = bridge.chats:create_group(connection.account, title_of(payload))
+  return { chatId = chat.id }, notifications
 end
 
 function methods.createChannel(bridge, connection, payload)
-  local chat, news = bridge.chats:create_channel(connection.account, title_of(payload))
-  return { chatId = chat.id }, news
+  local chat, notifications = bridge.chats:create_channel(connection.account, title_of(payload))
+  return { chatId = chat.id }, notifications
 end
 
 function methods.createFavoritesChat(bridge, connection)
-  local chat, news = bridge.chats:favorites(connection.account)
-  return { chatId = chat.id }, news
+  local chat, notifications = bridge.chats:favorites(connection.account)
+  return { chatId = chat.id }, notifications
 end
 
 function methods.getChats(bridge, connection, payload)
@@ -40,14 +40,14 @@ function methods.getChatByID(bridge, connection, payload)
 end
 
 function methods.removeChat(bridge, connection, payload)
-  local ok, news = bridge.chats:remove(connection.account, payload.chatId)
-  return ok and {}, news
+  local ok, notifications = bridge.chats:remove(connection.account, payload.chatId)
+  return ok and {}, notifications
 end
 
 function methods.editChatTitle(bridge, connection, payload)
-  local timestamp, news, description =
+  local timestamp, notifications, description =
     bridge.chats:set_title(connection.account, payload.chatId, payload.title)
-  return timestamp and { chatId = payload.chatId, timestamp = timestamp }, news, description
+  return timestamp and { chatId = payload.chatId, timestamp = timestamp }, notifications, description
 end
 
 return methods

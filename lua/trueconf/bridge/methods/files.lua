@@ -17,20 +17,20 @@ function methods.sendFile(bridge, connection, payload)
   local account, content = connection.account, payload.content
   local function take() return bridge.files:take(account, content.temporalFileId) end
   local opts = { caption = content.caption, reply_to = payload.replyMessageId }
-  local sent, news, description = bridge.files:post(account, payload.chatId, take, opts)
-  if not sent then return nil, news, description end
+  local sent, notifications, description = bridge.files:post(account, payload.chatId, take, opts)
+  if not sent then return nil, notifications, description end
   local message, caption = sent.message, sent.caption
   return {
     chatId = message.chat_id, messageId = message.id, timestamp = message.timestamp, fileId = sent.file.id,
     captionMessageId = caption and bridge.profile:has "5.5.6" and caption.id or nil,
-  }, news
+  }, notifications
 end
 
 function methods.editChatAvatar(bridge, connection, payload)
   local account = connection.account
   local function take() return bridge.files:take(account, payload.temporalFileId) end
-  local ok, news, description = bridge.chats:set_avatar(account, payload.chatId, take)
-  return ok and {}, news, description
+  local ok, notifications, description = bridge.chats:set_avatar(account, payload.chatId, take)
+  return ok and {}, notifications, description
 end
 
 local function no_file(known)

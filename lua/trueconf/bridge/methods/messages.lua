@@ -12,28 +12,28 @@ local function sent(message)
 end
 
 function methods.sendMessage(bridge, connection, payload)
-  local message, news, description =
+  local message, notifications, description =
     bridge.messages:say(connection.account, payload.chatId, payload.content, payload.replyMessageId)
-  if not message then return nil, news, description end
-  return sent(message), news
+  if not message then return nil, notifications, description end
+  return sent(message), notifications
 end
 
 function methods.editMessage(bridge, connection, payload)
-  local edit, news, description = bridge.messages:edit(connection.account, payload.messageId, payload.content)
-  if not edit then return nil, news, description end
-  return { messageId = payload.messageId, timestamp = edit.timestamp }, news
+  local edit, notifications, description = bridge.messages:edit(connection.account, payload.messageId, payload.content)
+  if not edit then return nil, notifications, description end
+  return { messageId = payload.messageId, timestamp = edit.timestamp }, notifications
 end
 
 function methods.forwardMessage(bridge, connection, payload)
-  local message, news, description =
+  local message, notifications, description =
     bridge.messages:forward(connection.account, payload.chatId, payload.messageId)
-  if not message then return nil, news, description end
-  return sent(message), news
+  if not message then return nil, notifications, description end
+  return sent(message), notifications
 end
 
 function methods.removeMessage(bridge, connection, payload)
-  local ok, news, description = bridge.messages:remove(connection.account, payload.messageId, payload.forAll)
-  return ok and {}, news, description
+  local ok, notifications, description = bridge.messages:remove(connection.account, payload.messageId, payload.forAll)
+  return ok and {}, notifications, description
 end
 
 function methods.getMessageById(bridge, connection, payload)
@@ -48,22 +48,22 @@ function methods.getChatHistory(bridge, connection, payload)
 end
 
 function methods.clearHistory(bridge, connection, payload)
-  local ok, news, description = bridge.messages:clear(connection.account, payload.chatId, payload.forAll)
-  return ok and {}, news, description
+  local ok, notifications, description = bridge.messages:clear(connection.account, payload.chatId, payload.forAll)
+  return ok and {}, notifications, description
 end
 
 function methods.sendSurvey(bridge, connection, payload)
-  local message, news, description =
+  local message, notifications, description =
     bridge.messages:post_survey(connection.account, payload.chatId, payload.content, payload.replyMessageId)
-  if not message then return nil, news, description end
-  return sent(message), news
+  if not message then return nil, notifications, description end
+  return sent(message), notifications
 end
 
 function methods.editSurvey(bridge, connection, payload)
-  local edit, news, description =
+  local edit, notifications, description =
     bridge.messages:edit_survey(connection.account, payload.messageId, payload.content)
-  if not edit then return nil, news, description end
-  return { messageId = payload.messageId, timestamp = edit.timestamp }, news
+  if not edit then return nil, notifications, description end
+  return { messageId = payload.messageId, timestamp = edit.timestamp }, notifications
 end
 
 function methods.sendChatActivity(bridge, connection, payload)
@@ -74,7 +74,7 @@ function methods.sendChatActivity(bridge, connection, payload)
 end
 
 function methods.answerCommand(bridge, connection, payload)
-  local key, code, description = bridge.commands:answer(connection.account, payload.commandId)
+  local key, code, description = bridge.clicks:answer(connection.account, payload.commandId)
   if not key then return nil, code, description end
   return {}, function() bridge:tell_person(key, "answerCommand", payload) end
 end

@@ -10,21 +10,21 @@ local methods = {}
 local USER = protocol.enums.AuthorType.USER
 
 function methods.addChatParticipant(bridge, connection, payload)
-  local ok, news, description =
+  local ok, notifications, description =
     bridge.chats:add(connection.account, payload.chatId, payload.userId, payload.displayHistory)
-  return ok and {}, news, description
+  return ok and {}, notifications, description
 end
 
 function methods.removeChatParticipant(bridge, connection, payload)
-  local ok, news, description =
+  local ok, notifications, description =
     bridge.chats:expel(connection.account, payload.chatId, payload.userId, payload.clearHistory)
-  return ok and {}, news, description
+  return ok and {}, notifications, description
 end
 
 function methods.changeParticipantRole(bridge, connection, payload)
-  local ok, news, description =
+  local ok, notifications, description =
     bridge.chats:set_role(connection.account, payload.chatId, payload.userId, payload.role)
-  return ok and {}, news, description
+  return ok and {}, notifications, description
 end
 
 function methods.getChatParticipants(bridge, connection, payload)

@@ -3,13 +3,13 @@
 
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
-local acts = require "trueconf.bridge.person.outcome"
+local outcome = require "trueconf.bridge.person.outcome"
 local misuse = require "trueconf.base.misuse"
 local refuse = require("trueconf.base.options").refuse
-local seen_message = require "trueconf.bridge.person.message"
+local person_message = require "trueconf.bridge.person.message"
 local survey = require "trueconf.bridge.chat.survey"
 
-local see = seen_message.see
+local see = person_message.see
 local ALL = math.maxinteger
 
 ---@class trueconf.bridge.PersonChat
@@ -30,7 +30,7 @@ end
 local ESCAPES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ["\n"] = "<br>" }
 
 local function content_of(text, opts, level)
-  acts.check_text("text", text, level + 1)
+  outcome.check_text("text", text, level + 1)
   if opts.parse_mode then return { text = text, parseMode = opts.parse_mode } end
   return { text = text:gsub("[&<>\n]", ESCAPES), parseMode = "html" }
 end
@@ -38,14 +38,14 @@ end
 ---Write a message. Without `parse_mode` the text is what the person types, and it travels as the
 ---html an application makes of it; with `parse_mode` it travels as it is.
 ---@param text string
----@param opts? { parse_mode: ("text"|"markdown"|"html")?, reply_to: trueconf.bridge.SeenMessage|string|nil }
----@return trueconf.bridge.SeenMessage? message
+---@param opts? { parse_mode: ("text"|"markdown"|"html")?, reply_to: trueconf.bridge.PersonMessage|string|nil }
+---@return trueconf.bridge.PersonMessage? message
 ---@return trueconf.Error? err MESSAGE_NOT_FOUND (the one to answer), NOT_ENOUGH_RIGHTS (a channel), ...
 function PersonChat:say(text, opts)
   opts = opts or {}
   local person, content = self.person, content_of(text, opts, 2)
-  local record, err = acts.outcome(person,
-    person.bridge.messages:say(person.account, self.id, content, acts.id_of(opts.reply_to)))
+  local record, err = outcome.of(person,
+    person.bridge.messages:say(person.account, self.id, content, outcome.id_of(opts.reply_to)))
   if not record then return nil, err end
   return see(person.bridge, record, person.key)
 end
@@ -58,7 +58,7 @@ local function send(chat, name, source, kind, opts)
     failure = err
     return file
   end
-  local sent, err = acts.outcome(person, person.bridge.files:post(person.account, chat.id, take, opts))
+  local sent, err = outcome.of(person, person.bridge.files:post(person.account, chat.id, take, opts))
   if not sent then return nil, failure or err end
   return see(person.bridge, sent.message, person.key)
 end
@@ -66,21 +66,21 @@ end
 ---Send a file.
 ---@param name string
 ---@param source string|{ path: string } its bytes, or a file on the disk of the Bridge's files, which is moved there
----@param opts? { type: string?, caption: string?, reply_to: trueconf.bridge.SeenMessage|string|nil } type: MIME type,
+---@param opts? { type: string?, caption: string?, reply_to: trueconf.bridge.PersonMessage|string|nil } type: MIME type,
 ---default by the extension of the name; caption: a message of its own above the file
----@return trueconf.bridge.SeenMessage? message the one with the file
+---@return trueconf.bridge.PersonMessage? message the one with the file
 ---@return trueconf.Error? err MESSAGE_NOT_FOUND (the one to answer), NOT_ENOUGH_RIGHTS (a channel), IO, ...
 function PersonChat:send_file(name, source, opts)
   opts = opts or {}
   local caption = opts.caption and content_of(opts.caption, {}, 2)
-  return send(self, name, source, opts.type, { caption = caption, reply_to = acts.id_of(opts.reply_to) })
+  return send(self, name, source, opts.type, { caption = caption, reply_to = outcome.id_of(opts.reply_to) })
 end
 
 ---Send a voice message. Servers before 5.5.6 know none: it comes as an audio file.
 ---@param source string|{ path: string } as of send_file()
----@param opts? { duration: integer?, type: string?, reply_to: trueconf.bridge.SeenMessage|string|nil } duration:
+---@param opts? { duration: integer?, type: string?, reply_to: trueconf.bridge.PersonMessage|string|nil } duration:
 ---seconds; type: MIME type, default "audio/ogg"
----@return trueconf.bridge.SeenMessage? message
+---@return trueconf.bridge.PersonMessage? message
 ---@return trueconf.Error? err as of send_file()
 function PersonChat:send_voice(source, opts)
   opts = opts or {}
@@ -88,7 +88,7 @@ function PersonChat:send_voice(source, opts)
     refuse("duration", "a whole number of seconds", opts.duration, 2)
   end
   return send(self, "voice.ogg", source, opts.type or "audio/ogg",
-    { voice = { duration = opts.duration }, reply_to = acts.id_of(opts.reply_to) })
+    { voice = { duration = opts.duration }, reply_to = outcome.id_of(opts.reply_to) })
 end
 
 local function check_degrees(name, value, most, level)
@@ -99,80 +99,80 @@ end
 ---Send a place.
 ---@param latitude number degrees, -90 to 90
 ---@param longitude number degrees, -180 to 180
----@param opts? { title: string?, reply_to: trueconf.bridge.SeenMessage|string|nil } title: its name
----@return trueconf.bridge.SeenMessage? message
+---@param opts? { title: string?, reply_to: trueconf.bridge.PersonMessage|string|nil } title: its name
+---@return trueconf.bridge.PersonMessage? message
 ---@return trueconf.Error? err MESSAGE_NOT_FOUND (the one to answer), NOT_ENOUGH_RIGHTS (a channel), ...
 function PersonChat:send_location(latitude, longitude, opts)
   opts = opts or {}
   check_degrees("latitude", latitude, 90, 2)
   check_degrees("longitude", longitude, 180, 2)
-  if opts.title ~= nil then acts.check_text("title", opts.title, 2) end
+  if opts.title ~= nil then outcome.check_text("title", opts.title, 2) end
   local person, content = self.person, { latitude = latitude, longitude = longitude, title = opts.title }
-  local record, err = acts.outcome(person,
-    person.bridge.messages:post_location(person.account, self.id, content, acts.id_of(opts.reply_to)))
+  local record, err = outcome.of(person,
+    person.bridge.messages:post_location(person.account, self.id, content, outcome.id_of(opts.reply_to)))
   if not record then return nil, err end
   return see(person.bridge, record, person.key)
 end
 
 ---Send the card of a survey.
 ---@param given trueconf.bridge.SurveyGiven
----@param opts? { reply_to: trueconf.bridge.SeenMessage|string|nil }
----@return trueconf.bridge.SeenMessage? message
+---@param opts? { reply_to: trueconf.bridge.PersonMessage|string|nil }
+---@return trueconf.bridge.PersonMessage? message
 ---@return trueconf.Error? err MESSAGE_NOT_FOUND (the one to answer), NOT_ENOUGH_RIGHTS (a channel), ...
 function PersonChat:survey(given, opts)
   local person, content = self.person, survey.card(self.person.bridge.store.server_name, given)
-  local record, err = acts.outcome(person,
-    person.bridge.messages:post_survey(person.account, self.id, content, acts.id_of(opts and opts.reply_to)))
+  local record, err = outcome.of(person,
+    person.bridge.messages:post_survey(person.account, self.id, content, outcome.id_of(opts and opts.reply_to)))
   if not record then return nil, err end
   return see(person.bridge, record, person.key)
 end
 
 ---Replace the card of an own survey.
----@param message trueconf.bridge.SeenMessage|string the message or its id
+---@param message trueconf.bridge.PersonMessage|string the message or its id
 ---@param given trueconf.bridge.SurveyGiven
----@return trueconf.bridge.SeenMessage? message as it is now
+---@return trueconf.bridge.PersonMessage? message as it is now
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS (not an own one, too old), MESSAGE_NOT_FOUND, UNKNOWN_MESSAGE
 function PersonChat:edit_survey(message, given)
   local person, content = self.person, survey.card(self.person.bridge.store.server_name, given)
-  local edit, err = acts.outcome(person,
-    person.bridge.messages:edit_survey(person.account, acts.id_of(message), content))
+  local edit, err = outcome.of(person,
+    person.bridge.messages:edit_survey(person.account, outcome.id_of(message), content))
   if not edit then return nil, err end
   return see(person.bridge, edit.message, person.key)
 end
 
 ---Replace an own message. The text is taken as say() takes it.
----@param message trueconf.bridge.SeenMessage|string the message or its id
+---@param message trueconf.bridge.PersonMessage|string the message or its id
 ---@param text string
 ---@param opts? { parse_mode: ("text"|"markdown"|"html")? }
----@return trueconf.bridge.SeenMessage? message as it is now
+---@return trueconf.bridge.PersonMessage? message as it is now
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS (not an own one, too old), MESSAGE_NOT_FOUND
 function PersonChat:edit(message, text, opts)
   local person, content = self.person, content_of(text, opts or {}, 2)
-  local edit, err = acts.outcome(person, person.bridge.messages:edit(person.account, acts.id_of(message), content))
+  local edit, err = outcome.of(person, person.bridge.messages:edit(person.account, outcome.id_of(message), content))
   if not edit then return nil, err end
   return see(person.bridge, edit.message, person.key)
 end
 
 ---Repeat a message of any chat in this one.
----@param message trueconf.bridge.SeenMessage|string the message or its id
----@return trueconf.bridge.SeenMessage? message
+---@param message trueconf.bridge.PersonMessage|string the message or its id
+---@return trueconf.bridge.PersonMessage? message
 ---@return trueconf.Error? err MESSAGE_NOT_FOUND, NOT_ENOUGH_RIGHTS
 function PersonChat:forward(message)
   local person = self.person
-  local record, err = acts.outcome(person,
-    person.bridge.messages:forward(person.account, self.id, acts.id_of(message)))
+  local record, err = outcome.of(person,
+    person.bridge.messages:forward(person.account, self.id, outcome.id_of(message)))
   if not record then return nil, err end
   return see(person.bridge, record, person.key)
 end
 
 ---Remove a message for everybody, or only for this person.
----@param message trueconf.bridge.SeenMessage|string the message or its id
+---@param message trueconf.bridge.PersonMessage|string the message or its id
 ---@param opts? { only_for_me: boolean? }
 ---@return true? ok
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, MESSAGE_NOT_FOUND
 function PersonChat:remove(message, opts)
   local person, for_all = self.person, not (opts and opts.only_for_me)
-  return acts.outcome(person, person.bridge.messages:remove(person.account, acts.id_of(message), for_all))
+  return outcome.of(person, person.bridge.messages:remove(person.account, outcome.id_of(message), for_all))
 end
 
 ---Remove all messages for everybody, or only for this person.
@@ -181,12 +181,12 @@ end
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS
 function PersonChat:clear(opts)
   local person, for_all = self.person, not (opts and opts.only_for_me)
-  return acts.outcome(person, person.bridge.messages:clear(person.account, self.id, for_all))
+  return outcome.of(person, person.bridge.messages:clear(person.account, self.id, for_all))
 end
 
 ---What this person sees of the chat.
 ---@param count? integer only the newest ones, at most so many
----@return trueconf.bridge.SeenMessage[]? messages oldest first
+---@return trueconf.bridge.PersonMessage[]? messages oldest first
 ---@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
 function PersonChat:history(count)
   local person = self.person
@@ -198,13 +198,13 @@ function PersonChat:history(count)
 end
 
 ---Mark messages of others as read, up to one of them or all.
----@param up_to? trueconf.bridge.SeenMessage|string the message or its id
+---@param up_to? trueconf.bridge.PersonMessage|string the message or its id
 ---@return integer marked how many
 function PersonChat:mark_read(up_to)
-  local bridge, key, last, marked = self.person.bridge, self.person.key, acts.id_of(up_to), 0
+  local bridge, key, last, marked = self.person.bridge, self.person.key, outcome.id_of(up_to), 0
   for _, message in ipairs(bridge.store:unread_list(key)) do
     if message.chat_id == self.id then
-      bridge.delivery:mark_read(key, message)
+      bridge.publisher:mark_read(key, message)
       marked = marked + 1
       if message.id == last then break end
     end
@@ -242,8 +242,8 @@ end
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, USER_IS_ALREADY_CHAT_PARTICIPANT
 function PersonChat:add(login, opts)
   local person = self.person
-  local user_id = acts.user_id_of(person.bridge, login, 2)
-  return acts.outcome(person, person.bridge.chats:add(person.account, self.id, user_id, opts and opts.show_history))
+  local user_id = outcome.user_id_of(person.bridge, login, 2)
+  return outcome.of(person, person.bridge.chats:add(person.account, self.id, user_id, opts and opts.show_history))
 end
 
 ---Remove somebody from a group or channel.
@@ -253,8 +253,8 @@ end
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, USER_IS_NOT_CHAT_PARTICIPANT
 function PersonChat:expel(login, opts)
   local person = self.person
-  local user_id = acts.user_id_of(person.bridge, login, 2)
-  return acts.outcome(person, person.bridge.chats:expel(person.account, self.id, user_id, opts and opts.clear_history))
+  local user_id = outcome.user_id_of(person.bridge, login, 2)
+  return outcome.of(person, person.bridge.chats:expel(person.account, self.id, user_id, opts and opts.clear_history))
 end
 
 ---Give somebody a role in a group or channel.
@@ -264,8 +264,8 @@ end
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS, USER_IS_NOT_CHAT_PARTICIPANT, ROLE_NOT_FOUND
 function PersonChat:set_role(login, role)
   local person = self.person
-  local user_id = acts.user_id_of(person.bridge, login, 2)
-  return acts.outcome(person, person.bridge.chats:set_role(person.account, self.id, user_id, role))
+  local user_id = outcome.user_id_of(person.bridge, login, 2)
+  return outcome.of(person, person.bridge.chats:set_role(person.account, self.id, user_id, role))
 end
 
 ---Give a group or channel another title.
@@ -273,9 +273,9 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err NOT_ENOUGH_RIGHTS
 function PersonChat:rename(title)
-  acts.check_text("title", title, 2)
+  outcome.check_text("title", title, 2)
   local person = self.person
-  local timestamp, err = acts.outcome(person, person.bridge.chats:set_title(person.account, self.id, title))
+  local timestamp, err = outcome.of(person, person.bridge.chats:set_title(person.account, self.id, title))
   if not timestamp then return nil, err end
   return true
 end
@@ -293,7 +293,7 @@ function PersonChat:set_avatar(name, source, opts)
     failure = err
     return file
   end
-  local ok, err = acts.outcome(person, person.bridge.chats:set_avatar(person.account, self.id, take))
+  local ok, err = outcome.of(person, person.bridge.chats:set_avatar(person.account, self.id, take))
   if not ok then return nil, failure or err end
   return true
 end
@@ -303,7 +303,7 @@ end
 ---@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
 function PersonChat:leave()
   local person = self.person
-  return acts.outcome(person, person.bridge.chats:remove(person.account, self.id))
+  return outcome.of(person, person.bridge.chats:remove(person.account, self.id))
 end
 
 ---Let the others see what this person is doing; it fades by itself.

@@ -8,11 +8,11 @@ local Error = require "trueconf.base.error"
 local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.base.options"
 local sorted_keys = require "trueconf.base.sorted_keys"
-local acts = require "trueconf.bridge.person.outcome"
+local outcome = require "trueconf.bridge.person.outcome"
 local person_chat = require "trueconf.bridge.person.chat"
-local seen_message = require "trueconf.bridge.person.message"
+local person_message = require "trueconf.bridge.person.message"
 
-local hold, see = person_chat.hold, seen_message.see
+local hold, see = person_chat.hold, person_message.see
 
 -- Messages kept for wait_message(), and events for events(), each by itself; the oldest is dropped
 -- when nobody reads them.
@@ -25,7 +25,7 @@ local ALL = math.maxinteger
 ---@field id string TrueConf ID
 ---@field account trueconf.bridge.Account
 ---@field bridge trueconf.bridge.Server
----@field private handlers fun(message: trueconf.bridge.SeenMessage)[]
+---@field private handlers fun(message: trueconf.bridge.PersonMessage)[]
 ---@field private inbox table queue of messages, from `first` to `last`
 ---@field private waiters trueconf.core.Waiter[]
 ---@field private watchers fun(event: trueconf.bridge.Event)[]
@@ -51,8 +51,8 @@ local function new(bridge, account)
     happened = { first = 1, last = 0 },
     dropped = 0,
   }, Person)
-  bridge.delivery:attach(person)
-  bridge.delivery:redeliver(person)
+  bridge.publisher:attach(person)
+  bridge.publisher:redeliver(person)
   return person
 end
 
@@ -60,9 +60,9 @@ end
 ---@param login string
 ---@return trueconf.bridge.PersonChat
 function Person:chat_with(login)
-  local user_id = acts.user_id_of(self.bridge, login, 2)
+  local user_id = outcome.user_id_of(self.bridge, login, 2)
   if user_id == self.id then error("a personal chat needs somebody else", 2) end
-  local chat = assert(acts.outcome(self, self.bridge.chats:personal(self.account, user_id)))
+  local chat = assert(outcome.of(self, self.bridge.chats:personal(self.account, user_id)))
   return hold(self, chat)
 end
 
@@ -77,7 +77,7 @@ local function invite(chat, participants)
 end
 
 local function check_participants(bridge, participants, level)
-  for login in pairs(participants or {}) do acts.user_id_of(bridge, login, level + 1) end
+  for login in pairs(participants or {}) do outcome.user_id_of(bridge, login, level + 1) end
 end
 
 ---Create a group that this person owns.
@@ -86,9 +86,9 @@ end
 ---@return trueconf.bridge.PersonChat? chat
 ---@return trueconf.Error? err ROLE_NOT_FOUND, USER_IS_ALREADY_CHAT_PARTICIPANT
 function Person:create_group(title, participants)
-  acts.check_text("title", title, 2)
+  outcome.check_text("title", title, 2)
   check_participants(self.bridge, participants, 2)
-  local chat = assert(acts.outcome(self, self.bridge.chats:create_group(self.account, title)))
+  local chat = assert(outcome.of(self, self.bridge.chats:create_group(self.account, title)))
   return invite(hold(self, chat), participants)
 end
 
@@ -98,16 +98,16 @@ end
 ---@return trueconf.bridge.PersonChat? chat
 ---@return trueconf.Error? err ROLE_NOT_FOUND, USER_IS_ALREADY_CHAT_PARTICIPANT
 function Person:create_channel(title, participants)
-  acts.check_text("title", title, 2)
+  outcome.check_text("title", title, 2)
   check_participants(self.bridge, participants, 2)
-  local chat = assert(acts.outcome(self, self.bridge.chats:create_channel(self.account, title)))
+  local chat = assert(outcome.of(self, self.bridge.chats:create_channel(self.account, title)))
   return invite(hold(self, chat), participants)
 end
 
 ---This person's notes to itself.
 ---@return trueconf.bridge.PersonChat
 function Person:favorites()
-  return hold(self, assert(acts.outcome(self, self.bridge.chats:favorites(self.account))))
+  return hold(self, assert(outcome.of(self, self.bridge.chats:favorites(self.account))))
 end
 
 ---A chat that this person takes part in.
@@ -130,7 +130,7 @@ end
 
 ---A message that this person sees.
 ---@param message_id string
----@return trueconf.bridge.SeenMessage? message
+---@return trueconf.bridge.PersonMessage? message
 ---@return trueconf.Error? err MESSAGE_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
 function Person:message(message_id)
   local message, code = self.bridge.messages:message_of(message_id, self.account)
@@ -139,17 +139,17 @@ function Person:message(message_id)
 end
 
 ---Click a command button below a message.
----@param message trueconf.bridge.SeenMessage|string the message or its id
+---@param message trueconf.bridge.PersonMessage|string the message or its id
 ---@param button_id string the button's id, or its label if it has no id
 ---@return true? ok
 ---@return trueconf.Error? err ACCESS_DENIED (no such button), MESSAGE_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
 function Person:click(message, button_id)
-  return acts.outcome(self, self.bridge.commands:click(self.account, acts.id_of(message), button_id))
+  return outcome.of(self, self.bridge.clicks:click(self.account, outcome.id_of(message), button_id))
 end
 
 ---Call fn(message) in a coroutine of its own for every message that appears in a chat of this
 ---person from now on, own ones written elsewhere included.
----@param fn fun(message: trueconf.bridge.SeenMessage)
+---@param fn fun(message: trueconf.bridge.PersonMessage)
 function Person:on_message(fn)
   if type(fn) ~= "function" then options.refuse("on_message", "a function", fn, 2) end
   self.handlers[#self.handlers + 1] = fn
@@ -174,7 +174,7 @@ local function dequeue(inbox)
 end
 
 function Person:mark_seen(message)
-  self.bridge.delivery:mark_read(self.key, message.record)
+  self.bridge.publisher:mark_read(self.key, message.record)
   return message
 end
 
@@ -224,11 +224,11 @@ function Person:on_event(fn)
 end
 
 ---A notification for the account; messages come to wait_message() and on_message() too.
----@param news trueconf.bridge.Notification
-function Person:notify(news)
-  self:note(news.method, news:payload(self.key))
-  if not news.message then return end
-  local message = see(self.bridge, news.message, self.key)
+---@param notification trueconf.bridge.Notification
+function Person:notify(notification)
+  self:note(notification.method, notification:payload(self.key))
+  if not notification.message then return end
+  local message = see(self.bridge, notification.message, self.key)
   for _, handler in ipairs(self.handlers) do core.spawn(handler, message) end
   if message.from_me then return end
   if self:hand_over(message) then
@@ -242,7 +242,7 @@ end
 ---The next message somebody else wrote and this person has not got from here yet.
 ---@async
 ---@param timeout? number
----@return trueconf.bridge.SeenMessage? message
+---@return trueconf.bridge.PersonMessage? message
 ---@return trueconf.Error? err TIMEOUT, CLOSED
 function Person:wait_message(timeout)
   local message = dequeue(self.inbox)
@@ -263,7 +263,7 @@ end
 
 ---Settle every wait with CLOSED and see nothing any more.
 function Person:close()
-  self.bridge.delivery:detach(self)
+  self.bridge.publisher:detach(self)
   local waiters = self.waiters
   self.waiters = {}
   for _, waiter in ipairs(waiters) do waiter:wake(nil, core.error("CLOSED", "the Bridge was stopped")) end

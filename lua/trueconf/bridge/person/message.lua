@@ -4,7 +4,7 @@
 local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
 
----@class trueconf.bridge.SeenMessage
+---@class trueconf.bridge.PersonMessage
 ---@field id string
 ---@field chat_id string
 ---@field author string TrueConf ID
@@ -20,8 +20,8 @@ local misuse = require "trueconf.base.misuse"
 ---@field from_me boolean? who looks is the author; nil if nobody in particular looks
 ---@field private bridge trueconf.bridge.Server
 ---@field private record trueconf.bridge.Message
-local SeenMessage = {}
-SeenMessage.__index = SeenMessage
+local PersonMessage = {}
+PersonMessage.__index = PersonMessage
 
 -- What a message says in words: a forward carries the original inside.
 local function words_of(content)
@@ -32,7 +32,7 @@ end
 ---@param bridge trueconf.bridge.Server
 ---@param record trueconf.bridge.Message
 ---@param key? string who looks
----@return trueconf.bridge.SeenMessage
+---@return trueconf.bridge.PersonMessage
 local function see(bridge, record, key)
   local words = words_of(record.content)
   return setmetatable({
@@ -51,14 +51,14 @@ local function see(bridge, record, key)
     from_me = key and record.author_key == key,
     bridge = bridge,
     record = record,
-  }, SeenMessage)
+  }, PersonMessage)
 end
 
 ---Whether a participant other than the author has read the message: a bot by acking it, a
 ---simulated person by seeing it.
 ---@param login string
 ---@return boolean
-function SeenMessage:is_read_by(login)
+function PersonMessage:is_read_by(login)
   local key, record = core.spelling(login), self.record
   local chat = self.bridge.store:chat(record.chat_id)
   if not (chat and chat.roles[key]) then return false end
@@ -71,8 +71,8 @@ end
 ---@param timeout? number
 ---@return true? ok
 ---@return trueconf.Error? err TIMEOUT, CLOSED
-function SeenMessage:wait_read_by(login, timeout)
-  return self.bridge.delivery:wait_read(core.spelling(login), self.record, timeout)
+function PersonMessage:wait_read_by(login, timeout)
+  return self.bridge.publisher:wait_read(core.spelling(login), self.record, timeout)
 end
 
 -- The id of its file; a forward carries the original inside.
@@ -82,7 +82,7 @@ end
 
 ---The file of the message.
 ---@return string? bytes nil: it has none, or none that is there already
-function SeenMessage:file()
+function PersonMessage:file()
   local id = file_id_of(self.record.content)
   return id and self.bridge.files:read(id)
 end
@@ -97,7 +97,7 @@ end
 
 ---What its file is.
 ---@return trueconf.bridge.SeenFile? file nil: it has none
-function SeenMessage:file_info()
+function PersonMessage:file_info()
   local id = file_id_of(self.record.content)
   local info = id and self.bridge.files:info(id)
   if not info then return nil end
@@ -107,6 +107,6 @@ function SeenMessage:file_info()
   }
 end
 
-misuse.guard(SeenMessage, "message")
+misuse.guard(PersonMessage, "message")
 
 return { see = see }

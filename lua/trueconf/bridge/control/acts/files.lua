@@ -67,7 +67,7 @@ end
 acts.file = of_person {
   http = "GET file",
   fields = { message_id = "text" },
-  lua = { "SeenMessage:file_info" },
+  lua = { "PersonMessage:file_info" },
   perform = file_of,
 }
 
@@ -75,7 +75,7 @@ acts.file = of_person {
 acts.download = of_person {
   http = "GET download",
   fields = { message_id = "text" },
-  lua = { "SeenMessage:file" },
+  lua = { "PersonMessage:file" },
   perform = function(person, input, control)
     local file, message = file_of(person, input)
     if not file then return nil, message end

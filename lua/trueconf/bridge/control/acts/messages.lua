@@ -108,7 +108,7 @@ acts.message = of_person {
 acts.read_by = of_person {
   http = "GET read_by",
   fields = { message_id = "text", login = "text", timeout = "wait?" },
-  lua = { "SeenMessage:is_read_by", "SeenMessage:wait_read_by" },
+  lua = { "PersonMessage:is_read_by", "PersonMessage:wait_read_by" },
   perform = function(person, input, control)
     local account, wrong = account_of(control.bridge, "login", input.login)
     if not account then return nil, wrong end

@@ -12,7 +12,7 @@ local DEFAULT_WAIT = 20
 local acts = {}
 
 local function faults_answer(bridge)
-  return { faults = bridge.faults, struck = bridge.mischief.struck }
+  return { faults = bridge.faults, struck = bridge.fault_injector.struck }
 end
 
 acts.faults = {
