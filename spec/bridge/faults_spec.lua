@@ -406,7 +406,8 @@ describe("faults of every name", function()
     silent = "true", silence = "2", auth_error = "203", expire = "0.1", request_error = "3", request_error_code = "300",
     delay = "0.1", delay_up_to = "0.2", notification_delay = "0.3", drop = "0.01", drop_place = "middle",
     duplicate = "2", reorder = "3", idle_drop = "5", files_status = "503", files_error = "1", upload_cut = "1",
-    upload_cut_after = "9", upload_rate = "8", file_delay = "0.5", download_rate = "7", download_cut = "6", drop_at = "auth",
+    upload_cut_after = "9", upload_rate = "8", file_delay = "0.5", download_rate = "7", download_cut = "6",
+    drop_at = "auth",
   }
 
   it("can be given to a command, set and ended", served(function(server)

@@ -198,7 +198,7 @@ end
 ---@return string command_id
 function Scene:click()
   local said = self:answer { text = "Go?", parseMode = "text", buttons = BUTTONS }
-  local clicks = self.server.commands
+  local clicks = self.server.clicks
   assert(self.server:person("mira"):click(said, "g"))
   return clicks.order[clicks.last]
 end
