@@ -145,7 +145,8 @@ static void mind_signal(void) {
   action.sa_sigaction = on_urgent;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGURG, &action, &previous);
+  sigaction(SIGURG, NULL, &previous); /* before the handler looks at it, in whichever thread */
+  sigaction(SIGURG, &action, NULL);
 }
 
 /* After fork() there is no watcher: waiting for it, or for its condition to be left, would never end. */

@@ -12,6 +12,7 @@
 
 #include <lauxlib.h>
 #include <locale.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -25,6 +26,8 @@ static struct {
   void (*stifle_history)(int most);
   void (*add_history)(const char *line);
 } api;
+static bool api_complete;
+static pthread_once_t api_once = PTHREAD_ONCE_INIT;
 
 static struct {
   bool begun; /* without a line to edit readline ends the process */
@@ -33,7 +36,7 @@ static struct {
 } typed;
 
 /* Letters beyond ASCII are letters only in the locale of the terminal; Lua begins in that of C. */
-static bool load(void) {
+static void load_api(void) {
   static const struct dynamic_symbol symbols[] = {
       {"rl_callback_handler_install", &api.install},
       {"rl_callback_read_char", &api.read_char},
@@ -43,17 +46,12 @@ static bool load(void) {
       {"add_history", &api.add_history},
       {NULL, NULL},
   };
-  static bool tried, complete;
-  if (tried)
-    return complete;
-  tried = true;
   setlocale(LC_CTYPE, "");
-  complete = dynamic_load(NULL, symbols);
-  if (complete) {
+  api_complete = dynamic_load(NULL, symbols);
+  if (api_complete) {
     api.using_history();
     api.stifle_history(MOST_LINES);
   }
-  return complete;
 }
 
 /* The next line begins with the next edit_begin. */
@@ -68,7 +66,8 @@ static void on_line(char *line) {
 /* core.edit_begin(prompt) -> true */
 static int l_edit_begin(lua_State *L) {
   const char *prompt = luaL_checkstring(L, 1);
-  if (!load())
+  pthread_once(&api_once, load_api);
+  if (!api_complete)
     return fail(L, ERR_UNSUPPORTED, 0, "the interpreter has no readline");
   typed.over = false;
   typed.begun = true;
