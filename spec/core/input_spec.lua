@@ -20,19 +20,29 @@ end
 
 describe("core.readable", function()
   it("lets the loop go on until something comes, and sees the end", function()
-    local printed = piped("sleep 0.3; echo one; sleep 0.1; printf two", [[
-      local turns = 0
+    local directory <close> = system.directory()
+    -- Each text is written once the script asks for it.
+    local input = ("cd '%s'; for text in one two; do until [ -e $text ]; do sleep 0.05; done; printf $text; done")
+      :format(directory.path)
+    local printed = piped(input, ([[
+      local turns, directory, asked = 0, "%s", { "one", "two" }
+      local function ask()
+        local text = table.remove(asked, 1)
+        if text then io.open(directory .. "/" .. text, "w"):close() end
+      end
       local function tick() turns = turns + 1; core.sleep(0.01); return tick() end
       local ticker = core.spawn(tick)
+      core.spawn(function() core.sleep(0.3); ask() end)
       repeat
         core.readable(0)
         local text = core.read(0)
         io.write("[", tostring(text), "]")
+        ask()
       until not text
       core.cancel(ticker)
       print(turns > 5)
-    ]])
-    assert.equal("[one\n][two][nil]true", printed)
+    ]]):format(directory.path))
+    assert.equal("[one][two][nil]true", printed)
   end)
 
   it("takes files too", function()

@@ -982,7 +982,8 @@ describe("a session", function()
       file:write(("package.path, package.cpath = %q, %q\n"):format(package.path, package.cpath), script)
       file:close()
       local log = os.tmpname()
-      local ok, how, code = os.execute(("timeout 60 %s '%s' '%s' >%s 2>&1"):format(prefix or "", arg[-1] or "lua5.4",
+      local lua = os.getenv "LUA" or "lua5.4"
+      local ok, how, code = os.execute(("timeout 60 %s '%s' '%s' >%s 2>&1"):format(prefix or "", lua,
         path, log))
       local output = assert(io.open(log)):read "a"
       os.remove(path)

@@ -176,7 +176,7 @@ describe("the token", function()
       file:write(("package.cpath = %q\n"):format(package.cpath), script:format(ws, http))
       file:close()
       local proxies = ("http_proxy=%s HTTP_PROXY=%s ALL_PROXY=%s no_proxy="):gsub("%%s", "http://127.0.0.1:1")
-      assert.is_true(os.execute(("%s timeout 20 '%s' '%s'"):format(proxies, arg[-1] or "lua5.4", path)))
+      assert.is_true(os.execute(("%s timeout 20 '%s' '%s'"):format(proxies, os.getenv "LUA" or "lua5.4", path)))
     end)
   end)
 

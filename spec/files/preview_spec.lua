@@ -180,7 +180,7 @@ describe("core.picture_preview", function()
       package.cpath = %q
       print(select(2, require "trueconf.core".picture_preview { data = "x" }))]]):format(package.cpath))
     local ok, output = c_program.run(([[NO_LIBRARY=libgdk_pixbuf LD_PRELOAD="${LD_PRELOAD:+$LD_PRELOAD:}%s" '%s' '%s']])
-      :format(shim, arg[-1] or "lua5.4", script))
+      :format(shim, os.getenv "LUA" or "lua5.4", script))
     os.remove(shim)
     assert.is_true(ok, output)
     assert.equal("IO: gdk-pixbuf is missing (libgdk_pixbuf-2.0.so.0)\n", output)

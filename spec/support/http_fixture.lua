@@ -72,7 +72,7 @@ end
 -- Run a script in a process of its own, with a shell's `prefix` before the interpreter; returns what it printed.
 function Fixture:run(prefix, script)
   local path = self:write("script.lua", ("package.cpath = %q\n%s"):format(package.cpath, script))
-  return output("%s '%s' '%s'", prefix, arg[-1] or "lua5.4", path)
+  return output("%s '%s' '%s'", prefix, os.getenv "LUA" or "lua5.4", path)
 end
 
 ---Make a request in a process of its own, with a shell's `prefix` before the interpreter, and return
