@@ -53,7 +53,7 @@ ON_TREE = LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;'
 SUBMAKE = $(MAKE) --no-print-directory
 NEED = $(if $(filter no,$(DEPS)),:,tools/deps)
 
-.PHONY: all deps test lint format install uninstall clean sanitize valgrind gctorture mutants fuzz soak oom bench doc demo help FORCE
+.PHONY: all deps test lint format install uninstall clean sanitize tsan valgrind gctorture mutants fuzz soak oom bench doc demo help FORCE
 
 all: $(CORE) ## build the C core (CC, CFLAGS, LDFLAGS, WERROR=1, BUILD=directory)
 
@@ -95,6 +95,20 @@ sanitize: ## run the specs under AddressSanitizer and UndefinedBehaviorSanitizer
 	 UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 \
 	 LSAN_OPTIONS=suppressions=$(CURDIR)/tools/lsan.supp:print_suppressions=0 \
 	 BUILD=build/asan LIMIT=300 PRELOAD=$$(gcc -print-file-name=libasan.so) $(RUN_SPECS) $(SPEC)
+
+# Specs of what several threads work on: the watcher of busy coroutines, libuv's pool, Lua states side by side.
+TSAN_SPECS ?= $(patsubst %,spec/%_spec.lua,files/preview $(addprefix core/, \
+  busy directory input password private_file probe threads))
+TSAN_BUILD = build/tsan
+TSAN = -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+tsan: ## run the specs of what threads share under ThreadSanitizer (TSAN_SPECS=files)
+	@$(NEED) build test
+	@$(SUBMAKE) all BUILD=$(TSAN_BUILD) ASSERTS=1 CC=gcc CFLAGS='$(TSAN)' LDFLAGS=
+	@gcc -shared -fPIC -o $(TSAN_BUILD)/preloaded.so spec/support/c/preloaded.c
+	@TSAN_OPTIONS=exitcode=99 \
+	 TSAN_LIBRARIES=$$(gcc -print-file-name=libtsan.so):$(CURDIR)/$(TSAN_BUILD)/preloaded.so \
+	 BUILD=$(TSAN_BUILD) LIMIT=300 FILTER='$(FILTER)' LUA=$(CURDIR)/spec/support/tsan-lua tools/run-specs \
+	  $(or $(TSAN_SPECS),$(error TSAN_SPECS names no file))
 
 mutants: ## show what the specs of a file would not notice (FILE=file, SPEC=files, MUTANTS=number, SEED=number)
 	@$(NEED) build test

@@ -3,8 +3,8 @@
 
 local c_program = {}
 
--- A preloaded sanitizer would judge the compiler.
-local COMPILER = "env -u LD_PRELOAD ${CC:-cc} -std=gnu11 -g -Wall -Wextra -Icsrc"
+-- A preloaded sanitizer would judge the compiler. A program that loads the core under ThreadSanitizer brings it along.
+local COMPILER = "env -u LD_PRELOAD ${CC:-cc} -std=gnu11 -g -Wall -Wextra -Icsrc ${TSAN_LIBRARIES:+-fsanitize=thread}"
 local SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 ---Run a shell command.
