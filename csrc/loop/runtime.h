@@ -5,9 +5,9 @@
  * it and can be closed and opened again.
  *
  * Prefixes tell where a function may run: l_ is called by Lua; on_ by a library or a timer (copy, mark,
- * queue: never Lua, never another library call); run_ is a job and at_ what a job of ours calls, both at
- * the drain point, where Lua may be called; rt_ belongs to the loop's core; op_ is a waiting call; _k a
- * continuation.
+ * queue: never Lua, and no call that could bring the library back into it); run_ is a job and at_ what a job
+ * of ours calls, both at the drain point, where Lua may be called; rt_ belongs to the loop's core; op_ is a
+ * waiting call; _k a continuation.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -226,10 +226,6 @@ void connection_open(lua_State *L) {
   static const luaL_Reg methods[] = {{"send", l_send}, {"admit", l_admit},   {"close", l_close},
                                      {"drop", l_drop}, {"peer", l_peer},     {"protocol", l_protocol},
                                      {"head", l_head}, {"unsent", l_unsent}, {NULL, NULL}};
-  luaL_newmetatable(L, CONNECTION_T);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, l_tostring);
-  lua_setfield(L, -2, "__tostring");
-  lua_pop(L, 1);
+  static const luaL_Reg metamethods[] = {{"__tostring", l_tostring}, {NULL, NULL}};
+  rt_new_type(L, CONNECTION_T, methods, metamethods);
 }

@@ -572,12 +572,8 @@ void listener_open(lua_State *L) {
                                      {"refuse_upgrades", l_refuse_upgrades},
                                      {"close", l_close},
                                      {NULL, NULL}};
-  luaL_newmetatable(L, LISTENER_T);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, l_tostring);
-  lua_setfield(L, -2, "__tostring");
-  lua_pop(L, 1);
+  static const luaL_Reg metamethods[] = {{"__tostring", l_tostring}, {NULL, NULL}};
+  rt_new_type(L, LISTENER_T, methods, metamethods);
   request_open(L);
   connection_open(L);
   lua_pushcfunction(L, l_listen);

@@ -1,8 +1,8 @@
 /*
  * ws/rawsocket.c - a bare WebSocket client for tools and specs: frames in, frames out, no protocol above.
  * Lua sees: core.socket(options) -> socket (send, receive, close, drop, protocol).
- * Owns: a socket and the messages nobody has received yet. The registry holds the userdata while the
- * connection lives.
+ * Owns: a socket and the messages nobody has received yet. It is anchored while the connection
+ * lives.
  * SPDX-License-Identifier: MIT
  */
 #include "base/options.h"
@@ -54,17 +54,17 @@ static void settle(struct raw_op **slot) {
 
 /* ---- the socket's ends --------------------------------------------------------------------------- */
 
-static void on_opened(struct socket *socket, lua_State *L) {
+static void at_opened(struct socket *socket, lua_State *L) {
   struct raw *raw = socket_owner(socket);
   (void)L;
   snprintf(raw->protocol, sizeof raw->protocol, "%s", socket_protocol(socket));
   settle(&raw->opener);
 }
 
-static void on_message(struct socket *socket, lua_State *L, const char *data, size_t length, bool binary) {
+static void at_message(struct socket *socket, lua_State *L, const char *data, size_t length, bool binary) {
   struct raw *raw = socket_owner(socket);
   (void)binary;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, raw);
+  rt_anchored(L, raw);
   lua_getiuservalue(L, -1, 1);
   lua_pushlstring(L, data, length);
   lua_rawseti(L, -2, ++raw->last);
@@ -72,17 +72,17 @@ static void on_message(struct socket *socket, lua_State *L, const char *data, si
   settle(&raw->receiver);
 }
 
-static void on_gone(struct socket *socket, lua_State *L) {
+static void at_gone(struct socket *socket, lua_State *L) {
   struct raw *raw = socket_owner(socket);
   raw->reason = *socket_reason(socket);
   raw->reason.code = raw->reason.code ? raw->reason.code : socket_wire(socket)->close_code;
   raw->socket = NULL;
   socket_free(socket);
   rt_unref(raw->rt);
-  lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, raw);
   settle(&raw->opener);
   settle(&raw->receiver);
+  rt_unanchor(L, raw);
+  lua_pop(L, 1);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------- */
@@ -135,7 +135,7 @@ static int open_push(lua_State *L, struct op *op) {
 }
 
 static int l_socket(lua_State *L) {
-  static const struct socket_ops ops = {on_opened, on_message, on_gone, NULL};
+  static const struct socket_ops ops = {at_opened, at_message, at_gone, NULL};
   struct socket_options options = {0};
   struct raw *raw;
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -148,8 +148,7 @@ static int l_socket(lua_State *L) {
   raw->rt = rt_get(L);
   read_options(L, raw);
   options.connect_timeout = opt_number(L, "connect_timeout", 10);
-  lua_pushvalue(L, 2);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, raw);
+  rt_anchor(L, raw, 2);
   raw->opener = wait_new(L, raw, "a WebSocket connection", open_push, open_cancel);
   options.url = &raw->url;
   options.subprotocol = raw->subprotocol;
@@ -160,8 +159,7 @@ static int l_socket(lua_State *L) {
   raw->socket = socket_connect(raw->rt, &options, &ops, raw);
   if (!raw->socket) {
     op_drop(L, &raw->opener->op);
-    lua_pushnil(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, raw);
+    rt_unanchor(L, raw);
     return fail(L, ERR_NOMEM, 0, "no memory for a connection");
   }
   rt_ref(raw->rt);
@@ -176,8 +174,6 @@ static struct raw *check_raw(lua_State *L) {
     reason_set(&raw->reason, ERR_CLOSED, 0, "trueconf was closed");
     socket_free(raw->socket);
     raw->socket = NULL;
-    lua_pushnil(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, raw);
   }
   return raw;
 }
@@ -207,7 +203,7 @@ static void receive_cancel(struct op *op) {
 }
 
 static void receive_timed_out(struct rt_timer *timer) {
-  struct raw_op *wait = (struct raw_op *)(void *)((char *)timer - offsetof(struct raw_op, timer));
+  struct raw_op *wait = container_of(timer, struct raw_op, timer);
   wait->timed_out = true;
   settle(&wait->raw->receiver);
 }
@@ -271,7 +267,7 @@ static int l_protocol(lua_State *L) {
 
 static int l_gc(lua_State *L) {
   struct raw *raw = check_raw(L);
-  if (raw->socket) { /* only when the Lua state closes: while it lives the registry holds us */
+  if (raw->socket) { /* only when the Lua state closes: while it lives we are anchored */
     socket_free(raw->socket);
     raw->socket = NULL;
   }
@@ -285,13 +281,8 @@ static int l_gc(lua_State *L) {
 void socket_open(lua_State *L) {
   static const luaL_Reg methods[] = {{"send", l_send}, {"receive", l_receive},   {"close", l_close},
                                      {"drop", l_drop}, {"protocol", l_protocol}, {NULL, NULL}};
-  luaL_newmetatable(L, RAW_T);
-  lua_newtable(L);
-  luaL_setfuncs(L, methods, 0);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, l_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
+  static const luaL_Reg metamethods[] = {{"__gc", l_gc}, {NULL, NULL}};
+  rt_new_type(L, RAW_T, methods, metamethods);
   lua_pushcfunction(L, l_socket);
   lua_setfield(L, -2, "socket");
 }

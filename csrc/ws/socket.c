@@ -17,6 +17,7 @@
 #include "ws/tunnel.h"
 
 #include <errno.h>
+#include <libwebsockets.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -519,7 +520,7 @@ static void give_up(struct socket *socket, enum err err, const char *why) {
 }
 
 static void on_connect_timeout(struct rt_timer *timer) {
-  struct socket *socket = (struct socket *)(void *)((char *)timer - offsetof(struct socket, timer));
+  struct socket *socket = container_of(timer, struct socket, timer);
   char why[200];
   snprintf(why, sizeof why, "no connection to %.100s:%d within %g s", socket->options.url->host,
            socket->options.url->port, socket->options.connect_timeout);
@@ -527,7 +528,7 @@ static void on_connect_timeout(struct rt_timer *timer) {
 }
 
 static void run_socket(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct socket *socket = (struct socket *)(void *)((char *)job - offsetof(struct socket, job));
+  struct socket *socket = container_of(job, struct socket, job);
   (void)rt;
   if (socket->phase == RESOLVING) {
     socket->phase = CONNECTING;
@@ -544,15 +545,15 @@ static void run_socket(struct rt *rt, lua_State *L, struct rt_job *job) {
 /* ---- the wire's ends ----------------------------------------------------------------------------- */
 
 static struct socket *socket_of(struct wire *wire) {
-  return (struct socket *)(void *)((char *)wire - offsetof(struct socket, wire));
+  return container_of(wire, struct socket, wire);
 }
 
-static void on_message(struct wire *wire, lua_State *L, const char *data, size_t length, bool binary) {
+static void at_message(struct wire *wire, lua_State *L, const char *data, size_t length, bool binary) {
   struct socket *socket = socket_of(wire);
   socket->ops->message(socket, L, data, length, binary);
 }
 
-static void on_gone(struct wire *wire, lua_State *L) {
+static void at_gone(struct wire *wire, lua_State *L) {
   struct socket *socket = socket_of(wire);
   if (socket->phase == CONNECTING)
     finish_connecting(socket); /* opened and lost in one turn */
@@ -560,7 +561,7 @@ static void on_gone(struct wire *wire, lua_State *L) {
   socket->ops->gone(socket, L);
 }
 
-static void on_drained(struct wire *wire, lua_State *L) {
+static void at_drained(struct wire *wire, lua_State *L) {
   struct socket *socket = socket_of(wire);
   if (socket->ops->drained)
     socket->ops->drained(socket, L);
@@ -572,8 +573,7 @@ static void room_closing(struct rt *rt, void *state) {
   struct sockets *room = state;
   (void)rt;
   while (room->list.next != &room->list) { /* owners have closed theirs; what is left belongs to Lua boxes */
-    struct socket *socket =
-        (struct socket *)(void *)((char *)room->list.next - offsetof(struct socket, link));
+    struct socket *socket = container_of(room->list.next, struct socket, link);
     rt_list_remove(&socket->link);
     abandon_attempt(socket); // NOLINT(clang-analyzer-unix.Malloc): what was freed has left the list
     if (socket->wire.wsi)
@@ -626,7 +626,7 @@ static struct sockets *get_room(struct rt *rt) {
 
 struct socket *socket_connect(struct rt *rt, const struct socket_options *options,
                               const struct socket_ops *ops, void *owner) {
-  static const struct wire_ops wire_ops = {on_message, on_gone, on_drained};
+  static const struct wire_ops wire_ops = {at_message, at_gone, at_drained};
   struct sockets *room = get_room(rt);
   struct socket *socket = room ? calloc(1, sizeof *socket) : NULL;
   if (socket)
@@ -681,7 +681,7 @@ void socket_drop(struct socket *socket, enum err err, const char *why) {
 }
 
 static void run_free(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct socket *socket = (struct socket *)(void *)((char *)job - offsetof(struct socket, job));
+  struct socket *socket = container_of(job, struct socket, job);
   (void)rt;
   (void)L;
   rt_list_remove(&socket->link);

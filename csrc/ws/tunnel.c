@@ -64,7 +64,7 @@ struct tunnel {
 };
 
 struct tunnel *tunnel_of(struct rt_list *link) {
-  return (struct tunnel *)(void *)((char *)link - offsetof(struct tunnel, link));
+  return container_of(link, struct tunnel, link);
 }
 
 /* ---- the end -------------------------------------------------------------------------------------- */
@@ -201,7 +201,7 @@ static void relay(struct tunnel *tunnel) {
 }
 
 static void on_linger(struct rt_timer *timer) {
-  tunnel_close((struct tunnel *)(void *)((char *)timer - offsetof(struct tunnel, timer)));
+  tunnel_close(container_of(timer, struct tunnel, timer));
 }
 
 /* ---- this end ------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
  */
 #include "ws/wire.h"
 
+#include <libwebsockets.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -117,7 +118,7 @@ static void schedule_ping(struct wire *wire) {
 }
 
 static void on_ping_timer(struct rt_timer *timer) {
-  struct wire *wire = (struct wire *)(void *)((char *)timer - offsetof(struct wire, timer));
+  struct wire *wire = container_of(timer, struct wire, timer);
   uint64_t now = rt_monotonic(wire->rt);
   if (!wire->open)
     return;
@@ -216,7 +217,7 @@ static void deliver(struct wire *wire, lua_State *L) {
 }
 
 static void run_wire(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct wire *wire = (struct wire *)(void *)((char *)job - offsetof(struct wire, job));
+  struct wire *wire = container_of(job, struct wire, job);
   (void)rt;
   if (wire->ready)
     deliver(wire, L);
@@ -340,7 +341,7 @@ static int write_out(struct wire *wire) {
 
 /* After the drain: lws writes directly, without a round through the poll. */
 static void run_flush(struct rt_flush *flush) {
-  struct wire *wire = (struct wire *)(void *)((char *)flush - offsetof(struct wire, flush));
+  struct wire *wire = container_of(flush, struct wire, flush);
   if (wire->wsi && write_out(wire))
     wire_drop(wire, ERR_DISCONNECTED, "the connection was lost while sending");
 }
@@ -382,7 +383,7 @@ static void on_closed(struct wire *wire) {
   rt_enqueue(wire->rt, &wire->job);
 }
 
-int wire_on(struct wire *wire, struct lws *wsi, enum lws_callback_reasons why, void *in, size_t length) {
+int wire_on(struct wire *wire, struct lws *wsi, int why, void *in, size_t length) {
   if (wire->wsi != wsi)
     return 0;
   switch (why) {
@@ -418,7 +419,7 @@ void wire_kill(struct lws *wsi) {
 }
 
 static void on_close_timer(struct rt_timer *timer) {
-  struct wire *wire = (struct wire *)(void *)((char *)timer - offsetof(struct wire, close_timer));
+  struct wire *wire = container_of(timer, struct wire, close_timer);
   wire_drop(wire, ERR_CLOSED, "the other side did not answer the close in time");
 }
 

@@ -5,6 +5,8 @@
  * are built here (a client's are masked) and everything queued in one loop turn leaves in one write:
  * the system call per frame is the largest cost a chat client has.
  *
+ * What owns a wire names it without the header of libwebsockets; only ws/ and server/ include that.
+ *
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_WIRE_H
@@ -13,8 +15,6 @@
 #include "base/buffer.h"
 #include "base/errors.h"
 #include "loop/runtime.h"
-
-#include <libwebsockets.h>
 
 enum wire_opcode {
   WIRE_CONTINUE = 0x0,
@@ -35,9 +35,12 @@ enum {
   WIRE_TOO_BIG = 1009,
 };
 
+struct lws;
+struct lws_context;
+struct lws_context_creation_info;
 struct wire;
 
-/* Both are called at the drain point, on the thread that runs the loop; they may call Lua. */
+/* All are called at the drain point, on the thread that runs the loop; they may call Lua. */
 struct wire_ops {
   /* One whole message. The owner may send, close, drop and call wire_free here, but the memory must stay
    * until the next job. */
@@ -97,9 +100,9 @@ void wire_init(struct wire *wire, struct rt *rt, bool client, const struct wire_
                const struct wire_limits *limits);
 /* The handshake is over. */
 void wire_open(struct wire *wire, struct lws *wsi);
-/* Feed a callback of lws for an open wire: receive, writeable, pong, peer's close, closed. Returns what
- * the callback must return. */
-int wire_on(struct wire *wire, struct lws *wsi, enum lws_callback_reasons why, void *in, size_t length);
+/* Feed a callback of lws, `why` by enum lws_callback_reasons, for an open wire: receive, writeable, pong,
+ * peer's close, closed. Returns what the callback must return. */
+int wire_on(struct wire *wire, struct lws *wsi, int why, void *in, size_t length);
 /* Queue one frame; `first` is the opcode with WIRE_FIN or without. false: closed or over max_unsent. */
 bool wire_send(struct wire *wire, unsigned first, const void *data, size_t length);
 /* Send bytes that are frames already, as a test of the other side needs. */
