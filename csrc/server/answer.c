@@ -77,6 +77,7 @@ static void write_date(const struct peer *peer, char date[DATE]) {
 bool answer_begin(struct exchange *exchange, int status) {
   static const char headroom[LWS_PRE];
   char date[DATE];
+  assert(exchange->phase == RECEIVING || exchange->phase == READY || exchange->phase == ANSWERING);
   write_date(exchange->peer, date);
   buffer_reset(&exchange->out, WIRE_CHUNK);
   exchange->sent = LWS_PRE;
@@ -118,6 +119,7 @@ bool answer_end_with_file(struct exchange *exchange, int status) {
 
 void answer_start(struct exchange *exchange) {
   struct lws *wsi = exchange->peer->wsi;
+  assert(!exchange->job.queued && !exchange->pause.place && exchange->out.length > exchange->sent);
   exchange->phase = ANSWERING;
   exchange->began = uv_hrtime();
   exchange->moved = 0;
@@ -182,6 +184,7 @@ static void run_go_on(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct exchange *exchange = container_of(job, struct exchange, job);
   (void)rt;
   (void)L;
+  assert(exchange->phase == ANSWERING && exchange->file);
   lws_callback_on_writable(exchange->peer->wsi);
 }
 
@@ -261,6 +264,7 @@ int answer_on_writeable(struct peer *peer) {
   double seconds = 0;
   if (!exchange || exchange->phase != ANSWERING)
     return 0;
+  assert(!exchange->pause.place); /* nobody is told of room meanwhile */
   for (int pieces = 0; pieces <= PIECES_PER_TURN; pieces++) {
     enum served served;
     if (!write_out(exchange))

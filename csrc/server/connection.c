@@ -39,6 +39,7 @@ static bool push_call(lua_State *L, const struct peer *peer, int handler) {
 
 static void make_box(lua_State *L, struct peer *peer) {
   struct connection_box *box;
+  assert(!peer->box);
   peer_push_listener(L, peer);
   lua_getiuservalue(L, -1, CONNECTIONS);
   box = lua_newuserdatauv(L, sizeof *box, 1);
@@ -111,6 +112,7 @@ static void at_gone(struct wire *wire, lua_State *L) {
 void connection_established(struct peer *peer, struct lws *wsi) {
   static const struct wire_ops ops = {at_message, at_gone, NULL};
   struct listener *listener = peer->listener;
+  assert(!peer->is_socket && !peer->exchange && !peer->arrival);
   peer_count(peer, -1);
   peer->is_socket = true;
   peer_count(peer, 1);

@@ -328,6 +328,7 @@ struct close_op {
 };
 
 static void listener_free(struct listener *listener) {
+  assert(!listener->handles && !listener->finished.queued);
   SSL_CTX_free(listener->tls);
   free(listener->paths);
   free(listener);
@@ -346,6 +347,7 @@ static void on_handle_closed(uv_handle_t *handle) {
 }
 
 static void leave_server(struct listener *listener) {
+  assert(listener->link.next && listener->server->count > 0 && *listener->box == listener);
   rt_list_remove(&listener->link);
   listener->server->count--;
   *listener->box = NULL;
@@ -353,6 +355,7 @@ static void leave_server(struct listener *listener) {
 
 static void run_finished(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct listener *listener = container_of(job, struct listener, finished);
+  assert(listener->closing && listener->peers.next == &listener->peers && !listener->evictions.queued);
   rt_unanchor(L, listener->box);
   leave_server(listener);
   while (listener->closers.next != &listener->closers) {
@@ -379,6 +382,7 @@ static void peer_gone(struct listener *listener) {
 }
 
 static void stop_listening(struct listener *listener) {
+  assert(!listener->closing && listener->handles == 2);
   listener->closing = true;
   uv_timer_stop(&listener->timer);
   uv_close((uv_handle_t *)&listener->poll, on_handle_closed);

@@ -125,6 +125,7 @@ static void run_request(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct exchange *exchange = container_of(job, struct exchange, job);
   struct peer *peer = exchange->peer;
   (void)rt;
+  assert(peer && exchange->phase == READY);
   if (!rt_protected(L, l_hand_over, exchange))
     peer_drop(peer);
 }
@@ -209,6 +210,7 @@ static struct exchange *take_answerable(struct request_box *box) {
   box->answered = true;
   if (!exchange)
     return NULL;
+  assert(exchange->phase == HANDLING);
   exchange->phase = ANSWERING; /* it is the peer's again */
   if (!has_left(exchange->peer))
     return exchange;

@@ -30,6 +30,7 @@ static int take_body(struct exchange *exchange, const char *in, size_t length) {
   if (length > exchange->max_body - exchange->received)
     return 413;
   exchange->received += length;
+  assert(exchange->received <= exchange->max_body);
   if (exchange->upload)
     return upload_take(exchange->upload, in, length);
   return buffer_append(&exchange->body, in, length) ? 0 : 413;
@@ -176,6 +177,7 @@ static void run_pause(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct exchange *exchange = container_of(job, struct exchange, job);
   double seconds = exchange->owed;
   (void)L;
+  assert(exchange->phase == RECEIVING && !exchange->pause.place);
   exchange->owed = 0;
   lws_set_timeout(exchange->peer->wsi, NO_PENDING_TIMEOUT, 0);
   exchange->pause.fire = on_pause_over;
@@ -321,6 +323,7 @@ static void run_head(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct decision decision = {.max_body = -1, .cut_after = -1};
   struct buffer early = exchange->body;
   (void)rt;
+  assert(exchange->phase == ASKING && exchange->peer);
   exchange->phase = HANDLING;
   exchange->asked = true;
   rt_protected(L, l_ask, &(struct question){exchange, &decision}); /* else no decision is made */

@@ -16,6 +16,7 @@
 #include "ws/received.h"
 #include "ws/tunnel.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <libwebsockets.h>
 #include <stdlib.h>
@@ -164,6 +165,7 @@ static void explain(struct socket *socket, struct lws *wsi, const char *words) {
 }
 
 static void on_established(struct socket *socket, struct lws *wsi) {
+  assert(socket->phase == CONNECTING && !socket->attempt_failed && !socket->tunnel);
   socket->established = true;
   socket->wsi = NULL;
   wire_open(&socket->wire, wsi);
@@ -330,6 +332,7 @@ static struct vhost *vhost_for(const struct socket *socket, struct reason *reaso
 /* ---- connecting ---------------------------------------------------------------------------------- */
 
 static void finish_connecting(struct socket *socket) {
+  assert(socket->addresses && (socket->phase == RESOLVING || socket->phase == CONNECTING));
   free(socket->addresses);
   socket->addresses = NULL;
   rt_timer_stop(socket->wire.rt, &socket->timer);
@@ -425,6 +428,7 @@ static void on_tunnel(void *owner, const char *name, const struct reason *reason
 
 static void try_address(struct socket *socket) {
   const char *address = socket->addresses[socket->next_address++];
+  assert(socket->phase == CONNECTING && !socket->wsi && !socket->tunnel && !socket->established);
   socket->attempt_failed = false;
   if (!socket->proxy.used) {
     connect_lws(socket, address);
@@ -692,6 +696,7 @@ static void run_free(struct rt *rt, lua_State *L, struct rt_job *job) {
 void socket_free(struct socket *socket) {
   struct rt *rt = socket->wire.rt;
   struct lws *wsi = socket->wire.wsi;
+  assert(!socket->freed);
   if (!socket->room) { /* the runtime was closed under it */
     free(socket);
     return;
@@ -706,6 +711,7 @@ void socket_free(struct socket *socket) {
   rt_timer_stop(rt, &socket->timer);
   rt_dequeue(rt, &socket->job);
   socket->room->count--;
+  assert(socket->link.next && socket->room->count >= 0);
   socket->phase = GONE;
   socket->freed = true;
   socket->job.run = run_free;

@@ -13,6 +13,7 @@
 #include "base/explain.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -79,6 +80,7 @@ static void tunnel_free(struct tunnel *tunnel) {
 
 static void on_closed(uv_handle_t *handle) {
   struct end *end = handle->data;
+  assert(end->tunnel->phase == OVER || end == &end->tunnel->door);
   if (--end->tunnel->handles == 0)
     tunnel_free(end->tunnel);
 }
@@ -109,6 +111,7 @@ void tunnel_close(struct tunnel *tunnel) {
 static void fail_with(struct tunnel *tunnel, const struct reason *reason, bool final) {
   tunnel_done done = tunnel->done;
   void *owner = tunnel->owner;
+  assert(tunnel->phase != OVER);
   tunnel_close(tunnel);
   if (done)
     done(owner, NULL, reason, final);

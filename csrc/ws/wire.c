@@ -8,6 +8,7 @@
  */
 #include "ws/wire.h"
 
+#include <assert.h>
 #include <libwebsockets.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,6 +192,7 @@ static int l_message(lua_State *L) {
   const struct message *message = lua_touserdata(L, 1);
   struct wire *wire = message->wire;
   wire->ops->message(wire, L, message->data, message->record->length, message->record->binary);
+  assert(lua_gettop(L) == 1);
   return 0;
 }
 
@@ -198,6 +200,7 @@ static int l_message(lua_State *L) {
 static void deliver(struct wire *wire, lua_State *L) {
   struct buffer taken = wire->inbox;
   size_t at = 0, ready = wire->ready;
+  assert(ready <= taken.length && ready % sizeof(size_t) == 0);
   memset(&wire->inbox, 0, sizeof wire->inbox);
   wire->ready = 0;
   if (wire->assembling &&
@@ -208,6 +211,7 @@ static void deliver(struct wire *wire, lua_State *L) {
     const char *data = taken.data + at + sizeof *record;
     at += sizeof *record + record->length;
     at += -at % sizeof(size_t);
+    assert(at <= ready);
     if (!rt_protected(L, l_message, &(struct message){wire, data, record}) && wire->ops) {
       wire_drop(wire, ERR_NOMEM, "no memory for a message");
       break; /* what came after it must not be handled before it */
@@ -227,6 +231,7 @@ static void run_wire(struct rt *rt, lua_State *L, struct rt_job *job) {
       wire->ops->drained(wire, L);
   }
   if (wire->ops && wire->dead) {
+    assert(!wire->wsi && !wire->open && wire->close_code);
     wire->dead = false;
     wire->ops->gone(wire, L);
   }
@@ -319,6 +324,7 @@ size_t wire_unsent(const struct wire *wire) {
  * WebSocket connection, and keeps what the system did not take; only then must we wait. */
 static int write_out(struct wire *wire) {
   size_t done = 0, left = wire_unsent(wire);
+  assert(wire->wsi && (!wire->out.length || wire->out.length >= LWS_PRE));
   while (done < left && !lws_partial_buffered(wire->wsi)) {
     size_t n = left - done < WIRE_CHUNK ? left - done : WIRE_CHUNK;
     if (lws_write(wire->wsi, (unsigned char *)wire->out.data + LWS_PRE + done, n, LWS_WRITE_HTTP) < (int)n)
@@ -368,6 +374,7 @@ static int on_peer_close(struct wire *wire, const unsigned char *in, size_t leng
 static void on_closed(struct wire *wire) {
   if (!wire->wsi)
     return;
+  assert(wire->ops && !wire->dead);
   lws_set_opaque_user_data(wire->wsi, NULL); /* lws may speak of it once more, when it frees it */
   wire->wsi = NULL;
   wire->open = false;
@@ -456,6 +463,7 @@ void wire_drop(struct wire *wire, enum err err, const char *why) {
 }
 
 void wire_drop_amid(struct wire *wire, const void *data, size_t length, size_t sent, const char *why) {
+  assert(sent <= length);
   if (wire->wsi && wire_send(wire, WIRE_FIN | WIRE_TEXT, data, length)) {
     wire->out.length -= length - sent;
     write_out(wire); /* if it fails there is nobody to be told */
@@ -484,6 +492,7 @@ void wire_init(struct wire *wire, struct rt *rt, bool client, const struct wire_
 }
 
 void wire_open(struct wire *wire, struct lws *wsi) {
+  assert(wire->ops && !wire->wsi && !wire->dead);
   wire->wsi = wsi;
   wire->open = true;
   schedule_ping(wire);
