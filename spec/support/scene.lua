@@ -200,7 +200,7 @@ function Scene:click()
   local said = self:answer { text = "Go?", parseMode = "text", buttons = BUTTONS }
   local clicks = self.server.clicks
   assert(self.server:person("mira"):click(said, "g"))
-  return clicks.order[clicks.last]
+  return clicks.order[clicks.order.last]
 end
 
 -- A message as the Bridge keeps it.

@@ -7,6 +7,7 @@
 -- In the store: `outbox` what waits, in order; `posted` the keys of what was sent; `unsent` what the server
 -- refused.
 
+local backoff = require "trueconf.base.backoff"
 local lru = require "trueconf.base.lru"
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
@@ -367,19 +368,19 @@ end
 
 -- Try until it is settled, or the bot stops.
 function Outbox:deliver(posted, lane)
-  local pause = FIRST_PAUSE
+  local tries = 0
   while self.running do
     local ok, failure = xpcall(self.step, works.with_traceback, self, posted)
     if not ok then self:raised(posted, failure) end
     if posted.state ~= "waiting" or not self.running then return end
     local rest = rest_of_grace(posted)
-    local wait = pause * (0.75 + core.random(1):byte() / 512)
+    tries = tries + 1
+    local wait = backoff.jittered(backoff.pause(tries, FIRST_PAUSE, LONGEST_PAUSE))
     if rest > 0 then wait = math.min(wait, rest) end
     self.bot.log:debug("a posted message waits %g s for its next try: %s", wait, posted.err)
     lane.pause = core.waiter()
     lane.pause:wait(wait)
     lane.pause = nil
-    pause = math.min(2 * pause, LONGEST_PAUSE)
   end
 end
 

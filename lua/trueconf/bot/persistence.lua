@@ -2,6 +2,7 @@
 -- What a bot keeps in its store, and the promises that rest on it: which messages were handled, what was
 -- set aside, sessions, and the outbox.
 
+local backoff = require "trueconf.base.backoff"
 local core = require "trueconf.core"
 local asides = require "trueconf.bot.dead_letters"
 local message = require "trueconf.bot.message"
@@ -44,7 +45,7 @@ local function keep_handled(self)
 end
 
 local function retry_pause(tries)
-  return math.min(FIRST_RETRY * 2 ^ (tries - 1), LONGEST_RETRY)
+  return backoff.pause(tries, FIRST_RETRY, LONGEST_RETRY)
 end
 
 -- Go on with the messages that have waited because what they need could not be stored.

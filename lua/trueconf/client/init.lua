@@ -2,6 +2,7 @@
 -- A client: one account's standing connection and the calls that go over it. The core
 -- keeps the connection; this file turns tables into frames and back.
 
+local backoff = require "trueconf.base.backoff"
 local config = require "trueconf.client.settings"
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
@@ -268,15 +269,14 @@ end
 
 local function repeat_request(self, err, method, body, timeout, read)
   local ends = core.monotonic() + (timeout or self.patience or PATIENCE)
-  local pause = FIRST_PAUSE
-  for _ = 1, self.retries do
+  for tries = 1, self.retries do
+    local pause = backoff.pause(tries, FIRST_PAUSE, LONGEST_PAUSE)
     if not is_worth_repeating(err) or core.monotonic() + pause >= ends then break end
     self.log:debug("%s: %s is repeated in %g s: %s", self.url, method, pause, err)
-    core.sleep(pause * (0.75 + core.random(1):byte() / 512))
+    core.sleep(backoff.jittered(pause))
     local answer
     answer, err = self.session:request(method, body, math.max(ends - core.monotonic(), 0.001), read)
     if answer then return answer end
-    pause = math.min(2 * pause, LONGEST_PAUSE)
   end
   return nil, err
 end

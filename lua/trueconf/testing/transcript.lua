@@ -3,6 +3,7 @@
 -- those who take part, so nothing that reaches anybody is missing.
 
 local core = require "trueconf.core"
+local fifo = require "trueconf.base.fifo"
 local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
 local text = require "trueconf.text"
@@ -13,14 +14,14 @@ local INDENT = (" "):rep(21)            -- as wide as the time
 
 ---@class trueconf.testing.Transcript
 ---@field private bridge trueconf.bridge.Server
----@field private lines string[] by their number, from `first` to `last`
+---@field private lines trueconf.Fifo
 local Transcript = {}
 Transcript.__index = Transcript
 
 ---@param bridge trueconf.bridge.Server
 ---@return trueconf.testing.Transcript
 local function new(bridge)
-  return setmetatable({ bridge = bridge, lines = {}, first = 1, last = 0 }, Transcript)
+  return setmetatable({ bridge = bridge, lines = fifo.new(MOST_LINES) }, Transcript)
 end
 
 ---Add an entry under the present time; its further lines are indented.
@@ -29,18 +30,15 @@ end
 function Transcript:add(entry, ...)
   if select("#", ...) > 0 then entry = entry:format(...) end
   local time = os.date("!%Y-%m-%d %H:%M:%S  ", core.now() // 1000)
-  self.last = self.last + 1
-  self.lines[self.last] = time .. entry:gsub("\n", "\n" .. INDENT)
-  if self.last - self.first < MOST_LINES then return end
-  self.lines[self.first] = nil
-  self.first = self.first + 1
+  self.lines:push(time .. entry:gsub("\n", "\n" .. INDENT))
 end
 
 ---@param most? integer entries; default all
 ---@return string text
 function Transcript:text(most)
-  local from = math.max(self.first, most and self.last - most + 1 or self.first)
-  return table.concat(self.lines, "\n", from, self.last) .. (self.last >= from and "\n" or "")
+  local first, last = self.lines.first, self.lines.last
+  local from = math.max(first, most and last - most + 1 or first)
+  return table.concat(self.lines, "\n", from, last) .. (last >= from and "\n" or "")
 end
 
 -- Words for what happens ------------------------------------------------------------------

@@ -3,6 +3,7 @@
 -- many keys the one whose first failure is the longest ago is forgotten.
 
 local core = require "trueconf.core"
+local fifo = require "trueconf.base.fifo"
 
 local MAX_KEYS = 10000
 
@@ -10,9 +11,7 @@ local MAX_KEYS = 10000
 ---@field private limit integer failures; 0: any number
 ---@field private window number seconds from the first failure on
 ---@field private entries table<string, { key: string, count: integer, over: number }>
----@field private order table<integer, table> all entries, those first that are over first
----@field private first integer place in `order`
----@field private last integer
+---@field private order trueconf.Fifo all entries, those first that are over first
 local LoginThrottle = {}
 LoginThrottle.__index = LoginThrottle
 
@@ -20,22 +19,18 @@ LoginThrottle.__index = LoginThrottle
 ---@param window number seconds after the first failure in which they count
 ---@return trueconf.bridge.LoginThrottle
 local function new(limit, window)
-  return setmetatable({ limit = limit, window = window, entries = {}, order = {}, first = 1, last = 0 }, LoginThrottle)
+  return setmetatable({ limit = limit, window = window, entries = {}, order = fifo.new() }, LoginThrottle)
 end
 
 function LoginThrottle:drop_first()
-  local entry = self.order[self.first]
-  self.order[self.first] = nil
-  self.first = self.first + 1
+  local entry = self.order:pop()
   if self.entries[entry.key] == entry then self.entries[entry.key] = nil end
 end
 
 -- Forget what is over, and what there is no room for.
 function LoginThrottle:tidy(now)
-  while self.first <= self.last do
-    if self.order[self.first].over > now and self.last - self.first + 1 < MAX_KEYS then return end
-    self:drop_first()
-  end
+  local order = self.order
+  while order:peek() and (order:peek().over <= now or order:count() >= MAX_KEYS) do self:drop_first() end
 end
 
 ---@param key string
@@ -57,8 +52,7 @@ function LoginThrottle:add(key)
   if not entry then
     entry = { key = key, count = 0, over = now + self.window }
     self.entries[key] = entry
-    self.last = self.last + 1
-    self.order[self.last] = entry
+    self.order:push(entry)
   end
   entry.count = entry.count + 1
 end

@@ -2,6 +2,7 @@
 -- Clicks on command buttons and the answers to them (protocol: buttons and commands).
 
 local core = require "trueconf.core"
+local fifo = require "trueconf.base.fifo"
 local protocol = require "trueconf.protocol"
 
 local codes = protocol.codes
@@ -15,9 +16,7 @@ local MAX_WAITING = 1000
 ---@field private messages trueconf.bridge.Messages
 ---@field private with_ids boolean clicks can be answered
 ---@field private waiting table<string, { bot: string, person: string }> keys by command id
----@field private order table<integer, string> command ids, from `first` to `last`
----@field private first integer
----@field private last integer
+---@field private order trueconf.Fifo command ids
 local Clicks = {}
 Clicks.__index = Clicks
 
@@ -33,9 +32,7 @@ local function new(accounts, notifications, messages, options)
     messages = messages,
     with_ids = options.command_ids,
     waiting = {},
-    order = {},
-    first = 1,
-    last = 0,
+    order = fifo.new(MAX_WAITING),
   }, Clicks)
 end
 
@@ -56,12 +53,8 @@ function Clicks:remember(bot, account)
   if not self.with_ids then return nil end
   local id = core.uuid()
   self.waiting[id] = { bot = bot.key, person = account.key }
-  self.last = self.last + 1
-  self.order[self.last] = id
-  if self.last - self.first >= MAX_WAITING then
-    self.waiting[self.order[self.first]], self.order[self.first] = nil, nil
-    self.first = self.first + 1
-  end
+  local oldest = self.order:push(id)
+  if oldest then self.waiting[oldest] = nil end
   return id
 end
 

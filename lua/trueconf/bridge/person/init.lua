@@ -3,6 +3,7 @@
 -- person takes part without a connection, as one more receiver of the account.
 
 local core = require "trueconf.core"
+local fifo = require "trueconf.base.fifo"
 local json = require "trueconf.base.json"
 local Error = require "trueconf.base.error"
 local misuse = require "trueconf.base.misuse"
@@ -26,10 +27,10 @@ local ALL = math.maxinteger
 ---@field account trueconf.bridge.Account
 ---@field bridge trueconf.bridge.Server
 ---@field private handlers fun(message: trueconf.bridge.PersonMessage)[]
----@field private inbox table queue of messages, from `first` to `last`
+---@field private inbox trueconf.Fifo of messages
 ---@field private waiters trueconf.core.Waiter[]
 ---@field private watchers fun(event: trueconf.bridge.Event)[]
----@field private happened table queue of what was told, from `first` to `last`
+---@field private happened trueconf.Fifo of events
 ---@field private dropped integer events that were not read in time, since the last call of events()
 local Person = {}
 Person.__index = Person
@@ -45,10 +46,10 @@ local function new(bridge, account)
     account = account,
     bridge = bridge,
     handlers = {},
-    inbox = { first = 1, last = 0 },
+    inbox = fifo.new(INBOX_LIMIT),
     waiters = {},
     watchers = {},
-    happened = { first = 1, last = 0 },
+    happened = fifo.new(EVENTS_LIMIT),
     dropped = 0,
   }, Person)
   bridge.publisher:attach(person)
@@ -155,24 +156,6 @@ function Person:on_message(fn)
   self.handlers[#self.handlers + 1] = fn
 end
 
--- Returns how many were dropped for it.
-local function enqueue(inbox, message, limit)
-  inbox.last = inbox.last + 1
-  inbox[inbox.last] = message
-  if inbox.last - inbox.first < limit then return 0 end
-  inbox[inbox.first] = nil
-  inbox.first = inbox.first + 1
-  return 1
-end
-
-local function dequeue(inbox)
-  if inbox.first > inbox.last then return nil end
-  local message = inbox[inbox.first]
-  inbox[inbox.first] = nil
-  inbox.first = inbox.first + 1
-  return message
-end
-
 function Person:mark_seen(message)
   self.bridge.publisher:mark_read(self.key, message.record)
   return message
@@ -193,7 +176,7 @@ function Person:note(method, payload)
   if type(payload) == "string" and self.watchers[1] then payload = json.decode(payload) end
   local event = { method = method, payload = payload }
   for _, watcher in ipairs(self.watchers) do core.spawn(watcher, event) end
-  self.dropped = self.dropped + enqueue(self.happened, event, EVENTS_LIMIT)
+  if self.happened:push(event) then self.dropped = self.dropped + 1 end
 end
 
 ---@class trueconf.bridge.Event
@@ -207,7 +190,7 @@ end
 ---@return integer dropped how many older ones were dropped, as nobody asked for them
 function Person:events()
   local events = {}
-  for event in dequeue, self.happened do
+  for event in self.happened.pop, self.happened do
     if type(event.payload) == "string" then event.payload = json.decode(event.payload) end
     events[#events + 1] = event
   end
@@ -235,7 +218,7 @@ function Person:notify(notification)
     self:mark_seen(message)
     return
   end
-  enqueue(self.inbox, message, INBOX_LIMIT)
+  self.inbox:push(message)
   if self.handlers[1] then self:mark_seen(message) end
 end
 
@@ -245,7 +228,7 @@ end
 ---@return trueconf.bridge.PersonMessage? message
 ---@return trueconf.Error? err TIMEOUT, CLOSED
 function Person:wait_message(timeout)
-  local message = dequeue(self.inbox)
+  local message = self.inbox:pop()
   if message then return self:mark_seen(message) end
   local waiter = core.waiter()
   table.insert(self.waiters, waiter)

@@ -3,6 +3,7 @@
 -- store they outlive the Bridge.
 
 local core = require "trueconf.core"
+local fifo = require "trueconf.base.fifo"
 
 ---@class trueconf.bridge.TtlCache
 ---@field private lifetime integer milliseconds
@@ -23,9 +24,7 @@ local function new(lifetime, most, on_drop, shelf)
     most = most,
     on_drop = on_drop or function() end,
     slots = {},
-    queue = {},
-    first = 1,
-    last = 0,
+    queue = fifo.new(),
     count = 0,                          -- of what is kept; others were taken and are still queued
     owned = {},                         -- the same of each owner
     shelf = shelf,
@@ -43,8 +42,8 @@ end
 
 function TtlCache:enqueue(id, value, over)
   local slot = { id = id, value = value, over = over }
-  self.last = self.last + 1
-  self.queue[self.last], self.slots[id] = slot, slot
+  self.queue:push(slot)
+  self.slots[id] = slot
   self:note(value, 1)
 end
 
@@ -55,9 +54,7 @@ function TtlCache:remove(id)
 end
 
 function TtlCache:drop_first()
-  local slot = self.queue[self.first]
-  self.queue[self.first] = nil
-  self.first = self.first + 1
+  local slot = self.queue:pop()
   if self.slots[slot.id] ~= slot then return end
   self:remove(slot.id)
   self.on_drop(slot.value)
@@ -66,8 +63,7 @@ end
 ---Let go of what is too old. Called by the others.
 function TtlCache:sweep()
   local now = core.now()
-  while self.first <= self.last do
-    local slot = self.queue[self.first]
+  for slot in self.queue.peek, self.queue do
     if slot.over > now and self.slots[slot.id] == slot then return end
     self:drop_first()
   end
@@ -116,7 +112,7 @@ end
 
 ---Let go of everything.
 function TtlCache:clear()
-  while self.first <= self.last do self:drop_first() end
+  while self.queue:peek() do self:drop_first() end
 end
 
 return { new = new }
