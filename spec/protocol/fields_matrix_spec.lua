@@ -99,7 +99,7 @@ local function is_told(method, mistake, ok, result, err)
   end
   assert(not ok, "nothing was raised")
   local text = tostring(result)
-  assert(text:find "^spec/fields_matrix_spec%.lua:%d+: ", "raised elsewhere: " .. text)
+  assert(text:find "^spec/protocol/fields_matrix_spec%.lua:%d+: ", "raised elsewhere: " .. text)
   local who, name = protocol.methods[method].lua_name .. ": ", ("'%s'"):format(argument(method, mistake.field))
   for _, word in ipairs { who, name, "expected", table.unpack(words_of(mistake)) } do
     assert(text:find(word, 1, true), ("\"%s\" is not in: %s"):format(word, text))

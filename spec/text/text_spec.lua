@@ -185,7 +185,7 @@ describe("the builders", function()
 
   it("refuse what is no text, at the caller's line", function()
     local function message(fn, ...) return select(2, pcall(fn, ...)) end
-    local here = "^spec/text_spec%.lua:%d+: "
+    local here = "^spec/text/text_spec%.lua:%d+: "
     assert.matches(here .. "a text must be a string, a number or markup, got a table",
       message(function() local _ = html.bold {} end))
     assert.matches(here .. "a text must be a string, a number or markup, got nil",
