@@ -152,7 +152,8 @@ describe("ldap_bind", function()
 
   it("refuses misuse", function()
     assert.error_matches(function() core.ldap_bind { dn = "x", password = "x" } end, "'url': string expected, got nil")
-    assert.error_matches(function() core.ldap_bind { url = "x", dn = 1, password = "x" } end, "'dn': string expected, got number")
+    assert.error_matches(function() core.ldap_bind { url = "x", dn = 1, password = "x" } end,
+      "'dn': string expected, got number")
     assert.has_error(function() core.ldap_bind() end)
   end)
 end)

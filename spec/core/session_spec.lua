@@ -933,7 +933,9 @@ describe("a session", function()
       ["a time that is a string"] = { { call_timeout = "1" }, "'call_timeout': number expected, got string" },
       ["a negative time"] = { { ping_interval = -1 }, "'ping_interval': 0 to 1000000000000 expected, got %-1" },
       ["a time that is no number"] = { { auth_timeout = 0 / 0 }, "'auth_timeout': 0.001 to 1000000000000 expected" },
-      ["backoff_max below backoff_min"] = { { backoff_min = 5, backoff_max = 4 }, "'backoff_max': 5 to 1000000000000 expected, got 4" },
+      ["backoff_max below backoff_min"] = {
+        { backoff_min = 5, backoff_max = 4 }, "'backoff_max': 5 to 1000000000000 expected, got 4",
+      },
       ["no denials at all"] = { { max_denials = 0 }, "'max_denials': 1 to 1000000000000 expected, got 0" },
       ["a window of nothing"] = { { window = 0 }, "'window': 1 to 1000000000000 expected, got 0" },
       ["a handler that is a string"] = { { on_state = "x" }, "'on_state': function expected, got string" },

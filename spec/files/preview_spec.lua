@@ -191,7 +191,8 @@ describe("core.picture_preview", function()
     assert.error_matches(function() core.picture_preview {} end, "either 'path' or 'data' expected")
     assert.error_matches(function() core.picture_preview { path = "a", data = "b" } end, "either 'path' or 'data'")
     assert.error_matches(function() core.picture_preview { path = 1 } end, "'path': string expected, got number")
-    assert.error_matches(function() core.picture_preview { data = "", size = 0 } end, "'size': 1 to 4096 expected, got 0")
+    assert.error_matches(function() core.picture_preview { data = "", size = 0 } end,
+      "'size': 1 to 4096 expected, got 0")
   end)
 end)
 
