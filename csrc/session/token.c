@@ -46,7 +46,7 @@ static double claimed_expiry(const char *token) {
   return exp;
 }
 
-/* What a server or a function may say is any number. */
+/* A server or a function may give any number. */
 static int64_t point_in_time(double ms) {
   static const double last = 9e15;
   if (!(ms > 0))
@@ -316,7 +316,7 @@ static int64_t source_expiry(lua_State *L, int index, struct session *session, c
   return token_expiry(nothing, token, rt_now(session->rt));
 }
 
-/* What an error object says, if it is one with a name of ours. */
+/* Read an error object; false: it is none with a name of ours. */
 static bool read_error(lua_State *L, int index, struct reason *reason) {
   enum err err = ERR_NONE;
   if (!lua_istable(L, index))

@@ -143,7 +143,7 @@ struct bind_op {
   struct bind_outcome outcome;
 };
 
-/* What directories answer when this user may not come in, whatever is tried again. */
+/* Directories answer so when this user may not come in, and would again. */
 static bool is_refusal(int result) {
   return result == LDAP_INVALID_CREDENTIALS || result == LDAP_INAPPROPRIATE_AUTH ||
          result == LDAP_NO_SUCH_OBJECT || result == LDAP_INVALID_DN_SYNTAX ||

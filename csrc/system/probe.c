@@ -37,7 +37,7 @@ struct certificate {
   int64_t from, until; /* UNIX seconds */
 };
 
-/* What cannot be verified first, and where in the chain. */
+/* The first certificate that cannot be verified, and its place in the chain. */
 struct doubt {
   int code, depth; /* code: X509_V_ERR_*, 0: none */
   struct certificate certificate;
@@ -215,7 +215,7 @@ static void add_address(char names[NAMES_SIZE], const unsigned char *bytes, int 
   }
 }
 
-/* Which hosts it is for (RFC 6125: the subject's alternative names). */
+/* The hosts it is for (RFC 6125: the subject's alternative names). */
 static void copy_hosts(X509 *certificate, char names[NAMES_SIZE]) {
   GENERAL_NAMES *list = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
   for (int i = 0; i < sk_GENERAL_NAME_num(list); i++) {
