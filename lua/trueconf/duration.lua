@@ -11,14 +11,14 @@ local LONGEST = 1e9                     -- seconds: 31 years
 
 -- Numbers with their units; spaces may stand between. The units come from long to short, each once at most.
 local function read(text)
-  local total, place, last = 0, 1, math.huge
-  while place <= #text do
-    local number, unit, behind = text:match("^%s*(%d+%.?%d*)%s*(%a)()", place)
+  local total, index, last = 0, 1, math.huge
+  while index <= #text do
+    local number, unit, behind = text:match("^%s*(%d+%.?%d*)%s*(%a)()", index)
     local seconds = SECONDS[unit]
     if not seconds or seconds >= last then return nil end
-    total, place, last = total + tonumber(number) * seconds, behind, seconds
+    total, index, last = total + tonumber(number) * seconds, behind, seconds
   end
-  return place > 1 and total or nil
+  return index > 1 and total or nil
 end
 
 ---The seconds in "90s", "2h30m", "1d 12h" or "1w". Units are w, d, h, m and s, from long to short.

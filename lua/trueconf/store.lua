@@ -12,9 +12,9 @@ local sqlite = require "trueconf.base.sqlite"
 
 local SCHEMA = {
   name = "this bot's store", application_id = 0x5443426f, versions = { [[
-    CREATE TABLE items (collection TEXT, id TEXT, place REAL, value TEXT,
+    CREATE TABLE items (collection TEXT, id TEXT, rowid REAL, value TEXT,
       PRIMARY KEY (collection, id)) WITHOUT ROWID;
-    CREATE INDEX items_by_place ON items (collection, place)
+    CREATE INDEX items_by_rowid ON items (collection, rowid)
   ]] },
 }
 
@@ -68,8 +68,8 @@ function Memory:put(collection, id, value)
   if item then
     item.text = text
   else
-    self.place, kept.count = self.place + 1, kept.count + 1
-    kept.items[id] = { id = id, text = text, place = self.place }
+    self.rowid, kept.count = self.rowid + 1, kept.count + 1
+    kept.items[id] = { id = id, text = text, rowid = self.rowid }
   end
   return true
 end
@@ -81,8 +81,8 @@ function Memory:remove(collection, id)
   if kept.items[id] then kept.items[id], kept.count = nil, kept.count - 1 end
 end
 
-local function by_place(a, b)
-  return a.place < b.place
+local function by_rowid(a, b)
+  return a.rowid < b.rowid
 end
 
 ---The items as text, in the order they came.
@@ -90,7 +90,7 @@ end
 function Memory:ordered(collection)
   local list = {}
   for _, item in pairs(self:collection(collection).items) do list[#list + 1] = item end
-  table.sort(list, by_place)
+  table.sort(list, by_rowid)
   return list
 end
 
@@ -139,7 +139,7 @@ function Memory:close() return true end
 ---A store in memory.
 ---@return trueconf.Store
 local function memory()
-  return setmetatable({ is_durable = false, unwritten = 0, collections = {}, place = 0 }, Memory)
+  return setmetatable({ is_durable = false, unwritten = 0, collections = {}, rowid = 0 }, Memory)
 end
 
 -- In a file --------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ end
 
 ---@class trueconf.StoreChange
 ---@field text string|false what is to be in the file; false: nothing
----@field place number? of a value that goes behind the others; nil: the one it has in the file
+---@field rowid number? of a value that goes behind the others; nil: the one it has in the file
 ---@field is_fresh boolean? nothing of it is in the file
 
 local MOST_UNWRITTEN = 100000           -- changes that are kept while the file cannot be written
@@ -190,9 +190,9 @@ function File:get(collection, id)
   return text and json.decode_exact(text) or nil
 end
 
-local function next_place(self)
-  self.place = self.place + 1
-  return self.place
+local function next_rowid(self)
+  self.rowid = self.rowid + 1
+  return self.rowid
 end
 
 function File:put(collection, id, value)
@@ -201,9 +201,9 @@ function File:put(collection, id, value)
   if not change and self.unwritten >= MOST_UNWRITTEN then
     return nil, core.error("LIMIT", ("%s: %d changes wait to be written"):format(self.db.path, self.unwritten))
   end
-  local place
-  if before then place = change and change.place else place = next_place(self) end
-  note(self, collection, id, { text = text, place = place, is_fresh = before == nil or change and change.is_fresh })
+  local rowid
+  if before then rowid = change and change.rowid else rowid = next_rowid(self) end
+  note(self, collection, id, { text = text, rowid = rowid, is_fresh = before == nil or change and change.is_fresh })
   return true
 end
 
@@ -218,17 +218,17 @@ end
 -- there are so many: each change may take one of the file away.
 function File:ordered(collection, limit)
   local changes, list, behind = self.changes[collection] or {}, {}, {}
-  local rows = self.db:rows("SELECT id, value FROM items WHERE collection = ? ORDER BY place LIMIT ?", collection,
+  local rows = self.db:rows("SELECT id, value FROM items WHERE collection = ? ORDER BY rowid LIMIT ?", collection,
     limit and limit + self.unwritten or -1)
   for _, row in ipairs(rows) do
     local change = changes[row[1]]
     if not change then list[#list + 1] = { id = row[1], text = row[2] }
-    elseif change.text and not change.place then list[#list + 1] = { id = row[1], text = change.text } end
+    elseif change.text and not change.rowid then list[#list + 1] = { id = row[1], text = change.text } end
   end
   for id, change in pairs(changes) do
-    if change.place then behind[#behind + 1] = { id = id, text = change.text, place = change.place } end
+    if change.rowid then behind[#behind + 1] = { id = id, text = change.text, rowid = change.rowid } end
   end
-  table.sort(behind, by_place)
+  table.sort(behind, by_rowid)
   return table.move(behind, 1, #behind, #list + 1, list)
 end
 
@@ -243,8 +243,8 @@ end
 local function write_change(db, collection, id, change)
   if not change.text then
     db:run("DELETE FROM items WHERE collection = ? AND id = ?", collection, id)
-  elseif change.place then
-    db:run("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?)", collection, id, change.place, change.text)
+  elseif change.rowid then
+    db:run("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?)", collection, id, change.rowid, change.text)
   else
     db:run("UPDATE items SET value = ? WHERE collection = ? AND id = ?", change.text, collection, id)
   end
@@ -252,7 +252,7 @@ end
 
 -- After a failure a little room will not do: what comes next would not fit.
 local function probe(db)
-  write_change(db, "", "probe", { text = ("x"):rep(PROBE), place = 0 })
+  write_change(db, "", "probe", { text = ("x"):rep(PROBE), rowid = 0 })
   write_change(db, "", "probe", { text = false })
 end
 
@@ -298,7 +298,7 @@ local function open(path)
   local db, err = sqlite.open(path, SCHEMA)
   if not db then return nil, err end
   local self = setmetatable({ is_durable = true, db = db, changes = {}, unwritten = 0, watchers = {} }, File)
-  self.place = db:value "SELECT max(place) FROM items" or 0
+  self.rowid = db:value "SELECT max(rowid) FROM items" or 0
   self.write = function() write_changes(self) end
   self.at_end_of_turn = function()
     if not self.failing or core.monotonic() >= self.retry_at then self:commit() end

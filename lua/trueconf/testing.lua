@@ -314,7 +314,7 @@ function Kit:group(logins)
   self.groups = self.groups + 1
   local title = logins.title or ("Group %d"):format(self.groups)
   local chat = self:user(logins[1]).person:create_group(title)
-  for place = 2, #logins do assert(chat:add(self:user(logins[place]).login)) end
+  for index = 2, #logins do assert(chat:add(self:user(logins[index]).login)) end
   assert(chat:add(self:bot_login()))
   self:note("the group %s: %s, %s", title, table.concat(logins, ", "), self:bot_login())
   self:settle()

@@ -13,21 +13,21 @@ local Client = {}
 -- Iterate over the items of pages, each once; a page without anything new is the last one.
 -- `fetch` gets the number of the page and the last item, and returns a list or nil and an error.
 local function items_of(fetch, id_of, is_known)
-  local page, place, number, last = {}, 0, 0, nil
+  local page, index, number, last = {}, 0, 0, nil
   local function next_page()
     number = number + 1
     local list, err = fetch(number, last)
     if not list then error(err, 0) end
-    page, place = {}, 0
+    page, index = {}, 0
     for _, item in ipairs(list) do
       if not is_known(id_of(item)) then page[#page + 1] = item end
     end
     return #page > 0
   end
   return function()
-    if place == #page and not next_page() then return nil end
-    place = place + 1
-    last = page[place]
+    if index == #page and not next_page() then return nil end
+    index = index + 1
+    last = page[index]
     return last
   end
 end
@@ -78,19 +78,19 @@ local HISTORY_SCHEMA = {
 }
 
 -- The place of a message in its chat, as numbers to compare one after the other.
-local function place_of(message, index)
+local function position_of(message, index)
   local box = type(message.box) == "table" and message.box or {}
   return { tonumber(box.id) or 0, tonumber(box.position) or 0, tonumber(message.timestamp) or 0, -index }
 end
 
 -- Newest first; clients do not trust the order of the server (protocol 6.1).
 local function sorted(messages)
-  local places, list = {}, {}
+  local positions, list = {}, {}
   for index, message in ipairs(messages) do
-    list[index], places[message] = message, place_of(message, index)
+    list[index], positions[message] = message, position_of(message, index)
   end
   table.sort(list, function(one, other)
-    local left, right = places[one], places[other]
+    local left, right = positions[one], positions[other]
     for i = 1, #left do
       if left[i] ~= right[i] then return left[i] > right[i] end
     end

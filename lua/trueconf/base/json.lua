@@ -51,9 +51,9 @@ local function read(text, max_size, mend, exact)
   if #text > (max_size or MAX_SIZE) then
     return nil, Error.new("LIMIT", format("JSON text of %d bytes, at most %d are read", #text, max_size or MAX_SIZE))
   end
-  local value, wrong, place = decode_text(text, array_mark, mend, exact)
+  local value, wrong, index = decode_text(text, array_mark, mend, exact)
   if not wrong then return value end
-  return nil, Error.new("PROTOCOL", format("not JSON: %s at byte %d", wrong, place))
+  return nil, Error.new("PROTOCOL", format("not JSON: %s at byte %d", wrong, index))
 end
 
 ---Read one JSON value. The text `null` gives nil, and no error.
@@ -91,7 +91,7 @@ local function refuse(path, reason)
   for i, key in ipairs(path) do
     path[i] = math_type(key) == "integer" and format("[%d]", key) or (i > 1 and "." or "") .. tostring(key)
   end
-  error({ place = #path > 0 and "'" .. concat(path) .. "'" or "the value", reason = reason }, 0)
+  error({ field = #path > 0 and "'" .. concat(path) .. "'" or "the value", reason = reason }, 0)
 end
 
 local function write_number(number, path)
@@ -173,7 +173,7 @@ local function write_text(value, exact)
   local ok, failure = pcall(write, out, value, { exact = exact })
   if ok then return concat(out) end
   if type(failure) ~= "table" then error(failure, 0) end
-  local message = format("cannot encode %s: %s", failure.place, failure.reason)
+  local message = format("cannot encode %s: %s", failure.field, failure.reason)
   return nil, Error.new("PROTOCOL", message, { outcome = "not_sent" })
 end
 
@@ -194,7 +194,7 @@ end
 ---Write a value as JSON text.
 ---@param value any
 ---@return string? text
----@return trueconf.Error? err PROTOCOL: what has no form in JSON, named by its place; LIMIT: too large
+---@return trueconf.Error? err PROTOCOL: what has no form in JSON, named by its path; LIMIT: too large
 local function encode(value)
   return write_any(value, false)
 end

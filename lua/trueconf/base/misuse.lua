@@ -96,11 +96,11 @@ local function visible_at(level)
   local values = {}
   local info = debug.getinfo(level + 1, "f")
   if not info then return values end
-  local place = 1
-  local name, value = debug.getlocal(level + 1, place)
+  local index = 1
+  local name, value = debug.getlocal(level + 1, index)
   while name do
-    values[#values + 1], place = value, place + 1
-    name, value = debug.getlocal(level + 1, place)
+    values[#values + 1], index = value, index + 1
+    name, value = debug.getlocal(level + 1, index)
   end
   for upvalue = 1, debug.getinfo(info.func, "u").nups do
     values[#values + 1] = select(2, debug.getupvalue(info.func, upvalue))

@@ -33,7 +33,7 @@ local function watch(on_first, on_second)
       on_second(name)
     end
   end
-  for place, name in ipairs { "SIGINT", "SIGTERM" } do signals[place] = core.signal(name, on_signal) end
+  for index, name in ipairs { "SIGINT", "SIGTERM" } do signals[index] = core.signal(name, on_signal) end
   return signals
 end
 

@@ -13,7 +13,7 @@ local MEBIBYTE = 1024 * 1024
 
 ---@class trueconf.bridge.AccountSpec
 ---@field password? string
----@field password_hash? string in its place, "$y$..."
+---@field password_hash? string in its index, "$y$..."
 ---@field display_name? string default the login
 ---@field disabled? boolean
 
@@ -82,7 +82,7 @@ local MEBIBYTE = 1024 * 1024
 ---requests too
 
 local VERSIONS = {}
-for place, row in ipairs(protocol.versions.MATRIX) do VERSIONS[place] = row.version end
+for index, row in ipairs(protocol.versions.MATRIX) do VERSIONS[index] = row.version end
 
 local SCHEMA = {
   host = { type = "string", default = "127.0.0.1", check = options.is_filled },

@@ -65,27 +65,27 @@ end
 
 -- The values of a config file's text, and where each was found.
 local function parse_file(text, path)
-  local values, places, number = {}, {}, 0
+  local values, lines, number = {}, {}, 0
   for line in (text:gsub("^\xEF\xBB\xBF", "") .. "\n"):gmatch "(.-)\r?\n" do
     number = number + 1
-    local place = ("%s:%d"):format(path, number)
+    local source = ("%s:%d"):format(path, number)
     if line:find "^%s*[^%s#]" then
       local key, value = parse_line(line)
-      if not key then return failed("%s: %s", place, value) end
-      if values[key] then return failed("%s: '%s' was set before at %s", place, key, places[key]) end
-      values[key], places[key] = value, place
+      if not key then return failed("%s: %s", source, value) end
+      if values[key] then return failed("%s: '%s' was set before at %s", source, key, lines[key]) end
+      values[key], lines[key] = value, source
     end
   end
-  return values, places
+  return values, lines
 end
 
--- The values and places of a file; nil and no error if there is none. A secret in it is for its owner alone.
+-- The values of a file and their lines; nil and no error if there is none. A secret in it is for its owner alone.
 local function read_file(path, patience)
   local text, is_private = core.read_file(path, MAX_FILE_SIZE, patience)
   if not text then return nil, is_private end
-  local values, places = parse_file(text, path)
+  local values, lines = parse_file(text, path)
   local secret = values and not is_private and (values.password and "password" or values.token and "token")
-  if not secret then return values, places end
+  if not secret then return values, lines end
   return failed("will not use %s: it holds a %s, and others may read it; run chmod 600", path, secret)
 end
 
@@ -95,15 +95,15 @@ local function usual_files(env)
   return { "./trueconf.conf", directory and directory .. "/trueconf/config" }
 end
 
--- The values and places of the first file there is, and what kept one of them from being read: nobody has named it,
+-- The values of the first file there is, their lines, and what kept one of them from being read: nobody has named it,
 -- and all may be set without it.
 local function find_file(files)
   local trouble
   for _, path in ipairs(files) do
-    local values, places = read_file(path, 0)
-    if values then return values, places, trouble end
-    if places and places.name == "CONFIG" then return nil, places end
-    if places and places.code ~= NO_FOLDER then trouble = trouble or places end
+    local values, lines = read_file(path, 0)
+    if values then return values, lines, trouble end
+    if lines and lines.name == "CONFIG" then return nil, lines end
+    if lines and lines.code ~= NO_FOLDER then trouble = trouble or lines end
   end
   return {}, {}, trouble
 end
@@ -111,10 +111,10 @@ end
 local function load_file(env, files)
   local named = not files and env.TRUECONF_CONFIG
   if not named then return find_file(files or usual_files(env)) end
-  local values, places = read_file(named)
-  if values then return values, places end
-  if not places then return failed("TRUECONF_CONFIG names the file %s, which is not there", named) end
-  return failed("TRUECONF_CONFIG: %s", places.message)
+  local values, lines = read_file(named)
+  if values then return values, lines end
+  if not lines then return failed("TRUECONF_CONFIG names the file %s, which is not there", named) end
+  return failed("TRUECONF_CONFIG: %s", lines.message)
 end
 
 local function is_complete(settings)
@@ -134,14 +134,14 @@ local function environment(env)
   })
 end
 
-local function layers(given, env, file, places)
+local function layers(given, env, file, lines)
   local variables = {}
   for key, name in pairs(VARIABLES) do variables[key] = env[name] end
   return {
-    { values = given, place = function(key) return ("option '%s'"):format(key) end },
-    { values = variables, place = function(key) return VARIABLES[key] end },
-    { values = file, place = function(key) return places[key] end },
-    { values = { url = LOCAL_BRIDGE }, place = function() return "default" end },
+    { values = given, source = function(key) return ("option '%s'"):format(key) end },
+    { values = variables, source = function(key) return VARIABLES[key] end },
+    { values = file, source = function(key) return lines[key] end },
+    { values = { url = LOCAL_BRIDGE }, source = function() return "default" end },
   }
 end
 
@@ -154,7 +154,7 @@ local function take(layer, settings, sources)
   for key in pairs(VARIABLES) do
     local value = layer.values[key]
     if value ~= nil and settings[key] == nil and not ruled_out[key] then
-      settings[key], sources[key] = value, layer.place(key)
+      settings[key], sources[key] = value, layer.source(key)
     end
   end
 end
@@ -182,10 +182,10 @@ end
 ---"path:line" or "default"; or an error CONFIG
 local function resolve(given, env, files)
   env = environment(env)
-  local file, places, trouble = load_file(env, files)
-  if not file then return nil, places end
+  local file, lines, trouble = load_file(env, files)
+  if not file then return nil, lines end
   local settings, sources = {}, {}
-  for _, layer in ipairs(layers(given or {}, env, file, places)) do take(layer, settings, sources) end
+  for _, layer in ipairs(layers(given or {}, env, file, lines)) do take(layer, settings, sources) end
   if trouble and not is_complete(settings) then return failed("%s", trouble.message) end
   local ok, mistake = check_secrets(settings, sources)
   if not ok then return nil, mistake end

@@ -131,10 +131,10 @@ local function array_converter(convert)
   return function(value)
     if type(value) ~= "table" or (next(value) ~= nil and not json.is_array(value)) then return value end
     local list = {}
-    for place = 1, #value do
-      local converted, mistake = convert(value[place])
+    for index = 1, #value do
+      local converted, mistake = convert(value[index])
       if mistake then return nil, mistake end
-      list[place] = converted
+      list[index] = converted
     end
     return json.array(list)
   end
@@ -178,7 +178,7 @@ local function parameters(name)
   found = {}
   local method = methods[name] or error(("the schema knows no method '%s'"):format(tostring(name)), 3)
   local slots = new_converter(method.request).slots
-  for place, parameter in ipairs(method.params) do found[place] = slots[parameter].holds end
+  for index, parameter in ipairs(method.params) do found[index] = slots[parameter].holds end
   holds_object[name] = found
   return found
 end
@@ -207,7 +207,7 @@ function arguments.named(name, ...)
     count = count - 1
   end
   if count > #method.params then return nil, too_many(method, select("#", ...)) end
-  for place = 1, count do args[method.params[place]] = given[place] end
+  for index = 1, count do args[method.params[index]] = given[index] end
   return args
 end
 

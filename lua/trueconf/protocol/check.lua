@@ -182,9 +182,9 @@ local PRIMITIVES = {
 
 local function words_of(enum)
   local words = {}
-  for place, value in ipairs(enum.values) do
-    words[place] = tostring(value)
-    if enum.base == "integer" then words[place] = words[place] .. " (" .. enum.names[value] .. ")" end
+  for index, value in ipairs(enum.values) do
+    words[index] = tostring(value)
+    if enum.base == "integer" then words[index] = words[index] .. " (" .. enum.names[value] .. ")" end
   end
   return (#words > 1 and "one of " or "") .. table.concat(words, ", ")
 end

@@ -18,11 +18,11 @@ local function enum(name, base, doc)
   local made = { name = name, doc = doc, base = base, values = {}, names = {}, set = {} }
   enums[name] = made
   return function(values)
-    for place, value in ipairs(values) do
+    for index, value in ipairs(values) do
       local wire, constant = value, nil
       if type(value) == "table" then wire, constant = value[1], value[2] end
       constant = constant or value:upper()
-      made.values[place], made.names[wire], made.set[wire], made[constant] = wire, constant, true, wire
+      made.values[index], made.names[wire], made.set[wire], made[constant] = wire, constant, true, wire
     end
     return made
   end
@@ -56,7 +56,7 @@ enum("Role", "string", "What a participant may do in a chat (8.6, 14).") {
   "owner", "admin", "user", "conf_owner", "conf_moderator", "favorites_owner", "writer",
 }
 enums.Role.numbers = {}
-for place, role in ipairs(enums.Role.values) do enums.Role.numbers[place - 1] = role end
+for index, role in ipairs(enums.Role.values) do enums.Role.numbers[index - 1] = role end
 
 enum("ExtensionMode", "string", "What a list of file extensions means (8.8).") { "allow", "block" }
 

@@ -68,7 +68,7 @@ end
 ---@return trueconf.protocol.Field[]
 function field.list(notations)
   local list = {}
-  for place, notation in ipairs(notations) do list[place] = field.read(notation) end
+  for index, notation in ipairs(notations) do list[index] = field.read(notation) end
   return list
 end
 

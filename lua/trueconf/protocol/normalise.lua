@@ -98,8 +98,8 @@ end
 local function bare_extensions(extensions)
   local list = extensions.list
   if type(list) ~= "table" then return end
-  for place, extension in ipairs(list) do
-    if type(extension) == "string" then list[place] = extension:gsub("^%.+", ""):lower() end
+  for index, extension in ipairs(list) do
+    if type(extension) == "string" then list[index] = extension:gsub("^%.+", ""):lower() end
   end
 end
 
@@ -157,7 +157,7 @@ local function array_repair(item_type)
   local repair = repair_type(item_type)
   return repair and function(value, holder)
     if type(value) ~= "table" then return value end
-    for place = 1, #value do value[place] = repair(value[place], holder) end
+    for index = 1, #value do value[index] = repair(value[index], holder) end
     return value
   end
 end

@@ -35,8 +35,8 @@ end
 
 local function compare(one, other)
   local left, right = numbers_of(one), numbers_of(other)
-  for place = 1, math.max(#left, #right) do
-    local difference = (left[place] or 0) - (right[place] or 0)
+  for index = 1, math.max(#left, #right) do
+    local difference = (left[index] or 0) - (right[index] or 0)
     if difference ~= 0 then return difference < 0 and -1 or 1 end
   end
   return 0

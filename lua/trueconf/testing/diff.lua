@@ -54,15 +54,15 @@ end
 -- Leave out what is the same and far from any difference.
 local function shorten(lines)
   local near, out = {}, {}
-  for place, line in ipairs(lines) do
+  for index, line in ipairs(lines) do
     if line:sub(1, 1) ~= " " then
-      for around = place - CONTEXT, place + CONTEXT do near[around] = true end
+      for around = index - CONTEXT, index + CONTEXT do near[around] = true end
     end
   end
-  for place, line in ipairs(lines) do
-    if near[place] then
+  for index, line in ipairs(lines) do
+    if near[index] then
       out[#out + 1] = line
-    elseif near[place - 1] then
+    elseif near[index - 1] then
       out[#out + 1] = "  ..."
     end
   end
@@ -79,12 +79,12 @@ local function diff(old, new)
   local before, after = lines_of(old), lines_of(new)
   local head, tail = same_ends(before, after)
   local lines = {}
-  for place = math.max(1, head - CONTEXT + 1), head do lines[#lines + 1] = "  " .. before[place] end
+  for index = math.max(1, head - CONTEXT + 1), head do lines[#lines + 1] = "  " .. before[index] end
   local changed = compare(table.move(before, head + 1, #before - tail, 1, {}),
     table.move(after, head + 1, #after - tail, 1, {}))
   table.move(changed, 1, #changed, #lines + 1, lines)
-  for place = #before - tail + 1, math.min(#before, #before - tail + CONTEXT) do
-    lines[#lines + 1] = "  " .. before[place]
+  for index = #before - tail + 1, math.min(#before, #before - tail + CONTEXT) do
+    lines[#lines + 1] = "  " .. before[index]
   end
   return table.concat(shorten(lines), "\n")
 end

@@ -12,7 +12,7 @@ local function is_ours(source)
 end
 
 -- "spec/bot/bot_spec.lua:12: " of the first caller outside of the kit.
-local function place()
+local function source()
   local level = 2
   local info = debug.getinfo(level, "Sl")
   while info and (info.what == "C" or is_ours(info.source)) do
@@ -27,7 +27,7 @@ end
 ---@param ... any values for a format
 function failure.raise(text, ...)
   if select("#", ...) > 0 then text = text:format(...) end
-  error(place() .. text, 0)
+  error(source() .. text, 0)
 end
 
 ---A text in quotes, as a failure shows it.

@@ -55,10 +55,10 @@ end
 
 local function button_lines(content)
   local lines = {}
-  for place, row in ipairs(content.buttons or {}) do
+  for index, row in ipairs(content.buttons or {}) do
     local labels = {}
     for column, button in ipairs(row) do labels[column] = ("[%s]"):format(button.label) end
-    lines[place] = "\n" .. table.concat(labels, " ")
+    lines[index] = "\n" .. table.concat(labels, " ")
   end
   return table.concat(lines)
 end

@@ -26,7 +26,7 @@ local MOST_KEPT = 10000                 -- messages kept; then the oldest are fo
 ---@field person trueconf.bridge.Person for everything else that people do
 ---@field private kit trueconf.testing.Kit
 ---@field private inbox { record: trueconf.bridge.Message, heard: boolean }[] of bots, oldest first
----@field private unheard integer all before this place have been heard
+---@field private unheard integer all entries of the inbox before this index have been heard
 ---@field private latest table<string, trueconf.bridge.PersonMessage> own messages, the last of each chat
 local User = {}
 User.__index = User
@@ -69,8 +69,8 @@ end
 ---@return table? entry for mark_heard()
 function User:next_unheard(chat)
   local chat_id = id_of(chat)
-  for place = self.unheard, #self.inbox do
-    local entry = self.inbox[place]
+  for index = self.unheard, #self.inbox do
+    local entry = self.inbox[index]
     if not entry.heard and (not chat_id or entry.record.chat_id == chat_id) then
       return self:see(entry.record), entry
     end
@@ -87,12 +87,12 @@ end
 ---@param chat? trueconf.testing.Group|string
 ---@return fun(): trueconf.testing.Heard?
 function User:newest(chat)
-  local place, chat_id = #self.inbox + 1, id_of(chat)
+  local index, chat_id = #self.inbox + 1, id_of(chat)
   return function()
     repeat
-      place = place - 1
-    until place == 0 or not chat_id or self.inbox[place].record.chat_id == chat_id
-    return place > 0 and self:see(self.inbox[place].record) or nil
+      index = index - 1
+    until index == 0 or not chat_id or self.inbox[index].record.chat_id == chat_id
+    return index > 0 and self:see(self.inbox[index].record) or nil
   end
 end
 
@@ -127,7 +127,7 @@ function User:says(text, options)
   local chat = self:chat(options)
   local texts = type(text) == "table" and text or { text }
   local more = { parse_mode = options and options.parse_mode }
-  for place = 1, #texts - 1 do assert(chat:say(texts[place], more)) end
+  for index = 1, #texts - 1 do assert(chat:say(texts[index], more)) end
   return self:sent("say this", chat:say(texts[#texts], more))
 end
 

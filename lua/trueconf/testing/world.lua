@@ -62,8 +62,8 @@ local function watch_loading(self)
 end
 
 local function remove(list, value)
-  for place, other in ipairs(list) do
-    if other == value then return table.remove(list, place) end
+  for index, other in ipairs(list) do
+    if other == value then return table.remove(list, index) end
   end
 end
 

@@ -44,11 +44,11 @@ end
 
 local function join(mode, values, separator, level)
   local out, marks, head, tail = {}, {}, nil, nil
-  for place = 1, values.n or #values do
-    local value = values[place]
+  for index = 1, values.n or #values do
+    local value = values[index]
     local raw, markup = written(mode, value, level + 1), is_markup(value) and value or {}
     for mark in pairs(markup.marks or {}) do marks[mark] = true end
-    if place > 1 and separator ~= "" then out[#out + 1], tail = separator, nil end
+    if index > 1 and separator ~= "" then out[#out + 1], tail = separator, nil end
     if raw ~= "" then
       if not out[1] then head = markup.head end
       if tail and tail == markup.head then raw = merge(out, raw, tail) end

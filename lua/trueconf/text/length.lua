@@ -15,7 +15,7 @@ local function rendered(label, target, full)
   return seen:gsub("^%s+", ""):match "^.*%S" or ""
 end
 
--- Each reader returns what is seen of the thing at a place, and the place after it.
+-- Each reader returns what is seen of the thing at an index, and the index after it.
 local readers = {}
 
 local function anchor(content, at, ahead, full)
@@ -57,10 +57,10 @@ readers["*"], readers["_"], readers["~"] = marker, marker, marker
 function visible(content, full)
   local out, at, ahead = {}, 1, scan.ahead(content)
   while true do
-    local place = content:find("[<%[%*_~>]", at)
-    out[#out + 1] = content:sub(at, (place or 0) - 1)
-    if not place then return table.concat(out) end
-    out[#out + 1], at = readers[content:sub(place, place)](content, place, ahead, full)
+    local index = content:find("[<%[%*_~>]", at)
+    out[#out + 1] = content:sub(at, (index or 0) - 1)
+    if not index then return table.concat(out) end
+    out[#out + 1], at = readers[content:sub(index, index)](content, index, ahead, full)
   end
 end
 

@@ -26,8 +26,8 @@ end
 
 function targets.markdown(content)
   local list, found = tokens.of(content, "markdown", true), {}
-  for place = 1, list.count do
-    if list.kind[place] == "open" then found[#found + 1] = list.target[place] end
+  for index = 1, list.count do
+    if list.kind[index] == "open" then found[#found + 1] = list.target[index] end
   end
   return found
 end

@@ -23,8 +23,8 @@ local HIDDEN = { open = true, close = true, quote = true }
 function plain.markdown(content)
   if not content:find "[*_~%[\\>]" then return content end
   local list, out = tokens.of(content, "markdown", true), {}
-  for place = 1, list.count do
-    local kind, raw = list.kind[place], list.raw[place]
+  for index = 1, list.count do
+    local kind, raw = list.kind[index], list.raw[index]
     if kind == "atom" then raw = raw:sub(2) end
     if not HIDDEN[kind] then out[#out + 1] = raw end
   end

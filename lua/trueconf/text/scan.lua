@@ -6,7 +6,7 @@ local core = require "trueconf.core"
 
 local scan = {}
 
----A function that gives the next place of a pattern at or after a place. The places asked for
+---A function that gives the next index of a pattern at or after an index. The indexes asked for
 ---must not go back.
 ---@param content string
 ---@param pattern string
@@ -51,7 +51,7 @@ local function word_before(content, at)
   return start ~= nil and is_word(content, start)
 end
 
----Whether what stands at a place, so long, has a letter or digit on both sides.
+---Whether the text at an index, so long, has a letter or digit on both sides.
 ---@param content string
 ---@param at integer
 ---@param size integer
@@ -60,7 +60,7 @@ function scan.inside_word(content, at, size)
   return word_before(content, at) and is_word(content, at + size)
 end
 
----The place after the tag that begins here, if one does.
+---The index after the tag that begins here, if one does.
 ---@param content string
 ---@param at integer
 ---@param ahead table
@@ -90,8 +90,8 @@ end
 ---@param content string
 ---@param at integer
 ---@param ahead table
----@return integer? label_end place of the closing bracket
----@return integer? target_end place of the closing parenthesis
+---@return integer? label_end index of the closing bracket
+---@return integer? target_end index of the closing parenthesis
 function scan.link(content, at, ahead)
   local label_end = ahead.bracket(at + 1)
   if not label_end or label_end == at + 1 or content:byte(label_end + 1) ~= 0x28 then return nil end

@@ -20,8 +20,8 @@ Splitter.__index = Splitter
 local HIDDEN = { open = true, close = true, quote = true, drop = true }
 
 -- The part of a token that people see.
-local function seen_of(list, place, mode)
-  local kind, raw = list.kind[place], list.raw[place]
+local function seen_of(list, index, mode)
+  local kind, raw = list.kind[index], list.raw[index]
   if HIDDEN[kind] then return "" end
   if kind == "line" then return "\n" end
   if kind ~= "atom" then return raw end
@@ -33,9 +33,9 @@ end
 -- several of them: "*" and a keycap, letters and marks between them.
 local function clusters(list, mode)
   local seen, from, at = {}, {}, 1
-  for place = 1, list.count do
-    seen[place], from[place] = seen_of(list, place, mode), at
-    at = at + #seen[place]
+  for index = 1, list.count do
+    seen[index], from[index] = seen_of(list, index, mode), at
+    at = at + #seen[index]
   end
   from[list.count + 1] = at
   return { marks = core.grapheme_starts(table.concat(seen)), from = from }
@@ -44,8 +44,8 @@ end
 local function new(list, mode, limit)
   list.starts = list.starts or clusters(list, mode)
   return setmetatable({
-    list = list, mode = mode, limit = limit, place = 1, offset = 1, -- where the next part begins
-    active = {}, quoted = false,        -- places of the opening tokens that are open there
+    list = list, mode = mode, limit = limit, index = 1, offset = 1, -- where the next part begins
+    active = {}, quoted = false,        -- indexes of the opening tokens that are open there
     cuts = { {}, {}, {}, {}, {} },
     hard = false,                       -- cut anywhere, be it within a word
   }, Splitter)
@@ -56,16 +56,16 @@ end
 -- What is shown of the text from one token to another, at most.
 local function cost_between(list, from, to)
   local sum = 0
-  for place = from, to do
-    sum = sum + (list.cost[place] or scan.length(list.raw[place]))
+  for index = from, to do
+    sum = sum + (list.cost[index] or scan.length(list.raw[index]))
   end
   return sum
 end
 
 -- Without room for a label beside its target a link becomes text: label, space, target.
-local function spell_out(list, place, mode)
-  local mate, target = list.mate[place], list.target[place]
-  list.kind[place], list.target[place] = "drop", nil
+local function spell_out(list, index, mode)
+  local mate, target = list.mate[index], list.target[index]
+  list.kind[index], list.target[index] = "drop", nil
   if not mate then return end
   list.kind[mate], list.cost[mate] = "text", nil
   list.raw[mate] = " " .. (mode == "markdown" and escape.text(target, mode) or target)
@@ -73,11 +73,11 @@ end
 
 -- A link that fits into a part is not cut.
 local function settle_links(list, mode, limit)
-  for place = 1, list.count do
-    if list.kind[place] == "open" and list.target[place] then
-      local mate = list.mate[place]
-      list.fits[place] = mate ~= nil and cost_between(list, place, mate) <= limit
-      if not list.fits[place] and list.cost[place] > limit // 2 then spell_out(list, place, mode) end
+  for index = 1, list.count do
+    if list.kind[index] == "open" and list.target[index] then
+      local mate = list.mate[index]
+      list.fits[index] = mate ~= nil and cost_between(list, index, mate) <= limit
+      if not list.fits[index] and list.cost[index] > limit // 2 then spell_out(list, index, mode) end
     end
   end
 end
@@ -85,10 +85,10 @@ end
 -- What cannot be cut must leave room for more than itself: an unknown tag that long is not shown
 -- anyway, other things become text.
 local function settle_atoms(list, mode, limit)
-  for place = 1, list.count do
-    if list.kind[place] == "atom" and list.cost[place] > limit // 2 then
-      local hidden = mode == "html" and list.raw[place]:byte() == 0x3c
-      list.kind[place], list.cost[place] = hidden and "drop" or "text", hidden and 0 or nil
+  for index = 1, list.count do
+    if list.kind[index] == "atom" and list.cost[index] > limit // 2 then
+      local hidden = mode == "html" and list.raw[index]:byte() == 0x3c
+      list.kind[index], list.cost[index] = hidden and "drop" or "text", hidden and 0 or nil
     end
   end
 end
@@ -99,15 +99,15 @@ function Splitter:push(piece)
   self.out[#self.out + 1] = piece
 end
 
-function Splitter:open(place)
-  self.active[#self.active + 1] = place
+function Splitter:open(index)
+  self.active[#self.active + 1] = index
 end
 
-function Splitter:close(place)
-  local opening = self.list.mate[place]
-  for index = #self.active, 1, -1 do
-    if self.active[index] == opening then
-      table.remove(self.active, index)
+function Splitter:close(index)
+  local opening = self.list.mate[index]
+  for depth = #self.active, 1, -1 do
+    if self.active[depth] == opening then
+      table.remove(self.active, depth)
       return true
     end
   end
@@ -118,21 +118,21 @@ end
 function Splitter:leading_space()
   local list = self.list
   while self.active[1] and self.used < self.limit - 1 do
-    local kind, raw = list.kind[self.place], list.raw[self.place]
+    local kind, raw = list.kind[self.index], list.raw[self.index]
     if kind ~= "line" and kind ~= "text" then return end
     local space = raw:sub(self.offset, self.offset + self.limit - self.used - 2):match "^%s+"
     if not space then return end
     self:push(space)
     self.used, self.offset, self.quoted = self.used + #space, self.offset + #space, self.quoted and kind == "text"
     if self.offset <= #raw then return end
-    self.place, self.offset = self.place + 1, 1
+    self.index, self.offset = self.index + 1, 1
   end
 end
 
 -- A ">" that was inside a line must not begin a quote now.
 function Splitter:guard_sign()
   if self.mode ~= "markdown" or self.quoted or self.active[1] then return end
-  if self.list.kind[self.place] == "text" and self.list.raw[self.place]:byte(self.offset) == 0x3e then
+  if self.list.kind[self.index] == "text" and self.list.raw[self.index]:byte(self.offset) == 0x3e then
     self:push "\\"
     self.used = self.used + 1
   end
@@ -141,32 +141,32 @@ end
 function Splitter:begin_part()
   local list = self.list
   self.out, self.used, self.inside = {}, 0, nil
-  for _, cut in ipairs(self.cuts) do cut.place = nil end
-  for _, place in ipairs(self.active) do self.used = self.used + list.cost[place] end
-  if list.kind[self.place] == "quote" then self.quoted, self.place = true, self.place + 1 end
+  for _, cut in ipairs(self.cuts) do cut.index = nil end
+  for _, index in ipairs(self.active) do self.used = self.used + list.cost[index] end
+  if list.kind[self.index] == "quote" then self.quoted, self.index = true, self.index + 1 end
   if self.quoted then self:push ">" end
   if self.mode == "markdown" then self:leading_space() end
-  for _, place in ipairs(self.active) do self:push(list.raw[place]) end
+  for _, index in ipairs(self.active) do self:push(list.raw[index]) end
   self:guard_sign()
   self.base = self.used
 end
 
 -- Does a character, as people see it, lie around an offset of a token?
-function Splitter:inside_character(place, offset)
-  local starts, raw = self.list.starts, self.list.raw[place]
-  local from, after = starts.from[place], starts.from[place + 1]
+function Splitter:inside_character(index, offset)
+  local starts, raw = self.list.starts, self.list.raw[index]
+  local from, after = starts.from[index], starts.from[index + 1]
   if not after or offset > 1 and raw and after - from ~= #raw then return false end -- a tag that has become text
   return starts.marks:byte(from + offset - 1) == 0
 end
 
--- Remember that the part could end here, after `tail` of the token at place.
-function Splitter:mark(class, place, offset, used, tail)
-  if self:inside_character(place, offset) then class = INSIDE end
+-- Remember that the part could end here, after `tail` of the token at index.
+function Splitter:mark(class, index, offset, used, tail)
+  if self:inside_character(index, offset) then class = INSIDE end
   if self.hard and class < ANY then return end
   if self.inside and self.list.fits[self.inside] then return end
   if class < ANY and used - self.base < (self.limit - self.base) // 2 then return end
   local cut = self.cuts[class]
-  cut.place, cut.offset, cut.tail, cut.count, cut.quoted = place, offset, tail, #self.out, self.quoted
+  cut.index, cut.offset, cut.tail, cut.count, cut.quoted = index, offset, tail, #self.out, self.quoted
   cut.active = { table.unpack(self.active) }
 end
 
@@ -176,15 +176,15 @@ local TEXT_CUTS = {
   text = { [LINE] = "^.*\n()", [SENTENCE] = "^.*[.,!?;:]%s+()", [WORD] = "^.*%s()" },
 }
 
--- The last place before `stop` where a character begins, behind `offset`; nil: none does.
-function Splitter:character_before(place, stop, offset)
-  while stop > offset and self:inside_character(place, stop) do stop = stop - 1 end
+-- The last index before `stop` where a character begins, behind `offset`; nil: none does.
+function Splitter:character_before(index, stop, offset)
+  while stop > offset and self:inside_character(index, stop) do stop = stop - 1 end
   return stop > offset and stop or nil
 end
 
 -- Take as much of a text as there is room for. Returns whether that was all of it.
-function Splitter:take_text(place)
-  local raw, offset = self.list.raw[place], self.offset
+function Splitter:take_text(index)
+  local raw, offset = self.list.raw[index], self.offset
   local room = self.limit - self.used
   local stop = room > 0 and (utf8.offset(raw, room + 1, offset) or #raw + 1) or offset
   local piece = raw:sub(offset, stop - 1)
@@ -192,13 +192,13 @@ function Splitter:take_text(place)
     local at = piece:match(pattern)
     if at then
       local tail = piece:sub(1, at - 1)
-      self:mark(class, place, offset + at - 1, self.used + scan.length(tail), tail)
+      self:mark(class, index, offset + at - 1, self.used + scan.length(tail), tail)
     end
   end
-  local whole = self:character_before(place, stop, offset)
+  local whole = self:character_before(index, stop, offset)
   for _, at in ipairs { stop, whole ~= stop and whole or nil } do
     local tail = raw:sub(offset, at - 1)
-    if tail ~= "" then self:mark(ANY, place, at, self.used + scan.length(tail), tail) end
+    if tail ~= "" then self:mark(ANY, index, at, self.used + scan.length(tail), tail) end
   end
   self:push(piece)
   self.used = self.used + scan.length(piece)
@@ -207,25 +207,25 @@ end
 
 local takers = {}
 
-function takers.text(self, place)
-  return self:take_text(place)
+function takers.text(self, index)
+  return self:take_text(index)
 end
 
-function takers.atom(self, place)
-  local used = self.used + self.list.cost[place]
+function takers.atom(self, index)
+  local used = self.used + self.list.cost[index]
   if used > self.limit then return false end
   self.used = used
-  self:push(self.list.raw[place])
-  self:mark(ANY, place + 1, 1, used, "")
+  self:push(self.list.raw[index])
+  self:mark(ANY, index + 1, 1, used, "")
   return true
 end
 
 takers.sign = takers.atom
 
-function takers.line(self, place)
-  if not takers.atom(self, place) then return false end
+function takers.line(self, index)
+  if not takers.atom(self, index) then return false end
   self.quoted = false
-  self:mark(LINE, place + 1, 1, self.used, "")
+  self:mark(LINE, index + 1, 1, self.used, "")
   return true
 end
 
@@ -235,20 +235,20 @@ function takers.quote(self)
   return true
 end
 
-function takers.open(self, place)
-  self.used = self.used + self.list.cost[place]
-  if self.list.target[place] then self.inside = place end
-  self:open(place)
-  self:push(self.list.raw[place])
+function takers.open(self, index)
+  self.used = self.used + self.list.cost[index]
+  if self.list.target[index] then self.inside = index end
+  self:open(index)
+  self:push(self.list.raw[index])
   return self.used <= self.limit
 end
 
-function takers.close(self, place)
-  if not self:close(place) then return true end
-  self:push(self.list.raw[place])
-  if self.inside == self.list.mate[place] then
+function takers.close(self, index)
+  if not self:close(index) then return true end
+  self:push(self.list.raw[index])
+  if self.inside == self.list.mate[index] then
     self.inside = nil
-    self:mark(ANY, place + 1, 1, self.used, "")
+    self:mark(ANY, index + 1, 1, self.used, "")
   end
   return true
 end
@@ -259,19 +259,19 @@ end
 
 -- Take tokens while they fit. Returns whether the text is at its end.
 function Splitter:fill()
-  local list, place = self.list, self.place
-  while place <= list.count do
-    if not takers[list.kind[place]](self, place) then return false end
-    place, self.offset = place + 1, 1
+  local list, index = self.list, self.index
+  while index <= list.count do
+    if not takers[list.kind[index]](self, index) then return false end
+    index, self.offset = index + 1, 1
   end
-  self.place = place
+  self.index = index
   return true
 end
 
 -- Where to end the part: at the best place of its second half, else as late as possible.
 function Splitter:best_cut()
   for class = LINE, INSIDE do
-    if self.cuts[class].place then return self.cuts[class] end
+    if self.cuts[class].index then return self.cuts[class] end
   end
 end
 
@@ -279,12 +279,12 @@ end
 function Splitter:rewind(cut)
   for index = #self.out, cut.count + 1, -1 do self.out[index] = nil end
   self:push(cut.tail)
-  self.place, self.offset, self.active, self.quoted = cut.place, cut.offset, cut.active, cut.quoted
+  self.index, self.offset, self.active, self.quoted = cut.index, cut.offset, cut.active, cut.quoted
   local list = self.list
-  if self.offset > 1 and self.offset > #list.raw[self.place] then self.place, self.offset = self.place + 1, 1 end
-  while self.offset == 1 and (list.kind[self.place] == "close" or list.kind[self.place] == "drop") do
-    takers[list.kind[self.place]](self, self.place)
-    self.place = self.place + 1
+  if self.offset > 1 and self.offset > #list.raw[self.index] then self.index, self.offset = self.index + 1, 1 end
+  while self.offset == 1 and (list.kind[self.index] == "close" or list.kind[self.index] == "drop") do
+    takers[list.kind[self.index]](self, self.index)
+    self.index = self.index + 1
   end
 end
 
@@ -307,12 +307,12 @@ function Splitter:give_way()
   elseif self.start.active[1] then
     self.start.active = {}
   else
-    local place = self.start.place
-    while list.kind[place] ~= "atom" and list.kind[place] ~= "sign" and place < list.count do
-      if list.kind[place] == "open" then list.kind[place] = "drop" end
-      place = place + 1
+    local index = self.start.index
+    while list.kind[index] ~= "atom" and list.kind[index] ~= "sign" and index < list.count do
+      if list.kind[index] == "open" then list.kind[index] = "drop" end
+      index = index + 1
     end
-    list.kind[place], list.cost[place] = "text", nil
+    list.kind[index], list.cost[index] = "text", nil
   end
 end
 
@@ -329,24 +329,24 @@ end
 function Splitter:part()
   while true do
     self.start = {
-      place = self.place, offset = self.offset, active = { table.unpack(self.active) }, quoted = self.quoted,
+      index = self.index, offset = self.offset, active = { table.unpack(self.active) }, quoted = self.quoted,
     }
     local part = self:attempt()
     if part then return part end
     self:give_way()
     local start = self.start
-    self.place, self.offset, self.active, self.quoted = start.place, start.offset, start.active, start.quoted
+    self.index, self.offset, self.active, self.quoted = start.index, start.offset, start.active, start.quoted
   end
 end
 
 -- The rare text that is counted otherwise than its tokens, like tags in what looks like a link of
 -- the other mode: with every character counted no part can be too long.
 local function count_all(list)
-  for place = 1, list.count do
-    if list.kind[place] == "open" then
-      list.cost[place] = scan.length(list.raw[place]) + scan.length(list.ending[place])
-    elseif list.kind[place] ~= "text" then
-      list.cost[place] = list.kind[place] == "close" and 0 or scan.length(list.raw[place])
+  for index = 1, list.count do
+    if list.kind[index] == "open" then
+      list.cost[index] = scan.length(list.raw[index]) + scan.length(list.ending[index])
+    elseif list.kind[index] ~= "text" then
+      list.cost[index] = list.kind[index] == "close" and 0 or scan.length(list.raw[index])
     end
   end
 end
@@ -356,12 +356,12 @@ local NEWER_TAGS = { br = true, quote = true }
 ---Count in full what only newer servers do not count (see length.counts_in_full).
 ---@param list table tokens
 local function count_newer(list)
-  for place = 1, list.count do
-    local kind, raw = list.kind[place], list.raw[place]
+  for index = 1, list.count do
+    local kind, raw = list.kind[index], list.raw[index]
     local tag = kind ~= "text" and raw:match "^</?(%a+)"
     if kind == "quote" or tag and NEWER_TAGS[tag:lower()] then
       -- An end counts with its beginning.
-      list.cost[place] = kind == "close" and 0 or scan.length(raw) + scan.length(list.ending[place] or "")
+      list.cost[index] = kind == "close" and 0 or scan.length(raw) + scan.length(list.ending[index] or "")
     end
   end
 end
@@ -399,7 +399,7 @@ end
 local function parts_of(content, mode, limit, strict)
   local self, parts = splitter_of(content, mode, limit, strict), {}
   local list = self.list
-  while self.place <= list.count do parts[#parts + 1] = self:part() end
+  while self.index <= list.count do parts[#parts + 1] = self:part() end
   return parts
 end
 

@@ -24,18 +24,18 @@ Tokens.__index = Tokens
 -- Text grows at its end until another token comes: joining it piece by piece would be slow.
 function Tokens:flush()
   if not self.text_from then return end
-  local place = self.count + 1
-  self.count = place
-  self.kind[place], self.raw[place] = "text", self.content:sub(self.text_from, self.text_to)
+  local index = self.count + 1
+  self.count = index
+  self.kind[index], self.raw[index] = "text", self.content:sub(self.text_from, self.text_to)
   self.text_from = nil
 end
 
 function Tokens:add(kind, raw, cost)
   self:flush()
-  local place = self.count + 1
-  self.count = place
-  self.kind[place], self.raw[place], self.cost[place] = kind, raw, cost
-  return place
+  local index = self.count + 1
+  self.count = index
+  self.kind[index], self.raw[index], self.cost[index] = kind, raw, cost
+  return index
 end
 
 function Tokens:add_text(from, to)
@@ -54,8 +54,8 @@ end
 
 local function open_tag(self, raw, name)
   local href = name == "a" and scan.href(raw)
-  local place = self:add("open", plain_tag(raw, name), href and 1 + scan.length(href) or 0)
-  self.name[place], self.ending[place], self.target[place] = name, ("</%s>"):format(name), href or nil
+  local index = self:add("open", plain_tag(raw, name), href and 1 + scan.length(href) or 0)
+  self.name[index], self.ending[index], self.target[index] = name, ("</%s>"):format(name), href or nil
 end
 
 local function read_tag(self, at)
@@ -85,14 +85,14 @@ end
 -- Tags that change nothing are dropped, so that what is open is known by its name.
 local function pair_tags(self)
   local open, depth = {}, {}
-  for place = 1, self.count do
-    local name, kind = self.name[place], self.kind[place]
+  for index = 1, self.count do
+    local name, kind = self.name[index], self.kind[index]
     if kind == "open" then
       depth[name] = (depth[name] or 0) + 1
-      if depth[name] == 1 then open[name] = place else self.kind[place] = "drop" end
+      if depth[name] == 1 then open[name] = index else self.kind[index] = "drop" end
     elseif kind == "close" then
       local level = depth[name] or 0
-      if level == 1 then self:pair(open[name], place) else self.kind[place] = "drop" end
+      if level == 1 then self:pair(open[name], index) else self.kind[index] = "drop" end
       depth[name] = math.max(level - 1, 0)
     end
   end
@@ -122,11 +122,11 @@ local function read_marker(self, at)
   local sign = self.content:sub(at, at)
   local raw = self.content:sub(at + 1, at + 1) == sign and sign .. sign or sign
   local inside = scan.inside_word(self.content, at, #raw)
-  local place = self:add("sign", raw, inside and raw ~= "**" and raw ~= "~~" and #raw or 0)
-  if raw ~= "~" and self.cost[place] == 0 then
-    self.name[place] = raw
-    self.opens[place] = self.content:find("^%S", at + #raw) ~= nil
-    self.closes[place] = at > 1 and self.content:find("^%S", at - 1) ~= nil
+  local index = self:add("sign", raw, inside and raw ~= "**" and raw ~= "~~" and #raw or 0)
+  if raw ~= "~" and self.cost[index] == 0 then
+    self.name[index] = raw
+    self.opens[index] = self.content:find("^%S", at + #raw) ~= nil
+    self.closes[index] = at > 1 and self.content:find("^%S", at - 1) ~= nil
   end
   return at + #raw
 end
@@ -155,17 +155,17 @@ local function read_link(self, at)
   if not label_end or self.label_end then return self:add_text(at, at) end
   local target = self.content:sub(label_end + 2, target_end - 1)
   local counted = scan.link(self.content, at, self.ahead) == label_end
-  local place = self:add("open", "[", (counted and 1 or 4) + scan.length(target))
-  self.name[place], self.ending[place], self.target[place] = "[", ("](%s)"):format(target), target
-  self.link, self.label_end, self.target_end = place, label_end, target_end
+  local index = self:add("open", "[", (counted and 1 or 4) + scan.length(target))
+  self.name[index], self.ending[index], self.target[index] = "[", ("](%s)"):format(target), target
+  self.link, self.label_end, self.target_end = index, label_end, target_end
   return at + 1
 end
 
 local function read_link_end(self, at)
   if at ~= self.label_end then return self:add_text(at, at) end
-  local place, after = self:add("close", self.ending[self.link], 0), self.target_end + 1
-  self.name[place] = "["
-  self:pair(self.link, place)
+  local index, after = self:add("close", self.ending[self.link], 0), self.target_end + 1
+  self.name[index] = "["
+  self:pair(self.link, index)
   self.link, self.label_end, self.target_end = nil, nil, nil
   return after
 end
@@ -177,19 +177,19 @@ local function pair_markers(self)
   local function unwind(height)
     while #stack > height do open[self.name[table.remove(stack)]] = nil end
   end
-  for place = 1, self.count do
-    local name = self.name[place]
+  for index = 1, self.count do
+    local name = self.name[index]
     local began = open[name]
     if name == "[" then
-      if self.kind[place] == "close" then unwind(floor) end
-      floor = self.kind[place] == "open" and #stack or 0
-    elseif began and began > floor and self.closes[place] and stack[began] < place - 1 then
-      self.kind[stack[began]], self.kind[place] = "open", "close"
+      if self.kind[index] == "close" then unwind(floor) end
+      floor = self.kind[index] == "open" and #stack or 0
+    elseif began and began > floor and self.closes[index] and stack[began] < index - 1 then
+      self.kind[stack[began]], self.kind[index] = "open", "close"
       self.ending[stack[began]] = name
-      self:pair(stack[began], place)
+      self:pair(stack[began], index)
       unwind(began - 1)
-    elseif name and not began and self.opens[place] then
-      stack[#stack + 1] = place
+    elseif name and not began and self.opens[index] then
+      stack[#stack + 1] = index
       open[name] = #stack
     end
   end
@@ -252,10 +252,10 @@ local function tokenize(content, mode, shown)
   self.label_ahead.bracket = label_end_finder(content)
   local rules, at = MODES[shown and "shown_" .. mode or mode], 1
   while true do
-    local place = content:find(rules.special, at)
-    self:add_text(at, place and place - 1 or #content)
-    if not place then break end
-    at = rules[content:sub(place, place)](self, place) or place + 1
+    local index = content:find(rules.special, at)
+    self:add_text(at, index and index - 1 or #content)
+    if not index then break end
+    at = rules[content:sub(index, index)](self, index) or index + 1
   end
   self:flush()
   rules.pair(self)

@@ -8,7 +8,7 @@ local options = require "trueconf.base.options"
 ---@field url string ldap://host:port, ldaps://host:port or ldapi://
 ---@field bind_dn string DN of a user, with %s where the login belongs: "uid=%s,ou=people,dc=acme,dc=test"
 ---@field start_tls? boolean turn a connection to ldap:// into TLS before the password is sent; default false
----@field ca_file? string PEM file used in place of the system's trust
+---@field ca_file? string PEM file used in index of the system's trust
 ---@field timeout? number seconds for one login; default 5
 ---@field display_name? string attribute that holds the display name, such as "displayName"; default none
 ---@field allow_plaintext? boolean send passwords over ldap:// to another machine; default false
@@ -23,7 +23,7 @@ local function is_ldap_url(text)
     "must be ldap://host[:port], ldaps://host[:port] or ldapi://path"
 end
 
-local function has_one_place(text)
+local function has_one_placeholder(text)
   return select(2, text:gsub("%%s", "")) == 1, "must have %s once, where the login belongs"
 end
 
@@ -35,7 +35,7 @@ end
 
 local SCHEMA = {
   url = { type = "string", required = true, check = is_ldap_url },
-  bind_dn = { type = "string", required = true, check = has_one_place },
+  bind_dn = { type = "string", required = true, check = has_one_placeholder },
   start_tls = { type = "boolean", default = false },
   ca_file = { type = "string", check = is_ca_file },
   timeout = { type = "number", default = 5, min = 0.1, max = 60 },
@@ -111,17 +111,17 @@ local function unescape(value)
   return table.concat(signs)
 end
 
--- The part of a template that has %s, and its place among the others.
-local function place_of(parts)
-  for place, part in ipairs(parts) do
-    if part:find("%s", 1, true) then return part, place end
+-- The part of a template that has %s, and its index among the others.
+local function placeholder_of(parts)
+  for index, part in ipairs(parts) do
+    if part:find("%s", 1, true) then return part, index end
   end
 end
 
 -- The text that stands for %s in one "attribute=value" of a name.
 local function value_in(template, rdn)
   local assertions = split(rdn, "+")
-  local attribute, before, after = place_of(split(template, "+")):match "^%s*([^=]-)%s*=%s*(.-)%%s(.-)%s*$"
+  local attribute, before, after = placeholder_of(split(template, "+")):match "^%s*([^=]-)%s*=%s*(.-)%%s(.-)%s*$"
   for _, assertion in ipairs(assertions) do
     local name, value = assertion:match "^%s*([^=]-)%s*=%s*(.*)$"
     if name and (not assertions[2] or name:lower() == attribute:lower()) then
@@ -141,8 +141,8 @@ function Directory:login_in(name)
   local dn = name:match "^dn:(.*)$"
   if not dn then return name:match "^u:(.*)$" and name:match "[^:\\]*$":match "^[^@]*" end
   local template, parts = split(self.options.bind_dn, ","), split(dn, ",")
-  local rdn, place = place_of(template)
-  return #template == #parts and rdn:find("=", 1, true) and value_in(rdn, parts[place]) or nil
+  local rdn, index = placeholder_of(template)
+  return #template == #parts and rdn:find("=", 1, true) and value_in(rdn, parts[index]) or nil
 end
 
 ---Check a login and its password.

@@ -71,8 +71,8 @@ function Turn:__close()
     end
     return
   end
-  for place, turn in ipairs(waiting) do
-    if turn == self then return table.remove(waiting, place) end
+  for index, turn in ipairs(waiting) do
+    if turn == self then return table.remove(waiting, index) end
   end
 end
 

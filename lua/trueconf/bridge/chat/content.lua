@@ -32,9 +32,9 @@ end
 
 local function tidy_buttons(rows)
   local tidy = {}
-  for place, row in ipairs(rows) do
-    tidy[place] = json.array()
-    for column, button in ipairs(row) do tidy[place][column] = tidy_button(button) end
+  for index, row in ipairs(rows) do
+    tidy[index] = json.array()
+    for column, button in ipairs(row) do tidy[index][column] = tidy_button(button) end
   end
   return tidy
 end

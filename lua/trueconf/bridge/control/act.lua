@@ -10,7 +10,7 @@ local refusal = fields.refusal
 ---@field http string|false|nil method and path of HTTP; nil: "POST" and the name of the act; false: a WebSocket alone
 ---@field fields? table<string, string> kinds by name; nil: perform() checks
 ---@field lua string[] the functions of Lua that do the same
----@field takes_file? boolean a file may come in the place of `data`
+---@field takes_file? boolean a file may come in the index of `data`
 ---@field perform fun(control: trueconf.bridge.Control, input: table, more: table): table?, any the answer, or nil and a
 ---refusal or an error; `more` as of Control:perform()
 
@@ -129,7 +129,7 @@ end
 function act.messages(messages, err)
   if not messages then return nil, err end
   local list = json.array()
-  for place, message in ipairs(messages) do list[place] = message_json(message) end
+  for index, message in ipairs(messages) do list[index] = message_json(message) end
   return { messages = list }
 end
 

@@ -174,9 +174,9 @@ end
 ---@return table answer
 function ControlSocket:watch(wanted)
   local control, people, logins = self.control, {}, json.array()
-  for place, login in ipairs(wanted.people or {}) do
-    people[place] = control.bridge:person(login)
-    logins[place] = people[place].login
+  for index, login in ipairs(wanted.people or {}) do
+    people[index] = control.bridge:person(login)
+    logins[index] = people[index].login
   end
   control:follow(self, people)
   self:unwatch()

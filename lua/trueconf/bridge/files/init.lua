@@ -365,7 +365,7 @@ function Files:message_with(file, voice)
 end
 
 -- Whether an account may write what it wants to.
-function Files:check_place(account, chat_id, reply_to)
+function Files:check_chat(account, chat_id, reply_to)
   local messages = self.bridge.messages
   local chat, code, description = messages:writable_chat(chat_id, account)
   if not chat then return nil, code, description end
@@ -384,7 +384,7 @@ end
 ---@return any notifications or code
 ---@return string? description
 function Files:post(account, chat_id, take, opts)
-  local ok, code, description = self:check_place(account, chat_id, opts.reply_to)
+  local ok, code, description = self:check_chat(account, chat_id, opts.reply_to)
   if not ok then return nil, code, description end
   local file = take()
   if not file then return nil, self:code "UPLOADED_FILE_NOT_FOUND", "temporalFileId: there is no such upload" end

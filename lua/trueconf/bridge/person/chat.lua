@@ -193,7 +193,7 @@ function PersonChat:history(count)
   local chat, code = person.bridge.messages:chat_of(self.id, person.account)
   if not chat then return nil, Error.from_code(code) end
   local records, seen = person.bridge.store:history_of(chat, person.key, count or ALL), {}
-  for place, record in ipairs(records) do seen[#records + 1 - place] = see(person.bridge, record, person.key) end
+  for index, record in ipairs(records) do seen[#records + 1 - index] = see(person.bridge, record, person.key) end
   return seen
 end
 
@@ -229,8 +229,8 @@ function PersonChat:participants()
   local person, list = self.person, {}
   local chat, code = person.bridge.messages:chat_of(self.id, person.account)
   if not chat then return nil, Error.from_code(code) end
-  for place, key in ipairs(person.bridge.store:members_of(chat, 1, ALL)) do
-    list[place] = { login = person.bridge.store:account(key).login, role = chat.roles[key] }
+  for index, key in ipairs(person.bridge.store:members_of(chat, 1, ALL)) do
+    list[index] = { login = person.bridge.store:account(key).login, role = chat.roles[key] }
   end
   return list
 end

@@ -125,7 +125,7 @@ end
 ---@return trueconf.bridge.PersonChat[]
 function Person:chats()
   local list = self.bridge.store:chats_of(self.key, 1, ALL)
-  for place, chat in ipairs(list) do list[place] = hold(self, chat) end
+  for index, chat in ipairs(list) do list[index] = hold(self, chat) end
   return list
 end
 

@@ -15,7 +15,7 @@ local misuse = require "trueconf.base.misuse"
 ---@field buttons table[][]? rows of buttons below the text
 ---@field edited boolean
 ---@field timestamp integer UNIX milliseconds
----@field box integer place in the chat
+---@field box integer index in the chat
 ---@field reply_to string? id of the message it answers
 ---@field from_me boolean? who looks is the author; nil if nobody in particular looks
 ---@field private bridge trueconf.bridge.Server

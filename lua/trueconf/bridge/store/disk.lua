@@ -14,8 +14,8 @@ local store = require "trueconf.bridge.store"
 local FILE = "bridge.db"
 local SCHEMA = { name = "the Bridge", application_id = 0x54434272 }
 
--- Contents and files are JSON. `place` counts up over all tables that have it: what is written most is only
--- appended, and found again by its place. `forgotten` messages are out of the history, and kept for those who
+-- Contents and files are JSON. `rowid` counts up over all tables that have it: what is written most is only
+-- appended, and found again by its rowid. `forgotten` messages are out of the history, and kept for those who
 -- have not read them. `last` of a chat is behind its messages: it is what removed ones have reached.
 SCHEMA.versions = { [[
   CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -23,13 +23,13 @@ SCHEMA.versions = { [[
     expired_through REAL) WITHOUT ROWID;
   CREATE TABLE chats (id TEXT PRIMARY KEY, type REAL, title TEXT, avatar TEXT, pair_a TEXT, pair_b TEXT,
     last REAL) WITHOUT ROWID;
-  CREATE TABLE members (chat_id TEXT, key TEXT, role TEXT, place REAL, PRIMARY KEY (chat_id, key)) WITHOUT ROWID;
+  CREATE TABLE members (chat_id TEXT, key TEXT, role TEXT, rowid REAL, PRIMARY KEY (chat_id, key)) WITHOUT ROWID;
   CREATE TABLE hidden_through (chat_id TEXT, key TEXT, box REAL, PRIMARY KEY (chat_id, key)) WITHOUT ROWID;
   CREATE TABLE favorites (key TEXT PRIMARY KEY, chat_id TEXT) WITHOUT ROWID;
-  CREATE TABLE messages (place INTEGER PRIMARY KEY, id TEXT, chat_id TEXT, box REAL, timestamp REAL, type REAL,
+  CREATE TABLE messages (rowid INTEGER PRIMARY KEY, id TEXT, chat_id TEXT, box REAL, timestamp REAL, type REAL,
     author TEXT, author_key TEXT, content TEXT, edited REAL, reply_to TEXT, forgotten REAL);
   CREATE TABLE hidden (message_id TEXT, key TEXT, PRIMARY KEY (message_id, key)) WITHOUT ROWID;
-  CREATE TABLE unread (place INTEGER PRIMARY KEY, key TEXT, message_id TEXT);
+  CREATE TABLE unread (rowid INTEGER PRIMARY KEY, key TEXT, message_id TEXT);
   CREATE TABLE files (id TEXT PRIMARY KEY, record TEXT) WITHOUT ROWID;
   CREATE TABLE shelves (kind TEXT, id TEXT, value TEXT, over REAL, PRIMARY KEY (kind, id)) WITHOUT ROWID
 ]] }
@@ -38,7 +38,7 @@ SCHEMA.versions = { [[
 ---@field on_failure fun(err: trueconf.Error)? what was done in this turn was undone
 ---@field private db trueconf.Sqlite
 ---@field private failed trueconf.Error? why the last commit was none
----@field private place integer the last one given: orders members and unread messages
+---@field private rowid integer the last one given: orders members and unread messages
 ---@field private orphans trueconf.bridge.FileRecord[] files that go with the commit
 local Disk = setmetatable({}, { __index = store.Store })
 Disk.__index = Disk
@@ -153,9 +153,9 @@ function Disk:set_avatar(chat, file_id)
   self:put_chat(chat)
 end
 
-function Disk:next_place()
-  self.place = self.place + 1
-  return self.place
+function Disk:next_rowid()
+  self.rowid = self.rowid + 1
+  return self.rowid
 end
 
 function Disk:keep_hidden_through(chat, key)
@@ -164,7 +164,7 @@ end
 
 function Disk:join(chat, key, role, show_history)
   Store.join(self, chat, key, role, show_history)
-  self:write("INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?)", chat.id, key, role, self:next_place())
+  self:write("INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?)", chat.id, key, role, self:next_rowid())
   if not show_history then self:keep_hidden_through(chat, key) end
 end
 
@@ -189,25 +189,25 @@ end
 -- Messages -----------------------------------------------------------------------------------
 
 function Disk:append(chat, message)
-  message.place, message.readers = self:next_place(), 0
+  message.rowid, message.readers = self:next_rowid(), 0
   Store.append(self, chat, message)
-  self:write("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", message.place, message.id, chat.id,
+  self:write("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", message.rowid, message.id, chat.id,
     message.box, message.timestamp, message.type, message.author, message.author_key,
     assert(json.encode(message.content)), message.edited, message.reply_to)
 end
 
 function Disk:edit(message, content)
   Store.edit(self, message, content)
-  self:write("UPDATE messages SET content = ?, edited = 1 WHERE place = ?", assert(json.encode(content)), message.place)
+  self:write("UPDATE messages SET content = ?, edited = 1 WHERE rowid = ?", assert(json.encode(content)), message.rowid)
 end
 
 function Disk:forget_message(message)
   Store.forget_message(self, message)
   message.forgotten = true
   if message.readers > 0 then
-    self:write("UPDATE messages SET forgotten = 1 WHERE place = ?", message.place)
+    self:write("UPDATE messages SET forgotten = 1 WHERE rowid = ?", message.rowid)
   else
-    self:write("DELETE FROM messages WHERE place = ?", message.place)
+    self:write("DELETE FROM messages WHERE rowid = ?", message.rowid)
   end
   if message.hidden then self:write("DELETE FROM hidden WHERE message_id = ?", message.id) end
 end
@@ -250,19 +250,19 @@ end
 
 function Disk:add_unread(key, message)
   if self:is_unread(key, message.id) then return end
-  local place = self:next_place()
+  local rowid = self:next_rowid()
   message.readers = message.readers + 1
-  self:write("INSERT INTO unread VALUES (?, ?, ?)", place, key, message.id)
-  Store.add_unread(self, key, message, place)
+  self:write("INSERT INTO unread VALUES (?, ?, ?)", rowid, key, message.id)
+  Store.add_unread(self, key, message, rowid)
 end
 
 function Disk:remove_unread(key, message_id)
-  local removed, place, message = Store.remove_unread(self, key, message_id)
+  local removed, rowid, message = Store.remove_unread(self, key, message_id)
   if not removed then return false end
-  self:write("DELETE FROM unread WHERE place = ?", place)
+  self:write("DELETE FROM unread WHERE rowid = ?", rowid)
   message.readers = message.readers - 1
   if message.forgotten and message.readers == 0 then
-    self:write("DELETE FROM messages WHERE place = ?", message.place)
+    self:write("DELETE FROM messages WHERE rowid = ?", message.rowid)
   end
   return true
 end
@@ -291,7 +291,7 @@ end
 ---@return { id: string, value: table, over: integer }[] those that end first come first
 function Shelf:list()
   local list = self.store.db:rows("SELECT id, value, over FROM shelves WHERE kind = ? ORDER BY over", self.kind)
-  for place, row in ipairs(list) do list[place] = { id = row[1], value = json.decode(row[2]), over = row[3] } end
+  for index, row in ipairs(list) do list[index] = { id = row[1], value = json.decode(row[2]), over = row[3] } end
   return list
 end
 
@@ -320,9 +320,9 @@ function Disk:load_accounts()
 end
 
 function Disk:load_members()
-  for _, row in ipairs(self.db:rows "SELECT chat_id, key, role, place FROM members ORDER BY place") do
+  for _, row in ipairs(self.db:rows "SELECT chat_id, key, role, rowid FROM members ORDER BY rowid") do
     Store.join(self, self.chats[row[1]], row[2], row[3], true)
-    self.place = math.max(self.place, row[4])
+    self.rowid = math.max(self.rowid, row[4])
   end
   for _, row in ipairs(self.db:rows "SELECT chat_id, key, box FROM hidden_through") do
     self.chats[row[1]].hidden_through[row[2]] = row[3]
@@ -344,16 +344,16 @@ end
 
 local function message_of(row)
   return {
-    place = row[1], id = row[2], chat_id = row[3], box = row[4], timestamp = row[5], type = row[6], author = row[7],
+    rowid = row[1], id = row[2], chat_id = row[3], box = row[4], timestamp = row[5], type = row[6], author = row[7],
     author_key = row[8], content = json.decode(row[9]), edited = truth(row[10]), reply_to = row[11],
     forgotten = truth(row[12]) or nil, readers = 0,
   }
 end
 
--- lua-dbi would read a place as 32 bits.
-local MESSAGES = "SELECT CAST(place AS REAL), id, chat_id, box, timestamp, type, author, author_key, content, edited, "
-  .. "reply_to, forgotten FROM messages ORDER BY place"
-local UNREAD = "SELECT CAST(place AS REAL), key, message_id FROM unread ORDER BY place"
+-- lua-dbi would read a rowid as 32 bits.
+local MESSAGES = "SELECT CAST(rowid AS REAL), id, chat_id, box, timestamp, type, author, author_key, content, edited, "
+  .. "reply_to, forgotten FROM messages ORDER BY rowid"
+local UNREAD = "SELECT CAST(rowid AS REAL), key, message_id FROM unread ORDER BY rowid"
 
 -- Returns all messages by their ids, also those that are kept for their readers alone.
 function Disk:load_messages()
@@ -363,7 +363,7 @@ function Disk:load_messages()
     local chat = self.chats[message.chat_id]
     all[message.id], chat.last = message, math.max(chat.last, message.box)
     if not message.forgotten then self:link(chat, message) end
-    self.place = math.max(self.place, message.place)
+    self.rowid = math.max(self.rowid, message.rowid)
   end
   for _, row in ipairs(self.db:rows "SELECT message_id, key FROM hidden") do
     local message = all[row[1]]
@@ -378,7 +378,7 @@ function Disk:load_unread(messages)
     local message = messages[row[3]]
     message.readers = message.readers + 1
     Store.add_unread(self, row[2], message, row[1])
-    self.place = math.max(self.place, row[1])
+    self.rowid = math.max(self.rowid, row[1])
   end
 end
 
@@ -400,7 +400,7 @@ end
 -- Make memory what the file says.
 function Disk:load()
   self:empty()
-  self.place = 0
+  self.rowid = 0
   self:load_meta()
   self:load_accounts()
   self:load_files()

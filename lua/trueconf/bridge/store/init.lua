@@ -14,7 +14,7 @@ local without = require("trueconf.base.without").without
 ---@class trueconf.bridge.Message
 ---@field id string UUID
 ---@field chat_id string
----@field box integer place in the chat
+---@field box integer number in the chat, from 1 on
 ---@field timestamp integer UNIX milliseconds
 ---@field type integer envelope type
 ---@field author string TrueConf ID, or the name of the server
@@ -23,7 +23,7 @@ local without = require("trueconf.base.without").without
 ---@field edited boolean
 ---@field reply_to string? message id
 ---@field package hidden table<string, true>? keys of those who removed it for themselves
----@field package place integer? where it is written down
+---@field package rowid integer? where it is written down
 ---@field package readers integer? whoever has not read it, if it is written down
 ---@field package forgotten boolean? it is out of the history
 ---@field package older trueconf.bridge.Message?
@@ -243,7 +243,7 @@ local function slice(list, first, count)
 end
 
 ---@param chat trueconf.bridge.ChatRecord
----@param first integer place of the first one wanted
+---@param first integer index of the first one wanted
 ---@param count integer
 ---@return string[] keys in the order they came
 function Store:members_of(chat, first, count)
@@ -463,21 +463,21 @@ end
 ---Note a message as not read yet; above the limit the oldest one is forgotten.
 ---@param key string
 ---@param message trueconf.bridge.Message
----@param place? integer where it is written down
-function Store:add_unread(key, message, place)
+---@param rowid? integer where it is written down
+function Store:add_unread(key, message, rowid)
   local set = self.unread[key]
   if not set then
     set = unread.new()
     self.unread[key] = set
   end
-  set:add(message, place)
+  set:add(message, rowid)
   while set.count > self.unread_limit do self:remove_unread(key, set:first().id) end
 end
 
 ---@param key string
 ---@param message_id string
 ---@return boolean removed
----@return integer? place where it is written down
+---@return integer? rowid where it is written down
 ---@return trueconf.bridge.Message? message
 function Store:remove_unread(key, message_id)
   local set = self.unread[key]

@@ -33,10 +33,10 @@ end
 
 ---Add a message at the end; a message that is in already stays where it is.
 ---@param message trueconf.bridge.Message
----@param place? integer where it is written down
-function Unread:add(message, place)
+---@param rowid? integer where it is written down
+function Unread:add(message, rowid)
   if self.elements[message.id] then return end
-  local element = { message = message, older = self.newest, place = place }
+  local element = { message = message, older = self.newest, rowid = rowid }
   if self.newest then self.newest.newer = element else self.oldest = element end
   self.newest = element
   self.elements[message.id] = element
@@ -51,7 +51,7 @@ end
 
 ---@param message_id string
 ---@return boolean removed false if it was not in the set
----@return integer? place where it is written down
+---@return integer? rowid where it is written down
 ---@return trueconf.bridge.Message? message
 function Unread:remove(message_id)
   local element = self.elements[message_id]
@@ -62,7 +62,7 @@ function Unread:remove(message_id)
   self.elements[message_id] = nil
   self.count = self.count - 1
   self:unnote(element.message)
-  return true, element.place, element.message
+  return true, element.rowid, element.message
 end
 
 ---The messages of a chat; each may be removed while going through them.

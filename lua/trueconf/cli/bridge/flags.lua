@@ -162,9 +162,9 @@ function flags.add(command)
   local by_name = {}
   for _, group in ipairs(GROUPS) do
     local options = {}
-    for place, described in ipairs(group) do
-      options[place] = add(command, described)
-      by_name[described.name] = options[place]
+    for index, described in ipairs(group) do
+      options[index] = add(command, described)
+      by_name[described.name] = options[index]
     end
     command:group(group.title, table.unpack(options))
   end

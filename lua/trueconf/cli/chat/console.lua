@@ -89,8 +89,8 @@ end
 local function pieces(line, most)
   local list = {}
   while utf8.len(line) and utf8.len(line) > most do
-    local place = utf8.offset(line, most + 1)
-    list[#list + 1], line = line:sub(1, place - 1), line:sub(place)
+    local index = utf8.offset(line, most + 1)
+    list[#list + 1], line = line:sub(1, index - 1), line:sub(index)
   end
   list[#list + 1] = line
   return list

@@ -88,8 +88,8 @@ end
 
 -- Talking -------------------------------------------------------------------------------------------
 
-local function talk(session, given, place)
-  local who, whom = given.as or own_name(), given.with or place.host and place.host.bot
+local function talk(session, given, target)
+  local who, whom = given.as or own_name(), given.with or target.host and target.host.bot
   if not session:be(who) then return exit_codes.REFUSED end
   if whom and not session:with(whom) then return exit_codes.REFUSED end
   if session.console.interactive then session.console:show("", "dim", "/? explains, Ctrl-D ends") end
@@ -104,19 +104,20 @@ local function reason(err)
 end
 
 -- The life of the command, in a coroutine.
-local function chat(given, place, console, over)
-  local whom = given.with or place.host and place.host.bot
+local function chat(given, target, console, over)
+  local whom = given.with or target.host and target.host.bot
   local session = sessions.new(console, {
-    patience = given.wait or DEFAULT_PATIENCE, may_create = place.host ~= nil, other = whom,
+    patience = given.wait or DEFAULT_PATIENCE, may_create = target.host ~= nil, other = whom,
   })
   local err
-  session.control, err = control.open(place.url, place.key, function(event) session:on_event(event) end, function(lost)
+  local function on_event(event) session:on_event(event) end
+  session.control, err = control.open(target.url, target.key, on_event, function(lost)
     over:wake(exit_codes.UNREACHABLE, ("the connection to the Bridge was lost: %s"):format(lost))
   end)
   if not session.control then
-    return over:wake(exit_codes.UNREACHABLE, ("cannot talk to the Bridge at %s: %s"):format(place.url, reason(err)))
+    return over:wake(exit_codes.UNREACHABLE, ("cannot talk to the Bridge at %s: %s"):format(target.url, reason(err)))
   end
-  local code = talk(session, given, place)
+  local code = talk(session, given, target)
   session.control:close()
   over:wake(code)
 end
@@ -142,10 +143,10 @@ local function run(given)
     local _ <close> = setmetatable({}, {
       __close = function() over:wake(exit_codes.REFUSED, "it failed; see above") end,
     })
-    local place, complaint, code = find_bridge(given, console)
-    if not place then return over:wake(code, complaint) end
-    host = place.host
-    chat(given, place, console, over)
+    local target, complaint, code = find_bridge(given, console)
+    if not target then return over:wake(code, complaint) end
+    host = target.host
+    chat(given, target, console, over)
   end)
   stop_signals.watch(function() over:wake(exit_codes.DONE) end, function() os.exit(exit_codes.REFUSED) end)
   local code, complaint = over:wait()

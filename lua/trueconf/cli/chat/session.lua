@@ -117,8 +117,8 @@ end
 function show.editMessage(self, payload, person)
   local answer = self.control:act("history", { person = person, chat_id = payload.chatId, count = OLD_ENOUGH })
   local messages = answer and answer.messages or {}
-  for place = #messages, 1, -1 do
-    local message = messages[place]
+  for index = #messages, 1, -1 do
+    local message = messages[index]
     if message.edited and message.text == payload.content.text then
       if is_shown(self, message.message_id .. "\0" .. payload.timestamp) then return end
       return show_message(self, message, person, " (changed)")

@@ -12,47 +12,47 @@ local BYTE_ORDER_MARK = "\xEF\xBB\xBF"
 
 -- Up to the end of the line. A backslash takes the next sign as it is, and the end of a line away; blanks at the end
 -- do not count.
-local function read_plain(text, place)
+local function read_plain(text, index)
   local value = ""
   while true do
-    local piece, stop = text:match("^([^\\\r\n]*)()", place)
+    local piece, stop = text:match("^([^\\\r\n]*)()", index)
     if text:sub(stop, stop) ~= "\\" then return value .. piece:gsub("[ \t]+$", ""), stop end
-    value, place = value .. piece .. text:match("^[^\r\n]?", stop + 1), math.min(stop + 2, #text + 1)
+    value, index = value .. piece .. text:match("^[^\r\n]?", stop + 1), math.min(stop + 2, #text + 1)
   end
 end
 
-local function read_single(text, place)
-  local stop = text:find("'", place, true)
-  if stop then return text:sub(place, stop - 1), stop + 1 end
+local function read_single(text, index)
+  local stop = text:find("'", index, true)
+  if stop then return text:sub(index, stop - 1), stop + 1 end
 end
 
 -- A backslash stands for itself, unless it is before a sign that means something to a shell, or ends the line.
-local function read_double(text, place)
+local function read_double(text, index)
   local value = ""
   while true do
-    local piece, sign, stop = text:match('^([^"\\]*)(["\\])()', place)
+    local piece, sign, stop = text:match('^([^"\\]*)(["\\])()', index)
     if not piece then return nil end
-    value, place = value .. piece, stop
-    if sign == '"' then return value, place end
-    local escaped = text:sub(place, place)
+    value, index = value .. piece, stop
+    if sign == '"' then return value, index end
+    local escaped = text:sub(index, index)
     value = value .. (escaped:find '["\\`$]' and escaped or escaped == "\n" and "" or "\\" .. escaped)
-    place = place + 1
+    index = index + 1
   end
 end
 
 local QUOTED = { ["'"] = read_single, ['"'] = read_double }
 
 -- Quoted parts one after the other, and a plain one at the end; nil: a quote is not closed.
-local function read_value(text, place)
+local function read_value(text, index)
   local value = ""
   while true do
-    place = text:match("^[ \t]*()", place)
-    local sign = text:sub(place, place)
-    if sign == "" or sign:find "[\r\n]" then return value, place end
+    index = text:match("^[ \t]*()", index)
+    local sign = text:sub(index, index)
+    if sign == "" or sign:find "[\r\n]" then return value, index end
     local part, behind
-    if QUOTED[sign] then part, behind = QUOTED[sign](text, place + 1) else part, behind = read_plain(text, place) end
+    if QUOTED[sign] then part, behind = QUOTED[sign](text, index + 1) else part, behind = read_plain(text, index) end
     if not part then return nil end
-    value, place = value .. part, behind
+    value, index = value .. part, behind
   end
 end
 
@@ -64,8 +64,8 @@ local function mistake_of(name, has_value)
 end
 
 -- One assignment, or nil and what is wrong with it.
-local function read_assignment(text, place)
-  local name, sign, behind = text:match("^([^=\r\n]*)(=?)()", place)
+local function read_assignment(text, index)
+  local name, sign, behind = text:match("^([^=\r\n]*)(=?)()", index)
   name = name:gsub("[ \t]+$", "")
   local mistake = mistake_of(name, sign == "=")
   if mistake then return nil, mistake end
@@ -81,19 +81,19 @@ local function parse(text, path)
   if text:sub(1, 3) == BYTE_ORDER_MARK then
     return nil, ("%s:1: it begins with a byte order mark; save it as UTF-8 without one"):format(path)
   end
-  local found, place = {}, 1
+  local found, index = {}, 1
   while true do
-    place = text:match("^%s*()", place)
-    if place > #text then return found end
-    if text:find("^[#;]", place) then
-      place = text:match("^[^\r\n]*()", place)
+    index = text:match("^%s*()", index)
+    if index > #text then return found end
+    if text:find("^[#;]", index) then
+      index = text:match("^[^\r\n]*()", index)
     else
-      local name, value, stop = read_assignment(text, place)
+      local name, value, stop = read_assignment(text, index)
       if not name then
-        local _, number = text:sub(1, place):gsub("\n", "")
+        local _, number = text:sub(1, index):gsub("\n", "")
         return nil, ("%s:%d: %s"):format(path, number + 1, value)
       end
-      found[name], place = value, stop
+      found[name], index = value, stop
     end
   end
 end

@@ -49,14 +49,14 @@ end
 
 -- From the file on nothing is for the parser.
 local function arrange(args)
-  local place = 2
-  while args[place] and args[place] ~= "--" do
-    if not args[place]:find "^%-." then
+  local index = 2
+  while args[index] and args[index] ~= "--" do
+    if not args[index]:find "^%-." then
       local arranged = table.move(args, 1, #args, 1, {})
-      table.insert(arranged, place, "--")
+      table.insert(arranged, index, "--")
       return arranged
     end
-    place = place + (takes_value(args[place]) and 2 or 1)
+    index = index + (takes_value(args[index]) and 2 or 1)
   end
   return args
 end

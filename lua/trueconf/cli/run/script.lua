@@ -33,7 +33,7 @@ local function is_of_bot(info)
 end
 
 -- The nearest line of the bot's, from a level on.
-local function place_from(level)
+local function source_from(level)
   while true do
     level = level + 1
     local info = debug.getinfo(level, "Sl")
@@ -52,8 +52,8 @@ end
 -- Who returns what a call returns is not on the stack any more, and what called it is blamed: this file.
 local HERE = "^" .. debug.getinfo(1, "S").short_src:gsub("%p", "%%%0") .. ":%d+: "
 
----A handler for xpcall that makes one line of an error, beginning with a place.
----@param path string the place, if no better one is known
+---A handler for xpcall that makes one line of an error, beginning with its source.
+---@param path string the source, if no better one is known
 ---@return fun(err: any): string
 local function complaint_at(path)
   return function(err)
@@ -61,7 +61,7 @@ local function complaint_at(path)
     local _, last = text:find(HERE)
     if last then return path .. ": " .. text:sub(last + 1) end
     if text:find "^[^%s:][^:]*:%d+: " then return text end
-    return (place_from(2) or path) .. ": " .. text
+    return (source_from(2) or path) .. ": " .. text
   end
 end
 

@@ -159,11 +159,11 @@ local function run_file(self, background, made)
 end
 
 -- Run the file while all bots that are there collect what is registered; none of it counts if the file fails.
-local function run_with(clients, place, run)
-  local watched = clients[place]
+local function run_with(clients, index, run)
+  local watched = clients[index]
   if not watched then return run() end
-  if not watched.given then return run_with(clients, place + 1, run) end
-  local ok, err = watched.client:replace_handlers(function() run_with(clients, place + 1, run) end)
+  if not watched.given then return run_with(clients, index + 1, run) end
+  local ok, err = watched.client:replace_handlers(function() run_with(clients, index + 1, run) end)
   if not ok then error(err, 0) end
 end
 
@@ -230,11 +230,11 @@ end
 ---@async
 function Watch:stop()
   local waiters = {}
-  for place, watched in ipairs(self.clients) do
-    waiters[place] = core.waiter()
+  for index, watched in ipairs(self.clients) do
+    waiters[index] = core.waiter()
     core.spawn(function()
       watched.client:stop()
-      waiters[place]:wake()
+      waiters[index]:wake()
     end)
   end
   for _, waiter in ipairs(waiters) do waiter:wait() end

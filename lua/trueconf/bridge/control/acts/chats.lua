@@ -62,7 +62,7 @@ acts.list_chats = of_person {
   lua = { "Person:chats", "Person:chat", "PersonChat:info" },
   perform = function(person)
     local list = json.array()
-    for place, chat in ipairs(person:chats()) do list[place] = chat:info() end
+    for index, chat in ipairs(person:chats()) do list[index] = chat:info() end
     return { chats = list }
   end,
 }

@@ -47,7 +47,7 @@ acts.state = {
   lua = { "Server:connections", "Server:url", "Server:port" },
   perform = function(control)
     local bridge, list = control.bridge, json.array()
-    for place, account in ipairs(bridge.store:account_list()) do list[place] = account_state(bridge, account) end
+    for index, account in ipairs(bridge.store:account_list()) do list[index] = account_state(bridge, account) end
     local state = faults_answer(bridge)
     state.url, state.version, state.server_name = bridge:url(), bridge.options.version, bridge.store.server_name
     state.accounts, state.connections, state.upload_limits = list, bridge:connections(), bridge:upload_limits()
@@ -62,7 +62,7 @@ acts.events = of_person {
   perform = function(person, input, control)
     local events, dropped = control:events(person, input.timeout or DEFAULT_WAIT)
     local list = json.array()
-    for place, event in ipairs(events) do list[place] = { method = event.method, payload = event.payload } end
+    for index, event in ipairs(events) do list[index] = { method = event.method, payload = event.payload } end
     return { events = list, dropped = dropped }
   end,
 }
