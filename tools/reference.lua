@@ -286,8 +286,9 @@ local function write_bots()
   write_class("Of `trueconf.bot` only", bot["trueconf.BotOptions"])
   write_class("`tls`", meta["trueconf.core.TlsOptions"])
   write "## Bot\n\nWhat a client has, and:\n"
-  write_methods(LUA .. "bot/init.lua", "Bot", "bot", "start fall_back state_changed")
-  write_methods(LUA .. "bot/persistence.lua", "Delivery", "bot")
+  write_methods(LUA .. "bot/init.lua", "Bot", "bot")
+  write_methods(LUA .. "bot/engine.lua", "Engine", "bot")
+  write_methods(LUA .. "bot/persistence.lua", "Persistence", "bot")
   write_class("Options of `post`", outbox["trueconf.PostOptions"])
   write_methods(LUA .. "bot/outbox.lua", "Posted", "posted")
   write_class("What `bot:outbox` returns", outbox["trueconf.OutboxState"])
@@ -308,22 +309,17 @@ local function write_bots()
   write_methods(LUA .. "bot/message.lua", "Message", "msg")
 end
 
-local HIDDEN_ROUTER_METHODS = "set_hook fall_back"
-
 local function write_handlers()
   local path = LUA .. "bot/router.lua"
   local commands, arguments = read_file(LUA .. "bot/command/init.lua"), read_file(LUA .. "bot/command/arguments.lua")
   write "## Handlers\n\nMethods of bots and routers. Explained with examples: [handlers](handlers.md).\n"
-  write_methods(path, "Router", "bot", HIDDEN_ROUTER_METHODS)
+  write_methods(path, "Router", "bot")
   write_class("What `on_command` takes last", commands["trueconf.CommandSpec"])
   write_class("An argument", arguments["trueconf.Argument"])
   write_class("`msg.command`", commands["trueconf.Command"])
   write_class("A mistake, as `on_usage` gets it", arguments["trueconf.UsageMistake"])
   write_class("A call, as `use_call` gets it", read_file(LUA .. "client/init.lua")["trueconf.Call"])
 end
-
-local INNER_DIALOG_METHODS = "is_over find_wait end_wait offer may_answer hand_over leave wait_in ask_in "
-  .. "end_dialogs may_end_dialogs notice_leaving"
 
 local function write_dialogs()
   local path, questions = LUA .. "bot/dialog/init.lua", read_file(LUA .. "bot/dialog/question.lua")
@@ -335,7 +331,7 @@ local function write_dialogs()
   local handles = read_file(LUA .. "bot/chat_handle.lua")
   write_class("A chat: `msg.chat`, or `bot:chat(chat_id)`", handles["trueconf.ChatHandle"])
   write_class("Options of `chat:wait`", questions["trueconf.WaitOptions"])
-  write_methods(path, "Dialogs", "bot", INNER_DIALOG_METHODS)
+  write_methods(path, "Dialogs", "bot")
   write_class("A dialog that waits, as `bot:dialogs` lists it", read_file(path)["trueconf.WaitingDialog"])
   write_methods(path, "WaitingDialog", "dialog")
   write_function("trueconf.dialog.leave", read_file(LUA .. "dialog.lua")["dialog.leave"])

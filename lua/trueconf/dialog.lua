@@ -17,7 +17,7 @@ local dialog = {}
 function dialog.leave()
   local work = works.running()
   if not work then error("dialog.leave() is for handlers", 2) end
-  return work.bot:leave()
+  return work.engine.dialogs:leave()
 end
 
 return dialog

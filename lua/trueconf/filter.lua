@@ -6,6 +6,7 @@
 
 require "trueconf.base.needs"
 
+local face = require "trueconf.base.face"
 local chat_cache = require "trueconf.api.chat_cache"
 local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.base.options"
@@ -98,15 +99,21 @@ local function chat_of(event)
   return event.chat or type(message) == "table" and message.chat or nil
 end
 
+-- What a bot calls the server with. A script's own tests may give filters an object of theirs.
+local function client_of(bot)
+  local inside = face.inside(bot)
+  return inside and inside.client or bot
+end
+
 -- The kind of the chat; older servers must be asked for it.
 local function kind_of(event, bot)
   local chat = chat_of(event)
   local kind = chat and chat.kind or event.kind
   if kind or not event.chat_id then return kind end
-  local err
-  kind, err = chat_cache.chat_kind(bot, event.chat_id)
-  if not kind then bot.log:warn("the kind of chat %s is not known: %s", event.chat_id, err) end
-  return kind
+  local client = client_of(bot)
+  local asked, err = chat_cache.chat_kind(client, event.chat_id)
+  if not asked then client.log:warn("the kind of chat %s is not known: %s", event.chat_id, err) end
+  return asked
 end
 
 filter.kind_of = kind_of
@@ -178,8 +185,9 @@ function filter.role(...)
   return make(function(event, bot)
     local author = author_of(event)
     if not author or not event.chat_id then return false end
-    local role, err = chat_cache.role(bot, event.chat_id, author)
-    if role == nil then bot.log:warn("the role of %s in chat %s is not known: %s", author, event.chat_id, err) end
+    local client = client_of(bot)
+    local role, err = chat_cache.role(client, event.chat_id, author)
+    if role == nil then client.log:warn("the role of %s in chat %s is not known: %s", author, event.chat_id, err) end
     return role and roles[role]
   end)
 end
@@ -244,7 +252,7 @@ filter.reply = make(function(event) return event.reply_to end)
 ---Answers a message of the bot; servers before 5.5.6 do not say whose it was.
 filter.reply_to_me = make(function(event, bot)
   local answered = event.reply_message
-  return answered and protocol.plain_id(answered.author) == protocol.plain_id(bot:user_id() or "")
+  return answered and protocol.plain_id(answered.author) == protocol.plain_id(client_of(bot):user_id() or "")
 end)
 
 ---A command, whatever its name. (The command of a click is a string.)

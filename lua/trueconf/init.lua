@@ -82,13 +82,13 @@ end
 ---@param options? trueconf.ClientOptions
 ---@return trueconf.Client
 function trueconf.client(options)
-  return (client.new(options, nil, 2))
+  return (client.open(options, 2))
 end
 
 ---Make a router: handlers that belong together, to be mounted in a bot or in another router.
 ---@return trueconf.Router
 function trueconf.router()
-  return router.new()
+  return router.open()
 end
 
 return trueconf

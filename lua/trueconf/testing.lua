@@ -68,6 +68,7 @@ local SCHEMA = {
 ---@class trueconf.testing.Kit
 ---@field bridge trueconf.bridge.Server
 ---@field bots trueconf.Bot[] the bots and clients that were made, in order
+---@field private engines (trueconf.Engine|trueconf.Client)[] what is behind them
 ---@field private options table
 ---@field private world trueconf.testing.World
 ---@field private script trueconf.testing.Transcript
@@ -235,7 +236,7 @@ end
 
 ---@return string
 function Kit:bot_login()
-  local first = self.bots[1]
+  local first = self.engines[1]
   local id = first and first:user_id()
   return id and id:match "^[^@]*" or self.options.login
 end
@@ -253,7 +254,7 @@ end
 function Kit:run_bot(fn)
   local ok, failed = xpcall(launch.run, function(err)
     return { err = err, traceback = debug.traceback(tostring(err), 2) }
-  end, fn, { url = self.bridge:url(), username = self.options.login, password = PASSWORD }, self.bots)
+  end, fn, { url = self.bridge:url(), username = self.options.login, password = PASSWORD }, self.engines)
   self.script_over = true
   if not ok then self:note_error(failed.err, failed.traceback, "its script") end
 end
@@ -261,12 +262,12 @@ end
 function Kit:start_bot()
   local fn, complaint = launch.read(self.options.bot, self.options.args)
   if not fn then failure.raise("the bot cannot be started: %s", complaint) end
-  self.bots, self.script_over = {}, false
+  self.bots, self.engines, self.script_over = {}, {}, false
   core.spawn(self.run_bot, self, fn)
-  self:wait_for(READY_WITHIN, function() return are_ready(self.bots) or self.script_over and not self.bots[1] end)
+  self:wait_for(READY_WITHIN, function() return are_ready(self.engines) or self.script_over and not self.bots[1] end)
   self:raise_errors()
   if not self.bots[1] then self:fail "the bot's script has made no bot" end
-  for _, bot in ipairs(self.bots) do
+  for _, bot in ipairs(self.engines) do
     if bot:state() ~= "ready" then self:fail("the bot is not ready, but %s", bot:state()) end
   end
   self:settle()
@@ -276,7 +277,7 @@ end
 function Kit:stop_bot()
   local over = false
   core.spawn(function()
-    for _, bot in ipairs(self.bots) do
+    for _, bot in ipairs(self.engines) do
       if bot:state() ~= "idle" then bot:stop() end
     end
     over = true
@@ -334,7 +335,7 @@ end
 function Kit:drop()
   self:begin()
   self:note "the connection is lost"
-  for _, bot in ipairs(self.bots) do
+  for _, bot in ipairs(self.engines) do
     local id = bot:user_id()
     if id then self.bridge:drop(id:match "^[^@]*") end
   end
@@ -418,7 +419,9 @@ end
 local function hold_on_bots(self)
   return {
     settings = function(given) return self:settings(given) end,
-    made = function(client) self.bots[#self.bots + 1] = client end,
+    made = function(made)
+      self.engines[#self.engines + 1], self.bots[#self.bots + 1] = made, made.face
+    end,
     failed = function(failed, what) self:note_error(failed.err, failed.traceback, what) end,
   }
 end
@@ -445,7 +448,7 @@ local function start(given)
   local checked = options.check(SCHEMA, given, 2, "trueconf.testing.start")
   if running then running:abandon() end -- a test that failed has left it
   local self = setmetatable({ options = checked, bots = {}, users = {}, logins = {}, errors = {}, groups = 0 }, Kit)
-  self.log_lines = {}
+  self.engines, self.log_lines = {}, {}
   self.log = self:make_log()
   self.world = world.enter(checked, hold_on_bots(self), function(err, traceback, what)
     self:note_error(err, traceback, what)
@@ -462,8 +465,8 @@ end
 -- What a bot that has been stopped must not leave behind.
 function Kit:leftovers()
   local left = {}
-  for _, bot in ipairs(self.bots) do
-    for thread in pairs(bot.works or {}) do
+  for _, bot in ipairs(self.engines) do
+    for _, thread in ipairs(bot.threads and bot:threads() or {}) do
       left[#left + 1] = debug.traceback(thread, "a handler that does not end")
     end
   end

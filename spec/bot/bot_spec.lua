@@ -6,6 +6,8 @@ local helper = require "spec.support.helper"
 local trueconf = require "trueconf"
 local bridge = require "trueconf.bridge"
 
+local behind = require("trueconf.base.hooks").behind
+
 local QUIET = "off"
 
 local function start_bridge(given)
@@ -483,7 +485,7 @@ describe("a bot", function()
     up(bot)
     local sent = server:person("mira"):chat_with("herald"):say "once"
     started:wait(5)
-    bot.session:drop()
+    behind(bot).client.session:drop()
     helper.eventually(function() return bot:state() ~= "ready" end)
     assert(bot:wait_ready(5))
     core.sleep(0.05)

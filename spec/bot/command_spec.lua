@@ -50,7 +50,7 @@ describe("a command", function()
   end)
 
   it("may begin with other signs", function()
-    local bot = { command_prefix = "!" , user_id = function() return bots.ME end }
+    local bot = { engine = { options = { command_prefix = "!" } }, user_id = function() return bots.ME end }
     assert.equal("order", html("!order", { bot = bot }).command.name)
     assert.is_false(html("/order", { bot = bot }).command)
   end)

@@ -5,6 +5,8 @@ local core = require "trueconf.core"
 local bots = require "spec.support.bots"
 local helper = require "spec.support.helper"
 
+local behind = require("trueconf.base.hooks").behind
+
 describe("a dialog whose answer comes late to the bot, though it was given in time", function()
   local function prepare(bot)
     bot:on_text("^ask", function(msg)
@@ -19,14 +21,14 @@ describe("a dialog whose answer comes late to the bot, though it was given in ti
     return bots.virtual_case(prepare, function(case)
       assert.equal("well?", bots.ask(case, "ask"))
       core.advance(0.001)
-      assert.equal(0, case.bot.at_work) -- it knows that it has asked
+      assert.equal(0, behind(case.bot).dispatch.at_work) -- it knows that it has asked
       body(case)
     end)
   end
 
   it("gets it when the process has slept", bots.case(prepare, function(case)
     assert.equal("well?", bots.ask(case, "ask"))
-    helper.eventually(function() return case.bot.at_work == 0 end)
+    helper.eventually(function() return behind(case.bot).dispatch.at_work == 0 end)
     case.server:drop()
     assert(case.chat:say "tea")
     local wakes = core.monotonic() + 4  -- before it, nothing is read
@@ -57,10 +59,10 @@ describe("a dialog whose answer comes late to the bot, though it was given in ti
     case.server:disable "herald"
     case.server:drop()
     core.advance(0.9)
-    assert.equal(1, case.bot.waits.count)
+    assert.equal(1, behind(case.bot).dialogs.waits.count)
     core.advance(0.2)
     assert.equal("failed", case.bot:state())
-    assert.equal(0, case.bot.waits.count)
+    assert.equal(0, behind(case.bot).dialogs.waits.count)
   end))
 
   it("times out in time on a connection that has stood", asked(function(case)

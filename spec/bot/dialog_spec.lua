@@ -8,6 +8,8 @@ local testing = require "trueconf.testing"
 local bots = require "spec.support.bots"
 local trueconf = require "trueconf"
 
+local behind = require("trueconf.base.hooks").behind
+
 -- A case: a test with a bot that `prepare` gives its handlers, and Anna.
 local function case(prepare, body, options, more)
   return function()
@@ -224,7 +226,7 @@ describe("choices", function()
   it("are buttons if messages look like those of a server that has them", function()
     for version, buttons in pairs { ["5.5.4"] = false, ["5.5.6"] = true } do
       case(function(bot)
-        bot.version = false -- it does not say
+        behind(bot).client.version = false -- it does not say
         asker(function(msg) return msg:ask("well?", WORDS) end)(bot)
       end, function(t, anna)
         anna:says "/ask"
@@ -708,7 +710,7 @@ describe("a dialog that gets no answer", function()
     local log, lines = bots.log "warn"
     local outcome
     case(asker(function(msg, bot)
-      bot.log = log
+      behind(bot).client.log = log
       local _, err = msg:ask("well?", { timeout = 60, on_timeout = "Never mind." })
       outcome = err.name
     end), function(t, anna)
@@ -1183,9 +1185,9 @@ describe("dialogs that wait", function()
         if line then anna:says(line) else t:advance(5) end
         t:expect(anna):hears { pattern = "." }
         assert.same({}, bot:dialogs())
-        assert.is_false(bot.waits:any_clicks())
-        assert.is_nil(next(bot.waits.chats))
-        assert.same({ 0, 0 }, { bot.working, bot.at_work })
+        assert.is_false(behind(bot).dialogs.waits:any_clicks())
+        assert.is_nil(next(behind(bot).dialogs.waits.chats))
+        assert.same({ 0, 0 }, { behind(bot).dispatch.working, behind(bot).dispatch.at_work })
       end
     end)()
   end)

@@ -6,6 +6,8 @@ local core = require "trueconf.core"
 local helper = require "spec.support.helper"
 local trueconf = require "trueconf"
 
+local behind = require("trueconf.base.hooks").behind
+
 local LIMIT = bots.LIMIT
 
 -- The chats with the bot of some people.
@@ -93,8 +95,8 @@ describe("handlers at work", function()
     case.begun:wait(LIMIT)
     assert(people[2].chat:say "two")
     assert(people[2].chat:say "three")
-    helper.eventually(function() return select(1, case.bot.inbox:counts()) == 2 end)
-    assert.equal(1, case.bot.held.last)  -- a chat, not each of its messages
+    helper.eventually(function() return select(1, behind(case.bot).queue:counts()) == 2 end)
+    assert.equal(1, behind(case.bot).dispatch.held.last)  -- a chat, not each of its messages
     core.timer(0.02, function() case.release:wake() end)
     case.bot:stop()
     assert.equal("one", bots.hear(people[1].person))
@@ -122,7 +124,7 @@ describe("a handler", function()
       local trouble = assert(case.chat:say "bad")
       assert.equal("next", bots.ask(case, "next"))
       assert(trouble:wait_read_by("herald", LIMIT))
-      helper.eventually(function() return case.bot.working == 0 end)
+      helper.eventually(function() return behind(case.bot).dispatch.working == 0 end)
       check(case)
     end, given)
   end
@@ -259,7 +261,7 @@ describe("a handler", function()
       end)
     end, function(case)
       assert.equal("done", bots.ask(case, "hi"))
-      assert.is_falsy(case.bot.watched)
+      assert.is_falsy(behind(case.bot).dispatch.watched)
     end, { handler_timeout = 0 })()
   end)
 
@@ -327,9 +329,9 @@ describe("a log throttle", function()
     local log, lines = bots.log()
     local bot = trueconf.bot { url = "ws://127.0.0.1:1", token = "t", log = log }
     core.virtual_time(true, 0, 1)
-    for _ = 1, 2 do bot:report({ err = "oh", traceback = "here" }, nil, "x.lua:1") end
+    for _ = 1, 2 do behind(bot).dispatch:report({ err = "oh", traceback = "here" }, nil, "x.lua:1") end
     core.advance(61)
-    bot:report({ err = "oh", traceback = "here" }, nil, "x.lua:1")
+    behind(bot).dispatch:report({ err = "oh", traceback = "here" }, nil, "x.lua:1")
     core.virtual_time(false)
     assert.same({
       "error while handling a change of state in the handler of x.lua:1: here",
@@ -340,8 +342,9 @@ describe("a log throttle", function()
   it("is rate limited by the source of the handler, too, and told of by what has failed", function()
     local log, lines = bots.log()
     local bot = trueconf.bot { url = "ws://127.0.0.1:1", token = "t", log = log }
-    for n = 1, 2 do bot:report({ err = "oh", traceback = "here" }, nil, "x.lua:" .. n, "a posted message") end
-    bot:report({ err = "oh", traceback = "here" }, { event = {}, method = "novelty" }, "x.lua:3")
+    local dispatch = behind(bot).dispatch
+    for n = 1, 2 do dispatch:report({ err = "oh", traceback = "here" }, nil, "x.lua:" .. n, "a posted message") end
+    dispatch:report({ err = "oh", traceback = "here" }, { event = {}, method = "novelty" }, "x.lua:3")
     assert.same({
       "error while handling a posted message in the handler of x.lua:1: here",
       "error while handling a posted message in the handler of x.lua:2: here",

@@ -138,7 +138,8 @@ end)
 describe("what filters ask the server", function()
   -- A bot that answers by a table and counts the questions.
   local function asked(answers)
-    local bot = { asked = 0, chat_cache = false, log = { warn = function(self) self.warned = true end } }
+    local bot = { asked = 0, chat_cache = false, engine = false }
+    bot.log = { warn = function(log) log.warned = true end }
     return setmetatable(bot, { __index = function(_, name)
       return function(self, ...)
         self.asked = self.asked + 1

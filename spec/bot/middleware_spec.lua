@@ -8,10 +8,12 @@ local middleware = require "trueconf.middleware"
 local router = require "trueconf.bot.router"
 local trueconf = require "trueconf"
 
+local behind = require("trueconf.base.hooks").behind
+
 local hello = bots.html("hello", { kind = 1 })
 
 local function enter(root, event, method)
-  return router.enter(root, { bot = root, event = event or hello, method = method or "sendMessage" })
+  return router.enter(behind(root), { bot = root, event = event or hello, method = method or "sendMessage" })
 end
 
 describe("middleware", function()

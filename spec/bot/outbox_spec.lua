@@ -11,6 +11,8 @@ local json = require "trueconf.base.json"
 local scripted = require "spec.support.scripted"
 local system = require "spec.support.system"
 
+local behind = require("trueconf.base.hooks").behind
+
 local async = helper.async
 
 describe("the outbox of a bot", function()
@@ -26,7 +28,7 @@ describe("the outbox of a bot", function()
     bot = system.bot(server, { call_timeout = 1 })
     bot:start()
     store = stores.memory()
-    outbox = outboxes.new(bot, store)
+    outbox = outboxes.new(behind(bot), store)
     outbox:start()
   end
 
@@ -176,7 +178,7 @@ describe("the outbox of a bot", function()
 
   it("sets aside what the server refuses, tells of it, and goes on", scene(function()
     local log, lines = bots.log "error"
-    bot.log = log
+    behind(bot).client.log = log
     local refused = post("lost", { chat_id = "nowhere" })
     local ok, err = refused:wait(10)
     assert.is_nil(ok)
@@ -217,7 +219,7 @@ describe("the outbox of a bot", function()
 
   it("goes on when a function of use_call raises, and after a stop and a start", scene(function()
     local log, lines = bots.log "error"
-    bot.log = log
+    behind(bot).client.log = log
     local left = 1
     bot:use_call(function(call, next)
       if call.method == "sendMessage" and left > 0 then
@@ -243,7 +245,7 @@ describe("the outbox of a bot", function()
   end))
 
   it("looks up what it has sent when a function of use_call raises after that", scene(function()
-    bot.log = bots.log "off"
+    behind(bot).client.log = bots.log "off"
     local raised
     bot:use_call(function(call, next)
       local answer, err = next()
@@ -286,7 +288,7 @@ describe("the outbox of a bot", function()
   end
 
   it("keeps no doubt about what was refused", scene(function()
-    bot.log = bots.log "off"
+    behind(bot).client.log = bots.log "off"
     assert.is_nil((post("lost", { chat_id = "nowhere" }):wait(10)))
     answers(302)
     assert.is_nil((post("no"):wait(10)))
@@ -296,7 +298,8 @@ describe("the outbox of a bot", function()
   it("waits for a stop of a second, too", bots.virtual_case(function() end, function(case)
     local own = case.bot
     for n = 1, 3 do assert(own:post(case.chat.id, tostring(n))) end
-    core.spawn(own.outbox_box.stop, own.outbox_box, 1)
+    local box = behind(own).persistence.outbox_box
+    core.spawn(box.stop, box, 1)
     core.advance(0.9)
     assert.equal(0, own:outbox().waiting)
     assert.equal(3, #case.server:history(case.chat.id))
@@ -315,7 +318,7 @@ describe("the outbox of a bot", function()
   end))
 
   it("gives up on nothing else that the server says", scene(function()
-    bot.retries = 0
+    behind(bot).client.retries = 0
     for _, code in ipairs(codes(false)) do
       answers(code)
       local posted = post("yes " .. code)
@@ -337,7 +340,7 @@ describe("the outbox of a bot", function()
 
   it("tries again after pauses that grow up to a minute", function()
     local log, lines = bots.log "debug"
-    bots.virtual_case(function(made) made.retries = 0 end, function(case)
+    bots.virtual_case(function(made) behind(made).client.retries = 0 end, function(case)
       case.server.fault_injector.refusal = function(_, frame) return frame.method == "sendMessage" and 100 or nil end
       local posted = assert(case.bot:post(case.chat.id, "one"))
       core.advance(500)
@@ -452,12 +455,12 @@ describe("the outbox of a bot", function()
     store:put("posted", "old", { id = "old", message_id = "m", at = now - 30 * day - 10000 })
     store:put("posted", "young", { id = "young", message_id = "m", at = now - 30 * day + 60000 })
     for n = 1, 9998 do store:put("posted", "k" .. n, { id = "k", message_id = "m", at = now }) end
-    outbox = outboxes.new(bot, store)
+    outbox = outboxes.new(behind(bot), store)
     assert.is_nil(store:get("posted", "old"))
     assert.equal(9999, #store:list "posted")
     store:put("posted", "k9999", { id = "k", message_id = "m", at = now })
     store:put("posted", "more", { id = "more", message_id = "m", at = now })
-    outbox = outboxes.new(bot, store)
+    outbox = outboxes.new(behind(bot), store)
     assert.is_nil(store:get("posted", "young"))
     assert.equal(10000, #store:list "posted")
     outbox:start()
@@ -488,7 +491,7 @@ describe("the outbox of a bot", function()
       { count = 0, messages = json.array() }, {}, page, { messageId = "m2", chatId = "c", timestamp = 1 },
     }
     bot = played[1]:bot(steps)
-    outbox = outboxes.new(bot, stores.memory())
+    outbox = outboxes.new(behind(bot), stores.memory())
     outbox:start()
     chat_id = "c"
     local posted, second = post "one", post "two"
@@ -500,7 +503,7 @@ describe("the outbox of a bot", function()
 
   it("opens a personal chat that is gone, once", scene(function()
     local log, lines = bots.log "error"
-    bot.log = log
+    behind(bot).client.log = log
     local posted = assert(outbox:post(assert(outboxes.record_of(1, { user_id = "mira@localhost", text = "one" }))))
     assert.is_truthy(posted:wait(10))
     assert(bot:remove_chat(posted.record.chat_id))
@@ -553,7 +556,7 @@ describe("the outbox of a bot", function()
     server:fault()
     bot = system.bot(server)
     bot:start()
-    outbox = outboxes.new(bot, store)
+    outbox = outboxes.new(behind(bot), store)
     assert.equal(2, outbox:look().waiting)
     assert.is_nil(outbox.lanes[chat_id].busy)
     outbox:start()

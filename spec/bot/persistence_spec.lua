@@ -9,6 +9,10 @@ local helper = require "spec.support.helper"
 local scripted = require "spec.support.scripted"
 local system = require "spec.support.system"
 
+local behind = require("trueconf.base.hooks").behind
+
+local function store_of(bot) return behind(bot).persistence.store end
+
 local LIMIT = bots.LIMIT
 local eventually = helper.eventually
 
@@ -45,7 +49,7 @@ describe("a message whose handler fails", function()
     local message = case.chat:say "bad"
     eventually(function() return #case.bot:aside() == 1 end)
     assert.is_true(case.bot:replay(message.id))
-    eventually(function() return #case.bot:aside() == 1 and case.bot.working == 0 end)
+    eventually(function() return #case.bot:aside() == 1 and behind(case.bot).dispatch.working == 0 end)
     case.broken = false
     assert.is_true(case.bot:replay(message.id))
     assert.equal("well: bad", bots.hear(case.mira))
@@ -58,13 +62,13 @@ describe("a message whose handler fails", function()
   end, function(case)
     local payload = bots.message({ text = "one", parseMode = "text" }).payload
     assert.same({}, case.bot:aside())   -- which makes the store
-    case.bot.store:put("aside", "m1", { chat_id = "c1", payload = payload, error = "x", tries = 1, at = 1 })
+    store_of(case.bot):put("aside", "m1", { chat_id = "c1", payload = payload, error = "x", tries = 1, at = 1 })
     assert.is_true(case.bot:replay "m1")
     eventually(function() return case.acked end)
-    eventually(function() return case.bot.working == 0 end)
+    eventually(function() return behind(case.bot).dispatch.working == 0 end)
     assert.same({ true, false }, case.acked)
-    assert.same({ 0, 0, 0 }, { case.bot.inbox:counts() })
-    assert.is_nil(next(case.bot.inbox.handled)) -- it may be replayed again
+    assert.same({ 0, 0, 0 }, { behind(case.bot).queue:counts() })
+    assert.is_nil(next(behind(case.bot).queue.handled)) -- it may be replayed again
   end, { ack = "manual" }))
 
   it("is an event that is replayed, when it can be read by then", bots.case(function(bot, case)
@@ -72,9 +76,9 @@ describe("a message whose handler fails", function()
   end, function(case)
     assert.same({}, case.bot:aside())   -- which makes the store
     local text = '{"chatId":"c1","messageId":"m1","timestamp":1,"content":{"text":"two","parseMode":"text"}}'
-    case.bot.store:put("aside", "e1", { method = "editMessage", text = text, error = "x", at = 1 })
+    store_of(case.bot):put("aside", "e1", { method = "editMessage", text = text, error = "x", at = 1 })
     assert.is_true(case.bot:replay "e1")
-    eventually(function() return case.text == "two" and case.bot.working == 0 end)
+    eventually(function() return case.text == "two" and behind(case.bot).dispatch.working == 0 end)
     assert.same({}, case.bot:aside())
   end))
 
@@ -87,9 +91,9 @@ describe("a message whose handler fails", function()
     local message = assert(case.chat:say "one")
     assert(message:wait_read_by("herald", LIMIT))
     assert(case.chat:edit(message, "two"))
-    eventually(function() return case.failed and case.bot.working == 0 end)
+    eventually(function() return case.failed and behind(case.bot).dispatch.working == 0 end)
     assert.same({}, case.bot:aside())
-    assert.same({ 0, 0, 0 }, { case.bot.inbox:counts() })
+    assert.same({ 0, 0, 0 }, { behind(case.bot).queue:counts() })
   end, { log = "off", tries = 3 }))
 
   it("is replayed behind what waits in its chat", bots.case(function(bot, case)
@@ -105,7 +109,7 @@ describe("a message whose handler fails", function()
     case.broken = false
     case.chat:say "slow"
     case.chat:say "next"
-    eventually(function() return #case.texts == 2 and case.bot.inbox:counts() == 1 end)
+    eventually(function() return #case.texts == 2 and behind(case.bot).queue:counts() == 1 end)
     assert.is_true(case.bot:replay(message.id))
     core.sleep(0)
     assert.same({ "bad", "slow" }, case.texts)
@@ -154,7 +158,7 @@ describe("a message whose handler fails", function()
     end)
   end, function(case)
     assert(case.chat:say "bad")
-    eventually(function() return case.count == 1 and case.bot.working == 0 end)
+    eventually(function() return case.count == 1 and behind(case.bot).dispatch.working == 0 end)
     case.bot:stop()
     case.bot:start()
     assert.equal("done", bots.hear(case.mira))
@@ -180,7 +184,7 @@ describe("a message whose handler fails", function()
     end)
   end, function(case)
     assert(case.chat:say "bad")
-    eventually(function() return case.failed and case.bot.working == 0 end)
+    eventually(function() return case.failed and behind(case.bot).dispatch.working == 0 end)
     assert.same({}, case.bot:aside())
     assert.equal(1, #case.server:unread "herald")
   end, { log = "off", ack = "manual" }))
@@ -199,7 +203,7 @@ describe("a message whose handler fails", function()
         assert.is_nil(line:find "more messages are set aside than are kept")
       end
       assert.equal(2, told)
-      assert.same({}, case.bot.store:list "handled") -- of a store that ends with the process
+      assert.same({}, store_of(case.bot):list "handled") -- of a store that ends with the process
     end, { log = log })()
   end)
 
@@ -227,13 +231,13 @@ describe("sessions", function()
     end)
   end, function(case)
     assert.equal("1 count", bots.ask(case, "count"))
-    eventually(function() return (case.bot.store:get("sessions", "user mira@localhost") or {}).count == 1 end)
+    eventually(function() return (store_of(case.bot):get("sessions", "user mira@localhost") or {}).count == 1 end)
     assert.equal("11", bots.ask(case, "go on"))
     assert.equal("12 count me", bots.ask(case, "count me"))
     assert.equal("22", bots.ask(case, "end"))
-    eventually(function() return case.bot.working == 0 end)
-    assert.same({ count = 22 }, case.bot.store:get("sessions", "user mira@localhost"))
-    assert.same({ last = "count me" }, case.bot.store:get("sessions", "chat " .. case.chat.id))
+    eventually(function() return behind(case.bot).dispatch.working == 0 end)
+    assert.same({ count = 22 }, store_of(case.bot):get("sessions", "user mira@localhost"))
+    assert.same({ last = "count me" }, store_of(case.bot):get("sessions", "chat " .. case.chat.id))
   end))
 
   it("are written only when they have changed, and go when they are empty", bots.case(function(bot)
@@ -244,24 +248,24 @@ describe("sessions", function()
       assert(msg:answer "ok")
     end)
   end, function(case)
-    local puts, put = 0, case.bot.store.put
-    case.bot.store.put = function(store, collection, ...)
+    local puts, put = 0, store_of(case.bot).put
+    store_of(case.bot).put = function(store, collection, ...)
       if collection == "sessions" then puts = puts + 1 end
       return put(store, collection, ...)
     end
     bots.ask(case, "look")
-    eventually(function() return case.bot.working == 0 end)
+    eventually(function() return behind(case.bot).dispatch.working == 0 end)
     assert.equal(0, puts)
     bots.ask(case, "set")
-    eventually(function() return case.bot.working == 0 end)
+    eventually(function() return behind(case.bot).dispatch.working == 0 end)
     assert.equal(1, puts)
     bots.ask(case, "look")
-    eventually(function() return case.bot.working == 0 end)
+    eventually(function() return behind(case.bot).dispatch.working == 0 end)
     assert.equal(1, puts)
     bots.ask(case, "clear")
-    eventually(function() return case.bot.working == 0 end)
-    assert.is_nil(case.bot.store:get("sessions", "chat " .. case.chat.id))
-    case.bot.store.put = nil
+    eventually(function() return behind(case.bot).dispatch.working == 0 end)
+    assert.is_nil(store_of(case.bot):get("sessions", "chat " .. case.chat.id))
+    store_of(case.bot).put = nil
   end, { store = stores.memory() }))
 
   it("are the same table for handlers that run beside each other", bots.case(function(bot, case)
@@ -279,7 +283,7 @@ describe("sessions", function()
     assert(case.group:add "herald")
   end, function(case)
     assert(case.chat:say "wait")
-    eventually(function() return case.bot.working == 1 end)
+    eventually(function() return behind(case.bot).dispatch.working == 1 end)
     assert(case.group:say "note")
     assert.equal("seen", bots.hear(case.mira))
   end))
@@ -295,7 +299,7 @@ describe("sessions", function()
     end, function(case)
       bots.ask(case, "go")
       eventually(function() return #lines > 0 end)
-      assert.same({ n = 1234567890123456789 }, case.bot.store:get("sessions", "chat " .. case.chat.id))
+      assert.same({ n = 1234567890123456789 }, store_of(case.bot):get("sessions", "chat " .. case.chat.id))
       assert.matches("the session of user mira@localhost is not kept: cannot encode 'f'", lines[1])
       local message = bots.message({ text = "x" }, { bot = case.bot })
       local _, err = pcall(function() return message.user_session end)
@@ -304,11 +308,11 @@ describe("sessions", function()
         session.f = nil
         session.n = 1
       end))
-      assert.same({ n = 1 }, case.bot.store:get("sessions", "user mira@localhost"))
+      assert.same({ n = 1 }, store_of(case.bot):get("sessions", "user mira@localhost"))
       _, err = pcall(function() case.bot:with_session("group", "x", print) end)
       assert.matches("bot/persistence_spec.lua:%d+: with_session: 'user' or 'chat' expected, got group", err)
       assert.is_true(case.bot:with_session("chat", "C1@x", function(session) session.n = 2 end))
-      assert.same({ n = 2 }, case.bot.store:get("sessions", "chat C1@x"))
+      assert.same({ n = 2 }, store_of(case.bot):get("sessions", "chat C1@x"))
     end, { log = log })()
   end)
 end)
@@ -389,7 +393,7 @@ describe("a bot with a store in a file", function()
     local message = chat:say "one"
     assert(message:wait_read_by("herald", LIMIT))
     chat:say "bad"
-    eventually(function() return #first:aside() == 1 and first.working == 0 end)
+    eventually(function() return #first:aside() == 1 and behind(first).dispatch.working == 0 end)
     first:stop()
     -- The ack was lost, as far as the server knows.
     server.store:add_unread("herald", message.record)
@@ -402,10 +406,10 @@ describe("a bot with a store in a file", function()
     local second = bot_with({ log = "off" }, handle)
     assert(message:wait_read_by("herald", LIMIT))
     assert.same({ "one", "bad" }, handled)
-    assert.is_nil(second.store:get("handled", "old"))
-    assert.is_truthy(second.store:get("handled", "young"))
+    assert.is_nil(store_of(second):get("handled", "old"))
+    assert.is_truthy(store_of(second):get("handled", "young"))
     assert.equal(1, #second:aside())
-    assert.equal(2, second.store:get("sessions", "chat " .. chat.id).count)
+    assert.equal(2, store_of(second):get("sessions", "chat " .. chat.id).count)
     assert.equal(tokens, server.store:last_serial())
     assert.equal("600", system.output("stat -c %%a '%s.token'", path))
     second:stop()
@@ -417,7 +421,7 @@ describe("a bot with a store in a file", function()
     local chat = server:person("mira"):chat_with "herald"
     local acked
     local bot = bot_with({ ack = "manual" }, function(msg)
-      msg.bot.store:put("notes", msg.id, { text = msg.text })
+      store_of(msg.bot):put("notes", msg.id, { text = msg.text })
       acked = { msg:ack(), msg:ack(), msg.bot:ack(msg) }
     end)
     assert(chat:say("one"):wait_read_by("herald", LIMIT))
@@ -432,13 +436,13 @@ describe("a bot with a store in a file", function()
     local chat = mira:chat_with "herald"
     local bot = bot_with({ log = "off" }, function(msg) assert(msg:answer(msg.text)) end)
     assert(bot:wait_ready(LIMIT))
-    bot.store.db:rows "PRAGMA query_only = 1"
+    store_of(bot).db:rows "PRAGMA query_only = 1"
     local message = chat:say "one"
     assert.equal("one", bots.hear(mira))
-    eventually(function() return bot.stuck and bot.working == 0 end)
+    eventually(function() return behind(bot).persistence.stuck and behind(bot).dispatch.working == 0 end)
     assert(bot:get_chats(1, 1))         -- answered behind an ack that had been sent
-    assert.same({ 1, 1 }, { bot.store.unwritten, #server:unread "herald" })
-    bot.store.db:rows "PRAGMA query_only = 0"
+    assert.same({ 1, 1 }, { store_of(bot).unwritten, #server:unread "herald" })
+    store_of(bot).db:rows "PRAGMA query_only = 0"
     assert(message:wait_read_by("herald", LIMIT))
     bot:stop()
     server:stop()
@@ -471,12 +475,12 @@ describe("a bot with a store in a file", function()
       msg.chat_session.late = true
     end)
     chat:say "hello"
-    eventually(function() return bot.working == 1 end)
+    eventually(function() return behind(bot).dispatch.working == 1 end)
     bot:stop(0)
-    assert.is_truthy(bot.store)
+    assert.is_truthy(store_of(bot))
     gate:wake()
-    eventually(function() return bot.working == 0 end)
-    assert.is_nil(bot.store)
+    eventually(function() return behind(bot).dispatch.working == 0 end)
+    assert.is_nil(store_of(bot))
     local _, err = pcall(function() bot:aside() end)
     assert.matches("bot/persistence_spec.lua:%d+: the bot is stopped, and its store closed: ", err)
     local kept = assert(stores.open(path))
@@ -521,7 +525,7 @@ describe("a bot with a store in a file", function()
 
   -- From now on nothing more fits into the file, or everything does.
   local function set_full(bot, is_full)
-    bot.store.db:rows(is_full and "PRAGMA max_page_count = 1" or "PRAGMA max_page_count = 100000")
+    store_of(bot).db:rows(is_full and "PRAGMA max_page_count = 1" or "PRAGMA max_page_count = 100000")
   end
 
   local function matching(lines, pattern)
@@ -547,10 +551,10 @@ describe("a bot with a store in a file", function()
     set_full(bot, true)
     for n = 1, 3 do chat:say(tostring(n)) end
     for n = 1, 2 do assert.equal(tostring(n), bots.hear(mira)) end -- the second was begun in the turn that failed
-    eventually(function() return bot.stuck and bot.working == 0 end)
+    eventually(function() return behind(bot).persistence.stuck and behind(bot).dispatch.working == 0 end)
     -- A message that comes again is not handled again, nor acknowledged.
     server:drop()
-    eventually(function() return bot:state() == "ready" and bot.session:stats().requests_in ~= 0 end)
+    eventually(function() return bot:state() == "ready" and behind(bot).client.session:stats().requests_in ~= 0 end)
     chat:say "4"
     core.sleep(1.2)
     assert.same({ 2, 4 }, { begun, #server:unread "herald" })
@@ -575,19 +579,19 @@ describe("a bot with a store in a file", function()
       local bot, begun, times = case.bot, core.monotonic(), {}
       case.server.fault_injector.refusal = function(_, frame) return frame.method == "sendMessage" and 100 or nil end
       local posted = assert(bot:post(case.chat.id, "early"))
-      bot.store.db:rows "PRAGMA max_page_count = 1"
+      store_of(bot).db:rows "PRAGMA max_page_count = 1"
       assert(case.chat:say "one")
       core.advance(0.5)
-      assert.is_true(bot.stuck)
-      local commit = bot.store.commit
-      bot.store.commit = function(store)
+      assert.is_true(behind(bot).persistence.stuck)
+      local commit = store_of(bot).commit
+      store_of(bot).commit = function(store)
         table.insert(times, math.floor(core.monotonic() - begun + 0.5))
         return commit(store)
       end
       core.advance(190)
       assert.same({ 1, 3, 7, 15, 31, 63, 123, 183 }, times)
       case.server.fault_injector.refusal = nil
-      bot.store.db:rows "PRAGMA max_page_count = 100000"
+      store_of(bot).db:rows "PRAGMA max_page_count = 100000"
       core.advance(52)
       assert.equal("waiting", posted.state)
       core.advance(1)                   -- 243 s after the first: it is written, and the outbox goes on at once
@@ -605,7 +609,7 @@ describe("a bot with a store in a file", function()
     assert(bot:wait_ready(LIMIT))
     set_full(bot, true)
     for n = 1, 100 do chats[n % 10 + 1]:say(tostring(n)) end
-    eventually(function() return bot.stuck and bot.working == 0 end)
+    eventually(function() return behind(bot).persistence.stuck and behind(bot).dispatch.working == 0 end)
     core.sleep(0.1)
     assert.is_true(#server:unread "herald" >= 50) -- some fit into what was free in the file
     set_full(bot, false)
@@ -636,10 +640,11 @@ describe("a bot with a store in a file", function()
     assert(bot:wait_ready(LIMIT))
     assert(bot:send_message(chat.id, "menu", { buttons = { { { type = "command", label = "A", command = "a" } } } }))
     local menu = assert(mira:wait_message(LIMIT))
-    bot.store.db:rows "PRAGMA query_only = 1"
+    store_of(bot).db:rows "PRAGMA query_only = 1"
     assert(mira:click(menu, "A"))
     chat:say "one"
-    eventually(function() return bot.stuck and clicks == 1 and bot.working == 0 end)
+    local engine = behind(bot)
+    eventually(function() return engine.persistence.stuck and clicks == 1 and engine.dispatch.working == 0 end)
     bot:stop()
     assert.equal(1, #server:unread "herald")
     bot:start()
@@ -684,14 +689,14 @@ describe("a bot with a store in a file", function()
       if msg.text == "post" then assert(msg:post("posted")) end
     end)
     assert(bot:wait_ready(LIMIT))
-    local outbox = bot.outbox_box
+    local outbox = behind(bot).persistence.outbox_box
     outbox:stop(0)
     for n = 1, 10000 do assert(bot:post(chat.id, tostring(n))) end
     assert.equal("LIMIT", select(2, bot:post(chat.id, "more")).name)
     chat:say "post"
     chat:say "behind it"
     other:say "by the way"
-    eventually(function() return #server:unread "herald" == 2 and bot.working == 0 end)
+    eventually(function() return #server:unread "herald" == 2 and behind(bot).dispatch.working == 0 end)
     core.sleep(0.1)
     assert.same({ 2, 2, {} }, { handled, #server:unread "herald", bot:aside() })
     assert.equal(1, matching(lines, "message %S+ of %S+ waits, and its chat with it"))
@@ -714,7 +719,7 @@ describe("a bot with no room for more messages", function()
     end)
   end, function(case)
     for n = 1, 5 do case.chat:say(tostring(n)) end
-    eventually(function() return case.bot.turned_away == 2 end)
+    eventually(function() return behind(case.bot).receive.turned_away == 2 end)
     case.gate:wake(true)
     eventually(function() return #case.server:unread "herald" == 0 end)
     assert.equal("1 2 3 4 5", table.concat(case.texts, " "))
@@ -749,8 +754,8 @@ describe("a message that cannot be read", function()
     end
     assert.equal(1, #lines)
     assert.matches("sendMessage of the server cannot be read and is set aside, bot:aside%(%) has it: ", lines[1])
-    assert.equal(#odd, bot.session:stats().garbage)
-    bot.store:put("aside", "later", { method = "sendMessage", at = 1,
+    assert.equal(#odd, behind(bot).client.session:stats().garbage)
+    store_of(bot):put("aside", "later", { method = "sendMessage", at = 1,
       text = '{"chatId":7,"chat":{"chatId":"c1"},"messageId":"m","content":{"text":"later"}}' })
     assert.is_true(bot:replay "later")
     eventually(function() return texts[2] == "later" end)
@@ -773,7 +778,7 @@ describe("a message that is delivered again while its handler is at work", funct
       end)
     end })
     eventually(function()
-      local known = bot.inbox.pending.m1
+      local known = behind(bot).queue.pending.m1
       return known and #(rawget(known, "other_frames") or {}) == 2
     end)
     gate:wake(true)
@@ -816,7 +821,7 @@ describe("a request that the server is not able to carry out", function()
       local sent, err = case.bot:send_message(case.chat.id, "x", { timeout = 1 })
       assert.same({ nil, "CONNECTION_ERROR" }, { sent, err.name })
       assert.is_true(core.monotonic() - begun < 1.5)
-      case.bot.retries = 1
+      behind(case.bot).client.retries = 1
       sent, err = case.bot:send_message(case.chat.id, "x")
       assert.same({ nil, "CONNECTION_ERROR" }, { sent, err.name })
       begun = core.monotonic()

@@ -9,6 +9,8 @@ local helper = require "spec.support.helper"
 local router = require "trueconf.bot.router"
 local trueconf = require "trueconf"
 
+local behind = require("trueconf.base.hooks").behind
+
 -- What a router does with a message: the names of the handlers that ran, in order.
 local function ways()
   local way = {}
@@ -21,9 +23,9 @@ local function ways()
   end
   local function take(root, event, method)
     for place in pairs(way) do way[place] = nil end
-    local bot = setmetatable({ routes = root.routes, user_id = function() return bots.ME end }, { __index = root })
-    local walk = { bot = bot, event = event, method = method or "sendMessage" }
-    local taken = router.enter(root, walk)
+    local bot = setmetatable({ user_id = function() return bots.ME end }, { __index = root })
+    local walk = { bot = bot, engine = { router = behind(root) }, event = event, method = method or "sendMessage" }
+    local taken = router.enter(behind(root), walk)
     return table.concat(way, " ") .. (taken and "" or "!"), walk
   end
   return step, take
@@ -57,7 +59,7 @@ describe("a router", function()
       local taken = next()
       called[#called + 1] = "any " .. tostring(taken)
     end)
-    router.enter(root, { bot = root, event = hello, method = "sendMessage" })
+    router.enter(behind(root), { bot = root, event = hello, method = "sendMessage" })
     assert.same({ "lo", "any false", "true" }, called)
   end)
 
@@ -145,8 +147,8 @@ describe("a router", function()
     root:use(function(_, next) next() end)
     local walk = { bot = root, event = hello, method = "sendMessage" }
     root:on_click("x", print); local line = debug.getinfo(1, "l").currentline
-    assert.equal(("spec/bot/router_spec.lua:%d"):format(line), root.routes.list[2].place)
-    router.enter(root, walk)
+    assert.equal(("spec/bot/router_spec.lua:%d"):format(line), behind(root).routes.list[2].place)
+    router.enter(behind(root), walk)
     assert.equal(("spec/bot/router_spec.lua:%d"):format(line - 2), walk.place)
   end)
 
@@ -224,7 +226,7 @@ describe("a bot", function()
   end, function(case)
     assert(case.chat:say "one")
     case.bot.data.begun:wait(bots.LIMIT)
-    local connects = case.bot.session:stats().connects
+    local connects = behind(case.bot).client.session:stats().connects
     assert(case.chat:say "two")
     assert(case.bot:replace_handlers(function(bot)
       bot:on_message(function(msg) assert(msg:answer("new: " .. msg.text)) end)
@@ -238,6 +240,6 @@ describe("a bot", function()
     case.release:wake()
     assert.equal("old: one", bots.hear(case.mira))
     assert.equal("new: two", bots.hear(case.mira))
-    assert.equal(connects, case.bot.session:stats().connects)
+    assert.equal(connects, behind(case.bot).client.session:stats().connects)
   end))
 end)

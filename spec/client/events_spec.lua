@@ -9,6 +9,8 @@ local protocol = require "trueconf.protocol"
 local scripted = require "spec.support.scripted"
 local trueconf = require "trueconf"
 
+local behind = require("trueconf.base.hooks").behind
+
 local push = scripted.push
 
 local CHAT, MESSAGE, USER = "c1", "m1", "mira@chat.acme.test"
@@ -234,7 +236,7 @@ describe("events", function()
     end, function(bot, name)
       assert.equal("fine", seen:wait(5))
       assert.same({ 1, 2, 3, 4, 5 }, eventually_acked(name, 5))
-      assert.equal(4, bot.session:stats().garbage)
+      assert.equal(4, behind(bot).client.session:stats().garbage)
       local aside = bot:aside()
       assert.equal(4, #aside)
       assert.same({ "editChatTitle", { chatId = CHAT }, 0 },
@@ -247,7 +249,8 @@ describe("events", function()
       assert.is_nil(again)
       assert.matches("it cannot be read: .*missing field 'title'", err.message)
       assert.equal(4, #bot:aside())
-      bot.store:put("aside", "later", { method = "editChatTitle", text = '{"chatId":"c","title":"later"}', at = 1 })
+      behind(bot).persistence.store:put("aside", "later",
+        { method = "editChatTitle", text = '{"chatId":"c","title":"later"}', at = 1 })
       seen = core.waiter()
       assert.is_true(bot:replay "later")
       assert.equal("later", seen:wait(5))

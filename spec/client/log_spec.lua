@@ -8,6 +8,8 @@ local log = require "trueconf.log"
 local system = require "spec.support.system"
 local trueconf = require "trueconf"
 
+local behind = require("trueconf.base.hooks").behind
+
 describe("a client", function()
   local server
   setup(function() server = faulty.start() end)
@@ -24,11 +26,11 @@ describe("a client", function()
       log = log.new { level = "warn", sink = function(_, text) lines[#lines + 1] = text end },
     }
     -- The faulty server tells its visitors apart by the path, which a client's url has none of.
-    client.session = core.session {
-      url = server:ws(script), token = "secret.token.1", on_anomaly = client.anomaly_logger,
+    behind(client).client.session = core.session {
+      url = server:ws(script), token = "secret.token.1", on_anomaly = behind(client).client.anomaly_logger,
     }
     client:start()
-    helper.eventually(function() return done(client.session:stats()) end)
+    helper.eventually(function() return done(behind(client).client.session:stats()) end)
     client:stop()
     return lines
   end

@@ -7,7 +7,8 @@ local ME, USER, CHAT = "Herald@chat.acme.test/9f31c2", "mira@chat.acme.test", "c
 
 -- A bot that records what it is asked to do.
 local function new_bot()
-  local bot = { calls = {} }
+  local bot = { calls = {}, engine = {} }
+  bot.face = bot
   function bot.user_id() return ME end
   return setmetatable(bot, { __index = function(self, name)
     return function(_, ...)
@@ -25,7 +26,7 @@ local function received(kind, content, more)
   }
   for key, value in pairs(more or {}) do payload[key] = value ~= "none" and value or nil end
   local bot = new_bot()
-  return message.new(bot, payload, CHAT, 1, 1, CHAT), bot
+  return message.item(bot, payload, CHAT, 1, 1, CHAT).event, bot
 end
 
 local function html(text, more)

@@ -7,6 +7,8 @@ local helper = require "spec.support.helper"
 local scripted = require "spec.support.scripted"
 local support = require "spec.support.bridge"
 
+local behind = require("trueconf.base.hooks").behind
+
 local R = "\u{fffd}"
 -- Texts in the JSON of a frame, and as a handler gets them.
 local TEXTS = {
@@ -57,7 +59,7 @@ describe("text that is not UTF-8", function()
     helper.eventually(function() return #server:frames(name) == #TEXTS end, 20)
     for number, frame in ipairs(server:frames(name)) do assert.same({ type = 2, id = number }, frame) end
     assert.same({}, errors)
-    assert.equal(1, bot.session:stats().connects)
+    assert.equal(1, behind(bot).client.session:stats().connects)
     bot:stop()
   end))
 

@@ -7,6 +7,8 @@ local tcp = require "socket"
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"
 
+local behind = require("trueconf.base.hooks").behind
+
 local LIMIT = 10                        -- seconds any single step may take
 
 local function listen(options)
@@ -173,7 +175,7 @@ describe("WebSocket connections that have not authorized", function()
     helper.eventually(function() return select(2, received(held[1])) end, LIMIT)
     assert.is_false(select(2, received(held[2])))
     assert.equal("ready", bot:state())
-    assert.equal(1, bot.session:stats().connects)
+    assert.equal(1, behind(bot).client.session:stats().connects)
     bot:stop(0)
     other:stop(0)
   end))

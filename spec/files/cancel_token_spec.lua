@@ -7,6 +7,8 @@ local scene = require "spec.support.chat_scene"
 local system = require "spec.support.system"
 local trueconf = require "trueconf"
 
+local behind = require("trueconf.base.hooks").behind
+
 local MIB = 1 << 20
 
 -- Sockets this process has open, of client and Bridge.
@@ -75,10 +77,10 @@ describe("an upload that is cancelled", function()
     local cancel_token = trueconf.cancel_token()
     at.server:fault { silence = { uploadFile = 1 } }
     local call = send(at, cancel_token, { data = "x" })
-    helper.eventually(function() return at.bot.session:stats().in_flight == 1 end)
+    helper.eventually(function() return behind(at.bot).client.session:stats().in_flight == 1 end)
     cancel_token:cancel()
     assert_cancelled("not_sent", call.over:wait(5))
-    assert.equal(0, at.bot.session:stats().in_flight)
+    assert.equal(0, behind(at.bot).client.session:stats().in_flight)
   end))
 
   it("while it waits for the connection is not sent later", scene(function(at)
@@ -89,7 +91,7 @@ describe("an upload that is cancelled", function()
       at.server:drop()
     end
     local call = send(at, cancel_token, { data = "x" })
-    helper.eventually(function() return at.bot.session:stats().queued == 1 end)
+    helper.eventually(function() return behind(at.bot).client.session:stats().queued == 1 end)
     cancel_token:cancel()
     assert_cancelled("not_sent", call.over:wait(5))
     at.server:fault { refuse_upgrades = false }
@@ -107,7 +109,7 @@ describe("an upload that is cancelled", function()
     at.server:fault { delay = 0.05 }
     assert_cancelled("unknown", send(at, cancel_token, { data = "x" }).over:wait(5))
     helper.eventually(function() return #at.server:history(at.chat_id) == 1 end)
-    helper.eventually(function() return at.bot.session:stats().stale == 1 end)
+    helper.eventually(function() return behind(at.bot).client.session:stats().stale == 1 end)
   end))
 
   it("while its reader waits closes what that holds", scene(function(at)
@@ -169,10 +171,11 @@ describe("a download that is cancelled", function()
     local message, cancel_token = sent(at), trueconf.cancel_token()
     local call = fetch(at, message, cancel_token, {})
     local progress = at.server.files.progress
-    helper.eventually(function() return next(at.bot.file_waiters or {}) and next(progress.subscribers) end)
+    local client = behind(at.bot).client
+    helper.eventually(function() return next(client.file_waiters or {}) and next(progress.subscribers) end)
     cancel_token:cancel()
     assert_cancelled(nil, call.over:wait(5))
-    assert.same({}, at.bot.file_waiters)
+    assert.same({}, behind(at.bot).client.file_waiters)
     helper.eventually(function() return not next(progress.subscribers) end)
   end))
 
@@ -226,10 +229,10 @@ describe("a cancel token", function()
     local cancel_token = trueconf.cancel_token()
     assert.is_true(cancel_token:cancel())
     assert.is_false(cancel_token:cancel())
-    local calls = at.bot.session:stats().calls
+    local calls = behind(at.bot).client.session:stats().calls
     assert_cancelled("not_sent", at.bot:send_file(at.chat_id, { data = "x", name = "a", cancel = cancel_token }))
     assert_cancelled(nil, at.bot:download("none", { cancel = cancel_token }))
-    assert.equal(calls, at.bot.session:stats().calls)
+    assert.equal(calls, behind(at.bot).client.session:stats().calls)
   end))
 
   it("ends all that has it, and nothing else", scene(function(at)
@@ -237,7 +240,7 @@ describe("a cancel token", function()
     at.server:fault { file_delay = 1 }
     local message = assert(at.bot:send_file(at.chat_id, { data = "0123456789", name = "a.bin" }))
     for i = 1, 3 do calls[i] = start(at.bot.download, at.bot, message, { cancel = i < 3 and cancel_token or nil }) end
-    helper.eventually(function() return next(at.bot.file_waiters or {}) end)
+    helper.eventually(function() return next(behind(at.bot).client.file_waiters or {}) end)
     cancel_token:cancel()
     assert_cancelled(nil, calls[1].over:wait(5))
     assert_cancelled(nil, calls[2].over:wait(5))

@@ -7,6 +7,8 @@ local helper = require "spec.support.helper"
 local scene = require "spec.support.chat_scene"
 local system = require "spec.support.system"
 
+local behind = require("trueconf.base.hooks").behind
+
 local function file(at, name, bytes) return system.write(at.directory:file(name), bytes) end
 
 local function listing(path) return system.output("ls -A '%s'", path) end
@@ -76,7 +78,7 @@ describe("send_file", function()
   end))
 
   it("does not read more from a pipe or a reader than the server takes", scene(function(at)
-    at.bot.limits, at.bot.limits_asked = { max_size = 1000 }, true
+    behind(at.bot).client.limits, behind(at.bot).client.limits_asked = { max_size = 1000 }, true
     local pieces = 0
     local err = refused("LIMIT", "not_sent", at.bot:send_file(at.chat_id, { name = "endless", reader = function()
       pieces = pieces + 1
@@ -173,7 +175,7 @@ describe("send_file", function()
 
   it("names what the server has against a file", scene(function(at)
     at.server:set_upload_limits { max_size = 10 }
-    at.bot.limits = {}
+    behind(at.bot).client.limits = {}
     refused("MAX_FILE_SIZE_EXCEEDED", "not_sent", at.bot:send_file(at.chat_id, { data = ("x"):rep(11), name = "a.b" }))
     refused("CHAT_NOT_FOUND", "rejected", at.bot:send_file("nowhere", { data = "x", name = "a.b" }))
     assert.same({}, at.server:history(at.chat_id))
@@ -208,7 +210,7 @@ describe("send_file", function()
       asked = asked + 1
       return limits(self)
     end
-    at.bot.limits = nil
+    behind(at.bot).client.limits = nil
     refused("LIMIT", "not_sent", at.bot:send_file(at.chat_id, { data = "xx", name = "a.b" }))
     assert(at.bot:send_file(at.chat_id, { data = "x", name = "a.b" }))
     assert.equal(1, asked)

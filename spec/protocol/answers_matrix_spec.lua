@@ -17,6 +17,8 @@ local system = require "spec.support.system"
 local trueconf = require "trueconf"
 local web = require "trueconf.base.web"
 
+local behind = require("trueconf.base.hooks").behind
+
 local NEWEST = protocol.versions.NEWEST
 local LIMIT = 200                       -- seconds for one walk; usually it takes a few
 local HERALD, MIRA = "herald@chat.acme.test", "mira@chat.acme.test"
@@ -30,7 +32,7 @@ end
 
 -- Counts of things that wait.
 local function waiting(client)
-  local stats, session = core.stats(), client.session:stats()
+  local stats, session = core.stats(), behind(client).client.session:stats()
   return ("%d pending, %d coroutines, %d in flight, %d queued"):format(stats.pending, stats.coroutines,
     session.in_flight, session.queued)
 end
@@ -197,22 +199,23 @@ describe("a bot whose server answers oddly", function()
   it("knows chats and roles, or says that it does not", with_bot(function(it)
     local bot = it.bot
     local group = assert(bot:create_group_chat "Ops")
-    local function forget() bot.chat_cache = nil end
+    local function forget() behind(bot).client.chat_cache = nil end
     each_way(it, "getChatByID", function()
       forget()
-      return chat_cache.chat_kind(bot, group)
+      return chat_cache.chat_kind(behind(bot).client, group)
     end)
     each_way(it, "getChatParticipant", function()
       forget()
-      return chat_cache.role(bot, group, HERALD)
+      return chat_cache.role(behind(bot).client, group, HERALD)
     end)
-    local answer = bot.get_chat_participant
-    bot.get_chat_participant = function() return nil, Error.new("UNSUPPORTED", "too old") end
+    local client = behind(bot).client
+    local answer = client.get_chat_participant
+    client.get_chat_participant = function() return nil, Error.new("UNSUPPORTED", "too old") end
     each_way(it, "getChatParticipants", function()
       forget()
-      return chat_cache.role(bot, group, HERALD)
+      return chat_cache.role(behind(bot).client, group, HERALD)
     end)
-    bot.get_chat_participant = answer
+    client.get_chat_participant = answer
   end))
 
   it("keeps no activity that nobody can show", with_bot(function(it)
@@ -279,7 +282,7 @@ describe("a bot whose server answers oddly", function()
     local function talk()
       local before = #outcomes
       assert(chat:say "hello")
-      helper.eventually(function() return it.bot.waits and it.bot.waits.count > 0 or #outcomes > before end)
+      helper.eventually(function() return behind(it.bot).dialogs.waits.count > 0 or #outcomes > before end)
       if #outcomes == before then assert(chat:say "this") end
       helper.eventually(function() return #outcomes > before end)
       return outcomes[#outcomes]
@@ -349,9 +352,9 @@ describe("a bot whose server answers oddly", function()
     local group = assert(bot:create_group_chat "Files")
     local function send() return bot:send_file(group, { data = "12345", name = "plan.txt" }) end
     for _, method in ipairs { "uploadFile", "sendFile" } do each_way(it, method, send) end
-    bot.limits, bot.limits_asked = nil, nil
+    behind(bot).client.limits, behind(bot).client.limits_asked = nil, nil
     each_way(it, "getFileUploadLimits", function()
-      bot.limits, bot.limits_asked = nil, nil
+      behind(bot).client.limits, behind(bot).client.limits_asked = nil, nil
       return send()
     end)
   end))
@@ -421,7 +424,7 @@ describe("odd answers over HTTP", function()
     local group = assert(it.bot:create_group_chat "Files")
     each_body({ temporalFileId = "f", error = 310, error_description = "x" }, it.wrong, { 200, 201, 400, 500 },
       function(address)
-        it.bot.web.endpoints.files = address
+        behind(it.bot).client.web.endpoints.files = address
         return it.bot:send_file(group, { data = "12345", name = "plan.txt" })
       end)
   end))

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- A bot against a Bridge in the same process, for specs of what a bot does with what it gets.
 
+local behind = require("trueconf.base.hooks").behind
 local core = require "trueconf.core"
 local helper = require "spec.support.helper"
 local message = require "trueconf.bot.message"
@@ -74,12 +75,14 @@ end
 
 bots.ME, bots.USER, bots.CHAT = "herald@chat.acme.test", "mira@chat.acme.test", "c1"
 
-local stand_in = { command_prefix = "/" }
+-- What stands behind such a message, and is its bot as well.
+local stand_in = {}
+stand_in.face = stand_in
 function stand_in.user_id() return bots.ME end
 
 ---A message as a bot would get it.
 ---@param content table
----@param more? table fields of the payload; `kind`: the chat's type; `bot`
+---@param more? table fields of the payload; `kind`: the chat's type; `bot`: else a mere stand-in
 ---@return trueconf.Message
 function bots.message(content, more)
   more = more or {}
@@ -91,7 +94,8 @@ function bots.message(content, more)
   for key, value in pairs(more) do
     if key ~= "kind" and key ~= "bot" then payload[key] = value end
   end
-  return message.new(more.bot or stand_in, payload, bots.CHAT, 1, 1, bots.CHAT)
+  local bot = more.bot or stand_in
+  return message.item(behind(bot) and behind(bot).client or bot, payload, bots.CHAT, 1, 1, bots.CHAT).event
 end
 
 ---@param text string

@@ -13,6 +13,8 @@ local protocol = require "trueconf.protocol"
 local scripted = require "spec.support.scripted"
 local system = require "spec.support.system"
 
+local behind = require("trueconf.base.hooks").behind
+
 -- With a collector that never rests a frame costs a hundred times as much.
 local SHARE = os.getenv "TORTURE" == "1" and 20 or 1
 local PER_RUN, PER_CONNECTION, BATCH = 2000 // SHARE, 500 // SHARE, 25
@@ -272,7 +274,7 @@ end
 local function begin_calls(bot)
   local calls = {}
   for place = 1, CALLS do
-    calls[place] = system.begin(function() return bot.session:request("getChats", "{}", PATIENCE) end)
+    calls[place] = system.begin(function() return behind(bot).client.session:request("getChats", "{}", PATIENCE) end)
   end
   return calls
 end
@@ -309,7 +311,7 @@ describe("a bot that gets anything", function()
       local calls = begin_calls(bot)
       for _, call in ipairs(calls) do call:wait(PATIENCE) end
       assert(seen.last:wait(PATIENCE))
-      local answer = assert(bot.session:request("probe", '{"a":1}', PATIENCE))
+      local answer = assert(behind(bot).client.session:request("probe", '{"a":1}', PATIENCE))
       assert.same({ method = "probe", payload = { a = 1 } }, json.decode(answer))
       for _, call in ipairs(calls) do assert.equal(1, #call.outcomes) end
       local wrong
@@ -320,7 +322,7 @@ describe("a bot that gets anything", function()
       assert.is_nil(wrong)
       local grown = in_use() - before
       assert.is_true(grown < MOST_GROWTH // 4, grown .. " KiB more than before")
-      assert.equal(1, bot.session:stats().connects)
+      assert.equal(1, behind(bot).client.session:stats().connects)
       assert.same({}, seen.errors)
       assert.is_true(seen.handled > PER_RUN // 10, "few of the notifications were handled: " .. seen.handled)
       bot:stop()

@@ -6,6 +6,8 @@ local helper = require "spec.support.helper"
 local nginx = require "spec.support.nginx"
 local system = require "spec.support.system"
 
+local hooks = require "trueconf.base.hooks"
+
 local LIMIT = 20                        -- seconds any single step may take
 
 -- A Bridge, nginx in front of it, and a bot that trusts it.
@@ -82,7 +84,7 @@ describe("a bot behind nginx", function()
     w:start()
     core.sleep(2)                       -- nothing is said; about twenty PINGs go each way
     w:talk "still there"
-    assert.equal(1, w.bot.session:stats().connects)
+    assert.equal(1, hooks.behind(w.bot).client.session:stats().connects)
     assert.same({}, w.problems)
   end))
 

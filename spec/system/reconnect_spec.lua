@@ -6,6 +6,8 @@ local core = require "trueconf.core"
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"
 
+local behind = require("trueconf.base.hooks").behind
+
 local LIMIT = 20                        -- seconds any single step may take
 local WAYS = { { name = "in good order", abrupt = false }, { name = "by force", abrupt = true } }
 
@@ -115,7 +117,7 @@ describe("a bot whose Bridge is stopped and started", function()
     w:round_trip()
     assert.same(said, handled)
     assert.same({}, w.server:unread "herald")
-    assert.is_true(w.bot.session:stats().connects >= 5)
+    assert.is_true(behind(w.bot).client.session:stats().connects >= 5)
   end))
 
   for _, way in ipairs(WAYS) do
@@ -192,7 +194,7 @@ describe("a bot whose Bridge is stopped and started", function()
       for number = 1, 5 do
         calls[number] = system.begin(function() return w.bot:send_message(chat_id, tostring(number)) end)
       end
-      helper.eventually(function() return w.bot.session:stats().in_flight == 2 end)
+      helper.eventually(function() return behind(w.bot).client.session:stats().in_flight == 2 end)
       w:stop_bridge(way.abrupt)
       for number = 1, 2 do
         local sent, err = calls[number]:wait()
@@ -239,7 +241,7 @@ describe("a bot whose Bridge is stopped and started", function()
       local marked = system.begin(function()
         return w.bot:call("createP2PChat", { userId = "mira@localhost" }, { read = true })
       end)
-      helper.eventually(function() return w.bot.session:stats().in_flight == 4 end)
+      helper.eventually(function() return behind(w.bot).client.session:stats().in_flight == 4 end)
       w:stop_bridge(way.abrupt)
       w:start_bridge()
       for _, call in ipairs(calls) do assert.equal("herald", assert(call:wait())) end

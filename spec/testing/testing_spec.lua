@@ -208,7 +208,7 @@ describe("the bot of a test", function()
 
   it("that cannot be started is an error that says why", function()
     for script, complaint in pairs {
-      ["return { state = function() end, start = function() end }"] = "the bot was made before the test began",
+      ["return { state = function() end, start = function() end }"] = "the bot's script has made no bot",
       ["local ="] = "<name> expected near '='",
       ["error 'no luck'"] = "no luck",
       ["return 1"] = "the bot's script has made no bot",
@@ -220,6 +220,9 @@ describe("the bot of a test", function()
         contains(failure_of(function() testing.start { bot = path } end), complaint)
       end)
     end
+    local early = trueconf.bot { url = "ws://localhost:9", username = "early", password = "x" }
+    contains(failure_of(function() testing.start { bot = function() return early end } end),
+      "the bot was made before the test began")
     contains(failure_of(function() testing.start { bot = "/nowhere/bot.lua" } end), "cannot open /nowhere/bot.lua")
     contains(failure_of(function() testing.start { bot = "no_such_module" } end), "there is no module 'no_such_module'")
     contains(failure_of(function() testing.start { bot = {} } end), "must have the function `new`")

@@ -1,8 +1,12 @@
 -- SPDX-License-Identifier: MIT
 -- A chat as handlers see it: where to write, ask and wait.
 
+local client = require "trueconf.client"
 local core = require "trueconf.core"
+local face = require "trueconf.base.face"
 local misuse = require "trueconf.base.misuse"
+
+local INSIDE = face.INSIDE
 
 ---A chat of a bot: msg.chat, or bot:chat(id).
 ---@class trueconf.ChatHandle
@@ -13,6 +17,10 @@ local misuse = require "trueconf.base.misuse"
 ---@field bot trueconf.Bot
 local Chat = {}
 
+local function engine_of(chat)
+  return chat[INSIDE]
+end
+
 ---Send a text to the chat.
 ---@async
 ---@param text string|number
@@ -20,7 +28,7 @@ local Chat = {}
 ---@return trueconf.SentMessage? sent
 ---@return trueconf.Error? err
 function Chat:send(text, opts)
-  local sent, err = self.bot:send_message_at(3, self.id, text, opts)
+  local sent, err = client.send_message_at(engine_of(self).client, 3, self.id, text, opts)
   return sent, err
 end
 
@@ -31,7 +39,7 @@ end
 ---@return any answer
 ---@return trueconf.Message|trueconf.CommandEvent|trueconf.Error|nil message_or_err
 function Chat:ask(question, opts)
-  local answer, more = self.bot:ask_in(self, question, opts, nil, 2)
+  local answer, more = engine_of(self).dialogs:ask_in(self, question, opts, nil, 2)
   return answer, more
 end
 
@@ -43,7 +51,7 @@ end
 ---@return trueconf.Message? msg
 ---@return trueconf.Error? err TIMEOUT, CLOSED when the bot stops, and what else ends a dialog
 function Chat:wait(filter, opts)
-  local msg, err = self.bot:wait_in(self, filter, opts, 2)
+  local msg, err = engine_of(self).dialogs:wait_in(self, filter, opts, 2)
   return msg, err
 end
 
@@ -65,20 +73,20 @@ misuse.guard(Chat, "chat")
 
 -- The metatable of a bot's chats, made for the first one. The bot is not in the chat itself, which is shown and
 -- compared.
-local function meta_of(bot)
-  local meta = rawget(bot, "chat_meta")
+local function meta_of(engine)
+  local meta = engine.chat_meta
   if meta then return meta end
-  local class = { bot = bot }
+  local class = { bot = engine.face, [INSIDE] = engine }
   for name, method in pairs(Chat) do class[name] = method end
-  bot.chat_meta = { __index = class, __name = "trueconf.ChatHandle" }
-  return bot.chat_meta
+  engine.chat_meta = { __index = class, __name = "trueconf.ChatHandle" }
+  return engine.chat_meta
 end
 
----@param bot trueconf.Bot|trueconf.Client a mere client's chats have no methods
+---@param engine trueconf.Engine? nil: a mere client's chats have no methods
 ---@param fields table what is known of the chat
 ---@return trueconf.ChatHandle
-local function new(bot, fields)
-  return bot.ask_in and setmetatable(fields, meta_of(bot)) or fields
+local function new(engine, fields)
+  return engine and setmetatable(fields, meta_of(engine)) or fields
 end
 
 return { new = new, need = need }

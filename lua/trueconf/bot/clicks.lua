@@ -16,57 +16,64 @@ local MOST_CLOSED = 1000                -- questions that are known to be over
 
 local PARSE_MODES = protocol.enums.ParseMode.set
 
----@class trueconf.Bot
----@field double_click number seconds
----@field late_click string|false
+---@class trueconf.Clicks
+---@field private engine trueconf.Engine
 ---@field private clicked trueconf.Lru? when a button was clicked last, monotonic seconds
----@field private open_questions table<string, true>? tokens of questions with buttons
----@field private closed_questions trueconf.Lru? tokens of those that have lost them
+---@field private open table<string, true>? tokens of questions with buttons
+---@field private gone trueconf.Lru? tokens of questions that have lost them
 local Clicks = {}
+Clicks.__index = Clicks
+
+---@param engine trueconf.Engine
+---@return trueconf.Clicks
+local function new(engine)
+  return setmetatable({ engine = engine }, Clicks)
+end
 
 ---Is a click the second half of a double click?
 ---@private
 ---@param click trueconf.CommandEvent
 ---@return boolean
-function Clicks:is_double_click(click)
-  if self.double_click == 0 then return false end
+function Clicks:is_double(click)
+  local within = self.engine.options.double_click
+  if within == 0 then return false end
   self.clicked = self.clicked or lru.new(MOST_CLICKS)
   local message_id = click.message and click.message.id or ""
   local button = ("%s\0%s\0%s"):format(message_id, click.button_id or "", click.command)
   local now, last = core.monotonic(), self.clicked:get(button)
   self.clicked:put(button, now)
-  return last ~= nil and now - last < self.double_click
+  return last ~= nil and now - last < within
 end
 
 ---A question with buttons begins.
 ---@private
 ---@param token string
-function Clicks:question_opened(token)
-  self.open_questions = self.open_questions or {}
-  self.open_questions[token] = true
+function Clicks:opened(token)
+  self.open = self.open or {}
+  self.open[token] = true
 end
 
 ---A question with buttons is over.
 ---@private
 ---@param token string
-function Clicks:question_closed(token)
-  self.open_questions[token] = nil
+function Clicks:closed(token)
+  self.open[token] = nil
 end
 
 ---The buttons of a question are gone.
 ---@private
 ---@param token string
 function Clicks:buttons_gone(token)
-  self.closed_questions = self.closed_questions or lru.new(MOST_CLOSED)
-  self.closed_questions:put(token, true)
+  self.gone = self.gone or lru.new(MOST_CLOSED)
+  self.gone:put(token, true)
 end
 
 -- The same text without the buttons.
-local function take_buttons_away(self, message)
+local function take_buttons_away(log, message)
   local content = message.content
   if type(content.text) ~= "string" or not PARSE_MODES[content.parseMode or "text"] then return end
   local edited, err = message:edit(content.text, { parse_mode = content.parseMode })
-  if not edited then self.log:debug("the buttons of a question stay: %s", err) end
+  if not edited then log:debug("the buttons of a question stay: %s", err) end
 end
 
 ---Answer a click that came too late.
@@ -74,17 +81,18 @@ end
 ---@async
 ---@param click trueconf.CommandEvent that no handler has taken
 ---@return boolean taken false: it is no choice of a question
-function Clicks:take_late_click(click)
-  local token = self.late_click and choices.token_of(click.command)
+function Clicks:take_late(click)
+  local client, answer = self.engine.client, self.engine.options.late_click
+  local token = answer and choices.token_of(click.command)
   if not token or not click.message then return false end
-  if self.open_questions and self.open_questions[token] then return true end
+  if self.open and self.open[token] then return true end
   -- In a group others may have seen the answer, and nobody knows who has clicked.
-  if filters.kind_of(click, self) == "p2p" then
-    local sent, err = self:send_message(click.chat_id, self.late_click)
-    if not sent then self.log:debug("a late click got no answer: %s", err) end
+  if filters.kind_of(click, client) == "p2p" then
+    local sent, err = client:send_message(click.chat_id, answer)
+    if not sent then client.log:debug("a late click got no answer: %s", err) end
   end
-  if not (self.closed_questions and self.closed_questions:get(token)) then take_buttons_away(self, click.message) end
+  if not (self.gone and self.gone:get(token)) then take_buttons_away(client.log, click.message) end
   return true
 end
 
-return Clicks
+return { new = new }

@@ -19,21 +19,26 @@ local Error = require "trueconf.base.error"
 local Work = {}
 Work.__index = Work
 
-local bots = setmetatable({}, { __mode = "k" })
+---@type table<thread, trueconf.Work> handlers at work, of all bots of the process
+local works = {}
 
----A bot begins to have handlers.
----@param bot trueconf.Bot
-local function register(bot)
-  bot.works, bots[bot] = {}, true
+---The handler that runs.
+---@param engine? trueconf.Engine of this bot; nil: of whatever bot
+---@return trueconf.Work? work nil: this is no handler's coroutine
+local function running(engine)
+  local work = works[coroutine.running()]
+  return work and (not engine or work.engine == engine) and work or nil
 end
 
----The handler that runs, of whatever bot.
----@return trueconf.Work? work nil: this is no handler's coroutine
-local function running()
-  local thread = coroutine.running()
-  for bot in pairs(bots) do
-    if bot.works[thread] then return bot.works[thread] end
+---The coroutines of a bot's handlers.
+---@param engine trueconf.Engine
+---@return thread[]
+local function threads(engine)
+  local list = {}
+  for thread, work in pairs(works) do
+    if work.engine == engine then list[#list + 1] = thread end
   end
+  return list
 end
 
 local GIVEN_UP = "the handler did not end by itself: the runtime has given it up, see what was logged of a coroutine"
@@ -43,26 +48,26 @@ local function with_traceback(err)
   return { err = err, traceback = debug.traceback(tostring(err), 2) }
 end
 
----@param bot trueconf.Bot
+---@param engine trueconf.Engine
 ---@param item table
 ---@param event table the message or the event
 ---@param method string the notification on the wire
 ---@return trueconf.Work
-local function begin(bot, item, event, method)
+local function begin(engine, item, event, method)
   local thread = coroutine.running()
   local work = setmetatable({
-    bot = bot, item = item, event = event, method = method, place = false,
+    bot = engine.face, engine = engine, item = item, event = event, method = method, place = false,
     thread = thread, since = core.monotonic(), stage = "working",
   }, Work)
-  bot.works[thread] = work
+  works[thread] = work
   return work
 end
 
 -- The end, once.
 local function let_go(work)
   local counts = work.stage ~= "waiting"
-  work.stage = "over"
-  work.bot:end_work(work, counts)
+  work.stage, works[work.thread] = "over", nil
+  work.engine.dispatch:end_work(work, counts)
 end
 
 -- Runs at the end of the handler's coroutine, and when somebody closes it. Nothing here may wait.
@@ -78,14 +83,15 @@ end
 
 ---@param failure { err: any, traceback: string }
 function Work:report(failure)
-  self.bot:report(failure, self.item, self.place or nil)
+  self.engine.dispatch:report(failure, self.item, self.place or nil)
 end
 
 ---Note what the handlers have raised.
 ---@param failure { err: any, traceback: string }
 function Work:failed(failure)
-  if self.bot.is_over(failure.err) then
-    self.bot.log:info("%s: the dialog is over: %s", self.bot.name_of(self.item), failure.err)
+  local engine = self.engine
+  if engine.dialogs.is_over(failure.err) then
+    engine.client.log:info("%s: the dialog is over: %s", engine.dispatch.name_of(self.item), failure.err)
     return
   end
   self.failure = failure
@@ -94,15 +100,17 @@ end
 
 ---Time spent on waiting for a person is not the handler's.
 function Work:pause()
-  if self.sessions then self.bot:save_sessions(self) end
+  if self.sessions then self.engine.persistence:save_sessions(self) end
   self.stage = "waiting"
-  self.bot.at_work = self.bot.at_work - 1
-  self.bot:begin_held()
+  local dispatch = self.engine.dispatch
+  dispatch.at_work = dispatch.at_work - 1
+  dispatch:begin_held()
 end
 
 function Work:go_on()
   self.stage, self.warned, self.since = "working", nil, core.monotonic()
-  self.bot.at_work = self.bot.at_work + 1
+  local dispatch = self.engine.dispatch
+  dispatch.at_work = dispatch.at_work + 1
 end
 
 -- The deadline -----------------------------------------------------------------------------------
@@ -110,9 +118,9 @@ end
 local WARN_AT = 0.5                     -- of the deadline
 
 local function warn(work, limit)
-  local bot = work.bot
-  bot.log:warn("the handler of %s is at work on %s for %g s; at %g s it is ended. It waits here: %s",
-    work.place or "?", bot.name_of(work.item), limit * WARN_AT, limit, debug.traceback(work.thread))
+  local engine = work.engine
+  engine.client.log:warn("the handler of %s is at work on %s for %g s; at %g s it is ended. It waits here: %s",
+    work.place or "?", engine.dispatch.name_of(work.item), limit * WARN_AT, limit, debug.traceback(work.thread))
 end
 
 -- Close a handler that is past its deadline; its <close> variables run.
@@ -142,7 +150,8 @@ local function look_at(work, now, limit)
 end
 
 -- One timer for all bots of the process, set to the first time something is due.
-local watched = {}                      -- bots, by when something of them is due
+---@type table<trueconf.Engine, true> engines whose handlers are looked at
+local watched = {}
 local timer, timer_at
 
 local sweep
@@ -153,47 +162,42 @@ local function set_timer(at)
   if at then timer = core.timer(math.max(0, at - core.monotonic()), sweep) end
 end
 
-local function next_due(bot, now)
-  local first
-  for _, work in pairs(bot.works) do
-    local due = work.stage == "working" and look_at(work, now, bot.handler_timeout)
-    if due and (not first or due < first) then first = due end
-  end
-  return first
-end
-
 function sweep()
-  local now, first = core.monotonic(), nil
-  for bot, due in pairs(watched) do
-    if due <= now then
-      due = next_due(bot, now)
-      watched[bot], bot.watched = due, due ~= nil
+  local now, busy, first = core.monotonic(), {}, nil
+  for _, work in pairs(works) do
+    local due = watched[work.engine] and work.stage == "working"
+      and look_at(work, now, work.engine.options.handler_timeout)
+    if due then
+      busy[work.engine] = true
+      if not first or due < first then first = due end
     end
-    if due and (not first or due < first) then first = due end
   end
-  timer = nil
+  for engine in pairs(watched) do engine.dispatch.watched = busy[engine] or false end
+  watched, timer = busy, nil
   set_timer(first)
 end
 
 ---See to it that handlers of a bot are looked at in time, while any are at work.
----@param bot trueconf.Bot
-local function watch(bot)
-  if bot.handler_timeout == 0 then return end
+---@param engine trueconf.Engine
+local function watch(engine)
+  local limit = engine.options.handler_timeout
+  if limit == 0 then return end
   local now = core.monotonic()
-  local due = now + bot.handler_timeout * WARN_AT
+  local due = now + limit * WARN_AT
   -- One that should have fired went with the loop it was for.
   if not timer or due < timer_at or timer_at < now then set_timer(due) end
-  watched[bot], bot.watched = due, true
+  watched[engine], engine.dispatch.watched = true, true
 end
 
 ---Look after a bot no more: the timer would only keep the loop alive.
----@param bot trueconf.Bot
-local function unwatch(bot)
-  watched[bot], bot.watched = nil, false
+---@param engine trueconf.Engine
+local function unwatch(engine)
+  if not watched[engine] then return end
+  watched[engine], engine.dispatch.watched = nil, false
   if next(watched) == nil then set_timer(nil) end
 end
 
 return {
-  register = register, running = running, begin = begin, watch = watch, unwatch = unwatch,
+  running = running, threads = threads, begin = begin, watch = watch, unwatch = unwatch,
   with_traceback = with_traceback,
 }

@@ -3,23 +3,20 @@
 -- in order and one at a time, chats run beside each other, and a message is acknowledged
 -- when its handler has finished: a crash loses none.
 
-local clicks = require "trueconf.bot.clicks"
 local client = require "trueconf.client"
-local core = require "trueconf.core"
-local delivery = require "trueconf.bot.persistence"
 local dialogs = require "trueconf.bot.dialog"
-local Error = require "trueconf.base.error"
-local handlers = require "trueconf.bot.dispatch"
-local intake = require "trueconf.bot.receive"
+local dispatch = require "trueconf.bot.dispatch"
+local engines = require "trueconf.bot.engine"
+local face = require "trueconf.base.face"
 local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.base.options"
+local persistence = require "trueconf.bot.persistence"
 local questions = require "trueconf.bot.dialog.question"
-local queue = require "trueconf.bot.queue"
 local router = require "trueconf.bot.router"
 local hooks = require "trueconf.base.hooks"
-local stop_signals = require "trueconf.base.stop_signals"
 local stores = require "trueconf.store"
-local works = require "trueconf.bot.handler_run"
+
+local RETRIES = 4                       -- of a request; see the option
 
 ---@class trueconf.BotOptions: trueconf.ClientOptions
 ---@field ack? "after"|"before"|"manual" when a message is acknowledged: after its handler has finished or has begun
@@ -79,196 +76,58 @@ end
 
 ---@class trueconf.Bot: trueconf.Client, trueconf.Router
 ---@field data table what handlers share; nothing of it is touched by the bot
----@field private inbox trueconf.Queue
----@field private ready_at number monotonic seconds; 0: it was never connected
-local Bot = setmetatable({}, { __index = client.Client })
-Bot.__index = Bot
-Bot.__name = "trueconf.Bot"
-Bot.retries = 4
-Bot.ready_at = 0
 
-for _, part in ipairs { router.Router, intake, handlers, dialogs, clicks, delivery } do
-  for name, method in pairs(part) do
-    if not name:find "^__" then Bot[name] = method end
-  end
-end
+-- Registration, on the router of a bot ----------------------------------------------------
 
--- A process may hold thousands of bots: each keeps only those options that are not the usual ones.
-local KEPT = {
-  ack = "ack_when", tries = "tries", ask_timeout = "ask_timeout", stop_timeout = "stop_timeout",
-  ask_defaults = "ask_defaults", late_click = "late_click", double_click = "double_click",
-  max_dialogs = "max_dialogs", max_handlers = "max_handlers",
-  handler_timeout = "handler_timeout", busy_timeout = "busy_timeout", command_prefix = "command_prefix", help = "help",
-}
-for name, field in pairs(KEPT) do Bot[field] = OWN[name].default end
-
--- Registration ----------------------------------------------------------------------------
+local Bot = {}
 
 ---Handle what the server tells and this version of the module does not know.
 ---@param handler fun(method: string, payload: table) gets everything as it is on the wire
 function Bot:on_unknown(handler)
-  self:set_hook("unknown", handler, "on_unknown", 2)
+  router.set_hook(self, "unknown", handler, "on_unknown", 2)
 end
 
 ---Be told of every change of the connection's state.
 ---@param handler fun(new: trueconf.State, old: trueconf.State, err: trueconf.Error?)
 function Bot:on_state(handler)
-  self:set_hook("state", handler, "on_state", 2)
+  router.set_hook(self, "state", handler, "on_state", 2)
 end
 
 ---Be told when a handler raises an error or is ended; else it goes to the log.
 ---@param handler fun(err: any, traceback: string, msg: trueconf.Message|table|nil, place: string?) with the message or
 ---event, and where the handler was registered
 function Bot:on_error(handler)
-  self:set_hook("error", handler, "on_error", 2)
+  router.set_hook(self, "error", handler, "on_error", 2)
 end
 
----Put a function around all calls of the bot's, outermost first; see client:use_call().
----@param layer trueconf.CallMiddleware
-function Bot:use_call(layer)
-  if type(layer) ~= "function" then options.refuse("use_call", "a function", layer, 2) end
-  table.insert(router.own_part(self.draft or self.routes, "calls"), layer)
-  self.call_layers = self.routes.calls
-end
+-- What a script holds.
+local Face = face.class "trueconf.Bot"
+face.add(Face, "bot", "client", client.Client)
+face.add(Face, "bot", "router", router.Router)
+face.add(Face, "bot", "router", Bot)
+face.add(Face, "bot", "engine", engines.Engine, { "replace_handlers", "run", "start", "stop", "use_call" })
+face.add(Face, "bot", "dispatch", dispatch.Dispatch, { "ack" })
+face.add(Face, "bot", "dialogs", dialogs.Dialogs, { "chat", "dialogs" })
+face.add(Face, "bot", "persistence", persistence.Persistence, {
+  "aside", "forget_aside", "forget_unsent", "outbox", "post", "post_again", "replay", "unsent", "with_session",
+})
+misuse.refuse_handlers(client.Face, Face, "the bot")
+misuse.refuse_handlers(Face, Face, "the bot")
 
-local function set_routes(self, routes)
-  self.routes, self.call_layers = routes, routes.calls
-end
+-- A process may hold thousands of bots: those with the usual options share them.
+local USUAL = {}
+for name, option in pairs(OWN) do USUAL[name] = option.default end
 
----Exchange all that is registered with the bot, at once: handlers, middleware, on_error and the rest.
----The connection, messages that wait and handlers at work stay; those finish with what they began
----with. If `register` fails, everything stays as it was.
----@param register fun(bot: trueconf.Bot) registers everything anew
----@return true? ok
----@return any err what `register` has raised
-function Bot:replace_handlers(register)
-  local draft = router.new_routes()
-  self.draft = draft
-  local ok, err = xpcall(register, works.with_traceback, self)
-  self.draft = nil
-  if not ok then return nil, err.err end
-  set_routes(self, draft)
-  return true
-end
-
--- Help ------------------------------------------------------------------------------------
-
-local function answer_help(self, walk)
-  local msg = walk.event
-  local name = msg.command.text:match "^%S+"
-  name = name and core.fold(name:gsub("^" .. self.command_prefix:gsub("%p", "%%%0"), ""))
-  local text = router.help(self, walk, name)
-  if text then assert(msg:reply(text)) end
-  return text ~= nil
-end
-
--- What no handler took: the help is there unless a handler is for it.
-function Bot:fall_back(walk, routes)
-  local wants_help = self.help and walk.method == router.MESSAGE and walk.event.command
-    and walk.event.command.name == "help"
-  if wants_help and router.is_meant(walk) and answer_help(self, walk) then return true end
-  if walk.method == router.CLICK and self:take_late_click(walk.event) then return true end
-  return router.Router.fall_back(self, walk, routes)
-end
-
--- Running ---------------------------------------------------------------------------------
-
--- The doctor is named when the way to the server does not work, not when a connection that worked is lost.
-local function log_state(self, new, old, err, pause)
-  if new == "failed" then
-    self.log:error("%s: gave up: %s", self.url, err)
-  elseif new == "backoff" then
-    self.log:warn("%s: %s; %s, trying again in %.0f s%s", self.url,
-      old == "ready" and "connection lost" or "no connection", err or "no reason told", pause,
-      old ~= "ready" and " (trueconf doctor looks for the cause)" or "")
-  elseif new == "ready" then
-    self.log:info("%s: ready as %s", self.url, self:user_id())
-  else
-    self.log:debug("%s: %s -> %s", self.url, old, new)
+-- The options that are a bot's own, taken out of those of its client.
+local function take_own(given, level)
+  local own, differs = {}, next(given.ask_defaults) ~= nil
+  if differs then given.ask_defaults = questions.check_defaults(given.ask_defaults, level + 1) end
+  for name in pairs(OWN) do
+    own[name], given[name] = given[name], nil
+    differs = differs or own[name] ~= USUAL[name] and name ~= "ask_defaults"
   end
-end
-
-function Bot:state_changed(new, old, err, pause)
-  if new == "ready" then
-    self.ready_at = core.monotonic()
-    self:begin_lanes()
-  end
-  log_state(self, new, old, err, pause)
-  local hook = self.routes.hooks.state
-  if hook then
-    local ok, failure = xpcall(hook.run, works.with_traceback, new, old, err)
-    if not ok then self:report(failure, nil, hook.place) end
-  end
-  if new == "failed" then self.ended:wake(nil, err) end
-  if new == "closed" then self.ended:wake(true) end
-end
-
----Connect and begin to handle messages; returns at once.
-function Bot:start()
-  self:reopen_store()
-  self.stopping, self.stopped, self.ended = false, false, core.waiter()
-  core.busy_limit(self.busy_timeout)
-  works.unwatch(self)
-  self.session:start()
-  if self.outbox_box then self.outbox_box:start() end
-  self:begin_lanes()
-end
-
--- Wait until the handlers at work have finished; the one that calls is not waited for.
-local function wait_for_handlers(self, deadline)
-  self.idle_at = self.works[coroutine.running()] and 1 or 0
-  if self.working <= self.idle_at then return end
-  self.idle = core.waiter()
-  self.idle:wait(deadline)
-  self.idle = nil
-end
-
----Nothing of the bot is at work any more.
----@private
-function Bot:settle_down()
-  works.unwatch(self)
-  self:close_store()
-end
-
----Take no more messages, let handlers finish, send what waits to be sent, and close the
----connection. What was not handled stays unread at the server; what was posted and is not sent stays in
----the store, if that is a file.
----@async
----@param deadline? number seconds for the handlers and for posted messages that no file keeps; default the option
----stop_timeout
-function Bot:stop(deadline)
-  local ends = core.monotonic() + (deadline or self.stop_timeout)
-  self.stopping = true
-  self:stop_retries()
-  self:end_dialogs()
-  wait_for_handlers(self, math.max(0, ends - core.monotonic()))
-  if self.outbox_box then self.outbox_box:stop(ends - core.monotonic()) end
-  if self.store then self.store:commit() end -- for which the last acks wait
-  client.Client.stop(self)
-  self.stopped = true
-  if self.working == 0 then self:settle_down() end
-end
-
-local function watch_signals(self)
-  local function end_now(name) self.ended:wake(nil, Error.new("CANCELLED", ("stopped by %s"):format(name))) end
-  return stop_signals.watch(function(name)
-    if self.stopping then end_now(name) else self:stop() end
-  end, end_now)
-end
-
-local function run(self)
-  if self:state() == "idle" or self:state() == "closed" or self:state() == "failed" then self:start() end
-  local _ <close> = not hooks.settings and watch_signals(self) or nil
-  local ok, err = self.ended:wait()
-  return ok, err
-end
-
----Run until the bot is stopped, by stop(), SIGINT or SIGTERM, or gives up.
----@async
----@return true? ok
----@return trueconf.Error? err why it gave up
-function Bot:run()
-  return (hooks.run or run)(self, run)
+  if type(own.store) == "string" then given.token_file = given.token_file or own.store .. ".token" end
+  return differs and own or USUAL
 end
 
 ---Make a bot.
@@ -280,33 +139,19 @@ local function new(given, level)
   given = options.check(SCHEMA, given or {}, level, "trueconf.bot")
   local living = hooks.making and hooks.making(given)
   if living then return living end
-  local own = {}
-  for name in pairs(OWN) do own[name], given[name] = given[name], nil end
-  if next(own.ask_defaults) then own.ask_defaults = questions.check_defaults(own.ask_defaults, level) end
-  if type(own.store) == "string" then given.token_file = given.token_file or own.store .. ".token" end
-  local self
-  self = client.new(given, {
-    on_request = function(method, payload, id, epoch) self:on_request(method, payload, id, epoch) end,
-    on_state = function(state, old, err, pause) self:state_changed(state, old, err, pause) end,
+  local own = take_own(given, level)
+  given.retries = given.retries or RETRIES
+  local engine
+  local account, settings = client.new(given, {
+    on_request = function(method, payload, id, epoch) engine:on_request(method, payload, id, epoch) end,
+    on_state = function(state, old, err, pause) engine:on_state(state, old, err, pause) end,
   }, level)
-  self.ordered, self.remembers = own.order == "chat", own.remember > 0
-  for name, field in pairs(KEPT) do
-    if own[name] ~= Bot[field] then self[field] = own[name] end
-  end
-  self.inbox = queue.new { limit = math.max(own.remember, 1), max_waiting = own.max_waiting }
-  self.data = {}
-  self.working, self.at_work, self.idle_at = 0, 0, 0
-  works.register(self)
-  set_routes(self, router.new_routes())
-  setmetatable(self, Bot):open_store(own.store, level)
-  return self
+  engine = engines.new(account, own)
+  engine.face = face.set(setmetatable({ log = account.log, url = account.url, data = {} }, Face), engine)
+  account.face = engine.face
+  if own.store then engine.persistence:open(own.store, level) end
+  if hooks.made then hooks.made(engine, settings) end
+  return engine.face
 end
-
--- The others are for the bot itself, and called for each message.
-misuse.guard(Bot, "bot", {
-  "ack", "aside", "chat", "dialogs", "forget_aside", "forget_unsent", "on_error", "on_state", "on_unknown", "outbox",
-  "post", "post_again", "replace_handlers", "replay", "run", "start", "stop", "unsent", "use_call", "with_session",
-})
-misuse.refuse_handlers(client.Client, Bot, "the bot")
 
 return { new = new }

@@ -3,11 +3,15 @@
 -- be done with it.
 
 local chats = require "trueconf.bot.chat_handle"
+local clients = require "trueconf.client"
 local command = require "trueconf.bot.command"
+local face = require "trueconf.base.face"
 local misuse = require "trueconf.base.misuse"
 local objects = require "trueconf.api.objects"
 local protocol = require "trueconf.protocol"
 local text = require "trueconf.text"
+
+local INSIDE = face.INSIDE
 
 local plain = text.plain
 local types = protocol.enums.EnvelopeType
@@ -85,7 +89,7 @@ end
 local function content_as(self, envelope_type, kind)
   if self.type ~= envelope_type then return nil end
   local content = self.envelope.content
-  return type(content) == "table" and objects.from_wire(self.bot, kind, content) or nil
+  return type(content) == "table" and objects.from_wire(self[INSIDE].client, kind, content) or nil
 end
 
 -- The text with its marks, of a message that has one; a forwarded one is the original's, not its own.
@@ -103,6 +107,7 @@ end
 
 -- Fields are made when asked for: most handlers look at one or two.
 local made = {
+  acked = function(self) return self[INSIDE].acked end,
   content = function(self)
     local content = self.payload.content
     return type(content) == "table" and content or {}
@@ -131,7 +136,7 @@ local made = {
     return number == GROUP
   end,
   mentions_me = function(self)
-    local me = protocol.plain_id(self.bot:user_id() or "")
+    local me = protocol.plain_id(self[INSIDE].client:user_id() or "")
     for _, id in ipairs(self.mentions) do
       id = protocol.plain_id(id)
       if id == me or id == me:match "^[^@]*" then return me ~= "" end
@@ -139,10 +144,12 @@ local made = {
     return false
   end,
   user_session = function(self)
-    return self.bot.session_here and self.bot:session_here("user", protocol.plain_id(self.author)) or nil
+    local engine = self[INSIDE].client.engine
+    return engine and engine.persistence:session_here("user", protocol.plain_id(self.author)) or nil
   end,
   chat_session = function(self)
-    return self.bot.session_here and self.bot:session_here("chat", self.chat_id) or nil
+    local engine = self[INSIDE].client.engine
+    return engine and engine.persistence:session_here("chat", self.chat_id) or nil
   end,
   photo = function(self) return file_of(self, "photo") end,
   video = function(self) return file_of(self, "video") end,
@@ -158,7 +165,7 @@ local kept = {
   chat = function(self)
     local chat = type(self.payload.chat) == "table" and self.payload.chat or {}
     local number = of_type("integer", chat.chatType)
-    return chats.new(self.bot, {
+    return chats.new(self[INSIDE].client.engine, {
       id = self.chat_id, title = of_type("string", chat.chatTitle), type = number, kind = objects.chat_kinds[number],
     })
   end,
@@ -168,7 +175,7 @@ local kept = {
   end,
   reply_message = function(self)
     local answered = self.envelope.replyMessage
-    return type(answered) == "table" and objects.from_wire(self.bot, "AnsweredMessage", answered) or nil
+    return type(answered) == "table" and objects.from_wire(self[INSIDE].client, "AnsweredMessage", answered) or nil
   end,
   file = function(self)
     return content_as(self, types.ATTACHMENT, "AttachmentContent")
@@ -205,25 +212,43 @@ local meta = {
   __tostring = function(self) return ("trueconf.Message (%s from %s)"):format(self.id, self.author) end,
 }
 
----@param bot trueconf.Bot
+---What holds a message in the queue: what the engine notes about it. The message has it behind it.
+---@class trueconf.Item
+---@field event trueconf.Message|table the message, or the event
+---@field method string? of an event: the notification; nil: it is a message
+---@field client trueconf.Client of a message: whose it is
+---@field chat_id string? of a message
+---@field lane string|integer|nil place in the queue: those of a lane are handled one after the other
+---@field frame_id integer? number of the server's request, for the ack
+---@field epoch integer? connection it came on
+---@field other_frames integer[]? requests that have brought it again
+---@field acked boolean?
+---@field tries integer? how often its handler has failed
+---@field dialog table? that began with it, or that it was an answer in
+
+---@param client trueconf.Client whose it is
 ---@param payload table of a sendMessage notification
 ---@param chat_id string
 ---@param frame_id integer number of the server's request, for the ack
 ---@param epoch integer connection it came on
----@param lane string|integer place in the queue: the messages of a lane are handled one after the other
----@return trueconf.Message
-local function new(bot, payload, chat_id, frame_id, epoch, lane)
-  return setmetatable({
-    bot = bot, payload = payload, id = payload.messageId, chat_id = chat_id,
-    frame_id = frame_id, epoch = epoch, lane = lane, acked = false, dialog = false, event = false,
+---@param lane string|integer
+---@return trueconf.Item
+local function item(client, payload, chat_id, frame_id, epoch, lane)
+  local self = {
+    client = client, chat_id = chat_id, lane = lane, frame_id = frame_id, epoch = epoch, acked = false, event = false,
+    dialog = false,
+  }
+  self.event = setmetatable({
+    bot = client.face, payload = payload, id = payload.messageId, chat_id = chat_id, [INSIDE] = self,
   }, meta)
+  return self
 end
 
 -- A message that is part of another one, of an answer or of an event: there is nothing to acknowledge.
 local function part(client, payload)
   return setmetatable({
-    bot = client, payload = payload, id = of_type("string", payload.messageId),
-    chat_id = of_type("string", payload.chatId), lane = false, acked = true,
+    bot = client.face, payload = payload, id = of_type("string", payload.messageId),
+    chat_id = of_type("string", payload.chatId), [INSIDE] = { client = client, acked = true },
   }, meta)
 end
 
@@ -237,14 +262,21 @@ for _, kind in ipairs { "Envelope", "AnsweredMessage", "LastMessage", "CommandMe
 end
 objects.register("ForwardedContent", part)
 
+-- The engine of a bot's message, for a method that clients' messages do not have.
+local function engine_of(self, method)
+  local engine = self[INSIDE].client.engine
+  if not engine then error(method .. "() is for the messages of bots", 3) end
+  return engine
+end
+
 -- A personal chat that is gone is opened again, once.
 local function send(self, reply, opts, reply_to)
-  local bot = self.bot
-  local sent, err = bot:send_message_at(3, self.chat_id, reply, opts, reply_to)
+  local account = self[INSIDE].client
+  local sent, err = clients.send_message_at(account, 3, self.chat_id, reply, opts, reply_to)
   if sent or err.name ~= "CHAT_NOT_FOUND" or self.chat.type ~= PERSONAL then return sent, err end
-  local chat_id = bot:create_p2p_chat(self.author)
+  local chat_id = account:create_p2p_chat(self.author)
   if not chat_id then return nil, err end
-  return bot:send_message(chat_id, reply, opts, chat_id == self.chat_id and reply_to or nil)
+  return account:send_message(chat_id, reply, opts, chat_id == self.chat_id and reply_to or nil)
 end
 
 ---Send a text to the chat this message is in. A personal chat that is gone is opened again.
@@ -273,7 +305,7 @@ end
 ---@return trueconf.Posted? posted
 ---@return trueconf.Error? err LIMIT, IO
 function Message:post(content, opts)
-  local posted, err = self.bot:post_to_chat_of(self, 3, content, opts)
+  local posted, err = engine_of(self, "post").persistence:post_to_chat_of(self, 3, content, opts)
   return posted, err
 end
 
@@ -288,8 +320,8 @@ end
 ---CLOSED (the bot stops), CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT, all of them with the `op` "ask"; or an error of
 ---sending the question
 function Message:ask(question, opts)
-  if not self.lane then error("ask() is for messages that on_message has handed over", 2) end
-  local answer, more = self.bot:ask_in(self.chat, question, opts, self, 2)
+  if not self[INSIDE].lane then error("ask() is for messages that on_message has handed over", 2) end
+  local answer, more = engine_of(self, "ask").dialogs:ask_in(self.chat, question, opts, self[INSIDE], 2)
   return answer, more
 end
 
@@ -297,8 +329,8 @@ end
 ---this one works on. In a handler that holds an answer it is that which counts as handled. It may ask again.
 ---@return boolean left false: it has let the chat go before
 function Message:leave()
-  if not self.lane then error("leave() is for messages that on_message has handed over", 2) end
-  return self.bot:leave(self)
+  if not self[INSIDE].lane then error("leave() is for messages that on_message has handed over", 2) end
+  return engine_of(self, "leave").dialogs:leave(self[INSIDE])
 end
 
 ---Replace the text, if the bot wrote this message; buttons that are not given again are removed.
@@ -308,7 +340,7 @@ end
 ---@return trueconf.Edited? edited
 ---@return trueconf.Error? err
 function Message:edit(new_text, opts)
-  return self.bot:edit_message(self.id, new_text, opts or {})
+  return self[INSIDE].client:edit_message(self.id, new_text, opts or {})
 end
 
 ---Forward this message to another chat.
@@ -317,7 +349,7 @@ end
 ---@return trueconf.SentMessage? sent
 ---@return trueconf.Error? err
 function Message:forward(chat_id)
-  return self.bot:forward_message(chat_id, self.id)
+  return self[INSIDE].client:forward_message(chat_id, self.id)
 end
 
 ---Remove this message.
@@ -326,18 +358,19 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err
 function Message:remove(for_all)
-  return self.bot:remove_message(self.id, for_all or false)
+  return self[INSIDE].client:remove_message(self.id, for_all or false)
 end
 
 ---Tell the server now that this message has been handled; it is then not delivered again,
 ---whatever becomes of the handler.
 ---@return boolean sent false if it was acknowledged before, or its connection is gone
 function Message:ack()
-  return not self.acked and self.bot:ack(self)
+  local item_of = self[INSIDE]
+  return not item_of.acked and engine_of(self, "ack").dispatch:ack_item(item_of)
 end
 
 chats.need(Message, "chat_id", "which chat this message is from", { "answer", "reply", "post" })
 chats.need(Message, "id", "which message this is", { "edit", "forward", "remove" })
 misuse.guard(Message, "msg")
 
-return { new = new }
+return { item = item }

@@ -60,7 +60,8 @@ Posted.__index = Posted
 Posted.__name = "trueconf.Posted"
 
 ---@class trueconf.Outbox
----@field private bot trueconf.Bot
+---@field private engine trueconf.Engine
+---@field private client trueconf.Client
 ---@field private store trueconf.Store
 ---@field private lanes table<string, table> what waits in a chat: entries from `first` to `last`
 ---@field private newest trueconf.Lru by chat: a message that is older than what is sent next
@@ -132,13 +133,13 @@ function Outbox:enqueue(posted)
   self:work(name)
 end
 
----@param bot trueconf.Bot
+---@param engine trueconf.Engine
 ---@param store trueconf.Store
 ---@return trueconf.Outbox
-function outboxes.new(bot, store)
+function outboxes.new(engine, store)
   local self = setmetatable({
-    bot = bot, store = store, lanes = {}, newest = lru.new(MOST_CHATS), keys = {}, waiting = 0, running = false,
-    is_full = false,
+    engine = engine, client = engine.client, store = store, lanes = {}, newest = lru.new(MOST_CHATS), keys = {},
+    waiting = 0, running = false, is_full = false,
   }, Outbox)
   expire_keys(store)
   for _, item in ipairs(store:list "outbox") do self:enqueue(posted_of(item.id, item.value)) end
@@ -220,14 +221,14 @@ function Outbox:refused(posted, err)
   self.store:remove("outbox", posted.id)
   self.store:put("unsent", posted.id, record)
   self.store:drop_oldest("unsent", MOST_UNSENT)
-  self.bot.log:error("a posted message was refused, bot:unsent() has it: chat %s: %s", record.chat_id or record.user_id,
-    err)
+  self.client.log:error("a posted message was refused, bot:unsent() has it: chat %s: %s",
+    record.chat_id or record.user_id, err)
   posted:settle "refused"
 end
 
 -- The personal chat, opened when there is none or the known one is gone.
 function Outbox:open_chat(record)
-  local chat_id, err = self.bot:create_p2p_chat(record.user_id)
+  local chat_id, err = self.client:create_p2p_chat(record.user_id)
   if chat_id then record.chat_id = chat_id end
   return chat_id ~= nil, err
 end
@@ -243,10 +244,10 @@ local function is_same(message, record)
 end
 
 -- Look for a message behind the newest one that was there before it was sent.
-local function find(bot, record)
+local function find(client, record)
   local me, count = nil, 0
-  for message in bot:history(record.chat_id) do
-    me = me or protocol.plain_id(bot:user_id()) -- known once the history has come
+  for message in client:history(record.chat_id) do
+    me = me or protocol.plain_id(client:user_id()) -- known once the history has come
     count = count + 1
     if message.id == record.after or count > LOOK_BACK then break end
     if protocol.plain_id(message.author) == me and is_same(message, record) then return message.id end
@@ -257,7 +258,7 @@ end
 ---@return string|false|nil message_id false: it did not arrive; nil: that cannot be told now
 ---@return trueconf.Error? err
 function Outbox:look_up(record)
-  local ok, result = pcall(find, self.bot, record)
+  local ok, result = pcall(find, self.client, record)
   if ok then return result end
   if not Error.is(result) then error(result, 0) end
   if result.name == "CHAT_NOT_FOUND" then return false end
@@ -270,7 +271,7 @@ end
 function Outbox:anchor(record)
   local known = self.newest:get(record.chat_id)
   if known then return known end
-  local page, err = self.bot:get_chat_history(record.chat_id, 1)
+  local page, err = self.client:get_chat_history(record.chat_id, 1)
   if not page then return err.outcome == "rejected" and "" or nil, err end
   local newest = page.messages and page.messages[1]
   return newest and newest.id or ""
@@ -299,7 +300,7 @@ function Outbox:send(posted)
     record.in_doubt = nil
     return nil, err
   end
-  sent, err = self.bot:send_message(message_of(record))
+  sent, err = self.client:send_message(message_of(record))
   if sent then
     self.newest:put(record.chat_id, sent.id)
     return sent.id
@@ -363,7 +364,8 @@ end
 function Outbox:raised(posted, failure)
   local err = failure.err
   posted.err = Error.is(err) and err or Error.new("CANCELLED", tostring(err), { op = "post" })
-  core.spawn(self.bot.report, self.bot, failure, nil, nil, "a posted message")
+  local dispatch = self.engine.dispatch
+  core.spawn(dispatch.report, dispatch, failure, nil, nil, "a posted message")
 end
 
 -- Try until it is settled, or the bot stops.
@@ -377,7 +379,7 @@ function Outbox:deliver(posted, lane)
     tries = tries + 1
     local wait = backoff.jittered(backoff.pause(tries, FIRST_PAUSE, LONGEST_PAUSE))
     if rest > 0 then wait = math.min(wait, rest) end
-    self.bot.log:debug("a posted message waits %g s for its next try: %s", wait, posted.err)
+    self.client.log:debug("a posted message waits %g s for its next try: %s", wait, posted.err)
     lane.pause = core.waiter()
     lane.pause:wait(wait)
     lane.pause = nil
@@ -407,7 +409,7 @@ local function run_lane(self, name, lane)
     if posted.key then self.keys[posted.key] = nil end
     if self.is_full and self.waiting <= ROOM_AGAIN then
       self.is_full = false
-      self.bot:outbox_has_room()
+      self.engine.persistence:outbox_has_room()
     end
   end
 end

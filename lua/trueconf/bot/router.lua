@@ -8,6 +8,7 @@
 
 local command = require "trueconf.bot.command"
 local events = require "trueconf.api.events"
+local face = require "trueconf.base.face"
 local filters = require "trueconf.filter"
 local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.base.options"
@@ -33,7 +34,8 @@ local MESSAGE, CLICK = "sendMessage", "command"
 ---@class trueconf.Walk
 ---@field event trueconf.Message|table
 ---@field method string
----@field bot trueconf.Bot
+---@field bot trueconf.Bot for the handlers
+---@field engine trueconf.Engine
 ---@field place string|false|nil where the handler or middleware was registered that runs
 
 ---@class trueconf.Routes what is registered with a router
@@ -59,9 +61,11 @@ end
 ---@class trueconf.Router
 ---@field private routes trueconf.Routes
 ---@field private draft trueconf.Routes? where registrations go while all is registered anew
+---@field private fall_back? fun(self: trueconf.Router, walk: trueconf.Walk, routes: trueconf.Routes): boolean what is
+---done with an event that no handler took; default: fall_back below
 local Router = {}
-Router.__index = Router
-Router.__name = "trueconf.Router"
+
+local meta = { __index = Router }
 
 -- Registration -----------------------------------------------------------------------------------
 
@@ -206,7 +210,7 @@ local function run_command(router, declared, handler)
     if args then
       handler(msg, args, next, walk.bot)
     else
-      local hook = router.routes.hooks.usage or walk.bot.routes.hooks.usage
+      local hook = router.routes.hooks.usage or walk.engine.router.routes.hooks.usage
       if hook then hook.run(msg, mistake) else reply_usage(msg, mistake) end
     end
   end
@@ -245,12 +249,13 @@ end
 ---@param router trueconf.Router
 ---@param filter? trueconf.Filter|trueconf.Predicate
 function Router:mount(router, filter)
-  if getmetatable(router) ~= Router then options.refuse("mount", "a router", router, 2) end
+  local inside = face.inside(router)
+  if not inside or getmetatable(inside) ~= meta then options.refuse("mount", "a router", router, 2) end
   if filter ~= nil and not filters.is_callable(filter) then
     options.refuse("mount", "a filter or a function", filter, 2)
   end
-  if holds(router, self) then error("mount: a router cannot be inside itself", 2) end
-  add(self, { router = router, filter = filter }, 2)
+  if holds(inside, self) then error("mount: a router cannot be inside itself", 2) end
+  add(self, { router = inside, filter = filter }, 2)
 end
 
 ---Put a function around all handlers of this router, and of those mounted in it. It sees every event
@@ -261,30 +266,28 @@ function Router:use(middleware)
   table.insert(own_part(table_of(self), "layers"), { run = middleware, place = place_of(2) })
 end
 
----Set one of the functions of which a router has one each.
----@private
----@param level integer of the caller
-function Router:set_hook(name, run, what, level)
+-- Set one of the functions of which a router has one each; `level` is that of the caller.
+local function set_hook(router, name, run, what, level)
   check_function(run, what, level + 1)
-  own_part(table_of(self), "hooks")[name] = { run = run, place = place_of(level + 1) }
+  own_part(table_of(router), "hooks")[name] = { run = run, place = place_of(level + 1) }
 end
 
 ---Handle messages that no other handler of this router takes.
 ---@param handler fun(msg: trueconf.Message)
 function Router:default(handler)
-  self:set_hook("default", handler, "default", 2)
+  set_hook(self, "default", handler, "default", 2)
 end
 
 ---Handle commands that no handler takes. In groups only those that are meant for this bot by name.
 ---@param handler fun(msg: trueconf.Message, command: trueconf.Command)
 function Router:on_unknown_command(handler)
-  self:set_hook("unknown_command", handler, "on_unknown_command", 2)
+  set_hook(self, "unknown_command", handler, "on_unknown_command", 2)
 end
 
 ---Answer commands whose arguments are wrong; else the person is told the mistake and the usage.
 ---@param handler fun(msg: trueconf.Message, mistake: trueconf.UsageMistake)
 function Router:on_usage(handler)
-  self:set_hook("usage", handler, "on_usage", 2)
+  set_hook(self, "usage", handler, "on_usage", 2)
 end
 
 -- Finding ----------------------------------------------------------------------------------------
@@ -327,7 +330,7 @@ local function has_command(router, name)
   return false
 end
 
-local enter, offer
+local enter, offer, fall_back
 
 -- What next() does for a route: the routes behind it, and then those behind its router.
 local function next_of(router, walk, routes, place, outer)
@@ -355,19 +358,19 @@ function offer(router, walk, routes, from, outer)
       end
     end
   end
-  return router:fall_back(walk, routes)
+  return (router.fall_back or fall_back)(router, walk, routes)
 end
 
----Let a bot's handlers have an event. The first one runs by a tail call: the coroutine stays shallow.
----@param bot trueconf.Bot
+---Let the handlers of a bot's router have an event. The first one runs by a tail call: the coroutine stays shallow.
+---@param router trueconf.Router
 ---@param walk trueconf.Walk
-local function run(bot, walk)
-  local routes = bot.routes
+local function run(router, walk)
+  local routes = router.routes
   local route = not routes.layers[1] and routes.list[1]
-  if not route or route.router then return enter(bot, walk) end
+  if not route or route.router then return enter(router, walk) end
   local found = found_by(route, walk)
-  if not found then return offer(bot, walk, routes, 2) end
-  return route.run(walk, found, route.chains and next_of(bot, walk, routes, 1) or nil)
+  if not found then return offer(router, walk, routes, 2) end
+  return route.run(walk, found, route.chains and next_of(router, walk, routes, 1) or nil)
 end
 
 -- Around what a router does with an event, its middleware. Whether the event was taken: also by
@@ -404,11 +407,11 @@ local function is_meant(walk)
 end
 
 ---What a router does with a message that no handler of its own took.
----@private
+---@param _ trueconf.Router
 ---@param walk trueconf.Walk
 ---@param routes trueconf.Routes
 ---@return boolean taken
-function Router:fall_back(walk, routes)
+function fall_back(_, walk, routes)
   if walk.method ~= MESSAGE then return false end
   local msg, hook = walk.event, routes.hooks.unknown_command
   if hook and msg.command and is_meant(walk) then
@@ -454,17 +457,28 @@ local function help(router, walk, name)
   end
 end
 
----Make a router: handlers that belong together, to be mounted in a bot or in another router.
+---@param given? function what it does with an event that no handler took
 ---@return trueconf.Router
-local function new()
-  return setmetatable({ routes = new_routes() }, Router)
+local function new(given)
+  local self = setmetatable({ routes = new_routes(), fall_back = given }, meta)
+  self.router = self
+  return self
 end
 
-misuse.guard(Router, "bot")
-misuse.refuse_handlers(Router, Router, "a router")
+-- What a script holds.
+local Face = face.class "trueconf.Router"
+face.add(Face, "bot", "router", Router)
+misuse.refuse_handlers(Face, Face, "a router")
+
+---Make a router: handlers that belong together, to be mounted in a bot or in another router.
+---@return trueconf.Router
+local function open()
+  return face.set(setmetatable({}, Face), new())
+end
 
 return {
-  new = new, new_routes = new_routes, own_part = own_part, Router = Router, run = run, enter = enter, wants = wants,
+  new = new, open = open, set_hook = set_hook, fall_back = fall_back,
+  new_routes = new_routes, own_part = own_part, Router = Router, run = run, enter = enter, wants = wants,
   help = help, has_command = has_command, is_meant = is_meant, is_known = events.is_known, MESSAGE = MESSAGE,
   CLICK = CLICK,
 }

@@ -52,7 +52,7 @@ local function content_of(msg)
 end
 
 local function describe_message(watched)
-  local msg = message.new(watched.client, watched.payload, watched.chat_id or "", 0, 0, false)
+  local msg = message.item(watched.client, watched.payload, watched.chat_id or "", 0, 0, false).event
   return protocol.plain_id(msg.author) .. ": " .. content_of(msg)
 end
 

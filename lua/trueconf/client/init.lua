@@ -1,16 +1,16 @@
 -- SPDX-License-Identifier: MIT
 -- A client: one account's standing connection and the calls that go over it. The core
--- keeps the connection; this file turns tables into frames and back.
+-- keeps the connection; this file turns tables into frames and back. A script holds only the face of a client.
 
 local backoff = require "trueconf.base.backoff"
 local config = require "trueconf.client.settings"
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
+local face = require "trueconf.base.face"
 local files = require "trueconf.files"
 local json = require "trueconf.base.json"
 local log = require "trueconf.log"
 local methods = require "trueconf.api.invoke"
-local misuse = require "trueconf.base.misuse"
 local oauth = require "trueconf.client.oauth"
 local options = require "trueconf.base.options"
 local pages = require "trueconf.api.pages"
@@ -96,19 +96,22 @@ local FOR_SESSION = {
 }
 
 ---@class trueconf.Client
----@field session trueconf.core.Session
----@field web trueconf.Web
 ---@field log trueconf.Log
+---@field url string
+---@field package session trueconf.core.Session
+---@field package web trueconf.Web
+---@field package face table what the script holds; itself, if no script does
+---@field package engine trueconf.Engine? of a bot
 ---@field private version string|false|nil of the server; false: it does not say; nil: not asked yet
 ---@field private exchange trueconf.oauth.Exchange? where the token comes from, if by OAuth
 ---@field private limits trueconf.UploadLimits? as last heard
 ---@field package noted_failures table<string, true>? kinds of failed sends that were logged as a warning
-local Client = {
-  call_layers = {}, -- of those that have none
-  retries = 0,
-}
-Client.__index = Client
-Client.__name = "trueconf.Client"
+local Client = {}
+
+-- Of those that have no layers.
+local NO_LAYERS = {}
+
+local meta = { __index = Client }
 
 ---Take the secrets out of JSON text that is to be shown: the addresses of files hold some (protocol: download).
 ---@param frame string
@@ -192,10 +195,12 @@ local function check_token_file(path, level)
   if not target then error(("CONFIG: option 'token_file': %s"):format(err.message), level + 1) end
 end
 
+---Make a client without a face.
 ---@param given? trueconf.ClientOptions
 ---@param callbacks? { on_state: function?, on_request: function? } for the layer above
 ---@param level? integer the stack level to blame for a mistake; default 2
 ---@return trueconf.Client
+---@return trueconf.Settings settings
 local function new(given, callbacks, level)
   level = (level or 2) + 1
   given = options.check(SCHEMA, given or {}, level, "trueconf.client")
@@ -206,9 +211,10 @@ local function new(given, callbacks, level)
   if not settings then error(tostring(sources), level) end
   check_credentials(settings, level)
   if given.token_file then check_token_file(given.token_file, level) end
-  local self = setmetatable({ log = log.of(given.log), url = settings.url }, Client)
+  local self = setmetatable({ log = log.of(given.log), url = settings.url, call_layers = NO_LAYERS }, meta)
+  self.client, self.face = self, self
   self.web, self.version = web.new(settings, given), given.server_version
-  self.retries, self.patience = given.retries, given.call_timeout
+  self.retries, self.patience = given.retries or 0, given.call_timeout
   self.exchange = make_exchange(given, settings, self.web, level)
   local session = session_options(given, settings, self.web, self.exchange)
   for name, callback in pairs(callbacks or {}) do session[name] = callback end
@@ -216,8 +222,7 @@ local function new(given, callbacks, level)
   session.on_anomaly = self.anomaly_logger
   session.on_unsaved = function(err) log_unsaved(self, err) end
   self.session = make_session(session, level)
-  if hooks.made then hooks.made(self, settings) end
-  return self
+  return self, settings
 end
 
 ---Start connecting; returns at once. See wait_ready.
@@ -330,7 +335,7 @@ end
 ---@param layer trueconf.CallMiddleware
 function Client:use_call(layer)
   if type(layer) ~= "function" then options.refuse("use_call", "a function", layer, 2) end
-  if self.call_layers == Client.call_layers then self.call_layers = {} end
+  if self.call_layers == NO_LAYERS then self.call_layers = {} end
   table.insert(self.call_layers, layer)
 end
 
@@ -438,11 +443,9 @@ local function send_text(self, level, payload, timeout)
   return setmetatable(sent, sent_meta)
 end
 
----send_message() for who passes on the arguments of somebody else. What it calls last it calls by tail
----calls, so that the levels do not change.
----@private
----@param level integer whom to blame for a mistake: 2 is who called this
-function Client:send_message_at(level, chat_id, text, opts, reply_to)
+-- send_message() for code that passes on the arguments of a script; `level` 2 blames the caller. What it calls last it
+-- calls by tail calls, so that the levels do not change.
+local function send_message_at(self, level, chat_id, text, opts, reply_to)
   if type(chat_id) == "table" then
     return send_by_schema(self, level, chat_id)
   end
@@ -474,7 +477,7 @@ end
 ---@return trueconf.SentMessage? sent
 ---@return trueconf.Error? err LIMIT for a text that is empty or too long; those of call()
 function Client:send_message(chat_id, text, opts, reply_to)
-  return self:send_message_at(2, chat_id, text, opts, reply_to)
+  return send_message_at(self, 2, chat_id, text, opts, reply_to)
 end
 
 ---The personal chat with a user; the same one each time (protocol 6.2, createP2PChat).
@@ -513,6 +516,22 @@ methods.add_to(Client)
 files.add_to(Client)
 pages.add_to(Client)
 
-misuse.guard(Client, "bot")
+-- What a script holds.
+local Face = face.class "trueconf.Client"
+face.add(Face, "bot", "client", Client)
 
-return { new = new, Client = Client, SCHEMA = SCHEMA, Error = Error, masked = masked }
+---Make a client for a script.
+---@param given? trueconf.ClientOptions
+---@param level? integer the stack level to blame for a mistake; default 2
+---@return trueconf.Client
+local function open(given, level)
+  local self, settings = new(given, nil, (level or 2) + 1)
+  self.face = face.set(setmetatable({ log = self.log, url = self.url }, Face), self)
+  if hooks.made then hooks.made(self, settings) end
+  return self.face
+end
+
+return {
+  new = new, open = open, send_message_at = send_message_at, Client = Client, Face = Face, SCHEMA = SCHEMA,
+  masked = masked,
+}

@@ -2,6 +2,8 @@
 -- How the bot of a test is started: a script as it stands, a module, or a function. All of it
 -- happens in a coroutine, for a script runs as long as its bot.
 
+local hooks = require "trueconf.base.hooks"
+
 local launch = {}
 
 -- Globals of a script end with it.
@@ -34,10 +36,6 @@ function launch.read(bot, args)
   return module(bot, args)
 end
 
-local function is_client(value)
-  return type(value) == "table" and type(value.start) == "function" and type(value.state) == "function"
-end
-
 -- Start a bot that was given back, unless it runs already.
 local function start(bot, known)
   for _, other in ipairs(known) do
@@ -50,12 +48,13 @@ end
 ---@async
 ---@param fn function
 ---@param options table for a function that makes the bot
----@param known trueconf.Client[] those that were made since the test began
+---@param known (trueconf.Client|trueconf.Engine)[] what is behind those that were made since the test began
 function launch.run(fn, options, known)
   local made = fn(options)
   if type(made) == "function" then made = made(options) end
-  if type(made) == "table" and type(made.new) == "function" then made = made.new(options) end
-  if is_client(made) then start(made, known) end
+  local bot = hooks.behind(made)
+  if not bot and type(made) == "table" and type(made.new) == "function" then bot = hooks.behind(made.new(options)) end
+  if bot then start(bot, known) end
 end
 
 return launch

@@ -4,11 +4,13 @@
 
 local arguments = require "trueconf.bot.command.arguments"
 local core = require "trueconf.core"
+local face = require "trueconf.base.face"
 local mentions = require "trueconf.text.mentions"
 local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
 local words = require "trueconf.bot.command.words"
 
+local INSIDE = face.INSIDE
 local PREFIX = "/"
 local PARSE_MODES = protocol.enums.ParseMode.set
 local LONGEST_NAME = 64                 -- bytes; what is longer is a path or the like, no command
@@ -23,6 +25,12 @@ local LONGEST_NAME = 64                 -- bytes; what is longer is a path or th
 ---@field private mentioned { id: string, label: string }[]
 
 local command = {}
+
+-- What commands begin with, for the bot that got the message.
+local function prefix_of(msg)
+  local engine = msg[INSIDE].client.engine
+  return engine and engine.options.command_prefix or PREFIX
+end
 
 -- Reading ----------------------------------------------------------------------------------------
 
@@ -46,7 +54,7 @@ end
 ---@param msg trueconf.Message
 ---@return trueconf.Command? command nil: it is none, or one for somebody else
 function command.read(msg)
-  local content, prefix = msg.content, msg.bot.command_prefix or PREFIX
+  local content, prefix = msg.content, prefix_of(msg)
   if msg.type ~= protocol.PLAIN_MESSAGE or type(content.text) ~= "string" then return nil end
   if not content.text:find(prefix, 1, true) then return nil end
   local mode = PARSE_MODES[content.parseMode] and content.parseMode or "text"
@@ -54,7 +62,7 @@ function command.read(msg)
   if line:sub(1, #prefix) ~= prefix then return nil end
   local name, suffix, at = line:match("^([^%s@]+)(@?%S*)%s*()", #prefix + 1)
   if not name or #name > LONGEST_NAME or name:find("/", 1, true) then return nil end
-  local for_me = addressee(suffix, addressed, protocol.plain_id(msg.bot:user_id() or ""))
+  local for_me = addressee(suffix, addressed, protocol.plain_id(msg[INSIDE].client:user_id() or ""))
   if for_me == false then return nil end
   local raw = line:sub(at)
   return {
@@ -149,16 +157,12 @@ end
 
 -- Help -------------------------------------------------------------------------------------------
 
-local function prefix_for(msg)
-  return msg.bot.command_prefix or PREFIX
-end
-
 ---How a command is written: "/order SIZE [COUNT]".
 ---@param declared trueconf.command.Declared
 ---@param msg trueconf.Message
 ---@return string
 function command.usage(declared, msg)
-  return prefix_for(msg) .. declared.first .. (declared.list and arguments.usage(declared.list) or "")
+  return prefix_of(msg) .. declared.first .. (declared.list and arguments.usage(declared.list) or "")
 end
 
 local function line_of(declared, msg)

@@ -4,6 +4,7 @@
 
 local core = require "trueconf.core"
 local duration = require "trueconf.duration"
+local face = require "trueconf.base.face"
 
 local values = {}
 
@@ -93,7 +94,7 @@ function readers.user(word, _, msg)
   if word.user_id then return word.user_id end
   local login, server = word.text:match "^@?([^%s@/]+)(@?[^%s@/]*)$"
   if not login or server == "@" then return nil, "a mention or an ID of a user" end
-  if server == "" then server = (msg.bot:user_id() or ""):match "@.*$" or "" end
+  if server == "" then server = (msg[face.INSIDE].client:user_id() or ""):match "@.*$" or "" end
   return login .. server
 end
 

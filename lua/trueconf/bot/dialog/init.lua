@@ -5,12 +5,13 @@
 local chats = require "trueconf.bot.chat_handle"
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
+local face = require "trueconf.base.face"
 local filters = require "trueconf.filter"
-local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
 local questions = require "trueconf.bot.dialog.question"
 local waits = require "trueconf.bot.dialog.waits"
+local works = require "trueconf.bot.handler_run"
 
 local CLICK = "command"                 -- the notification
 -- Seconds: what is unread comes within AFTER_READY of a connection; by how much a timer is late that has slept; within
@@ -18,14 +19,20 @@ local CLICK = "command"                 -- the notification
 local AFTER_READY, SLEPT, AFTER_SLEEP = 5, 2, 15
 local RAISED = {}                       -- in the place of an error: the filter of a wait has raised what comes with it
 
----@class trueconf.Bot
----@field private waits trueconf.Waits
----@field ask_defaults table
-local Dialogs = {}
-
 -- Of a bot that has never waited.
 local NONE = waits.new()
-Dialogs.waits = NONE
+
+---@class trueconf.Dialogs
+---@field waits trueconf.Waits
+---@field private engine trueconf.Engine
+local Dialogs = {}
+Dialogs.__index = Dialogs
+
+---@param engine trueconf.Engine
+---@return trueconf.Dialogs
+local function new(engine)
+  return setmetatable({ engine = engine, waits = NONE }, Dialogs)
+end
 
 -- An error by which a dialog is over. Who lets it pass through a handler, as assert() does, ends the handler with it;
 -- nobody is told of that.
@@ -52,17 +59,18 @@ local function is_from(wait, author)
 end
 
 local function chat_id_of(item)
-  return (item.event or item).chat_id
+  return item.chat_id or item.event.chat_id
 end
 
 -- Whether a wait takes a message or a click: true, false, or "maybe" if its filter must be asked.
 local function fits(wait, item)
-  if item.event then
-    return item.method == CLICK and wait.clicks ~= nil and wait.clicks[item.event.command] ~= nil
+  local event = item.event
+  if item.method then
+    return item.method == CLICK and wait.clicks ~= nil and wait.clicks[event.command] ~= nil
   end
-  if item.is_system and not wait.filter or not is_from(wait, item.author) then return false end
-  if wait.is_cancel and wait.is_cancel(item) then return true end
-  if wait.is_other and wait.is_other(item) then return false end
+  if event.is_system and not wait.filter or not is_from(wait, event.author) then return false end
+  if wait.is_cancel and wait.is_cancel(event) then return true end
+  if wait.is_other and wait.is_other(event) then return false end
   return wait.filter and "maybe" or true
 end
 
@@ -90,7 +98,7 @@ end
 
 -- Ask the filter of a wait; what it raises is raised where the wait is.
 local function passes(self, wait, msg)
-  local ok, answer = pcall(wait.filter, msg, self)
+  local ok, answer = pcall(wait.filter, msg, self.engine.face)
   if ok then return answer end
   if wait.open then self:end_wait(wait, RAISED, answer) end
   return false
@@ -106,7 +114,7 @@ function Dialogs:offer(work)
   if not self.waits:any(chat_id) then return false end
   for _, wait in ipairs(self.waits:of(chat_id)) do
     local answer = wait.open and fits(wait, item)
-    if answer == "maybe" then answer = passes(self, wait, item) and wait.open end
+    if answer == "maybe" then answer = passes(self, wait, item.event) and wait.open end
     if answer then
       work.item = { event = item.event, method = item.method, dialog = {} } -- the message is no longer this handler's
       self:hand_over(item, wait)
@@ -133,8 +141,8 @@ function Dialogs:hand_over(item, wait)
   self.waits:remove(wait)
   local held = wait.work and wait.work.stage ~= "over"
   if held then wait.item = item end
-  wait.waiter:wake(item.event or item)
-  if not held then self:finish(item) end
+  wait.waiter:wake(item.event)
+  if not held then self.engine.dispatch:finish(item) end
 end
 
 -- The dialog of a message or event; it begins with the first question about it.
@@ -147,7 +155,7 @@ end
 local function let_go(self, dialog)
   local held = dialog.held
   dialog.held = nil
-  if held then self:finish(held) end
+  if held then self.engine.dispatch:finish(held) end
   return held ~= nil
 end
 
@@ -160,13 +168,13 @@ end
 
 ---Let the chat of the running handler go on; see dialog.leave().
 ---@private
----@param msg trueconf.Message? for who is no handler
+---@param item table? of the message, for who is no handler
 ---@return boolean left
-function Dialogs:leave(msg)
-  local work = self.works[coroutine.running()]
+function Dialogs:leave(item)
+  local work = works.running(self.engine)
   if work then return let_go(self, dialog_of(work.item)) end
-  local dialog = dialog_of(msg)
-  return dialog.held == msg and let_go(self, dialog)
+  local dialog = dialog_of(item)
+  return dialog.held == item and let_go(self, dialog)
 end
 
 -- Waiting ----------------------------------------------------------------------------------------
@@ -180,22 +188,24 @@ end
 local Wait = {}
 
 function Wait.__close(wait)
-  local bot, item = wait.bot, wait.item
-  bot.waits:remove(wait)
+  local dialogs, item = wait.dialogs, wait.item
+  local engine = dialogs.engine
+  dialogs.waits:remove(wait)
   wait.item = nil
   if not item then return end
-  if bot.stopping then bot:finish(item) else bot:work_on(item) end
+  if engine.stopping then engine.dispatch:finish(item) else engine.dispatch:work_on(item) end
 end
 
 -- Begin to wait: from here on nothing is missed. The oldest who wait make room.
 local function open_wait(self, wait)
-  if self.stopping then return nil, stopping_error() end
+  local most = self.engine.options.max_dialogs
+  if self.engine.stopping then return nil, stopping_error() end
   if self.waits == NONE then self.waits = waits.new() end
-  while self.waits.count >= self.max_dialogs do
+  while self.waits.count >= most do
     self:end_wait(self.waits:oldest(), over("LIMIT", "ended, as more than %d dialogs wait and it was the oldest one",
-      self.max_dialogs))
+      most))
   end
-  wait.bot, wait.waiter, wait.work = self, core.waiter(), self.works[coroutine.running()]
+  wait.dialogs, wait.waiter, wait.work = self, core.waiter(), works.running(self.engine)
   wait.since, wait.began = wait.since or core.now(), core.monotonic()
   wait.expires = core.now() + math.floor(wait.timeout * 1000)
   self.waits:add(setmetatable(wait, Wait))
@@ -205,13 +215,14 @@ end
 -- Seconds until all is here that was said before a wait has timed out: it is still to be fetched when the connection
 -- was lost meanwhile, and when this process or its machine has slept, a lost connection may not have been noticed.
 local function seconds_behind(self, wait, woke_at)
-  local now, state = core.monotonic(), self:state()
+  local engine = self.engine
+  local now, state, ready_at = core.monotonic(), engine.link:state(), engine.ready_at
   if state == "closed" or state == "failed" then return 0 end
   -- The one clock goes on while a process is stopped, the other one also while its machine sleeps.
   local late = math.max(now - woke_at, (core.now() - wait.expires) / 1000 - (now - wait.began - wait.timeout))
   if late > SLEPT and not wait.slept_until then wait.slept_until = now + AFTER_SLEEP end
   if state ~= "ready" then return AFTER_READY end
-  local up_to_date = math.max(wait.slept_until or 0, self.ready_at > wait.began and self.ready_at + AFTER_READY or 0)
+  local up_to_date = math.max(wait.slept_until or 0, ready_at and ready_at > wait.began and ready_at + AFTER_READY or 0)
   return math.max(0, up_to_date - now)
 end
 
@@ -231,9 +242,9 @@ local function await(self, wait)
 end
 
 -- Wait for what comes; the chat goes on meanwhile.
-local function rest(self, wait, msg)
+local function rest(self, wait, item)
   local work = wait.work
-  if work or msg then self:leave(msg) end
+  if work or item then self:leave(item) end
   if work then work:pause() end
   local answer, err, more = await(self, wait)
   if work then
@@ -256,10 +267,10 @@ function Dialogs:wait_in(chat, filter, given, level)
   if filter ~= nil and not filters.is_callable(filter) then
     options.refuse("wait", "a filter or a function", filter, level + 1)
   end
-  local opts = questions.read_wait(self, given, level + 1)
+  local opts = questions.read_wait(self.engine, given, level + 1)
   local wait <close>, err = open_wait(self, {
     chat_id = chat.id, from = opts.from, filter = filter, timeout = opts.timeout,
-    is_other = questions.command_test(self, opts.commands),
+    is_other = questions.command_test(self.engine, opts.commands),
   })
   if not wait then return nil, err end
   local msg, why = rest(self, wait)
@@ -269,11 +280,11 @@ end
 -- Asking -----------------------------------------------------------------------------------------
 
 -- Say something and wait for an answer to it. `say` sends it.
-local function exchange(self, question, msg, say)
+local function exchange(self, question, item, say)
   local opts = question.opts
   local wait <close>, err, kind = open_wait(self, {
     chat_id = question.chat.id, from = question.from, filter = opts.filter, timeout = opts.timeout,
-    is_cancel = question:cancel_test(), is_other = questions.command_test(self, opts.commands),
+    is_cancel = question:cancel_test(), is_other = questions.command_test(self.engine, opts.commands),
     clicks = question.clicks, question = question.text, author = question.author, since = question.since,
   })
   if not wait then return nil, err, kind end
@@ -281,7 +292,7 @@ local function exchange(self, question, msg, say)
   sent, err = say()
   if not sent then return nil, err end
   local answer
-  answer, err, kind = rest(self, wait, msg)
+  answer, err, kind = rest(self, wait, item)
   if answer and answer.text and wait.is_cancel and wait.is_cancel(answer) then
     return nil, over("CANCELLED", "the person has cancelled the dialog"), "cancel"
   end
@@ -289,17 +300,17 @@ local function exchange(self, question, msg, say)
 end
 
 -- Ask until there is an answer that will do.
-local function pursue(self, question, msg)
+local function pursue(self, question, item)
   local say = function() return question:show() end
   local answer, why, kind
   for left = question:tries() - 1, 0, -1 do
-    answer, why, kind = exchange(self, question, msg, say)
+    answer, why, kind = exchange(self, question, item, say)
     if not answer then return nil, why, kind end
     local value
     value, why = question:read(answer)
     if value ~= nil then return value, answer end
     local complaint = left > 0 and question:complaint(why, left)
-    say = function() return self:send_message(question.chat.id, complaint) end
+    say = function() return self.engine.client:send_message(question.chat.id, complaint) end
   end
   return nil, over("LIMIT", "no answer would do in %d tries, the last one: %s", question:tries(), why), "invalid"
 end
@@ -311,8 +322,8 @@ local function conclude(self, question, err, kind)
     local value = ending(err, question.chat)
     if value ~= nil then return value end
   elseif ending then
-    local sent, failure = self:send_message(question.chat.id, ending)
-    if not sent then self.log:warn("the end of a dialog was not told: %s", failure) end
+    local sent, failure = self.engine.client:send_message(question.chat.id, ending)
+    if not sent then self.engine.client.log:warn("the end of a dialog was not told: %s", failure) end
   end
   return nil, err
 end
@@ -323,12 +334,12 @@ end
 ---@param chat trueconf.ChatHandle
 ---@param words string
 ---@param opts trueconf.AskOptions|number|nil
----@param msg trueconf.Message? whose author is asked
+---@param item table? of the message whose author is asked
 ---@param level integer whom to blame for a mistake
-function Dialogs:ask_in(chat, words, opts, msg, level)
-  local question <close> = questions.new(self, chat, words, opts, msg and msg.author, level + 1)
+function Dialogs:ask_in(chat, words, opts, item, level)
+  local question <close> = questions.new(self.engine, chat, words, opts, item and item.event.author, level + 1)
   question:prepare()
-  local value, more, kind = pursue(self, question, msg)
+  local value, more, kind = pursue(self, question, item)
   question:close()
   if value ~= nil then return value, more end
   return conclude(self, question, more, kind)
@@ -344,21 +355,19 @@ end
 ---@field question string? none for chat:wait
 ---@field since integer when it was asked, UNIX milliseconds
 ---@field expires integer when it will have waited for too long
----@field private bot trueconf.Bot
----@field private wait trueconf.Wait
 local WaitingDialog = {}
-WaitingDialog.__index = WaitingDialog
 
 ---End it: its question returns nil and the error CANCELLED.
 ---@param reason? string for the error
 ---@return boolean ended false: it was over
 function WaitingDialog:cancel(reason)
   if not self.wait.open then return false end
-  self.bot:end_wait(self.wait, over("CANCELLED", "%s", reason or "the bot has ended the dialog"), "cancel")
+  self.dialogs:end_wait(self.wait, over("CANCELLED", "%s", reason or "the bot has ended the dialog"), "cancel")
   return true
 end
 
-misuse.guard(WaitingDialog, "dialog")
+local WaitingFace = face.class "trueconf.WaitingDialog"
+face.add(WaitingFace, "dialog", "waiting", WaitingDialog)
 
 local function names(set)
   if not set then return "anyone" end
@@ -373,10 +382,10 @@ end
 function Dialogs:dialogs()
   local list = {}
   for place, wait in ipairs(self.waits:list()) do
-    list[place] = setmetatable({
+    list[place] = face.set(setmetatable({
       chat_id = wait.chat_id, author = wait.author, from = names(wait.from), question = wait.question,
-      since = wait.since, expires = wait.expires, bot = self, wait = wait,
-    }, WaitingDialog)
+      since = wait.since, expires = wait.expires,
+    }, WaitingFace), { waiting = { dialogs = self, wait = wait } })
   end
   return list
 end
@@ -386,12 +395,12 @@ end
 ---@return trueconf.ChatHandle
 function Dialogs:chat(chat_id)
   if type(chat_id) ~= "string" then options.refuse("chat", "the id of a chat", chat_id, 2) end
-  return chats.new(self, { id = chat_id })
+  return chats.new(self.engine, { id = chat_id })
 end
 
 ---Let all who wait know that the bot stops.
 ---@private
-function Dialogs:end_dialogs()
+function Dialogs:end_all()
   while self.waits:oldest() do self:end_wait(self.waits:oldest(), stopping_error()) end
 end
 
@@ -415,7 +424,7 @@ end
 
 function leavings.removeChatParticipant(self, event)
   local id = protocol.plain_id(event.user_id)
-  local is_me = id == protocol.plain_id(self:user_id() or "")
+  local is_me = id == protocol.plain_id(self.engine.client:user_id() or "")
   for _, wait in ipairs(self.waits:of(event.chat_id)) do
     if is_me or without(wait, id) then
       self:end_wait(wait, over("USER_IS_NOT_CHAT_PARTICIPANT", is_me and "the bot was removed from the chat"
@@ -426,14 +435,14 @@ end
 
 ---Whether a notification may end dialogs.
 ---@private
-function Dialogs:may_end_dialogs(method)
+function Dialogs:may_end(method)
   return leavings[method] ~= nil and self.waits.count > 0
 end
 
 ---End dialogs in which nobody can answer any more.
 ---@private
-function Dialogs:notice_leaving(method, event)
-  if self:may_end_dialogs(method) then leavings[method](self, event) end
+function Dialogs:notice(method, event)
+  if self:may_end(method) then leavings[method](self, event) end
 end
 
-return Dialogs
+return { new = new, Dialogs = Dialogs }

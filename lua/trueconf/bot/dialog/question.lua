@@ -101,7 +101,8 @@ for name, option in pairs(COMMON) do ASK[name] = option end
 for _, name in ipairs { "timeout", "from", "commands" } do WAIT[name] = ASK[name] end
 
 ---@class trueconf.Question
----@field bot trueconf.Bot
+---@field engine trueconf.Engine
+---@field client trueconf.Client
 ---@field chat trueconf.ChatHandle
 ---@field text string
 ---@field opts trueconf.AskOptions checked, with the bot's defaults
@@ -134,11 +135,11 @@ local function people(given, author)
 end
 
 -- Options with the bot's defaults behind them.
-local function with_defaults(bot, given)
+local function with_defaults(engine, given)
   local opts = {}
-  for name, value in pairs(bot.ask_defaults) do opts[name] = value end
+  for name, value in pairs(engine.options.ask_defaults) do opts[name] = value end
   for name, value in pairs(given) do opts[name] = value end
-  opts.timeout = opts.timeout or bot.ask_timeout
+  opts.timeout = opts.timeout or engine.options.ask_timeout
   return opts
 end
 
@@ -147,30 +148,30 @@ local function as_table(given)
   return type(given) == "number" and { timeout = given } or given
 end
 
----@param bot trueconf.Bot
+---@param engine trueconf.Engine
 ---@param chat trueconf.ChatHandle
 ---@param words string
 ---@param given trueconf.AskOptions|number|nil
 ---@param author string? who answers unless told otherwise
 ---@param level integer whom to blame for a mistake
 ---@return trueconf.Question
-local function new(bot, chat, words, given, author, level)
+local function new(engine, chat, words, given, author, level)
   words = options.text("ask", "question", words, level + 1)
   local checked = options.check(ASK, as_table(given), level + 1, "ask")
   local declared = checked.choices and choices.declare(checked.choices, level + 1)
   if declared and checked.type then error("ask: either choices or a type", level + 1) end
   return setmetatable({
-    bot = bot, chat = chat, text = words, opts = with_defaults(bot, checked), author = author,
-    from = people(checked.from, author), choices = declared, since = core.now(),
+    engine = engine, client = engine.client, chat = chat, text = words, opts = with_defaults(engine, checked),
+    author = author, from = people(checked.from, author), choices = declared, since = core.now(),
   }, Question)
 end
 
 ---@param given table|number|nil what chat:wait takes
 ---@param level integer
 ---@return { timeout: number, from: table<string, true>?, commands: any }
-local function read_wait(bot, given, level)
+local function read_wait(engine, given, level)
   local opts = options.check(WAIT, as_table(given), level + 1, "wait")
-  return { timeout = opts.timeout or bot.ask_timeout, from = people(opts.from), commands = opts.commands }
+  return { timeout = opts.timeout or engine.options.ask_timeout, from = people(opts.from), commands = opts.commands }
 end
 
 -- What is no answer ----------------------------------------------------------------------------
@@ -178,7 +179,7 @@ end
 ---Whether a message ends the question; nil: none does.
 ---@return (fun(msg: trueconf.Message): any)?
 function Question:cancel_test()
-  local words, prefix = self.opts.cancel, self.bot.command_prefix
+  local words, prefix = self.opts.cancel, self.engine.options.command_prefix
   if words == false then return nil end
   if words == nil then words = prefix .. CANCEL end
   local set = {}
@@ -190,10 +191,10 @@ function Question:cancel_test()
 end
 
 ---Whether a message is a command that goes to its handler in spite of a question; nil: none does.
----@param bot trueconf.Bot
+---@param engine trueconf.Engine
 ---@param commands boolean|string[]|nil
 ---@return (fun(msg: trueconf.Message): any)?
-local function command_test(bot, commands)
+local function command_test(engine, commands)
   if not commands then return nil end
   local named = type(commands) == "table" and {} or nil
   for _, name in ipairs(named and commands or {}) do named[choices.word_of(name)] = true end
@@ -201,7 +202,7 @@ local function command_test(bot, commands)
     local name = msg.command and msg.command.key
     if not name then return false end
     if named then return named[name] end
-    return router.has_command(bot, name) or bot.help and name == "help"
+    return router.has_command(engine.router, name) or engine.options.help and name == "help"
   end
 end
 
@@ -209,7 +210,7 @@ end
 
 -- Servers of 5.5.6 say what kind of chat a message is in, and know buttons.
 local function has_buttons(self)
-  local version = self.bot:server_version()
+  local version = self.client:server_version()
   if version then return protocol.since(version, BUTTONS_SINCE) end
   return self.chat.kind ~= nil
 end
@@ -217,7 +218,7 @@ end
 -- Nobody is told who has clicked (protocol 13): in a group the click of another one would count.
 local function is_safe_to_click(self)
   if not self.from then return true end
-  local kind = self.chat.kind or chat_cache.chat_kind(self.bot, self.chat.id)
+  local kind = self.chat.kind or chat_cache.chat_kind(self.client, self.chat.id)
   return kind == "p2p"
 end
 
@@ -246,7 +247,7 @@ end
 ---@async
 function Question:prepare()
   self.shown, self.rows = compose(self)
-  if self.token then self.bot:question_opened(self.token) end
+  if self.token then self.engine.clicks:opened(self.token) end
 end
 
 ---Send the question, or make a message of the bot's the question.
@@ -254,15 +255,15 @@ end
 ---@return any sent
 ---@return trueconf.Error? err
 function Question:show()
-  local bot, opts = self.bot, self.opts
+  local client, opts = self.client, self.opts
   local more = { parse_mode = opts.parse_mode, buttons = self.rows }
   local edited = opts.edit
   if edited then
     self.sent = type(edited) == "table" and edited.id or edited
-    return bot:edit_message(self.sent, self.shown, more)
+    return client:edit_message(self.sent, self.shown, more)
   end
   more.reply_to = opts.reply_to
-  local sent, err = bot:send_message(self.chat.id, self.shown, more)
+  local sent, err = client:send_message(self.chat.id, self.shown, more)
   self.sent = sent and sent.id
   return sent, err
 end
@@ -271,9 +272,9 @@ end
 local function take_buttons_away(self, sent)
   local words, mode = self.shown, self.opts.parse_mode or "text"
   if self.chosen then words = words .. text.escape("\n\u{2192} " .. self.chosen.label, mode) end
-  local edited, err = self.bot:edit_message(sent, words, { parse_mode = mode })
-  if edited then return self.bot:buttons_gone(self.token) end
-  self.bot.log:debug("the buttons of a question stay: %s", err)
+  local edited, err = self.client:edit_message(sent, words, { parse_mode = mode })
+  if edited then return self.engine.clicks:buttons_gone(self.token) end
+  self.client.log:debug("the buttons of a question stay: %s", err)
 end
 
 ---The question is over: its buttons go, once. Nobody has to wait for that, unless the message is the script's, which
@@ -283,9 +284,9 @@ end
 function Question:close(in_haste)
   local sent, token = self.sent, self.token
   self.sent = nil
-  if token then self.bot:question_closed(token) end
+  if token then self.engine.clicks:closed(token) end
   if not sent or not token then return end
-  if (self.opts.edit or self.bot.stopping) and not in_haste then
+  if (self.opts.edit or self.engine.stopping) and not in_haste then
     take_buttons_away(self, sent)
   else
     core.spawn(take_buttons_away, self, sent)

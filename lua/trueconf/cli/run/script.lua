@@ -2,6 +2,7 @@
 -- The file of a bot: read, run as `lua` would, and told about in one line when it fails.
 
 local core = require "trueconf.core"
+local hooks = require "trueconf.base.hooks"
 local misuse = require "trueconf.base.misuse"
 
 local script = {}
@@ -94,23 +95,19 @@ function script.read(path, patience)
   return chunk
 end
 
-local function is_client(value)
-  return type(value) == "table" and type(value.start) == "function" and type(value.state) == "function"
-end
-
 ---Run what read() has given. What it returns is a bot, or a function that makes one, or nothing.
 ---@async
 ---@param chunk function
 ---@param path string
 ---@param args string[]
 ---@return boolean ok
----@return trueconf.Bot|string|nil bot the one it has returned, or a complaint
+---@return trueconf.Engine|trueconf.Client|string|nil bot what is behind the one it has returned, or a complaint
 function script.run(chunk, path, args)
   arg = table.move(args, 1, #args, 1, { [0] = path }) -- luacheck: globals arg
   return xpcall(function()
     local made = chunk(table.unpack(args))
     if type(made) == "function" then made = made() end
-    return is_client(made) and made or nil
+    return hooks.behind(made)
   end, complaint_at(path))
 end
 

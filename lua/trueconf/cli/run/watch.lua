@@ -19,7 +19,7 @@ local trueconf = require "trueconf"
 local INTERVAL = 0.15                   -- seconds between two looks at the files
 
 ---@class trueconf.cli.Watched a client that the file has made
----@field client trueconf.Client|trueconf.Bot
+---@field client trueconf.Client|trueconf.Engine what is behind it
 ---@field given table? the options of a bot
 ---@field settings trueconf.Settings
 
@@ -120,7 +120,7 @@ function Watch:hold(made)
     local living = settings and find(self.clients, settings, made)
     if not living then return nil end
     table.insert(made, self:adopt(living, given_last))
-    return living.client
+    return living.client.face
   end
   function hooks.made(client, settings)
     table.insert(made, { client = client, given = given_last, settings = settings })
