@@ -116,32 +116,32 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   struct rt *rt;
   struct rt_list link;
   struct session_config config;
-  enum state state;
   void (*event)(struct session *session, enum event event); /* the state machine */
-  bool active;                                              /* anchored; keeps run() from returning */
-  bool traced;                                              /* there is an on_trace */
+  enum state state;
+  bool active; /* anchored; keeps run() from returning */
+  bool traced; /* there is an on_trace */
+  bool has_reason;
+  bool waiting_for_turn; /* to ask for a token */
   struct session_counters count;
   struct wire_counters before; /* of the connections that are gone */
 
   char *token;
   int64_t token_expires; /* UNIX milliseconds; 0: not known */
+  int denials, attempts; /* attempts: since a connection was stable */
   bool file_read;        /* the token file was looked at */
   bool unsaved;          /* the last token could not be written to it */
   bool renewed;          /* a fresh token was taken since the session was last ready */
-  int denials, attempts; /* attempts: since a connection was stable */
   uint64_t ready_since;  /* rt_monotonic; 0: it is not, or was not */
   double pause;          /* seconds of the present backoff */
   struct http_transfer *transfer;
   struct session *next_waiting; /* for its turn to ask for a token */
-  bool waiting_for_turn;
-  unsigned source_run; /* counts runs of the token function, so that a late result is ignored */
+  unsigned source_run;          /* counts runs of the token function, so that a late result is ignored */
 
-  struct socket *socket;
-  int64_t epoch; /* counts connections */
   uint32_t auth_id;
+  struct socket *socket;
+  int64_t epoch;        /* counts connections */
   char *user_id;        /* NULL before the first authorization */
   struct reason reason; /* of the last change of state */
-  bool has_reason;
 
   struct rt_timer timer;
   struct rt_job due, pump; /* the state's timer fired; the window has room again */
