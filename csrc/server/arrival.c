@@ -79,7 +79,7 @@ bool arrival_begin(struct peer *peer) {
   arrival->peer = peer;
   arrival->poll.data = arrival->timer.data = arrival;
   peer->arrival = arrival;
-  uv_timer_start(&arrival->timer, on_too_late, HEAD_SECONDS * 1000, 0);
+  uv_timer_start(&arrival->timer, on_too_late, (uint64_t)HEAD_SECONDS * 1000, 0);
   uv_poll_start(&arrival->poll, UV_READABLE, on_bytes);
   return true;
 }
