@@ -136,6 +136,7 @@ build = {
     ["trueconf.api.chat_cache"] = "lua/trueconf/api/chat_cache.lua",
     ["trueconf.api.events"] = "lua/trueconf/api/events.lua",
     ["trueconf.api.invoke"] = "lua/trueconf/api/invoke.lua",
+    ["trueconf.api.message_request"] = "lua/trueconf/api/message_request.lua",
     ["trueconf.api.objects"] = "lua/trueconf/api/objects.lua",
     ["trueconf.api.pages"] = "lua/trueconf/api/pages.lua",
     ["trueconf.api.sent_message"] = "lua/trueconf/api/sent_message.lua",

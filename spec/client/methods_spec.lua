@@ -318,6 +318,14 @@ describe("the methods of a client", function()
       end))
   end)
 
+  it("send a number as its text, with the options that stand beside it", answered({
+    { chatId = CHAT, messageId = "m5", timestamp = 6 },
+  }, function(client, name)
+    assert(client:send_message(CHAT, 42, { parse_mode = "html", reply_to = "m1" }))
+    local payload = server:frames(name)[1].payload
+    assert.same({ chatId = CHAT, replyMessageId = "m1", content = { text = "42", parseMode = "html" } }, payload)
+  end))
+
   it("give what was sent, to edit and to remove", answered({
     { chatId = CHAT, messageId = "m5", timestamp = 6 }, { messageId = "m5", timestamp = 7 }, {}, {},
     { chatId = "c2", messageId = "m6", timestamp = 8, fileId = "f1", captionMessageId = "m7" },

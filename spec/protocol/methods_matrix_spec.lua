@@ -12,6 +12,8 @@ local protocol = require "trueconf.protocol"
 local scene = require "spec.support.scene"
 local system = require "spec.support.system"
 
+local behind = require("trueconf.base.hooks").behind
+
 local PATIENCE = 10                     -- seconds for an answer
 local LIMIT = 100                       -- seconds for one walk; usually it takes one
 
@@ -378,7 +380,7 @@ local function walk(version, newest, options)
   self:uploads()
   self:read_notes()
   self.missing = self.scene.seen:missing()
-  local stats = self.scene.clients.herald.session:stats()
+  local stats = behind(self.scene.clients.herald).client.session:stats()
   self.anomalies = { stats.duplicate, stats.garbage, stats.unexpected, stats.stale }
   if options then self:start_again(options) end
   self.scene:stop()

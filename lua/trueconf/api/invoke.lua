@@ -101,6 +101,8 @@ local function check_version(client, method, payload)
   return nil, unsupported(method, what, since, version)
 end
 
+methods.check_version = check_version
+
 -- What the client adds to a request by itself, where that is more than a constant.
 local complete = {
   sendSurvey = function(_, payload) survey.complete(payload.content) end,
@@ -183,11 +185,20 @@ function methods.note_failure(client, method, err)
   return err
 end
 
-local function perform(client, method, level, ...)
+---The payload of a request, from the arguments of its method; it is checked.
+---@param method trueconf.protocol.Method
+---@param level integer whom to blame for a mistake: 2 is who called this
+---@return table? payload
+---@return any timeout_or_err seconds, if the caller wants so; without a payload LIMIT: too long or out of range
+function methods.prepare(method, level, ...)
   local payload, timeout = read_arguments(method, level, ...)
   local ok, err = check(method, payload, level)
   if not ok then return nil, err end
-  ok, err = check_version(client, method, payload)
+  return payload, timeout
+end
+
+local function perform(client, method, payload, timeout)
+  local ok, err = check_version(client, method, payload)
   if not ok then return nil, err end
   if complete[method.name] then complete[method.name](client, payload) end
   local answer
@@ -204,7 +215,9 @@ end
 ---@return any result
 ---@return trueconf.Error? err
 function methods.invoke(client, method, level, ...)
-  local result, err = perform(client, method, level + 1, ...)
+  local payload, timeout = methods.prepare(method, level + 1, ...)
+  local result, err = nil, timeout
+  if payload then result, err = perform(client, method, payload, timeout) end
   if err then methods.note_failure(client, method, err) end
   return result, err
 end

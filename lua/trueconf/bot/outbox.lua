@@ -11,7 +11,7 @@ local backoff = require "trueconf.base.backoff"
 local lru = require "trueconf.base.lru"
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
-local methods = require "trueconf.api.invoke"
+local message_request = require "trueconf.api.message_request"
 local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
@@ -37,13 +37,8 @@ outboxes.grace = 25
 ---@field key? string nothing is posted again under the same key
 ---@field user_id? string in place of a chat: the personal chat with this user, opened when there is none
 
-local SCHEMA = {
-  parse_mode = { type = "string", enum = protocol.PARSE_MODES },
-  reply_to = { type = "string" },
-  buttons = { type = "table" },
-  key = { type = "string" },
-  user_id = { type = "string" },
-}
+local SCHEMA = { key = { type = "string" }, user_id = { type = "string" } }
+for name, option in pairs(message_request.OPTIONS) do SCHEMA[name] = option end
 
 ---A message that was accepted for sending.
 ---@class trueconf.Posted
@@ -525,16 +520,12 @@ end
 
 -- Arguments --------------------------------------------------------------------------------
 
-local SEND = protocol.methods.sendMessage
-
 -- What the server would refuse is refused at once.
 local function check(record, level)
   local args = message_of(record)
   args.chat_id = args.chat_id or ""
-  local payload, mistake = protocol.to_wire(SEND.name, args)
-  if not payload then error("post: " .. mistake.message, level + 1) end
-  local ok, err = methods.check(SEND, payload, level + 1)
-  return ok, err                        -- no tail call: a mistake is reported at the caller's line
+  local payload, err = message_request.build(level + 2, args)
+  return payload ~= nil, err
 end
 
 -- Everything may be given by name, all in one table.

@@ -10,6 +10,7 @@ local face = require "trueconf.base.face"
 local files = require "trueconf.files"
 local json = require "trueconf.base.json"
 local log = require "trueconf.log"
+local message_request = require "trueconf.api.message_request"
 local methods = require "trueconf.api.invoke"
 local oauth = require "trueconf.client.oauth"
 local options = require "trueconf.base.options"
@@ -26,7 +27,6 @@ local math_type = math.type
 
 local READS = protocol.READS
 local sent_meta = sent_message.meta
-local LONGEST_TEXT = protocol.limits.TEXT
 local MOST_BYTES = 999999999999         -- the core takes sizes below 10^12
 
 ---Options of the connection; trueconf.bot takes them too.
@@ -412,59 +412,25 @@ end
 ---@field buttons? trueconf.Button[][] rows of buttons; servers from 5.5.6
 ---@field timeout? number seconds
 
-local SEND_SCHEMA = {
-  parse_mode = { type = "string", enum = protocol.PARSE_MODES },
-  reply_to = { type = "string" },
-  buttons = { type = "table" },
-  timeout = { type = "number", min = 0.001 },
-}
-
 local SEND = protocol.methods.sendMessage
 
--- By the schema: with buttons, all in one table, or with what it complains of.
-local function send_by_schema(self, level, args)
-  return methods.invoke(self, SEND, level, args)
+local function is_usual(sent)
+  return type(sent.messageId) == "string" and type(sent.chatId) == "string" and math_type(sent.timestamp) == "integer"
 end
 
--- No text has more characters than bytes: few need to be counted.
-local function send_text(self, level, payload, timeout)
-  local bytes, ok, err = #payload.content.text, true, nil
-  if bytes == 0 or bytes > LONGEST_TEXT then ok, err = methods.check(SEND, payload, level) end
-  if not ok then return nil, methods.note_failure(self, SEND, err) end
-  local sent
-  sent, err = request(self, "sendMessage", payload, timeout, false)
-  if not sent then return nil, methods.note_failure(self, SEND, err) end
-  if type(sent.messageId) ~= "string" or type(sent.chatId) ~= "string" or math_type(sent.timestamp) ~= "integer" then
-    sent, err = methods.read_answer(self, SEND, sent, payload)
-    if err then methods.note_failure(self, SEND, err) end
-    return sent, err
-  end
-  sent.client = self
-  return setmetatable(sent, sent_meta)
-end
-
--- send_message() for code that passes on the arguments of a script; `level` 2 blames the caller. What it calls last it
--- calls by tail calls, so that the levels do not change.
+-- send_message() for code that passes on the arguments of a script; `level` 2 blames the caller.
 local function send_message_at(self, level, chat_id, text, opts, reply_to)
-  if type(chat_id) == "table" then
-    return send_by_schema(self, level, chat_id)
+  local payload, timeout = message_request.build(level + 1, chat_id, text, opts, reply_to)
+  if not payload then return nil, methods.note_failure(self, SEND, timeout) end
+  local sent, err = methods.check_version(self, SEND, payload)
+  if sent then sent, err = request(self, "sendMessage", payload, timeout, false) end
+  if sent and is_usual(sent) then
+    sent.client = self
+    return setmetatable(sent, sent_meta)
   end
-  if type(chat_id) ~= "string" or type(text) ~= "string" or reply_to and type(reply_to) ~= "string" then
-    return send_by_schema(self, level, { chat_id = chat_id, text = text, reply_to = reply_to })
-  end
-  local parse_mode, timeout = "text", nil
-  if opts then
-    opts = options.check(SEND_SCHEMA, opts, level, "send_message")
-    opts.reply_to = opts.reply_to or reply_to
-    if opts.buttons then
-      opts.chat_id, opts.text = chat_id, text
-      return send_by_schema(self, level, opts)
-    end
-    parse_mode, reply_to, timeout = opts.parse_mode or "text", opts.reply_to, opts.timeout
-  end
-  return send_text(self, level, {
-    chatId = chat_id, replyMessageId = reply_to, content = { text = text, parseMode = parse_mode },
-  }, timeout)
+  if sent then sent, err = methods.read_answer(self, SEND, sent, payload) end
+  if err then methods.note_failure(self, SEND, err) end
+  return sent, err
 end
 
 ---Send a text message (protocol 6.1, sendMessage). The arguments may also be given by name, all
