@@ -55,15 +55,21 @@ describe("the door of the control socket", function()
   end))
 
   it("is shut to pages of other sites, and to names that lead here", served(function(server)
-    local key = ([[Authorization: Bearer %s\r\n]]):format(KEY)
+    local function entered(origin)
+      return assert(core.socket { url = server:url() .. "/control/socket", subprotocol = false, connect_timeout = LIMIT,
+        headers = { Authorization = "Bearer " .. KEY, Origin = origin } })
+    end
     for _, origin in ipairs { "http://evil.test", "https://localhost.evil.test", "null", "http://192.0.2.1:4309",
       "http://127.0.0.1.evil.test" } do
-      local text = opened(server, key .. [[Origin: ]] .. origin .. [[\r\n]], "other sites")
-      assert.matches("pages of other sites", text)
-      assert.is_nil(text:find("ready", 1, true))
+      local data, err = entered(origin):receive(LIMIT)
+      assert.is_nil(data)
+      assert.equal(1008, err.code)
+      assert.matches("pages of other sites", err.message)
     end
     for _, origin in ipairs { "http://localhost:80", "http://127.0.0.1", "https://[::1]:99", "http://a.localhost" } do
-      assert.matches("ready", opened(server, key .. [[Origin: ]] .. origin .. [[\r\n]], '"ready"'))
+      local socket = entered(origin)
+      assert.equal("ready", json.decode(assert(socket:receive(LIMIT))).event)
+      socket:close()
     end
     local url = support.url(server, "state")
     for headers, status in pairs { [{ Origin = "http://evil.test" }] = 403, [{ Host = "evil.test:4309" }] = 403,
