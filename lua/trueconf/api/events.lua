@@ -99,10 +99,10 @@ end
 
 ---What keeps events in order: a chat, or a file.
 ---@param event table
----@return string? lane nil: there is no order to keep
-function events.lane(event)
-  local lane = event.chat_id or event.file_id
-  return type(lane) == "string" and lane or nil
+---@return string? key nil: there is no order to keep
+function events.key(event)
+  local key = event.chat_id or event.file_id
+  return type(key) == "string" and key or nil
 end
 
 return events

@@ -174,7 +174,7 @@ end
 function Receive:event_item(event, method, key)
   self.event_meta = self.event_meta or make_event_meta(self.engine.face)
   setmetatable(event, self.event_meta)
-  return { event = event, method = method, lane = self.engine.options.order == "chat" and events.lane(event) or key }
+  return { event = event, method = method, lane = self.engine.options.order == "chat" and events.key(event) or key }
 end
 
 -- Whether a handler would look at a notification.

@@ -3,12 +3,14 @@
 -- the order in which it comes. Several people can be played; one of them types, all of them see.
 
 local core = require "trueconf.core"
+local fifo = require "trueconf.base.fifo"
+local lru = require "trueconf.base.lru"
 local plain = require "trueconf.text.plain"
 local terminal = require "trueconf.cli.terminal"
 
 local MOST_EVENTS = 1000                -- that wait to be shown
-local MOST_SEEN = 1000                  -- messages that are known to have been shown
-local QUIET = 0.2                       -- seconds without news, after which the next line of a script is read
+local MOST_SEEN = 2000                  -- messages that are known to have been shown; the newest half at least
+local QUIET = 0.2                       -- seconds without a message, after which the next line of a script is read
 
 ---@class trueconf.cli.ChatSession
 ---@field control trueconf.cli.Control
@@ -20,10 +22,10 @@ local QUIET = 0.2                       -- seconds without news, after which the
 ---@field private titles table<string, string> of chats
 ---@field private listed table[] chats, as they were listed last
 ---@field private buttons table? those below the newest message that has some
----@field private queue table[] events that wait to be shown
----@field private seen table<string, true> ids of messages that were shown, and those in order
+---@field private queue trueconf.Fifo events that wait to be shown
+---@field private seen trueconf.Lru ids of messages that were shown
 ---@field private heard string[] what others have said since the last act
----@field private news trueconf.core.Waiter
+---@field private said trueconf.core.Waiter woken when others have said something
 ---@field private patience number seconds a script waits for an answer
 ---@field private may_create boolean accounts are made when they are named
 local Session = {}
@@ -41,11 +43,8 @@ local function login_of(id)
 end
 
 local function is_shown(self, id)
-  local seen = self.seen
-  if seen[id] then return true end
-  seen[id] = true
-  seen[#seen + 1] = id
-  if #seen > MOST_SEEN then seen[table.remove(seen, 1)] = nil end
+  if self.seen:get(id) then return true end
+  self.seen:put(id, true)
   return false
 end
 
@@ -97,7 +96,7 @@ local function show_message(self, message, person, note)
     show_buttons(self, message, person)
     if not own then
       table.insert(self.heard, words)
-      self.news:wake()
+      self.said:wake()
     end
   end
 end
@@ -131,8 +130,7 @@ local function show_all(self)
   while true do
     self.came:wait()
     self.came = core.waiter()
-    while self.queue[1] do
-      local event = table.remove(self.queue, 1)
+    for event in self.queue.pop, self.queue do
       local run = show[event.method]
       if run then run(self, event.payload, event.person) end
     end
@@ -142,8 +140,8 @@ end
 ---Take an event of the control endpoint.
 ---@param event table
 function Session:on_event(event)
-  if event.event ~= "person" or #self.queue >= MOST_EVENTS then return end
-  table.insert(self.queue, event)
+  if event.event ~= "person" or self.queue:count() >= MOST_EVENTS then return end
+  self.queue:push(event)
   self.came:wake()
 end
 
@@ -154,8 +152,8 @@ local function await(self, fits, seconds)
   while not fits() do
     local left = deadline - core.monotonic()
     if left <= 0 then return false end
-    self.news = core.waiter()
-    self.news:wait(left)
+    self.said = core.waiter()
+    self.said:wait(left)
   end
   return true
 end
@@ -387,8 +385,8 @@ end
 local function new(console, options)
   local self = setmetatable({
     console = console, patience = options.patience, may_create = options.may_create, other = options.other,
-    people = {}, titles = {}, listed = {}, queue = {}, seen = {}, heard = {},
-    came = core.waiter(), news = core.waiter(), failed = false, over = false,
+    people = {}, titles = {}, listed = {}, queue = fifo.new(), seen = lru.new(MOST_SEEN), heard = {},
+    came = core.waiter(), said = core.waiter(), failed = false, over = false,
   }, Session)
   self.shower = core.spawn(show_all, self)
   return self
