@@ -31,8 +31,12 @@ for name in ([[
 -- The methods of an object, to be called when its fields hold something else.
 local function methods_of(object)
   local class, methods = getmetatable(object).__index, {}
-  for name, value in pairs(class) do
-    if type(value) == "function" then methods[name] = value end
+  while type(class) == "table" do
+    for name, value in pairs(class) do
+      if type(value) == "function" and not methods[name] then methods[name] = value end
+    end
+    local above = getmetatable(class)
+    class = above and above.__index
   end
   return methods
 end
