@@ -4,6 +4,7 @@
 local core = require "trueconf.core"
 local events = require "trueconf.api.events"
 local face = require "trueconf.base.face"
+local fifo = require "trueconf.base.fifo"
 local router = require "trueconf.bot.router"
 local hooks = require "trueconf.base.hooks"
 local log_throttle = require "trueconf.base.log_throttle"
@@ -21,7 +22,8 @@ local NONE = {}
 ---@field private idle_at integer so few may be at work for wait_until_idle() to return
 ---@field private idle trueconf.core.Waiter?
 ---@field private log_throttle trueconf.LogThrottle? what was logged lately; made when it is needed
----@field private held { first: integer, last: integer, [integer]: string|integer }? lanes that wait for room
+---@field private held trueconf.Fifo? lanes that wait for room
+---@field private is_held table<string|integer, true>? the same lanes
 ---@field watched boolean? its handlers are looked at in time
 ---@field private acks { epoch: integer, [integer]: integer }? requests whose acks wait until the store is written
 local Dispatch = {}
@@ -141,22 +143,19 @@ end
 
 -- Note that a lane waits until fewer handlers are at work.
 local function hold(self, lane)
-  local held = self.held or { first = 1, last = 0, set = {} }
-  self.held = held
-  if held.set[lane] then return end
-  held.set[lane] = true
-  held.last = held.last + 1
-  held[held.last] = lane
+  self.held, self.is_held = self.held or fifo.new(), self.is_held or {}
+  if self.is_held[lane] then return end
+  self.is_held[lane] = true
+  self.held:push(lane)
 end
 
 ---Begin with lanes that had to wait for room.
 ---@private
 function Dispatch:begin_held()
   local held = self.held
-  while held and held.first <= held.last and has_room(self) do
-    local lane = held[held.first]
-    held[held.first], held.first = nil, held.first + 1
-    held.set[lane] = nil
+  while held and held:peek() and has_room(self) do
+    local lane = held:pop()
+    self.is_held[lane] = nil
     self:begin(lane)
   end
 end

@@ -8,6 +8,7 @@
 -- refused.
 
 local backoff = require "trueconf.base.backoff"
+local fifo = require "trueconf.base.fifo"
 local lru = require "trueconf.base.lru"
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
@@ -58,7 +59,7 @@ Posted.__name = "trueconf.Posted"
 ---@field private engine trueconf.Engine
 ---@field private client trueconf.Client
 ---@field private store trueconf.Store
----@field private lanes table<string, table> what waits in a chat: entries from `first` to `last`
+---@field private queues table<string, trueconf.Fifo> posts that wait, by chat or person
 ---@field private newest trueconf.Lru by chat: a message that is older than what is sent next
 ---@field private keys table<string, trueconf.Posted> of what waits
 ---@field private waiting integer
@@ -113,16 +114,15 @@ local function expire_keys(store)
   end
 end
 
-local function lane_of(record)
+local function queue_of(record)
   return record.chat_id or "user " .. record.user_id
 end
 
 function Outbox:enqueue(posted)
-  local name = lane_of(posted.record)
-  local lane = self.lanes[name] or { first = 1, last = 0 }
-  self.lanes[name] = lane
-  lane.last = lane.last + 1
-  lane[lane.last] = posted
+  local name = queue_of(posted.record)
+  local queue = self.queues[name] or fifo.new()
+  self.queues[name] = queue
+  queue:push(posted)
   self.waiting = self.waiting + 1
   if posted.key then self.keys[posted.key] = posted end
   self:work(name)
@@ -133,7 +133,7 @@ end
 ---@return trueconf.Outbox
 function outboxes.new(engine, store)
   local self = setmetatable({
-    engine = engine, client = engine.client, store = store, lanes = {}, newest = lru.new(MOST_CHATS), keys = {},
+    engine = engine, client = engine.client, store = store, queues = {}, newest = lru.new(MOST_CHATS), keys = {},
     waiting = 0, running = false, is_full = false,
   }, Outbox)
   expire_keys(store)
@@ -364,7 +364,7 @@ function Outbox:raised(posted, failure)
 end
 
 -- Try until it is settled, or the bot stops.
-function Outbox:deliver(posted, lane)
+function Outbox:deliver(posted, queue)
   local tries = 0
   while self.running do
     local ok, failure = xpcall(self.step, works.with_traceback, self, posted)
@@ -375,31 +375,31 @@ function Outbox:deliver(posted, lane)
     local wait = backoff.jittered(backoff.pause(tries, FIRST_PAUSE, LONGEST_PAUSE))
     if rest > 0 then wait = math.min(wait, rest) end
     self.client.log:debug("a posted message waits %g s for its next try: %s", wait, posted.err)
-    lane.pause = core.waiter()
-    lane.pause:wait(wait)
-    lane.pause = nil
+    queue.pause = core.waiter()
+    queue.pause:wait(wait)
+    queue.pause = nil
   end
 end
 
--- Lanes ------------------------------------------------------------------------------------
+-- Queues -----------------------------------------------------------------------------------
 
--- A lane at work. However its coroutine ends, the next one can begin.
+-- A queue at work. However its coroutine ends, the next one can begin.
 local Turn = {}
 
 function Turn.__close(turn)
-  local self, name, lane = turn.outbox, turn.name, turn.lane
-  lane.busy = false
-  if lane.first > lane.last then self.lanes[name] = nil end
+  local self, name, queue = turn.outbox, turn.name, turn.queue
+  queue.busy = false
+  if not queue:peek() then self.queues[name] = nil end
   if self.waiting == 0 and self.empty then self.empty:wake(true) end
 end
 
-local function run_lane(self, name, lane)
-  local _ <close> = setmetatable({ outbox = self, name = name, lane = lane }, Turn)
-  while self.running and lane.first <= lane.last do
-    local posted = lane[lane.first]
-    self:deliver(posted, lane)
+local function run_queue(self, name, queue)
+  local _ <close> = setmetatable({ outbox = self, name = name, queue = queue }, Turn)
+  while self.running and queue:peek() do
+    local posted = queue:peek()
+    self:deliver(posted, queue)
     if posted.state == "waiting" then break end
-    lane[lane.first], lane.first = nil, lane.first + 1
+    queue:pop()
     self.waiting = self.waiting - 1
     if posted.key then self.keys[posted.key] = nil end
     if self.is_full and self.waiting <= ROOM_AGAIN then
@@ -410,23 +410,23 @@ local function run_lane(self, name, lane)
 end
 
 function Outbox:work(name)
-  local lane = self.lanes[name]
-  if not self.running or lane.busy then return end
-  lane.busy = true
-  core.spawn(run_lane, self, name, lane)
+  local queue = self.queues[name]
+  if not self.running or queue.busy then return end
+  queue.busy = true
+  core.spawn(run_queue, self, name, queue)
 end
 
 ---Try again now what waits for its next try.
 function Outbox:hurry()
-  for _, lane in pairs(self.lanes) do
-    if lane.pause then lane.pause:wake(true) end
+  for _, queue in pairs(self.queues) do
+    if queue.pause then queue.pause:wake(true) end
   end
 end
 
 ---Begin to send.
 function Outbox:start()
   self.running = true
-  for _, name in ipairs(sorted_keys(self.lanes)) do self:work(name) end
+  for _, name in ipairs(sorted_keys(self.queues)) do self:work(name) end
 end
 
 ---Send no more; what waits stays. Without a store on disk it is given the time to be sent.
@@ -458,8 +458,8 @@ end
 ---@return trueconf.OutboxState
 function Outbox:look()
   local oldest
-  for _, lane in pairs(self.lanes) do
-    local first = lane[lane.first]
+  for _, queue in pairs(self.queues) do
+    local first = queue:peek()
     if first and (not oldest or first.record.at < oldest) then oldest = first.record.at end
   end
   return {
