@@ -53,7 +53,7 @@ ON_TREE = LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;'
 SUBMAKE = $(MAKE) --no-print-directory
 NEED = $(if $(filter no,$(DEPS)),:,tools/deps)
 
-.PHONY: all deps test lint format install uninstall clean sanitize tsan valgrind gctorture mutants fuzz soak oom bench doc demo help FORCE
+.PHONY: all deps test lint format install uninstall clean sanitize tsan coverage coverage-run valgrind gctorture mutants fuzz soak oom bench doc demo help FORCE
 
 all: $(CORE) ## build the C core (CC, CFLAGS, LDFLAGS, WERROR=1, BUILD=directory)
 
@@ -88,13 +88,17 @@ gctorture: ## run the specs of the C core with a collector that never rests (TOR
 	@BUILD=build/checked TORTURE=1 LIMIT=300 $(RUN_SPECS) $(TORTURE_SPECS)
 
 SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-sanitize: ## run the specs under AddressSanitizer and UndefinedBehaviorSanitizer
+COVERAGE ?=
+SANITIZED = build/asan$(if $(COVERAGE),-coverage)
+sanitize: ## run the specs under AddressSanitizer and UndefinedBehaviorSanitizer (COVERAGE=1: note what they reach)
 	@$(NEED) build test
-	@$(SUBMAKE) all BUILD=build/asan ASSERTS=1 CC=gcc CFLAGS='$(SANITIZE)' LDFLAGS=
+	@$(SUBMAKE) all BUILD=$(SANITIZED) ASSERTS=1 CC=gcc CFLAGS='$(SANITIZE)$(if $(COVERAGE), --coverage)' LDFLAGS=
+	@$(if $(COVERAGE),$(call NOTED,$(SANITIZED)))
 	@ASAN_OPTIONS=exitcode=99:detect_leaks=1:detect_stack_use_after_return=1 \
 	 UBSAN_OPTIONS=print_stacktrace=1:exitcode=99 \
 	 LSAN_OPTIONS=suppressions=$(CURDIR)/tools/lsan.supp:print_suppressions=0 \
-	 BUILD=build/asan LIMIT=300 PRELOAD=$$(gcc -print-file-name=libasan.so) $(RUN_SPECS) $(SPEC)
+	 COVERAGE=$(if $(COVERAGE),$(CURDIR)/$(SANITIZED)/lua) BUILD=$(SANITIZED) LIMIT=300 \
+	 PRELOAD=$$(gcc -print-file-name=libasan.so) $(RUN_SPECS) $(SPEC)
 
 # Specs of what several threads work on: the watcher of busy coroutines, libuv's pool, Lua states side by side.
 TSAN_SPECS ?= $(patsubst %,spec/%_spec.lua,files/preview $(addprefix core/, \
@@ -109,6 +113,20 @@ tsan: ## run the specs of what threads share under ThreadSanitizer (TSAN_SPECS=f
 	 TSAN_LIBRARIES=$$(gcc -print-file-name=libtsan.so):$(CURDIR)/$(TSAN_BUILD)/preloaded.so \
 	 BUILD=$(TSAN_BUILD) LIMIT=300 FILTER='$(FILTER)' LUA=$(CURDIR)/spec/support/tsan-lua tools/run-specs \
 	  $(or $(TSAN_SPECS),$(error TSAN_SPECS names no file))
+
+# A run that notes what it reaches: gcov counts in C, coverage.so in Lua. `make coverage` prints it, of any build.
+NOTED = rm -rf $1/lua && mkdir -p $1/lua && find $1/obj -name '*.gcda' -delete && \
+  gcc -O2 -shared -fPIC $(PKG_CFLAGS) -o $1/coverage.so spec/support/c/coverage.c
+COVERED = build/coverage
+coverage: ## show what no spec reaches (FILE=file of the last run, SPEC=files, TABLE=short, COVERED=build)
+	@$(NEED) build test
+	@$(if $(FILE)$(filter-out build/coverage,$(COVERED)),:,$(SUBMAKE) coverage-run); status=$$?; \
+	  $(LUA) tools/coverage.lua $(COVERED) $(or $(FILE),$(TABLE),all) && exit $$status
+
+coverage-run:
+	@$(SUBMAKE) all BUILD=build/coverage ASSERTS=1 CC=gcc CFLAGS='-O1 -g --coverage' LDFLAGS=
+	@$(call NOTED,build/coverage)
+	@BUILD=build/coverage COVERAGE=$(CURDIR)/build/coverage/lua LIMIT=300 $(RUN_SPECS) $(SPEC)
 
 mutants: ## show what the specs of a file would not notice (FILE=file, SPEC=files, MUTANTS=number, SEED=number)
 	@$(NEED) build test
