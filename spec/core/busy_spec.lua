@@ -19,9 +19,7 @@ describe("core.busy_limit in a program", function()
   teardown(function() os.remove(program) end)
 
   local function check(case, environment)
-    -- Whole stacks, for what the suppressions name.
-    local command = [[%s ASAN_OPTIONS=$ASAN_OPTIONS:fast_unwind_on_malloc=0 \
-      LSAN_OPTIONS=suppressions=spec/support/c/host.supp:print_suppressions=0 timeout 60 %s %s]]
+    local command = "%s " .. c_program.HOST .. " timeout 60 %s %s"
     local ok, output = c_program.run(command:format(environment or "", WRAP .. SUPPRESSIONS, program .. " " .. case))
     assert.is_true(ok, output)
     assert.equal("ok\n", output)
@@ -37,7 +35,8 @@ describe("core.busy_limit in a program", function()
   it("stays mapped for the signal when Lua has unloaded it", function()
     local directory <close> = system.directory()
     -- Linked as LuaRocks does.
-    local module = c_program.build(("-shared $(find %s/obj -name '*.o') %s -ldl $(pkg-config --libs %s)"):format(BUILD,
+    local command = "-shared ${COVERAGE:+--coverage} $(find %s/obj -name '*.o') %s -ldl $(pkg-config --libs %s)"
+    local module = c_program.build(command:format(BUILD,
       (os.getenv "LD_PRELOAD" or ""):find "libasan" and "-fsanitize=address,undefined" or "",
       "libuv libwebsockets libcurl openssl libcrypt libutf8proc"))
     system.output("mkdir '%s' && mv %s '%s'", directory:file "trueconf", module, directory:file "trueconf/core.so")

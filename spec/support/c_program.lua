@@ -7,6 +7,10 @@ local c_program = {}
 local COMPILER = "env -u LD_PRELOAD ${CC:-cc} -std=gnu11 -g -Wall -Wextra -Icsrc ${TSAN_LIBRARIES:+-fsanitize=thread}"
 local SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
+-- Variables for a program with several Lua states: whole stacks, for what the suppressions name.
+c_program.HOST = "ASAN_OPTIONS=$ASAN_OPTIONS:fast_unwind_on_malloc=0 " ..
+  "LSAN_OPTIONS=suppressions=spec/support/c/host.supp:print_suppressions=0"
+
 ---Run a shell command.
 ---@return boolean ok
 ---@return string output
