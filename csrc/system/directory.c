@@ -306,13 +306,22 @@ static bool may_read(const char *ca_file, struct reason *why) {
   return !ca_file || trust_check_file(ca_file, why);
 }
 
+/* libldap sets itself up when it is first used, and does not wait for another thread that is doing so. It may
+ * ask for the name of this machine: that is for a thread of the pool. */
+static void set_up_library(void) {
+  int version;
+  api.get_option(NULL, LDAP_OPT_PROTOCOL_VERSION, &version);
+}
+
 static void bind_work(struct offload *offload) {
+  static pthread_once_t set_up = PTHREAD_ONCE_INIT;
   struct bind_work *work = (struct bind_work *)offload;
   LDAP *ldap = NULL;
   int result;
   if (!may_read(work->ca_file, &work->outcome.reason))
     return;
   work->outcome.reason.err = ERR_NONE;
+  pthread_once(&set_up, set_up_library);
   result = api.initialize(&ldap, work->url);
   if (result) {
     explain(work, NULL, "the address of the directory is wrong", result, ERR_IO);
