@@ -109,7 +109,7 @@ tsan: ## run the specs of what threads share under ThreadSanitizer (TSAN_SPECS=f
 	@$(NEED) build test
 	@$(SUBMAKE) all BUILD=$(TSAN_BUILD) ASSERTS=1 CC=gcc CFLAGS='$(TSAN)' LDFLAGS=
 	@gcc -shared -fPIC -o $(TSAN_BUILD)/preloaded.so spec/support/c/preloaded.c
-	@TSAN_OPTIONS=exitcode=99 \
+	@TSAN_OPTIONS=exitcode=99:suppressions=$(CURDIR)/tools/tsan.supp \
 	 TSAN_LIBRARIES=$$(gcc -print-file-name=libtsan.so):$(CURDIR)/$(TSAN_BUILD)/preloaded.so \
 	 BUILD=$(TSAN_BUILD) LIMIT=300 FILTER='$(FILTER)' LUA=$(CURDIR)/spec/support/tsan-lua tools/run-specs \
 	  $(or $(TSAN_SPECS),$(error TSAN_SPECS names no file))
