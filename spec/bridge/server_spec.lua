@@ -213,7 +213,7 @@ describe("a Bridge on the network", function()
 
   it("sends PINGs and drops who leaves three unanswered", served({ ping_interval = 0.05 }, function(server)
     local path = os.tmpname()
-    os.execute(("{ unset LD_PRELOAD; python3 spec/support/python/mute_client.py %d %s; } >%s 2>&1 &"):format(
+    os.execute(("{ unset LD_PRELOAD; /usr/bin/python3 spec/support/python/mute_client.py %d %s; } >%s 2>&1 &"):format(
       server:port(), SOCKET_PATH, path))
     local line
     helper.eventually(function()

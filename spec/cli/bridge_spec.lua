@@ -319,8 +319,8 @@ except OSError:
 print(out.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 ]])
     local preloaded = "env LD_PRELOAD=" .. (os.getenv "LD_PRELOAD" or "")       -- a sanitizer, which is not for python
-    local output = system.output("timeout 20 python3 '%s' %s %s bridge user add mira --data '%s'", script, preloaded,
-      COMMAND, folder)
+    local output = system.output("timeout 20 /usr/bin/python3 '%s' %s %s bridge user add mira --data '%s'", script,
+      preloaded, COMMAND, folder)
     assert.matches("^Password for mira: %s*0$", output)
     assert.same({ mira = true }, logins "typed secret")
   end)

@@ -301,7 +301,7 @@ print("status", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     local command = ("cd %s; exec env LD_PRELOAD=%s TERM=xterm LC_ALL=C.UTF-8 %s LUA_PATH=\"%s\" LUA_CPATH=\"%s\" "
       .. "%s %s chat --bridge bot.lua --as anna"):format(directory.path, os.getenv "LD_PRELOAD" or "", environment,
       system.absolute(package.path), system.absolute(package.cpath), LUA, system.absolute "bin/trueconf")
-    return system.output("python3 '%s' '%s' %s", typist, command, table.concat(steps, " "))
+    return system.output("/usr/bin/python3 '%s' '%s' %s", typist, command, table.concat(steps, " "))
   end
 
   local function typed(...) return typed_with("", ...) end

@@ -74,7 +74,7 @@ describe("a disk that is full", function()
 end)
 
 -- Runs a command with a stream that is a pipe without a reader, and with SIGPIPE as a shell hands it down.
-local BROKEN = [==[python3 -c 'import os, signal, sys
+local BROKEN = [==[/usr/bin/python3 -c 'import os, signal, sys
 read, write = os.pipe()
 os.close(read)
 os.dup2(write, %d)

@@ -26,7 +26,7 @@ local function run_server(arguments, client)
 end
 
 local function run_client(fault, arguments)
-  local client = ("python3 spec/support/python/bench_client.py %q"):format(fault)
+  local client = ("/usr/bin/python3 spec/support/python/bench_client.py %q"):format(fault)
   return run_server("--mode echo --window 8 " .. (arguments or ""), client)
 end
 

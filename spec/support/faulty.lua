@@ -14,7 +14,7 @@ local ALONE = "unset LD_PRELOAD http_proxy https_proxy no_proxy;"
 
 function faulty.start()
   local self = setmetatable({ scripts = 0 }, Faulty)
-  self.pipe = assert(io.popen(ALONE .. "exec python3 spec/support/python/faulty_server.py"))
+  self.pipe = assert(io.popen(ALONE .. "exec /usr/bin/python3 spec/support/python/faulty_server.py"))
   for name, value in assert(self.pipe:read "l", "the faulty server did not start"):gmatch "(%w+)=(%d+)" do
     self[name] = math.tointeger(value)
   end

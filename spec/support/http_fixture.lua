@@ -150,7 +150,7 @@ function fixture.start()
   for index, name in ipairs { "good", "other", "expired" } do
     arguments[index] = ("%s='%s/%s.pem'"):format(name, self.directory, name)
   end
-  local command = ALONE .. "exec python3 spec/support/python/http_fixture.py " .. table.concat(arguments, " ")
+  local command = ALONE .. "exec /usr/bin/python3 spec/support/python/http_fixture.py " .. table.concat(arguments, " ")
   self.pipe = assert(io.popen(command))
   for name, value in assert(self.pipe:read "l", "the fixture did not start"):gmatch "(%w+)=(%d+)" do
     self[name] = math.tointeger(value)

@@ -6,7 +6,7 @@ local helper = require "spec.support.helper"
 local raw_client = {}
 
 -- Other programs are not for the sanitizer that may be preloaded here.
-local COMMAND = "env -u LD_PRELOAD python3 spec/support/python/raw_client.py %d %s.steps %s.out >%s.log 2>&1 &"
+local COMMAND = "env -u LD_PRELOAD /usr/bin/python3 spec/support/python/raw_client.py %d %s.steps %s.out >%s.log 2>&1 &"
 local DEADLINE = 25 -- seconds
 
 ---Run the steps and return what was received.

@@ -120,7 +120,7 @@ end
 local function main()
   math.randomseed(SEED)
   print(("SEED=%d, %g s"):format(SEED, SECONDS))
-  launch("proxy", ("python3 tools/soak/proxy.py %d %d %d"):format(ports.proxy, ports.bridge, SEED))
+  launch("proxy", ("/usr/bin/python3 tools/soak/proxy.py %d %d %d"):format(ports.proxy, ports.bridge, SEED))
   start.bridge()
   start.bot()
   trouble()
