@@ -74,7 +74,7 @@ struct conn {
   bool authorized, touched, wants_out, dead;
 };
 
-/* What is done with what comes. */
+/* The handlers of what a connection receives. */
 struct conn_ops {
   void (*text)(struct conn *c, const char *text, size_t len); /* one message */
   void (*closed)(struct conn *c);                             /* by the client */

@@ -61,7 +61,7 @@ enum {
   CONNECTIONS /* [light userdata peer] = Connection */
 };
 
-/* What a listener goes by for its whole life. */
+/* The rules of a listener, fixed when it is made. */
 struct listen_rules {
   char subprotocol[64];
   char guarded_path[32]; /* below it are answers for those alone who begin with it as it is; "": none */
@@ -149,7 +149,7 @@ struct exchange {
   struct peer *peer; /* NULL: the client is gone */
   enum phase phase;
   struct rt_job job;
-  /* What the job runs once the request is complete. */
+  /* The roof's answer to a complete request; the job runs it. */
   void (*handle)(struct rt *rt, lua_State *L, struct rt_job *job);
   bool head;                         /* the answer has no body */
   bool keep;                         /* the connection goes on after the answer */
@@ -248,7 +248,7 @@ bool peer_is_busy(const struct peer *peer);
 /* NULL: no memory. */
 struct exchange *exchange_new(struct peer *peer);
 void exchange_free(struct exchange *exchange);
-/* What is to become of the exchange does not wait for the pause between two pieces of the body. */
+/* End the pause between two pieces of the body, so that the exchange can be answered or given up. */
 void exchange_end_pause(struct exchange *exchange);
 /* All of the request is here: queue it for its handler. Returns 0, as a callback of lws may. */
 int exchange_complete(struct exchange *exchange);
@@ -347,7 +347,7 @@ void connection_open(lua_State *L);
 
 /* ---- listen_options.c ---------------------------------------------------------------------------- */
 
-/* What the options say; the strings are Lua's, on its stack, until everything has been checked. */
+/* The options of core.listen; their strings are Lua's, on its stack. */
 struct listen_options {
   const char *host, *cert_file, *key_file, *paths;
   size_t paths_length;

@@ -101,7 +101,7 @@ struct session_counters {
   uint64_t connects, calls, stale, duplicate, garbage, unexpected, stray_events;
 };
 
-/* Those that the user may give, as user values of the userdata. */
+/* The functions that the user may give. */
 enum session_function { FN_REQUEST, FN_TRACE, FN_STATE, FN_SOURCE, FN_ANOMALY, FN_UNSAVED, FUNCTION_COUNT };
 
 enum { MOST_UNTOLD = 4 }; /* then the newest takes the place of the last */

@@ -5,7 +5,7 @@
  * are built here (a client's are masked) and everything queued in one loop turn leaves in one write:
  * the system call per frame is the largest cost a chat client has.
  *
- * What owns a wire names it without the header of libwebsockets; only ws/ and server/ include that.
+ * This header does not include libwebsockets.h, so that rooms above may hold a wire; only ws/ and server/ do.
  *
  * SPDX-License-Identifier: MIT
  */

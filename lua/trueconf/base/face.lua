@@ -30,7 +30,7 @@ local function find(self, name, example)
   return inside
 end
 
----What is behind a face, or behind an object that inherits from one.
+---The parts behind a face, or behind an object that inherits from one.
 ---@param object any
 ---@return table<string, table>? parts by name; nil: it is no face
 function face.inside(object)
