@@ -17,7 +17,7 @@ local LONGEST_NAME = 31                 -- of a user of systemd's, as the servic
 -- The folder of the module's Lua files, as this machine has it.
 local function library()
   local path = assert(package.searchpath("trueconf", package.path)):gsub("/init%.lua$", "")
-  if not path:find "^/" then path = assert(os.getenv "PWD") .. "/" .. path end
+  if not path:find "^/" then path = (os.getenv "PWD" or ".") .. "/" .. path end
   return path
 end
 
