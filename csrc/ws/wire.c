@@ -8,6 +8,8 @@
  */
 #include "ws/wire.h"
 
+#include "base/explain.h"
+
 #include <assert.h>
 #include <libwebsockets.h>
 #include <stdlib.h>
@@ -87,6 +89,8 @@ struct lws_context *wire_context(struct rt *rt) {
   void *loops[1] = {rt_loop(rt)};
   if (wires)
     return wires->context;
+  if (explain_shortage(SETUP_DESCRIPTORS)) /* lws would leave handles behind, and the loop never end */
+    return NULL;
   wires = calloc(1, sizeof *wires);
   if (!wires)
     return NULL;

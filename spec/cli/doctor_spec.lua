@@ -66,7 +66,7 @@ describe("trueconf doctor", function()
 
   it("says that no descriptors are left, whichever step gets none", helper.async(function()
     local server, short = system.start_bridge(), {}
-    for limit = 8, 18, 2 do
+    for limit = 8, 20 do
       local code, output, errors = command.run({ "doctor", "--json", "--timeout", "5" }, {
         environment = command.herald(server:url()), wrap = ("prlimit --nofile=%d sh -c %%s"):format(limit),
       })
@@ -87,7 +87,7 @@ describe("trueconf doctor", function()
     assert.is_true(short.loop)
     assert.is_true(short.websocket or short.auth)
     server:stop()
-  end, 110))
+  end, 280))
 
   it("knows older servers, and those that do not tell of its own messages", helper.async(function()
     local server = system.start_bridge { version = "5.5.0", server_info = false, echo = "others" }
