@@ -5,26 +5,13 @@
  */
 #include "base/headers.h"
 
-#include <ctype.h>
+#include "base/field.h"
+
 #include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-bool header_is_token(const char *text, size_t length) {
-  for (size_t i = 0; i < length; i++)
-    if (!isalnum((unsigned char)text[i]) && (!text[i] || !strchr("!#$%&'*+-.^_`|~", text[i])))
-      return false;
-  return length > 0;
-}
-
-bool header_has_control(const char *text, size_t length) {
-  for (size_t i = 0; i < length; i++)
-    if (((unsigned char)text[i] < 0x20 && text[i] != '\t') || text[i] == 0x7f)
-      return true;
-  return false;
-}
 
 /* The line of the entry with its name at -2 and its value at -1. NULL: no memory. */
 static char *make_line(lua_State *L, const char *field) {
@@ -34,12 +21,12 @@ static char *make_line(lua_State *L, const char *field) {
   if (lua_type(L, -2) != LUA_TSTRING)
     luaL_error(L, "option '%s': names must be strings, got %s", field, luaL_typename(L, -2));
   name = lua_tolstring(L, -2, &name_length);
-  if (!header_is_token(name, name_length))
+  if (!field_is_token(name, name_length))
     luaL_error(L, "option '%s': '%s' cannot be a header name", field, name);
   if (lua_type(L, -1) != LUA_TSTRING)
     luaL_error(L, "option '%s': %s: string expected, got %s", field, name, luaL_typename(L, -1));
   value = lua_tolstring(L, -1, &value_length);
-  if (header_has_control(value, value_length))
+  if (field_has_control(value, value_length))
     luaL_error(L, "option '%s': %s: it contains a control character", field, name);
   size = name_length + value_length + sizeof ": ";
   line = malloc(size);

@@ -16,9 +16,6 @@ struct headers {
   size_t count;
 };
 
-bool header_is_token(const char *text, size_t length);
-bool header_has_control(const char *text, size_t length);
-
 /* Read `field` of the table at `table`: a table, or nil for none. Raises on misuse and when memory is short;
  * `out` has to belong to something whose __gc calls headers_free. No message holds a value, which may be a
  * secret. */

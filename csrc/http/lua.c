@@ -5,6 +5,7 @@
  * because nothing may raise between op_new and op_wait.
  * SPDX-License-Identifier: MIT
  */
+#include "base/field.h"
 #include "base/headers.h"
 #include "base/options.h"
 #include "http/http.h"
@@ -55,7 +56,7 @@ static void at_progress(struct rt *rt, lua_State *L, void *owner, const struct h
 /* ---- reading the request -------------------------------------------------------------------- */
 
 static void check_printable(lua_State *L, const char *text, const char *key) {
-  if (text && header_has_control(text, strlen(text)))
+  if (text && field_has_control(text, strlen(text)))
     luaL_error(L, "form part field '%s': it contains a control character", key);
 }
 
@@ -103,7 +104,7 @@ static void read_strings(lua_State *L, struct http_request *request) {
   request->body = options_text(L, 1, "option", "body", &request->body_length);
   request->save_to = options_text(L, 1, "option", "save_to", NULL);
   request->proxy = options_text(L, 1, "option", "proxy", NULL);
-  if (request->method && !header_is_token(request->method, strlen(request->method)))
+  if (request->method && !field_is_token(request->method, strlen(request->method)))
     luaL_error(L, "option 'method': '%s' is not an HTTP method", request->method);
   if (request->save_to && !*request->save_to)
     luaL_error(L, "option 'save_to': it is empty");
