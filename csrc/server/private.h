@@ -1,6 +1,8 @@
 /*
  * server/private.h - what the files of the server share, from the ground up:
- *   multipart.c       a form, read as it comes; has a header of its own, for it stands alone
+ *   head.c            the head of a request, read strictly; has a header of its own, for it stands alone
+ *   chunked.c         a chunked body, likewise
+ *   multipart.c       a form, likewise
  *   upload.c          a request's body, if that goes to disk
  *   served_file.c     a file as the body of an answer
  *   tls.c             certificates

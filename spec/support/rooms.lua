@@ -13,7 +13,8 @@ rooms.c = {
   ws = { may = { "base", "loop" }, doors = { "wire.h", "socket.h" }, parts = { "received.h", "tunnel.h" } },
   system = { may = { "base", "loop" }, doors = { "system.h" } },
   session = { may = { "base", "loop", "http", "ws" }, doors = { "session.h" } },
-  server = { may = { "base", "loop", "ws" }, doors = { "listener.h" }, parts = { "multipart.h" } },
+  server = { may = { "base", "loop", "ws" }, doors = { "listener.h" },
+    parts = { "multipart.h", "head.h", "chunked.h" } },
   core = { may = { "base", "loop", "http", "ws", "system", "session", "server" }, doors = {} },
 }
 
