@@ -262,7 +262,7 @@ describe("trueconf bridge user", function()
     local server = assert(bridge.start { data = folder, log = { level = "off" } })
     server:person("john"):chat_with("mira"):say "hello"
     server:stop()
-    assert.same({ "mira takes part in chats: the account is disabled and its password forgotten\n", 0 },
+    assert.same({ "mira takes part in chats: the account is disabled and its password removed\n", 0 },
       { user "remove mira" })
     assert.same({ "john\nmira (disabled)\n", 0 }, { user "list" })
     user("add mira", "again")

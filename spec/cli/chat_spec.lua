@@ -91,7 +91,7 @@ anna: /plan
 clerk: (plan.txt, 8 bytes; /save keeps it)
 kept as plan.txt
 kept as copy.txt
-trueconf chat: plan.txt is there already; /save PATH names another file
+trueconf chat: plan.txt exists already; /save PATH names another file
 ]], output)
     assert.equal(1, code)
     assert.equal("the plan", system.read(directory:file "plan.txt"))
@@ -101,7 +101,7 @@ trueconf chat: plan.txt is there already; /save PATH names another file
   it("keeps a file in the place of nothing, be it a FIFO or a link", function()
     system.output("cd '%s' && mkfifo fifo && ln -s nowhere link", directory.path)
     local output, code = with_bot "/file report.txt\n/plan\n/save fifo\n/save link\n/save link/x\n/save copy.txt\n"
-    assert.matches("trueconf chat: fifo is there already", output)
+    assert.matches("trueconf chat: fifo exists already", output)
     assert.matches("trueconf chat: [^\n]*cannot write through the link link", output)
     assert.matches("\nkept as copy%.txt\n", output)
     assert.equal(1, code)

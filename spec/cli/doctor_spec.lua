@@ -109,7 +109,7 @@ describe("trueconf doctor", function()
     local code, output, errors = command.run({ "doctor" }, options)
     assert.same({ 0, "" }, { code, errors })
     assert.matches("^ws://127%.0%.0%.1:%d+ %(TRUECONF_URL%) as herald %(TRUECONF_USERNAME%)\n", output)
-    assert.matches("\nok +token +%d+%.%d ms  for herald, good until %d%d%d%d%-%d%d%-%d%d\n", output)
+    assert.matches("\nok +token +%d+%.%d ms  for herald, valid until %d%d%d%d%-%d%d%-%d%d\n", output)
     assert.is_nil(output:find "\27")
     options.wrap, options.environment.TERM = "script -qec %s /dev/null", "xterm"
     assert.matches("\27%[32mok +\27%[0m", (select(2, command.run({ "doctor" }, options))))
@@ -157,7 +157,7 @@ describe("trueconf doctor", function()
     local settings = command.herald("ws://0.0.0.0:" .. server:port()) -- leads here, and is not known to
     local found, code = examine(settings)
     assert.equal("ok ok skipped failed ok skipped skipped ok", statuses(found))
-    expect_failure(found, "token", "the password would go to 0%.0%.0%.0 unencrypted", "settings")
+    expect_failure(found, "token", "the password would go to 0%.0%.0%.0 unencrypted", "correct the setting")
     assert.equal(2, code)
     found, code = examine(settings, "--allow-plaintext")
     assert.equal("ok ok skipped ok ok ok ok ok", statuses(found))
@@ -253,25 +253,25 @@ describe("trueconf doctor behind nginx", function()
 
   it("finds a good chain good", behind("whole", "ca.pem", function(found, code)
     assert.equal("ok ok ok ok ok ok ok ok", statuses(found))
-    assert.matches("^TLSv1%.%d, certificate good until .*, which is in %d days: renew it soon$", found.tls.detail)
+    assert.matches("^TLSv1%.%d, certificate valid until .*, in %d days: renew it soon$", found.tls.detail)
     assert.equal(0, code)
   end))
 
   it("names the certificate that is missing", behind("short", "ca.pem",
-    doubts("^the certificate of 'Authority in the middle' is missing, which has signed 'localhost'$", "whole chain")))
+    doubts("^the certificate of 'Authority in the middle', which has signed 'localhost', is missing$", "whole chain")))
 
   it("names the authority that is not trusted", behind("whole", "alone.pem",
-    doubts("^the certificate of 'Authority of the specs' is missing, which has signed 'Authority in the middle'$",
+    doubts("^the certificate of 'Authority of the specs', which has signed 'Authority in the middle', is missing$",
       "^if 'Authority of the specs' is an authority of your own, name its file with %-%-ca%-file$")))
 
   it("takes a file of authorities that cannot be read for a wrong setting", behind("whole", "nowhere.pem",
     function(found, code)
-      expect_failure(found, "tls", "CONFIG: ca_file: cannot read .*nowhere%.pem: No such", "put this setting right")
+      expect_failure(found, "tls", "CONFIG: ca_file: cannot read .*nowhere%.pem: No such", "correct this setting")
       assert.equal(2, code)
     end))
 
   it("finds one that is too old", behind("expired", "ca.pem",
-    doubts("^'localhost' has expired on %d%d%d%d%-%d%d%-%d%d$", "must be renewed")))
+    doubts("^'localhost' expired on %d%d%d%d%-%d%d%-%d%d$", "renew the certificate")))
 
   it("finds one for another host", behind("other", "ca.pem",
     doubts("^the certificate is for elsewhere%.test, not for localhost$", "use one of these names in %-%-url")))

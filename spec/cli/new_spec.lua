@@ -134,7 +134,7 @@ describe("trueconf new", function()
     system.output("mkdir '%s'", directory:file "old")
     system.write(directory:file "old/README.md", "mine")
     local output, code = new "clerk --dir old"
-    assert.equal("trueconf new: old/README.md is there already; nothing was written\n", output)
+    assert.equal("trueconf new: old/README.md exists already; nothing was written\n", output)
     assert.equal(1, code)
     assert.equal("mine", file "old/README.md")
     assert.is_nil(file "old/bot.lua")

@@ -94,7 +94,7 @@ describe("trueconf send", function()
     assert.same({ "report.txt", 6 }, { file.name, file.size })
     local code, _, errors = send({ "mira", "--file", "/dev/stdin" }, { wrap = "sh -c 'printf x | '%s" })
     assert.equal(2, code)
-    assert.matches("others must see a name", errors)
+    assert.matches("the file needs a name that others see", errors)
     assert.equal(0, (send({ "mira", "--file", "/dev/stdin", "--name", "x.txt" }, { wrap = "sh -c 'printf x | '%s" })))
     file = assert(mira:wait_message(5)):file_info()
     assert.same({ "x.txt", 1 }, { file.name, file.size })
@@ -128,7 +128,7 @@ describe("trueconf send", function()
       { 2, { "mira", "x", "--password-file", "/none" }, {}, "%-%-password%-file: there is no file /none" },
       { 2, { "mira", "" }, {}, "the text is empty" },
       { 2, { "mira", "a\xFFb" }, {}, "the text is not UTF%-8" },
-      { 2, {}, { input = "x" }, "whom to send to is missing" },
+      { 2, {}, { input = "x" }, "the recipient is missing" },
       { 2, { "mira", "x", "--chat", "y" }, {}, "a user and %-%-chat cannot be used together" },
       { 2, { "mira", "--file", "/none" }, {}, "%-%-file: cannot read /none" },
       { 2, { "mira", "--file", "/tmp" }, {}, "%-%-file: cannot read /tmp: it is a folder, not a plain file" },
@@ -139,7 +139,7 @@ describe("trueconf send", function()
       { 2, { "--chat", "c1" }, {}, "TEXT is missing, and the standard input is empty" },
       { 2, { "mira", "-12 degrees" }, {}, "'%-12 degrees' is taken for an option; put %-%- before a text" },
       { 2, { "mira", "--file", "-" }, {}, "give one with %-%-name" },
-      { 2, { "mira", "x", "--file", "y" }, {}, "a text beside it is its %-%-caption" },
+      { 2, { "mira", "x", "--file", "y" }, {}, "give the text as %-%-caption" },
       { 2, { "mira", "x", "--caption", "y" }, {}, "belong to %-%-file" },
       { 2, { "mira", "x", "--html", "--markdown" }, {}, "can not be used together" },
       { 2, { "mira", "--timeout", "soon" }, {}, "'%-%-timeout' must be a number of seconds, got 'soon'" },

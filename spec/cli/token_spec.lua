@@ -30,7 +30,7 @@ describe("trueconf token", function()
     assert.same({ 0, "" }, { code, errors })
     local date = os.date("!%Y-%m-%d", core.now() // 1000 + 30 * 86400)
     local server_name = "http://127.0.0.1:" .. server:port()
-    assert.equal(1, (output:find(("token for herald at %s: good until %s "):format(server_name, date), 1, true)))
+    assert.equal(1, (output:find(("token for herald at %s: valid until %s "):format(server_name, date), 1, true)))
     assert.matches(", for 29 days\n$", output)
     assert.is_nil(output:find "eyJ") -- how the JSON of a token begins in base64
   end))
@@ -46,7 +46,7 @@ describe("trueconf token", function()
     local told
     code, told = token({}, { environment = { TRUECONF_TOKEN = printed, TRUECONF_PASSWORD = "" } })
     assert.equal(0, code)
-    assert.matches("^token at http://127%.0%.0%.1:%d+: good until", told)
+    assert.matches("^token at http://127%.0%.0%.1:%d+: valid until", told)
   end))
 
   it("does not print it to a terminal by accident", with_bridge(function(_, token)

@@ -31,7 +31,7 @@ end
 function Watched:rewrite(text, expected, name)
   local before = #self.child:log()
   self:write(name or "bot.lua", text)
-  self:hears(expected or "loaded again", before)
+  self:hears(expected or "reloaded", before)
 end
 
 function Watched:hears(expected, from)
@@ -88,7 +88,7 @@ describe("trueconf run --watch", function()
     assert.equal("one hello", at:ask "hello")
     local path = at:write("bot.lua~", bot_that_says "two")
     assert(os.rename(path, at.directory:file "bot.lua"))
-    at:hears "loaded again"
+    at:hears "reloaded"
     assert.equal("two hello", at:ask "hello")
   end))
 
@@ -117,12 +117,12 @@ describe("trueconf run --watch", function()
 
   it("goes on with the old code when the file is wrong", watched(bot_that_says "one", function(at)
     assert.equal("one hello", at:ask "hello")
-    at:rewrite("local x\nlocal y = = 2\n", "bot.lua:2: unexpected symbol near '='; the old code goes on\n")
+    at:rewrite("local x\nlocal y = = 2\n", "bot.lua:2: unexpected symbol near '='; the old code keeps running\n")
     assert.equal("one hello", at:ask "hello")
     local half = BOT .. "bot:on_message(function(msg) msg:answer 'half' end)\nerror 'no coffee'\n"
-    at:rewrite(half, "bot.lua:4: no coffee; the old code goes on\n")
+    at:rewrite(half, "bot.lua:4: no coffee; the old code keeps running\n")
     assert.equal("one hello", at:ask "hello")
-    at:rewrite("print 'nothing'", "bot.lua has made no bot; .*; the old code goes on\n")
+    at:rewrite("print 'nothing'", "bot.lua has made no bot; .*; the old code keeps running\n")
     assert.equal("one hello", at:ask "hello")
     at:rewrite(bot_that_says "two")
     assert.equal("two hello", at:ask "hello")
@@ -155,12 +155,12 @@ describe("trueconf run --watch", function()
 
   it("keeps the old modules when a module is wrong, and sees it mended", watched(bot_that_says "one", function(at)
     at:rewrite(BOT .. "local w = require 'words'\nbot:on_message(function(msg) msg:answer(w .. require 'words') end)\n"
-      .. "return bot", "bot.lua:3: module 'words' not found; the old code goes on")
+      .. "return bot", "bot.lua:3: module 'words' not found; the old code keeps running")
     assert.equal("one hello", at:ask "hello")
-    at:rewrite("return = 1", "words.lua:1: unexpected symbol near '='; the old code goes on", "words.lua")
+    at:rewrite("return = 1", "words.lua:1: unexpected symbol near '='; the old code keeps running", "words.lua")
     at:rewrite("return 'good '", nil, "words.lua")
     assert.equal("good good ", at:ask "hello")
-    at:rewrite("error 'bad'", "words.lua:1: bad; the old code goes on", "words.lua")
+    at:rewrite("error 'bad'", "words.lua:1: bad; the old code keeps running", "words.lua")
     assert.equal("good good ", at:ask "hello")
   end))
 
@@ -173,7 +173,7 @@ describe("trueconf run --watch", function()
       if number % 50 == 0 then
         at:write("bot.lua", bot_that_says("v" .. next_version))
         next_version = next_version + 1
-        at:hears("loaded again", #at.child:log())
+        at:hears("reloaded", #at.child:log())
       end
     end
     for number = 1, count do
@@ -218,9 +218,9 @@ describe("trueconf run --watch", function()
     assert.equal("yes", at:ask "/later")
     at:rewrite(ticking "B")
     assert.equal("spawnedB timedB", at:ask("/who", "john"))
-    at:rewrite(ticking "C" .. "\nlocal x = = 1", "the old code goes on")
+    at:rewrite(ticking "C" .. "\nlocal x = = 1", "the old code keeps running")
     local broken = ticking("D"):gsub("return bot", "error 'late'")
-    at:rewrite(broken, "late; the old code goes on")
+    at:rewrite(broken, "late; the old code keeps running")
     assert.equal("spawnedB timedB", at:ask("/who", "john"))
     assert.equal("A later", assert(at.server:person("mira"):wait_message(LIMIT)).text)
   end))
@@ -268,7 +268,7 @@ describe("trueconf run --watch", function()
   it("says which options of a bot stay as they are", watched(bot_that_says "one", function(at)
     assert.equal("one hello", at:ask "hello")
     local changed = bot_that_says("two"):gsub('"herald"', '"herald", ask_timeout = 5')
-    at:rewrite(changed, "keeps its options; to change ask_timeout, start again")
+    at:rewrite(changed, "keeps its options; to change ask_timeout, start it again")
     assert.equal("two hello", at:ask "hello")
   end))
 
@@ -279,7 +279,7 @@ describe("trueconf run --watch", function()
         return (bot_that_says("two"):gsub('"herald"', ('%%0, headers = { ["X-One"] = "%s" }, %s'):format(header,
           'log = { level = "info" }, store = trueconf.store.memory()')))
       end
-      at:rewrite(with "2", "keeps its options; to change headers, store, start again")
+      at:rewrite(with "2", "keeps its options; to change headers, store, start it again")
       at:rewrite(with("1"):gsub("store = .*memory%(%)", ""))
       assert.equal("two hello", at:ask "hello")
       assert.equal(1, select(2, at.child:log():gsub("keeps its options", "")))
@@ -288,7 +288,7 @@ describe("trueconf run --watch", function()
   it("goes on when the file computes without end", watched(
     bot_that_says("one"):gsub('"herald"', '"herald", busy_timeout = 0.3'), function(at)
       assert.equal("one hello", at:ask "hello")
-      at:rewrite("while true do end", "bot.lua: it has kept the loop from turning, and was ended; the old code goes on")
+      at:rewrite("while true do end", "bot.lua: it has blocked the loop, and was ended; the old code keeps running")
       assert.equal("one hello", at:ask "hello")
       at:rewrite(bot_that_says("two"):gsub('"herald"', '"herald", busy_timeout = 0.3'))
       assert.equal("two hello", at:ask "hello")

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- What the commands that talk to a server share: the flags that say which one and as whom, and the connection.
--- Settings come from the flags, the environment and the config file, as everywhere. No flag takes a password or
--- a token: other users of the machine could read them in the list of processes.
+-- Shared by the commands that talk to a server: the flags for server and account, and the connection. Precedence of
+-- settings: flags, then the environment, then the config file. No flag takes a password or a token: other users of
+-- the machine could read them in the list of processes.
 
 local client = require "trueconf.client"
 local config = require "trueconf.client.settings"
@@ -38,7 +38,7 @@ local FLAGS = {
   { "proxy", "URL", "HTTP proxy, http://[USER:PASSWORD@]HOST:PORT; '' for none (https_proxy and its like)." },
 }
 
----Add the flags to a command, below those of its own that it has by now: argparse would put these last.
+---Add the flags to a command, below the command's own flags, which must have been added before.
 ---@param command table of argparse
 ---@param without? string a flag that has no meaning for it
 function connection.describe(command, without)
@@ -63,7 +63,7 @@ end
 
 -- Settings ----------------------------------------------------------------------------------
 
--- The first line of a file; the message does not hold what is in it.
+-- The first line of a file. No message holds a part of the file.
 local function read_password(path)
   local text, err = core.read_private(path, LONGEST_PASSWORD)
   if not text then return nil, "--password-file: " .. (err and err.message or "there is no file " .. path) end
@@ -96,7 +96,7 @@ local function headers_of(given)
   return ok and headers or nil, not ok and "--header " .. expected or nil
 end
 
----What the flags set, as options of a client.
+---Make the options of a client from the flags.
 ---@param given table<string, any>
 ---@return trueconf.ClientOptions? options
 ---@return string? complaint
@@ -120,7 +120,7 @@ function connection.options(given)
   return password and options, complaint
 end
 
----The settings behind the flags: those of the environment and the config file too.
+---Resolve all settings: flags, environment and config file.
 ---@param options trueconf.ClientOptions
 ---@return trueconf.Settings? settings
 ---@return table<string, string>|string sources where each came from, or a complaint
@@ -143,11 +143,11 @@ end
 
 -- Connecting --------------------------------------------------------------------------------
 
----@class trueconf.cli.Callbacks those of a session, with the client before the rest
+---@class trueconf.cli.Callbacks the callbacks of a session, with the client as an additional first argument
 ---@field on_state fun(client: trueconf.Client, new: trueconf.State, old: trueconf.State, err: trueconf.Error?)
 ---@field on_request fun(client: trueconf.Client, method: string, payload: string, id: integer, epoch: integer)
 
----Make a client that is connected. What fails at first is told, and not tried again.
+---Make a client and connect it. A failure of the first attempt is returned, not tried again.
 ---@async
 ---@param options trueconf.ClientOptions
 ---@param callbacks? trueconf.cli.Callbacks
@@ -173,7 +173,7 @@ function connection.open(options, callbacks, timeout)
   return nil, err
 end
 
----The same for a command, which ends with the exit code if there is no connection.
+---The same for a command: without a connection it prints the error and returns the exit code.
 ---@async
 ---@param command string
 ---@param given table<string, any> values of the flags

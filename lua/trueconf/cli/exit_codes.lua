@@ -11,14 +11,14 @@ exit_codes.HELP = [[
 Exit codes:
   0  done
   1  the server refused it, or it failed here
-  2  used wrongly: flags, settings, an input that cannot be read
+  2  wrong usage: flags, settings, an input that cannot be read
   3  no connection, or no answer in time; nothing was sent
   4  the server refused user, password or token
-  5  the connection was lost meanwhile: it may have been done, or not]]
+  5  the connection was lost meanwhile: the server may have done it, or not]]
 
 local CREDENTIALS = { AUTH_FAILED = true, TOKEN_EXPIRED = true }
 
--- Of the way to the server; the last two are what another kind of server says.
+-- Errors of the connection; the last two come from a server of another kind.
 local CONNECTION = {
   TIMEOUT = true, DNS = true, REFUSED = true, UNREACHABLE = true, TLS = true, DISCONNECTED = true, CLOSED = true,
   HTTP = true, PROTOCOL = true,
@@ -34,14 +34,14 @@ function exit_codes.of(err)
   return err.name == "CONFIG" and exit_codes.MISUSE or exit_codes.REFUSED
 end
 
----Say something beside the output, in one line.
+---Print a message to the standard error, in one line.
 ---@param command string
 ---@param message any
 function exit_codes.note(command, message)
   io.stderr:write("trueconf ", command, ": ", printable.line((tostring(message):gsub("[\t\r\n]+", " "))), "\n")
 end
 
----Say what is wrong.
+---Print an error, and return the exit code.
 ---@param command string
 ---@param message any
 ---@param code integer

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A token got over HTTP, outside of a session: for commands that show it, or how long it took (protocol: password
--- grant, token errors).
+-- Gets a token over HTTP, outside of a session: for commands that show the token, or how long the request took
+-- (protocol: password grant, token errors).
 
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
@@ -16,7 +16,7 @@ local function word(value)
   return type(value) == "string" and #value <= 80 and value:find "^[%g ]+$" and value or nil
 end
 
--- By the names the state machine of a session goes by.
+-- An error with the same name that the state machine of a session would give it.
 local function refusal(answer, said)
   local reason, words = word(said.error), word(said.error_description)
   local name = (DENIED[answer.status] or answer.status == 400 and reason) and "AUTH_FAILED" or "HTTP"

@@ -1,31 +1,31 @@
 -- SPDX-License-Identifier: MIT
 -- The trueconf command. Each of its commands is a file beside this one, which returns a `trueconf.cli.Command`; it is
 -- loaded when it is used, so that help and version work in a broken installation too.
--- Exit codes: 0 done, 1 failed, 2 used wrongly.
+-- Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 ---@class trueconf.cli.Command
 ---@field describe fun(command: table) adds options to a command of argparse
----@field run fun(given: table<string, any>, whole_parser: fun(): table): integer does the work, with what was given and
----the parser of all commands; returns the exit code
----@field arrange? fun(args: string[]): string[] what the parser is to see of the command line
+---@field run fun(given: table<string, any>, whole_parser: fun(): table): integer runs the command with the parsed
+---arguments; `whole_parser` makes the parser of all commands; returns the exit code
+---@field arrange? fun(args: string[]): string[] rearranges the command line before it is parsed
 
--- The commands in the order of the help, with what they do in a few words.
+-- The commands in the order of the help, each with a short description.
 local COMMANDS = {
-  { "new", "Make a bot to begin with: its file, a test, a service." },
+  { "new", "Make a new bot: its file, a test, a service." },
   { "run", "Run a bot." },
   { "chat", "Talk to bots at a Bridge." },
   { "bridge", "Run a local chat server that speaks the API of TrueConf Bridge." },
   { "completion", "Write a script by which a shell completes commands and flags." },
-  { "doctor", "Look at the way to a server, step by step." },
+  { "doctor", "Check the connection to a server, step by step." },
   { "send", "Send a message or a file." },
-  { "tail", "Watch what the server tells." },
-  { "token", "Get an access token, tell when it expires." },
+  { "tail", "Show messages and events as the server sends them." },
+  { "token", "Get an access token, show when it expires." },
   { "version", "Print the version." },
 }
 
 -- luacheck: globals os.exit
 
--- Raised by the parser, for main() alone: a mistake, and the end of what only explains.
+-- Errors that the parser raises for main() alone: a mistake, and the end of a help or version request.
 local Misuse, Explained = {}, {}
 
 local BROKEN_PIPE = 32                  -- EPIPE
@@ -36,7 +36,7 @@ local function load_command(name)
   return require("trueconf.cli." .. name)
 end
 
--- argparse writes its hint on a line of its own; here each mistake is one line.
+-- argparse writes its hint on a line of its own; we print each mistake as one line.
 local function one_line(message)
   return (message:gsub("%.?\nDid you mean", ", did you mean"))
 end
@@ -46,7 +46,7 @@ local function words_of(parser)
   return parser:get_usage():match "^Usage: (%l[%l ]*%l)"
 end
 
--- To the parser a text such as "-12 degrees" is a run of short options.
+-- The parser takes a text such as "-12 degrees" for a series of short options.
 local function hint(message, args)
   if not message:find "^unknown option" then return message end
   for _, argument in ipairs(args) do
@@ -69,12 +69,12 @@ local function new_parser(argparse)
   return parser
 end
 
--- The command that is used, or asked about; others are not loaded.
+-- The command that is run, or whose help is shown; the files of the others are not loaded.
 local function wanted_command(args)
   return args[1] == "help" and args[2] or args[1] or ""
 end
 
--- The commands, with the flags of the one that is wanted; nil: of all.
+-- Add the commands, with the flags of the wanted one; nil: with the flags of all.
 local function add_commands(parser, wanted)
   for _, entry in ipairs(COMMANDS) do
     local name, summary = table.unpack(entry)
@@ -83,7 +83,7 @@ local function add_commands(parser, wanted)
   end
 end
 
--- What belongs to a script is not for the parser.
+-- Let the command hide the arguments of its script from the parser.
 local function arrange(args)
   for _, entry in ipairs(COMMANDS) do
     if entry[1] == args[1] then
@@ -99,7 +99,7 @@ local function complain(text)
   return 2
 end
 
--- argparse prints its help and ends the process; the output is still to be checked.
+-- argparse prints its help and ends the process; we must check the output first.
 local function parse_on(parser, args)
   local exit = os.exit
   os.exit = function() error(Explained, 0) end
@@ -108,7 +108,7 @@ local function parse_on(parser, args)
   return ok, given
 end
 
--- What was given, or nil and the exit code.
+-- Returns the parsed arguments, or nil and the exit code.
 local function parse(parser, args)
   local ok, given = parse_on(parser, args)
   if ok then return given end
@@ -117,8 +117,7 @@ local function parse(parser, args)
   return nil, complain(("%s: %s; see %s --help"):format(given.words, hint(given.message, args), given.words))
 end
 
--- All output has arrived, or the command has failed. That nobody reads any more is no failure
--- (trueconf doctor | head).
+-- The command has failed if its output could not be written. A closed pipe is no failure (trueconf doctor | head).
 local function check_output(code)
   local found, core = pcall(require, "trueconf.core")
   if not found then return code end     -- a broken installation can still explain itself
@@ -128,7 +127,7 @@ local function check_output(code)
   return code == 0 and 1 or code
 end
 
----The parser with all there is, for what is made from it: completion and the man page.
+---The parser with all commands and flags: completion and the man page are made from it.
 ---@return table parser of argparse
 local function whole_parser()
   local parser = new_parser(require "argparse")

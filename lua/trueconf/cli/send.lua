@@ -11,7 +11,7 @@ local terminal = require "trueconf.cli.terminal"
 local text = require "trueconf.text"
 
 local NAME = "send"
-local MOST = 1 << 20                    -- bytes of a text; in parts it would be some hundred messages
+local MOST = 1 << 20                    -- bytes of a text; split, it would be some hundred messages
 local STDIN = 0
 
 local USAGE = [==[
@@ -19,8 +19,8 @@ Usage: trueconf send [OPTION...] TO [TEXT]
        trueconf send [OPTION...] --chat ID [TEXT]
        trueconf send [OPTION...] TO --file PATH]==]
 local HELP = "Send a message or a file to a user, or to a chat. The text is an argument or comes from the standard "
-  .. "input; one that is too long for a message is sent as several. -- goes before one that begins with "
-  .. "a hyphen. The ids of the messages are printed."
+  .. "input; a text that is too long for one message is sent as several. Put -- before a text that begins with "
+  .. "a hyphen. The command prints the ids of the messages."
 
 local EXAMPLES = [[
 Examples:
@@ -37,7 +37,7 @@ local function fail(message)
   return nil, message
 end
 
--- What is sent ------------------------------------------------------------------------------
+-- The message -------------------------------------------------------------------------------
 
 local function read_input(given)
   if terminal.input() then return fail "the text is missing: give it after the user, or pipe it in" end
@@ -53,7 +53,7 @@ local function parse_mode(given)
   return given.html and "html" or given.markdown and "markdown" or "text"
 end
 
--- One message, if it fits.
+-- The text as one message, if it fits.
 local function whole(content, mode)
   local most = limits.TEXT
   local length = text.visible_length(content, mode)
@@ -79,7 +79,7 @@ local function read_stdin()
   return core.read(STDIN)
 end
 
--- A pipe is read here, and only once: its writer ends with its reader.
+-- A pipe can be read only once, so it is opened here and passed on as a reader.
 local function open_file(given, file)
   local source, err = core.source(given.file)
   if not source then return fail("--file: " .. err.message) end
@@ -92,7 +92,7 @@ local function open_file(given, file)
   end
   local is_numbered = given.file:find "^/dev/" or given.file:find "^/proc/.*/fd/"
   if is_numbered and not given.name then
-    return fail(("--file %s: others must see a name, give one with --name"):format(given.file))
+    return fail(("--file %s: the file needs a name that others see, give one with --name"):format(given.file))
   end
   file.name, file.reader = given.name or given.file:match "[^/]*$", function() return source:read() end
   return file
@@ -105,7 +105,7 @@ local function read_file(given)
     reply_to = given.reply_to,
   }
   if given.file ~= "-" then return open_file(given, file) end
-  if not given.name then return fail "--file -: others must see a name, give one with --name" end
+  if not given.name then return fail "--file -: the file needs a name that others see, give one with --name" end
   file.reader = read_stdin
   return file
 end
@@ -116,8 +116,8 @@ local function complaint_of(given)
     if given.text then return "a user and --chat cannot be used together" end
     given.to, given.text = nil, given.to
   end
-  if not given.to and not given.chat then return "whom to send to is missing: a user, or --chat ID" end
-  if given.file and given.text then return "--file: a text beside it is its --caption" end
+  if not given.to and not given.chat then return "the recipient is missing: name a user, or --chat ID" end
+  if given.file and given.text then return "--file: give the text as --caption" end
   if not given.file and (given.caption or given.name) then return "--caption and --name belong to --file" end
   if given.caption and not utf8.len(given.caption) then return "--caption is not UTF-8" end
 end
@@ -162,7 +162,7 @@ local function as_json(chat_id, sent, err)
   }
 end
 
--- What was sent goes out even if the rest was not.
+-- Print the messages that were sent, even if a later one failed.
 local function tell(given, chat_id, sent, err)
   if given.json then
     print(printable.json(as_json(chat_id, sent, err)))
@@ -189,14 +189,14 @@ return {
     command:argument("to", "User to write to: LOGIN@SERVER, or LOGIN on the same server."):args "?"
     command:argument("text", "Text of the message; none or -: the standard input."):args "?"
     command:option("--chat", "Send to this chat."):argname "ID"
-    command:option("--file", "Send a file, or what comes through a pipe; -: the standard input."):argname "PATH"
+    command:option("--file", "Send a file or the content of a pipe; -: the standard input."):argname "PATH"
     command:option("--name", "Name of the file as others see it."):argname "NAME"
     command:option("--caption", "Text above the file."):argname "TEXT"
     command:option("--reply-to", "Answer the message with this id."):argname "ID"
     command:mutex(
       command:flag("--html", "The text has marks of html: <b>, <i>, <a href=...>."),
       command:flag("--markdown", "The text has marks of markdown."))
-    command:flag("--no-split", "Send the text as one message, or not at all if it is too long for one.")
+    command:flag("--no-split", "Refuse a text that is too long for one message.")
     command:mutex(
       command:flag("-q --quiet", "Print nothing."),
       command:flag("--json", "Print an object with the chat, the messages, and the error if there is one."))

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- trueconf tail: shows what the server tells an account, as it comes. It only watches: messages are left
--- unacknowledged, for an ack would mark them as read by the bot whose account it is.
+-- trueconf tail: shows the messages and events that the server sends to an account. It only watches: it acknowledges
+-- no message, because an ack would mark the message as read by the bot of this account.
 
 local client = require "trueconf.client"
 local connection = require "trueconf.cli.connection"
@@ -17,11 +17,11 @@ local terminal = require "trueconf.cli.terminal"
 local NAME = "tail"
 local MESSAGE = "sendMessage"
 
-local HELP = "Watch what the server tells an account, a line for each event, until SIGINT or SIGTERM; a lost "
-  .. "connection is made again. It only watches: no message is acknowledged. Each of them stays unread for the bot "
-  .. "that works with the account, and its author sees no sign that it was read. Messages that waited before are not "
-  .. "shown. Other events are acknowledged, which tells the server that they came and nothing else. A server that ends "
-  .. "connections over messages without an ack makes it connect again."
+local HELP = "Show the messages and events that the server sends to an account, one line each, until SIGINT or "
+  .. "SIGTERM; after a lost connection it reconnects. It only watches: it acknowledges no message. Each message stays "
+  .. "unread for the bot of the account, and its author sees no sign that it was read. Older unread messages are not "
+  .. "shown. Other events are acknowledged, which tells the server only that they arrived. A server that closes "
+  .. "connections without acks makes it reconnect."
 
 local EXAMPLES = [[
 Examples:
@@ -34,7 +34,7 @@ Examples:
 
 -- Lines ---------------------------------------------------------------------------------------
 
----@class trueconf.cli.Watched something that the server has told
+---@class trueconf.cli.Watched a message or event from the server
 ---@field client trueconf.Client
 ---@field event string
 ---@field method string
@@ -56,7 +56,7 @@ local function describe_message(watched)
   return protocol.plain_id(msg.author) .. ": " .. content_of(msg)
 end
 
--- The plain fields of an event, and whom it names.
+-- The plain fields of an event; of an object in it the id.
 local function describe_fields(watched)
   local parts = {}
   for name, value in pairs(watched.payload) do
@@ -79,7 +79,7 @@ local function as_line(self, watched)
   return (("%s  %s  %s  %s"):format(date, event, chat, what):gsub(" +$", ""))
 end
 
--- The payload is what came, so that nothing is lost on the way through tables.
+-- The payload is printed as it came, so that decoding and encoding lose nothing.
 local function as_json(_, watched)
   local head = json.encode {
     time = core.now(), event = watched.event, method = watched.method, chat_id = watched.chat_id,
@@ -116,7 +116,7 @@ local function includes(list, value)
   return false
 end
 
--- Nobody reads any more: that is the end, and no mistake (trueconf tail | head).
+-- A closed pipe ends the command, and is no error (trueconf tail | head).
 local function show(self, watched)
   if self.left <= 0 then return end
   self.left = self.left - 1
@@ -131,7 +131,7 @@ local function on_request(self, connected, method, payload, id, epoch)
   local text = client.masked(payload)
   local decoded = json.receive(text)
   if type(decoded) ~= "table" then
-    return exit_codes.note(NAME, ("a %s without an object is left out"):format(terminal.line(method)))
+    return exit_codes.note(NAME, ("left out a %s whose payload is no object"):format(terminal.line(method)))
   end
   local watched = {
     client = connected, event = name_of(method), method = method, chat_id = chat_of(decoded), payload = decoded,
@@ -143,7 +143,7 @@ local function on_request(self, connected, method, payload, id, epoch)
 end
 
 local function on_state(self, new, err)
-  if not self.client then return end    -- it was never connected: that is told by whoever waits for it
+  if not self.client then return end    -- connection.open() reports a failure of the first attempt
   if new == "failed" then return self.over:wake(exit_codes.fail(NAME, err)) end
   if new == "backoff" and not self.lost then
     self.lost = true
@@ -154,10 +154,10 @@ local function on_state(self, new, err)
   end
 end
 
--- Before it connects: what is shown may be what somebody waits for to end it.
+-- Called before connecting: a script may wait for the first line of output and then send the signal.
 local function watch_signals(self)
   stop_signals.watch(function()
-    if not self.client then os.exit(exit_codes.DONE) end -- no connection yet that should be closed in good order
+    if not self.client then os.exit(exit_codes.DONE) end -- there is no connection to close yet
     self.over:wake(exit_codes.DONE)
   end, function() os.exit(exit_codes.DONE) end)
 end
@@ -189,10 +189,10 @@ return {
     command:option("--event", "Show only events of this name: message, remove_message, ... May be repeated.")
       :argname "NAME":count "*":convert(event)
     command:option("--chat", "Show only what happens in this chat. May be repeated."):argname "ID":count "*"
-    command:option("--count", "End after so many events."):argname "NUMBER":convert(count)
-    command:flag("--system", "Show messages of the system, too.")
+    command:option("--count", "End after this many events."):argname "NUMBER":convert(count)
+    command:flag("--system", "Show system messages, too.")
     command:flag("--json", "Print an object in each line: time, event, method, chat_id, and the payload as it came.")
-    command:flag("-q --quiet", "Do not tell of the connection.")
+    command:flag("-q --quiet", "Print nothing about the connection.")
     connection.describe(command)
   end,
   run = function(given)

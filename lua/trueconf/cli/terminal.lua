@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What is done for people at a terminal and left out for files and pipes: colours and progress. Nothing that came
--- over the network reaches a terminal as it is: it could hold orders to it.
+-- Colours and progress at a terminal, but not in files and pipes. Text from the network is cleaned before it reaches a
+-- terminal: it could hold escape sequences.
 
 local printable = require "trueconf.base.printable"
 
@@ -9,7 +9,7 @@ local terminal = {}
 local INPUT, OUTPUT, ERRORS = 0, 1, 2
 local known = {}
 
--- The shell inherits the three streams, and tells.
+-- The shell inherits the three streams, and tests them.
 local function is_terminal(number)
   if known[number] == nil then known[number] = os.execute("test -t " .. number) == true end
   return known[number]
@@ -21,7 +21,7 @@ function terminal.errors() return is_terminal(ERRORS) end
 
 local COLOURS = { red = 31, green = 32, yellow = 33, blue = 34, bold = 1, dim = 2 }
 
--- Whether it does more than to print one letter after the other.
+-- True if the terminal knows escape sequences.
 local function is_able()
   local kind = os.getenv "TERM"
   return kind ~= nil and kind ~= "dumb"
@@ -32,7 +32,7 @@ local function wants_colours()
   return (no_color == nil or no_color == "") and is_able() and terminal.output()
 end
 
----A function that colours text for the standard output: at a terminal, and unless NO_COLOR says no (no-color.org).
+---A function that colours text for the standard output: only at a terminal, and not if NO_COLOR is set (no-color.org).
 ---@return fun(colour: "red"|"green"|"yellow"|"blue"|"bold"|"dim", text: string): string
 function terminal.painter()
   local wanted = wants_colours()
@@ -41,7 +41,7 @@ function terminal.painter()
   end
 end
 
----Text as one line without signs that a terminal takes for orders.
+---Text as one line without control characters.
 terminal.line = printable.line
 
 local UNITS = { "bytes", "KiB", "MiB", "GiB", "TiB" }
@@ -58,8 +58,8 @@ local WIDTH = 30                        -- characters of a bar
 
 ---A progress bar on the standard error, drawn anew when the percentage changes.
 ---@param label string
----@return (fun(done: integer, total: integer))? report nil: it is no terminal
----@return fun() finish takes the bar away
+---@return (fun(done: integer, total: integer))? report nil: the standard error is no terminal
+---@return fun() finish removes the bar
 function terminal.progress(label)
   if not is_able() or not terminal.errors() then return nil, function() end end
   local last

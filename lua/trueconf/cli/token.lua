@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- trueconf token: gets an access token and tells how long it is good. The token itself is printed only when that is
--- asked for, and to a terminal only when that is insisted on.
+-- trueconf token: gets an access token and prints when it expires. The token itself is printed only with --print, and
+-- to a terminal only with --force.
 
 local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
@@ -12,8 +12,9 @@ local terminal = require "trueconf.cli.terminal"
 
 local NAME = "token"
 
-local HELP = "Get an access token, and tell for whom and until when it is good; each call gets a new one. The token is "
-  .. "not printed unless --print says so. With a token set (TRUECONF_TOKEN, or the config file) no server is asked."
+local HELP = "Get a new access token, and print for whom it is and when it expires. The token itself is printed only "
+  .. "with --print. If a token is set (TRUECONF_TOKEN, or the config file), that one is described and no server is "
+  .. "asked."
 
 local EXAMPLES = [[
 Examples:
@@ -30,7 +31,7 @@ Examples:
 ---@field username? string
 ---@field token_url string
 
--- Where it comes from -----------------------------------------------------------------------
+-- Getting a token ---------------------------------------------------------------------------
 
 ---@return trueconf.cli.Token?
 ---@return integer? code
@@ -39,11 +40,11 @@ local function ask(given)
   local settings = options
   if options then settings, complaint = connection.settings(options) end
   local client
-  if settings then client, complaint = connection.client(options) end -- which checks them
+  if settings then client, complaint = connection.client(options) end -- checks the options
   if not client then return nil, exit_codes.complain(NAME, complaint, exit_codes.MISUSE) end
   local found = { token = settings.token, token_url = client.web.endpoints.token }
   if found.token then
-    found.expires = core.token_expiry("", found.token) -- and whose it is, only the server knows
+    found.expires = core.token_expiry("", found.token) -- only the server knows whose it is
     return found
   end
   found.token, found.expires = grant.ask(client.web, settings, options.call_timeout)
@@ -52,7 +53,7 @@ local function ask(given)
   return found
 end
 
--- A file as sessions write it, with the option token_file.
+-- Reads the file that a session writes (option `token_file`).
 ---@return trueconf.cli.Token?
 ---@return integer? code
 local function read(path)
@@ -67,7 +68,7 @@ local function read(path)
   return { token = kept.access_token, expires = kept.expires, username = kept.username, token_url = kept.token_url }
 end
 
--- Where it goes -----------------------------------------------------------------------------
+-- Showing it --------------------------------------------------------------------------------
 
 local function save(found, path)
   local text = json.encode {
@@ -87,7 +88,7 @@ local function when(found)
   for _, unit in ipairs(UNITS) do
     local name, seconds = table.unpack(unit)
     local count = left // seconds
-    if count > 0 then return ("good until %s, for %d %s%s"):format(date, count, name, count > 1 and "s" or "") end
+    if count > 0 then return ("valid until %s, for %d %s%s"):format(date, count, name, count > 1 and "s" or "") end
   end
 end
 
@@ -121,17 +122,17 @@ return {
     command:flag("--print", "Print the token, and nothing else.")
     command:flag("--force", "Print it even to a terminal.")
     command:mutex(
-      command:option("--save", "Keep the token in this file, which only its owner can read; a bot's option token_file "
-        .. "takes it from there."):argname "FILE",
-      command:option("--show", "Tell of the token in this file; no server is asked. The status is 1 if it has expired.")
+      command:option("--save", "Save the token in this file, readable for its owner alone; a bot's option "
+        .. "token_file reads it from there."):argname "FILE",
+      command:option("--show", "Describe the token in this file. The exit code is 1 if it has expired.")
         :argname "FILE")
     command:flag("--json", "Print an object; expires is in UNIX milliseconds.")
     connection.describe(command, "token-file")
   end,
   run = function(given)
     if given.print and not given.force and terminal.output() then
-      return exit_codes.complain(NAME, "will not print a token to a terminal: redirect it, use --save FILE, or insist "
-        .. "with --force", exit_codes.MISUSE)
+      return exit_codes.complain(NAME, "will not print a token to a terminal: redirect it, use --save FILE, or "
+        .. "print it anyway with --force", exit_codes.MISUSE)
     end
     local found, code
     if given.show then found, code = read(given.show) else found, code = ask(given) end

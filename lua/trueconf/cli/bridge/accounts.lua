@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The accounts that `trueconf bridge` is given. No message repeats what could be a password.
+-- Reads the accounts for `trueconf bridge`. No message repeats text that could be a password.
 
 local accounts = require "trueconf.bridge.accounts"
 local core = require "trueconf.core"
@@ -45,7 +45,7 @@ local function read_all(found, list, read_one)
   end
 end
 
----Read files of accounts, one to a line as `login = password`, and single ones as `login:password`.
+---Read files of accounts, one `login = password` a line, and single accounts as `login:password`.
 ---@param files string[]
 ---@param single string[]
 ---@return table<string, string>? accounts

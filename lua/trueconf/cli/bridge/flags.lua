@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The flags of `trueconf bridge`. One with an underscore in place of each hyphen is the option of bridge.start() with
--- this name; what it may be is checked there. A flag that begins with no- makes its option false, one without a value
--- makes it true.
+-- The flags of `trueconf bridge`. With an underscore in place of each hyphen, the name of a flag is the name of an
+-- option of bridge.start(), which checks the value. A flag that begins with no- makes its option false, a flag without
+-- a value makes it true.
 
 local UNITS = { [""] = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30 }
 
@@ -33,7 +33,7 @@ end
 
 ---@class trueconf.cli.BridgeFlag
 ---@field name string without "--"
----@field value string|false|nil what the help calls its value
+---@field value string|false|nil name of its value in the help
 ---@field meaning string
 ---@field convert? fun(text: string): any?, string? the value of a text, or nil and what was expected
 ---@field many? boolean may be given again
@@ -58,19 +58,20 @@ local GROUPS = {
     flag("log", "LEVEL", "How much the server logs: debug, info, warn, error or off (info).", log_level),
   },
   { title = "Accounts",
-    many("accounts", "FILE", "File that others cannot read, an account to a line: login = password. May be repeated."),
+    many("accounts", "FILE", "File of accounts, a line for each: login = password; readable for its owner alone. May "
+      .. "be repeated."),
     many("account", "LOGIN:PASSWORD", "One account. May be repeated. Other users of this machine can see "
       .. "the password in the list of processes; --accounts hides it."),
-    flag("login-failures", "COUNT", "Failed logins of an account that bring a 429; 0: none does (10).", whole),
-    flag("address-failures", "COUNT", "Failed logins from one address that bring a 429; 0: none does (100).", whole),
+    flag("login-failures", "COUNT", "Failed logins of an account after which it gets 429; 0: no limit (10).", whole),
+    flag("address-failures", "COUNT", "Failed logins of an address after which it gets 429; 0: no limit (100).", whole),
     flag("login-window", "SECONDS", "Time in which failed logins are counted (60).", seconds),
-    flag("password-cost", "STEP", "How costly the hashing of passwords is, from 1 to 11 (5).", whole),
+    flag("password-cost", "STEP", "Cost of the password hash, from 1 to 11 (5).", whole),
   },
   { title = "Accounts in an LDAP directory",
     flag("ldap-url", "URL", "Address of the directory that checks passwords: ldap://, ldaps:// or ldapi://."),
     flag("ldap-bind-dn", "DN", "DN of a user, with %s in place of the login: uid=%s,ou=people,dc=acme,dc=test."),
     flag("ldap-start-tls", false, "Turn a connection to ldap:// into TLS first."),
-    flag("ldap-ca-file", "FILE", "PEM file of the authorities that are trusted, in place of those of the system."),
+    flag("ldap-ca-file", "FILE", "PEM file of trusted authorities, in place of those of the system."),
     flag("ldap-timeout", "SECONDS", "Longest time for one login (5).", seconds),
     flag("ldap-display-name", "NAME", "Attribute that holds the display name."),
     flag("ldap-allow-plaintext", false, "Send passwords unencrypted to another machine."),
@@ -81,15 +82,15 @@ local GROUPS = {
     flag("bad-password-status", "STATUS", "HTTP status of the answer to a wrong password, 400 or 401 (400).", whole),
     flag("token-lifetime", "SECONDS", "Time for which an access token is valid (30 days).", seconds),
     flag("expires-in", "SECONDS", "Lifetime that the answer with a token names (31536000).", whole),
-    flag("no-password-login", false, "Answer every login by password with 403, as a server that forbids it."),
+    flag("no-password-login", false, "Answer every password login with 403, as a server that forbids it."),
     many("oauth-application", "ID=SCOPES", "An application of the OAuth2 exchange, with its scopes after commas: "
       .. "tools=version:read. May be repeated."),
     flag("no-server-info", false, "Do not serve /api/v4/server and /vsstatus, where a server tells its version."),
-    flag("echo", "WHOM", "Connections that are told of an act: all, or only others than the one it came by (all)."),
+    flag("echo", "WHOM", "Connections that get the notification of a request: all, or only others than its own (all)."),
     flag("command-ids", false, "Give clicks an id, so that bots can answer them."),
     flag("legacy-silence", false, "Give no answer where error 399 is due, as servers before 5.5.6 do."),
     flag("no-legacy-silence", false, "Answer with error 399 in every version."),
-    flag("strict", false, "Close a connection that sends what the protocol does not allow."),
+    flag("strict", false, "Close a connection that breaks the protocol."),
     flag("long-text", "WAY", "Way to treat texts that are too long: cut or refuse (cut)."),
     flag("edit-window", "SECONDS", "Time in which a message may be edited, such as 172800; 0: always (0).", seconds),
     flag("ping-interval", "SECONDS", "Time between two pings of a connection; 0 sends none (5).", seconds),
@@ -106,27 +107,27 @@ local GROUPS = {
     flag("max-connections", "COUNT", "Most WebSocket connections at a time (128).", whole),
     flag("max-http-connections", "COUNT", "Most HTTP connections at a time (1024).", whole),
     flag("address-connections", "COUNT", "Most HTTP connections of one address, and most WebSocket connections that "
-      .. "have not authorized; 0: any number (256, and any number from this machine).", whole),
+      .. "have not authorized; 0: any number (256, and any number from loopback).", whole),
     flag("account-connections", "COUNT", "Most WebSocket connections of one account; 0: any number (64).", whole),
     flag("auth-timeout", "SECONDS", "Time in which a WebSocket connection must authorize; 0: any time (30).", seconds),
     flag("max-frame", "BYTES", "Largest WebSocket message that is read (1M).", bytes),
     flag("max-body", "BYTES", "Largest HTTP request that is read, other than a file (1M).", bytes),
-    flag("max-unsent", "BYTES", "Most data that may wait for a client that does not read (16M).", bytes),
+    flag("max-unsent", "BYTES", "Most unsent data for a client that does not read (16M).", bytes),
   },
   { title = "Control",
     many("fault", "NAME=VALUE", "Make something go wrong on purpose: drop=0.01, delay=0.2, silent, "
       .. "silence.getChats=1, ... docs/reference.md lists them. May be repeated."),
-    flag("seed", "NUMBER", "Number that chance begins with; the same one repeats a run.", whole),
-    flag("control", false, "Serve the control endpoint under /control/ to programs on this machine that have its "
+    flag("seed", "NUMBER", "Seed of random faults; the same seed repeats a run.", whole),
+    flag("control", false, "Serve the control endpoint under /control/ to programs on loopback that have its "
       .. "key; the key is printed to the standard error."),
     flag("control-key-file", "FILE", "Serve the control endpoint with the key in the first line of this file, which "
-      .. "others may not read; it is made, with a new key, when it is missing."),
+      .. "must be readable for its owner alone; it is made, with a new key, when it is missing."),
   },
 }
 
 local flags = { GROUPS = GROUPS }
 
--- The name of what a flag sets, and what it sets without a value.
+-- The option that a flag sets, and the value it sets when the flag takes none.
 local function target_of(described)
   local name = described.name:gsub("-", "_")
   local positive = name:match "^no_(.*)$"
@@ -156,7 +157,7 @@ end
 -- Flags that exclude each other.
 local EITHER = { { "upload-allow", "upload-block" }, { "legacy-silence", "no-legacy-silence" } }
 
----Add all of them, in their groups.
+---Add all flags, in their groups.
 ---@param command table of argparse
 function flags.add(command)
   local by_name = {}
@@ -173,7 +174,7 @@ end
 
 -- From flags to options -----------------------------------------------------------------------
 
--- Flags that stand for something else than the option of their name.
+-- Flags that are not the option of the same name.
 local OTHERS = { accounts = true, account = true, fault = true, seed = true, control = true, log = true }
 local PREFIXES = { "^ldap_", "^tls_", "^upload_", "^control_", "^oauth_" }
 
@@ -185,7 +186,7 @@ local function is_plain(name)
   return true
 end
 
--- Given flags whose names begin with a prefix, without it; nil: none.
+-- The given flags whose names begin with a prefix, without that prefix; nil: none.
 local function part(given, prefix)
   local found = {}
   for name, value in pairs(given) do
@@ -217,7 +218,7 @@ local function applications(given)
   return next(found) and found or nil
 end
 
----The options of bridge.start(), except for those that are read from files.
+---The options of bridge.start(), except for the options that are read from files.
 ---@param given table<string, any> what argparse gives
 ---@return trueconf.bridge.Options
 function flags.options(given)
@@ -235,14 +236,14 @@ function flags.options(given)
   return options
 end
 
----The directory that checks passwords, if one is.
+---The LDAP directory that checks passwords, if one is given.
 ---@param given table<string, any>
 ---@return trueconf.bridge.DirectoryOptions?
 function flags.directory(given)
   return part(given, "ldap")
 end
 
--- How the options of a part are called here.
+-- The flags of the options of each part.
 local SPELLED = {
   ["accounts: ldap"] = "--ldap-%s", ["bridge.start: upload_limits"] = "--upload-%s",
   ["bridge.start: tls"] = "--tls-%s", ["bridge.start"] = "--%s",

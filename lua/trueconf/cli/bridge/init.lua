@@ -36,7 +36,7 @@ local function read_faults(given)
   return found
 end
 
--- The first line of a file that others cannot read; the file is made when there is none.
+-- The first line of a file that only its owner can read; the file is made when it is missing.
 local function read_key_file(path)
   local text, err = core.read_private(path)
   if not text and not err then
@@ -51,13 +51,13 @@ local function read_key_file(path)
   return nil, "--control-key-file: " .. path .. ": expected a key of 16 to 128 visible characters in the first line"
 end
 
--- The key of the control endpoint, true for one to be made, nil for no endpoint; or nil and a complaint.
+-- The key of the control endpoint, true to make one, nil for no endpoint; or nil and a complaint.
 local function read_key(given)
   if given.control_key_file then return read_key_file(given.control_key_file) end
   return given.control
 end
 
--- A directory takes the place of the passwords (settings.lua reads it from the accounts).
+-- An LDAP directory replaces the passwords (settings.lua reads it from the accounts).
 local function read_accounts(given)
   local found, complaint = accounts.read(given.accounts or {}, given.account or {})
   if not found then return nil, complaint end
@@ -68,7 +68,7 @@ local function read_accounts(given)
   return found
 end
 
----What bridge.start() needs.
+---Make the options of bridge.start().
 ---@param given table<string, any> values of the flags
 ---@return trueconf.bridge.Options? options
 ---@return string? complaint
@@ -100,7 +100,7 @@ local function reason(err)
   return err.message .. (err.message:find("already in use", 1, true) and IN_USE or "")
 end
 
--- Only a key that was made, and is kept nowhere, is printed.
+-- Prints the key only if it was made for this run and is in no file.
 local function announce(server)
   if server.options.control and server.options.control.key == true then
     io.stderr:write("control key: ", server:control_key(), "\n")

@@ -12,7 +12,7 @@ local function fail(code, message)
   return code
 end
 
--- The shell turns the echo of the terminal on again whatever happens, and the password is no argument of anybody.
+-- The shell turns the echo of the terminal on again in any case, and the password is never an argument of a process.
 local ASK = [[
 state=$(stty -g) && trap 'stty "$state"; echo >&2' EXIT && trap 'exit 130' INT TERM HUP
 printf 'Password for %s: ' "$LOGIN" >&2; stty -echo; IFS= read -r line && printf '%s' "$line"
@@ -52,11 +52,11 @@ end
 function commands.remove(store, login)
   local account = store:account(login:lower())
   if not account then return fail(1, ("there is no account '%s'"):format(login)) end
-  -- Others still see who wrote in the chats they share.
+  -- An account in chats is disabled, not removed: other people must still see who wrote there.
   if store:chats_of(account.key, 1, 1)[1] then
     account.password_hash, account.disabled = nil, true
     store:put_account(account)
-    print(("%s takes part in chats: the account is disabled and its password forgotten"):format(account.login))
+    print(("%s takes part in chats: the account is disabled and its password removed"):format(account.login))
   else
     store:remove_account(account.key)
   end
@@ -70,7 +70,7 @@ function commands.list(store)
   return true
 end
 
--- A command's exit code, or true, or nil and an error.
+-- Returns a command's exit code, or true, or nil and an error.
 local function run(command, folder, login)
   local store, err = data_folder.open(folder, settings.read({}, 2))
   if not store then return nil, err end
@@ -80,10 +80,11 @@ local function run(command, folder, login)
   return result, err
 end
 
-local HELP = "Keep accounts in the data folder of a server, --data DIR, with hashes of their passwords. A password is "
-  .. "asked for at a terminal, else read as the first line of the input. No server may work with the folder meanwhile."
+local HELP = "Add, remove and list the accounts in the data folder of a server, --data DIR. The password is asked for "
+  .. "at a terminal, else read from the first line of the input; only its hash is kept. No server may use the folder "
+  .. "meanwhile."
 
--- Of the flags of the server only that of the folder has a meaning here.
+-- Of the flags of `trueconf bridge` only --data has a meaning here.
 local MEANT = { command = true, bridge = true, user = true, user_command = true, login = true, data = true }
 
 local function meaningless(given)

@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Lines that a person types, and lines that are shown meanwhile: at a terminal above the one that is being typed. With
--- an interpreter that has readline, that one can be changed and those before it come again; else the keys of the
--- terminal itself work.
+-- Reads lines that a person types, and shows lines meanwhile: at a terminal above the line that is being typed. With an
+-- interpreter that has readline, that line can be edited and earlier ones recalled; otherwise the terminal edits it.
 
 local core = require "trueconf.core"
 local terminal = require "trueconf.cli.terminal"
@@ -10,8 +9,8 @@ local INPUT = 0
 local LONGEST_LINE = 65536              -- bytes
 
 ---@class trueconf.cli.Console
----@field interactive boolean somebody sits there
----@field private rest string what was read behind the last line
+---@field interactive boolean input and output are a terminal
+---@field private rest string input that was read after the last line
 ---@field private prompting boolean
 ---@field private paint fun(colour: string, text: string): string
 local Console = {}
@@ -28,7 +27,7 @@ end
 
 -- Reading -------------------------------------------------------------------------------------------
 
--- A line, its end cut off; nil: there are no more.
+-- The next line without its end; nil: there are no more.
 local function next_line(self)
   while true do
     local line, rest = self.rest:match "^([^\n]*)\n(.*)$"
@@ -48,7 +47,7 @@ end
 
 local Editing = { __close = core.edit_end }
 
--- The next line as it is edited, or false for no more; nil: there is no editor.
+-- The next line from the line editor, or false for no more; nil: there is no editor.
 local function edited_line(prompt)
   if not core.edit_begin(prompt) then return nil end
   local _ <close> = setmetatable({}, Editing)
@@ -96,12 +95,12 @@ local function pieces(line, most)
   return list
 end
 
--- Make room above the line that is being typed, write there, and go back: index, up, save, insert a line, restore,
+-- Make space above the line that is being typed, write there, and go back: index, up, save, insert a line, restore,
 -- down.
 local ABOVE = "\27D\27[A\0277\27[L\r%s\0278\27[B"
 
----Show text. Orders to the terminal in it have no effect.
----@param label string who or what it is about, in the colour; with "" the text is
+---Show text, without its escape sequences.
+---@param label string shown in the colour before the text; with "" the text itself is in the colour
 ---@param colour "red"|"green"|"yellow"|"blue"|"bold"|"dim"
 ---@param text string
 function Console:show(label, colour, text)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The control endpoint of a Bridge as its client sees it: acts over a WebSocket, and events as they come.
+-- A client of a Bridge's control endpoint: acts over a WebSocket, and events as they come.
 
 local core = require "trueconf.core"
 local json = require "trueconf.base.json"
@@ -25,7 +25,7 @@ local function receive_json(socket, timeout)
   return json.receive(text)
 end
 
--- Show the key, and see that it is the right one.
+-- Send the key, and wait until the Bridge accepts it.
 local function enter(socket, key)
   socket:send(assert(json.encode { key = key }))
   local ready, err = receive_json(socket, TIMEOUT)
@@ -125,10 +125,10 @@ function Control:upload(fields, path)
   return outcome(json.receive(answer.body) or { error = "PROTOCOL" })
 end
 
----Fetch the file of a message.
+---Download the file of a message.
 ---@async
 ---@param fields table<string, string>
----@param path string where nothing is yet
+---@param path string a new file
 ---@return true? ok
 ---@return trueconf.Error? err
 function Control:download(fields, path)
@@ -138,10 +138,10 @@ function Control:download(fields, path)
   local answer, ok
   answer, err = request(self, "download", fields, { save_to = part })
   if not answer then return nil, err end
-  if answer.status ~= 200 then return nil, core.error("PROTOCOL", "the file cannot be had") end
+  if answer.status ~= 200 then return nil, core.error("PROTOCOL", "the Bridge does not give the file") end
   ok, err = core.replace_file(part, target, true)
   if ok then return true end
-  return nil, err.code == FILE_EXISTS and core.error("IO", path .. " is there already") or err
+  return nil, err.code == FILE_EXISTS and core.error("IO", path .. " exists already") or err
 end
 
 function Control:close()

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A Bridge and a bot in the process of `trueconf chat`, so that a bot is tried with one command. The bot's file stands
--- as it is: address, account and password are those of this Bridge, whatever it says.
+-- Runs a Bridge and a bot in the process of `trueconf chat`, so that one command tries a bot. The bot's file needs no
+-- change: the bot gets address, account and password of this Bridge, whatever its file says.
 
 local bridge = require "trueconf.bridge"
 local core = require "trueconf.core"
@@ -18,7 +18,7 @@ local READY_WITHIN = 10                 -- seconds
 local Host = {}
 Host.__index = Host
 
--- Options that lead elsewhere.
+-- Options of a bot that could lead it to another server or account.
 local ELSEWHERE = {
   "password", "oauth_client_id", "web_url", "token_file", "ca_file", "tls", "proxy", "headers",
   "allow_plaintext", "server_version",

@@ -12,16 +12,16 @@ local stop_signals = require "trueconf.base.stop_signals"
 local USAGE = [==[
 Usage: trueconf chat --bridge FILE [OPTION...] [ARGUMENT...]
        trueconf chat [--url URL] [--key-file FILE] --as LOGIN [--with LOGIN]]==]
-local HELP = "Talk to bots at a Bridge as one of its people. With --bridge FILE a Bridge and the bot in that file run "
-  .. "in this process, and the file is run again whenever it changes. Without it, the control endpoint of a Bridge "
-  .. "that runs already is used (trueconf bridge --control). In the chat, /? explains. Lines may come from a pipe: "
-  .. "each is said when the one before has been answered."
+local HELP = "Talk to bots at a Bridge as one of its people. With --bridge FILE, a Bridge and the bot in that file run "
+  .. "in this process, and the bot is reloaded whenever the file changes. Without --bridge, the chat uses the control "
+  .. "endpoint of a running Bridge (trueconf bridge --control). In the chat, /? lists the commands. Lines may come "
+  .. "from a pipe: each is sent when the one before has been answered."
 local EXAMPLES = [[
 Examples:
   trueconf chat --bridge bot.lua
   trueconf chat --key-file key --as mira --with herald
   printf '/order\nlarge\n/wait on its way\n' | trueconf chat --bridge bot.lua --as mira
-Exit codes: 0 done, 1 something was refused or /wait waited in vain, 2 used wrongly, 3 no Bridge.]]
+Exit codes: 0 done, 1 a line was refused or /wait timed out, 2 wrong usage, 3 no Bridge.]]
 
 local DEFAULT_URL = "ws://127.0.0.1:4309"
 local DEFAULT_PATIENCE = 3              -- seconds
@@ -37,11 +37,11 @@ local function describe(command)
   command:argument("arguments", "Argument of the bot's file, which gets it in `arg` and `...`.")
     :argname("ARGUMENT"):args "*"
   command:option("--bridge", "Run the bot in this file, with a Bridge of its own."):argname "FILE"
-  command:option("--url", ("Address of a Bridge that runs (%s)."):format(DEFAULT_URL)):argname "URL"
+  command:option("--url", ("Address of a running Bridge (%s)."):format(DEFAULT_URL)):argname "URL"
   command:option("--key-file", "File with the key of its control endpoint (TRUECONF_CONTROL_KEY)."):argname "FILE"
   command:option("--as", "Login of the person you play; with --bridge the default is your own name."):argname "LOGIN"
-  command:option("--with", "Login of whom you talk to; with --bridge the default is the bot."):argname "LOGIN"
-  command:option("--wait", ("Longest time that a script, or /wait, waits for an answer (%d)."):format(DEFAULT_PATIENCE))
+  command:option("--with", "Login of the other side; with --bridge the default is the bot."):argname "LOGIN"
+  command:option("--wait", ("Time that a script, or /wait, waits for an answer (%d)."):format(DEFAULT_PATIENCE))
     :argname("SECONDS"):convert(seconds)
 end
 
@@ -49,7 +49,7 @@ local function complain(message, code)
   return exit_codes.complain("chat", message, code)
 end
 
--- Where to ------------------------------------------------------------------------------------------
+-- Finding the Bridge --------------------------------------------------------------------------------
 
 local function read_key(given)
   if not given.key_file then
@@ -63,7 +63,7 @@ local function read_key(given)
   return text:match "^[^\r\n]*"
 end
 
--- A name for whoever sits here, as an account may be called.
+-- The user's name, in characters that a login may have.
 local function own_name()
   local name = (os.getenv "USER" or ""):lower():gsub("[^%w_.-]", "")
   return name ~= "" and name or "me"
@@ -97,7 +97,7 @@ local function talk(session, given, target)
   return session.failed and not session.console.interactive and exit_codes.REFUSED or exit_codes.DONE
 end
 
--- Why there is no control endpoint.
+-- The reason why the control endpoint does not answer.
 local function reason(err)
   if err.name == "HTTP" and err.code == 404 then return "it has no control endpoint; was it started with --control?" end
   return tostring(err)
@@ -122,7 +122,7 @@ local function chat(given, target, console, over)
   over:wake(code)
 end
 
--- Without a Bridge of our own, we can be nobody in particular.
+-- The complaint about flags that do not fit together. Without --bridge, --as must name the person.
 local function misuse(given)
   if given.bridge and (given.url or given.key_file) then return "--bridge runs a Bridge of its own" end
   local first = given.arguments[1]

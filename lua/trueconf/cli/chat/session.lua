@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a person at `trueconf chat` does and sees: lines become acts at the Bridge, and what others write is shown in
--- the order in which it comes. Several people can be played; one of them types, all of them see.
+-- The chat of a person at `trueconf chat`: typed lines become acts at the Bridge, and messages of others are shown in
+-- the order in which they come. You can play several people; one of them types, all of them see.
 
 local core = require "trueconf.core"
 local fifo = require "trueconf.base.fifo"
@@ -8,30 +8,30 @@ local lru = require "trueconf.base.lru"
 local plain = require "trueconf.text.plain"
 local terminal = require "trueconf.cli.terminal"
 
-local MOST_EVENTS = 1000                -- that wait to be shown
-local MOST_SEEN = 2000                  -- messages that are known to have been shown; the newest half at least
+local MOST_EVENTS = 1000                -- waiting to be shown
+local MOST_SEEN = 2000                  -- ids of shown messages that are kept; at least the newest half of them
 local QUIET = 0.2                       -- seconds without a message, after which the next line of a script is read
 
 ---@class trueconf.cli.ChatSession
 ---@field control trueconf.cli.Control
 ---@field console trueconf.cli.Console
----@field person string? who types
----@field chat { chat_id: string, title: string }? where
----@field failed boolean something has gone wrong
----@field private people table<string, true> who is played
+---@field person string? login of the person who types
+---@field chat { chat_id: string, title: string }? the chat that lines go to
+---@field failed boolean an act has failed
+---@field private people table<string, true> logins of the played people
 ---@field private titles table<string, string> of chats
 ---@field private listed table[] chats, as they were listed last
----@field private buttons table? those below the newest message that has some
+---@field private buttons table? buttons of the newest message with buttons
 ---@field private queue trueconf.Fifo events that wait to be shown
 ---@field private seen trueconf.Lru ids of messages that were shown
----@field private heard string[] what others have said since the last act
----@field private said trueconf.core.Waiter woken when others have said something
+---@field private heard string[] texts of others since the last act
+---@field private said trueconf.core.Waiter woken by a message of others
 ---@field private patience number seconds a script waits for an answer
----@field private may_create boolean accounts are made when they are named
+---@field private may_create boolean naming an account makes it
 local Session = {}
 Session.__index = Session
 
--- What is seen --------------------------------------------------------------------------------------
+-- Showing messages ----------------------------------------------------------------------------------
 
 local function words_of(message)
   if message.type == 204 then return "(a survey)" end
@@ -87,7 +87,7 @@ local function file_words(self, message, person)
   return ("(%s, %s; /save keeps it)"):format(file.name, terminal.size(file.size))
 end
 
--- Own lines stand on the terminal already; a script sees them where they belong.
+-- A person's own lines are on the terminal already; the output of a script shows them, too.
 local function show_message(self, message, person, note)
   local own = self.people[login_of(message.author)] ~= nil
   if not own or not self.console.interactive then
@@ -105,14 +105,14 @@ local OLD_ENOUGH = 100                  -- messages of a chat among which a chan
 
 local show = {}
 
--- One that is gone meanwhile is not shown, nor is what the system says.
+-- Messages removed meanwhile and system messages are not shown.
 function show.sendMessage(self, payload, person)
   if is_shown(self, payload.messageId) then return end
   local message = self.control:act("message", { person = person, message_id = payload.messageId })
   if message and message.type >= 200 then show_message(self, message, person) end
 end
 
--- The server does not say which message was changed: the newest one with this text.
+-- The server does not say which message was changed: take the newest one with this text.
 function show.editMessage(self, payload, person)
   local answer = self.control:act("history", { person = person, chat_id = payload.chatId, count = OLD_ENOUGH })
   local messages = answer and answer.messages or {}
@@ -125,7 +125,7 @@ function show.editMessage(self, payload, person)
   end
 end
 
--- One after the other, as each may have to ask the Bridge.
+-- Shows one event after the other, because each may wait for the Bridge.
 local function show_all(self)
   while true do
     self.came:wait()
@@ -158,7 +158,7 @@ local function await(self, fits, seconds)
   return true
 end
 
--- A script goes on when somebody has answered and says no more.
+-- A script goes on when an answer has come and no more messages follow it.
 local function settle(self)
   if self.console.interactive then return end
   if not await(self, function() return self.heard[1] end, self.patience) then return end
@@ -176,7 +176,7 @@ function Session:complain(text)
   io.stderr:write("trueconf chat: ", terminal.line(text), "\n")
 end
 
--- Carry out an act, or tell why not.
+-- Carry out an act, or print why it failed.
 local function act(self, name, fields)
   local answer, err = self.control:act(name, fields)
   if not answer then self:complain(err.message) end
@@ -247,7 +247,7 @@ local function complain_of_usage(self, name)
   self:complain(("usage: /%s %s"):format(name, COMMANDS[name].usage))
 end
 
-COMMANDS.as = { usage = "LOGIN", meaning = "go on as somebody else, in the same chat or with the same bot",
+COMMANDS.as = { usage = "LOGIN", meaning = "go on as another person, in the same chat or with the same bot",
   run = function(self, login)
     if login == "" then return complain_of_usage(self, "as") end
     local chat = self.chat
@@ -325,15 +325,15 @@ COMMANDS.save = { usage = "[PATH]", meaning = "save the newest file",
   run = function(self, path)
     local file = self.file
     if not file then return self:complain "there is no file to save: nobody has sent one" end
-    -- A name from the wire is no path.
+    -- A name from the wire must not become a path.
     if path == "" then path = file.name:gsub("[/%c]", "_"):gsub("^%.+", "") end
-    if core.file_stamp(path) then return self:complain(path .. " is there already; /save PATH names another file") end
+    if core.file_stamp(path) then return self:complain(path .. " exists already; /save PATH names another file") end
     local ok, err = self.control:download({ person = file.person, message_id = file.message_id }, path)
     if not ok then return self:complain(err.message) end
     self.console:show("", "dim", "kept as " .. path)
   end }
 
-COMMANDS.wait = { usage = "[TEXT]", meaning = "for scripts: wait until somebody has said this since the last line",
+COMMANDS.wait = { usage = "[TEXT]", meaning = "for scripts: wait for a message with this text since the last line",
   run = function(self, text)
     local function is_said()
       for _, words in ipairs(self.heard) do
@@ -354,10 +354,10 @@ COMMANDS["?"] = { usage = "", meaning = "show this list", run = function(self)
     local command = COMMANDS[name]
     self.console:show(("  /%-24s"):format(name .. " " .. command.usage), "bold", command.meaning)
   end
-  self.console:show("", "dim", "Everything else is said in the chat, commands of a bot too; //as says /as.")
+  self.console:show("", "dim", "Every other line is sent to the chat, commands of a bot too; //as sends /as.")
 end }
 
--- What a line is: a command of ours, or something to say.
+-- Runs a line: a command of the chat itself, or a message to send.
 local function run_line(self, line)
   local name, rest = line:match "^/(%S+)%s*(.-)%s*$"
   if name and name:find "^%d+$" then return COMMANDS.click.run(self, name) end
@@ -369,7 +369,7 @@ function Session:prompt()
   return ("%s%s> "):format(self.person, self.chat and " to " .. self.chat.title or "")
 end
 
----Read lines and do what they say, until there are no more.
+---Read lines and run them, until there are no more.
 ---@async
 function Session:run()
   while not self.over do

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- trueconf doctor: looks at the way from here to a server, and at the account, step by step.
+-- trueconf doctor: checks the connection to a server, and the account, step by step.
 
 local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
@@ -12,9 +12,9 @@ local terminal = require "trueconf.cli.terminal"
 local NAME = "doctor"
 local TIMEOUT = 10                      -- seconds of a step
 
-local HELP = "Look at the way to a server and at the account, step by step: name, connection, certificates, token, "
-  .. "WebSocket, login, a message that the account writes to itself and removes, version. Each step tells how long "
-  .. "it took, and one that fails what can be done. Messages that are waiting for the account stay unread."
+local HELP = "Check the connection to a server and the account, step by step: DNS, TCP, TLS certificates, token, "
+  .. "WebSocket, login, a message that the account writes to itself and removes, version. Each step shows how long it "
+  .. "took; a failed step says what you can do about it. Messages that wait for the account stay unread."
 
 local EXAMPLES = [[
 Examples:
@@ -40,7 +40,7 @@ local function print_finding(finding, paint)
   if finding.remedy then print(("%31s%s"):format("", paint("yellow", "-> " .. terminal.line(finding.remedy)))) end
 end
 
--- The first of the steps it needs that has failed, or was left out for one that has.
+-- The first step that this one needs and that has failed or was skipped.
 local function obstacle(step, broken)
   for _, name in ipairs(step.needs) do
     if broken[name] then return broken[name] end
@@ -48,7 +48,7 @@ local function obstacle(step, broken)
 end
 
 ---@return trueconf.cli.Finding finding
----@return integer? code of a step that failed
+---@return integer? code of a failed step
 local function examine(step, patient)
   local begun = core.monotonic()
   local found, more, seconds = step.run(patient)
@@ -67,7 +67,7 @@ end
 
 ---@param patient trueconf.cli.Patient
 ---@param tell fun(finding: trueconf.cli.Finding)
----@return integer code that of the first step that failed
+---@return integer code of the first failed step
 local function examine_all(patient, tell)
   local broken, first = {}, nil
   for _, step in ipairs(steps.STEPS) do

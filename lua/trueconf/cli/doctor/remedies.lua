@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What can be done about each thing that a doctor finds, in one line.
+-- A remedy for each failure that the doctor finds, in one line.
 
 local remedies = {}
 
@@ -7,19 +7,19 @@ local BY_NAME = {
   DNS = "check the spelling of the host in --url, and whether this machine has a name server (/etc/resolv.conf)",
   REFUSED = "nothing listens on this port: is the server running, and is it its port? 4309 on the server itself, 443 "
     .. "or the web port from elsewhere",
-  UNREACHABLE = "there is no way to this address: check the network, VPN and firewall of this machine",
-  TIMEOUT = "packets are lost on the way, mostly in a firewall: open the port, or use --proxy",
-  TLS = "this port does not speak TLS as it should: http:// or ws:// may be right for it, or another port",
-  PROTOCOL = "what answers there is no TrueConf server: check host and port in --url",
-  CONFIG = "put this setting right; docs/server.md has more of proxies and certificates",
-  LIMIT = "the web server in front sends more than a bot takes: let it set fewer headers and cookies",
-  DISCONNECTED = "the server or something on the way ends connections: look at the log of the web server in front",
+  UNREACHABLE = "no route to this address: check the network, VPN and firewall of this machine",
+  TIMEOUT = "no answer, mostly because a firewall drops the packets: open the port, or use --proxy",
+  TLS = "this port does not speak TLS correctly: try http:// or ws://, or another port",
+  PROTOCOL = "the program that answers is no TrueConf server: check host and port in --url",
+  CONFIG = "correct this setting; docs/server.md explains proxies and certificates",
+  LIMIT = "the web server in front sends more than a bot accepts: let it send fewer headers and cookies",
+  DISCONNECTED = "the server or a firewall closes connections: look at the log of the web server in front",
 }
 
--- Both are told as TLS and IO, which mean other things elsewhere.
+-- These errors have the names TLS and IO, but need another remedy than other errors of that name.
 local BY_MESSAGE = {
-  ["wants a certificate of the client"] = "bots have none to show: let the web server ask for none under the paths of "
-    .. "TrueConf Bridge (nginx: ssl_verify_client off)",
+  ["wants a certificate of the client"] = "bots have no certificate of their own: let the web server ask for "
+    .. "none under the paths of TrueConf Bridge (nginx: ssl_verify_client off)",
   ["no file descriptor is left"] = "raise the limit of this shell or service (ulimit -n; systemd: LimitNOFILE=)",
 }
 
@@ -28,11 +28,11 @@ local PROXY = "look at the setting of the proxy: --proxy, or https_proxy, http_p
 local BY_PROXY = {
   DNS = "the proxy's name is not known here: ",
   REFUSED = "nothing listens on this port of the proxy: ",
-  UNREACHABLE = "there is no way to the proxy: ",
+  UNREACHABLE = "no route to the proxy: ",
   TIMEOUT = "the proxy does not answer: ",
 }
 
----Where the proxy itself is not reached.
+---The remedy when the proxy itself cannot be reached.
 ---@param err trueconf.Error
 ---@return string
 function remedies.proxy(err)
@@ -52,18 +52,18 @@ end
 
 local BY_DOUBT = {
   missing = function(doubt)
-    if doubt.place > 1 then -- what is missing above what was shown is a root, which no server has to show
+    if doubt.place > 1 then -- only the root is missing, which a server need not send
       return ("if '%s' is an authority of your own, name its file with --ca-file"):format(doubt.issuer)
     end
     return ("if '%s' is an authority of your own, name its file with --ca-file; else let the server show its whole "
       .. "chain (nginx: ssl_certificate with that authority's certificate appended)"):format(doubt.issuer)
   end,
   untrusted = function() return "if this is an authority of your own, name its file with --ca-file" end,
-  expired = function() return "the certificate must be renewed on the server, and the web server reloaded" end,
+  expired = function() return "renew the certificate on the server, and reload the web server" end,
   early = function() return "check the clock of this machine (timedatectl)" end,
   host = function(_, names)
-    return names == "" and "let a certificate be made that names the host" or
-      "use one of these names in --url, or let a certificate be made for this one"
+    return names == "" and "get a certificate that names the host" or
+      "use one of these names in --url, or get a certificate for this one"
   end,
 }
 
@@ -72,10 +72,10 @@ local BY_DOUBT = {
 ---@return string
 function remedies.certificate(doubt, names)
   local remedy = BY_DOUBT[doubt.kind]
-  return remedy and remedy(doubt, names) or "let the certificate be made anew"
+  return remedy and remedy(doubt, names) or "get a new certificate"
 end
 
--- The token and what follows -----------------------------------------------------------------------
+-- Token, WebSocket, login, message ------------------------------------------------------------------
 
 local BY_TOKEN_STATUS = {
   [400] = "check user name and password by logging in with an app of TrueConf; the login is the part before '@'",
@@ -98,8 +98,8 @@ function remedies.token(err)
 end
 
 local BY_WEBSOCKET_STATUS = {
-  [403] = "the web server in front refuses upgrades: let it pass those of TrueConf Bridge on; or it wants a header of "
-    .. "its own, which --header sends",
+  [403] = "the web server in front refuses upgrades: let it pass on those of TrueConf Bridge; or it requires a "
+    .. "header of its own, which --header sends",
   [502] = "the web server in front does not reach TrueConf Bridge (502): is the service running, and is its port the "
     .. "one that the web server passes on to?",
   [503] = "the server has no room for another connection, or is being maintained: stop bots that are not needed",
@@ -125,7 +125,7 @@ function remedies.websocket(err)
 end
 
 local BY_NAME_OF_AUTH = {
-  TOKEN_EXPIRED = "the token is too old: get a new one with trueconf token",
+  TOKEN_EXPIRED = "the token has expired: get a new one with trueconf token",
   AUTH_FAILED = "get a new token with trueconf token; is it of this server?",
 }
 
@@ -138,8 +138,8 @@ end
 ---@param err trueconf.Error
 ---@return string
 function remedies.echo(err)
-  if err.name == "TIMEOUT" then return "the server takes requests but does not answer: look at its log" end
-  return "the account may lack the right to write: look at it on the server"
+  if err.name == "TIMEOUT" then return "the server accepts requests but does not answer: look at its log" end
+  return "the account may lack the right to write: check it on the server"
 end
 
 return remedies

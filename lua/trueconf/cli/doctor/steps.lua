@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a doctor looks at, in this order. A step tells what it found, or fails; it is left out when one that it needs
+-- The steps of the doctor, in this order. A step returns its finding, or fails; it is skipped when a step that it needs
 -- has failed.
 
 local connection = require "trueconf.cli.connection"
@@ -13,8 +13,8 @@ local url = require "trueconf.base.url"
 local web = require "trueconf.base.web"
 
 local DAY = 86400                       -- seconds
-local SOON = 21 * DAY                   -- an end of a certificate that is worth a word
-local OWN_MESSAGE = 2                   -- seconds the server may take to tell of a message of our own
+local SOON = 21 * DAY                   -- a certificate that expires within this time is mentioned
+local OWN_MESSAGE = 2                   -- seconds to wait for the notification of our own message
 local TEST = "trueconf doctor was here; this message is removed at once."
 
 ---@class trueconf.cli.Patient
@@ -29,7 +29,7 @@ local TEST = "trueconf doctor was here; this message is removed at once."
 ---@field port integer? to which the first connection goes
 ---@field token string?
 ---@field client trueconf.Client?
----@field heard table<string, boolean> ids of messages that the server told of
+---@field heard table<string, boolean> ids of messages that the server has sent
 ---@field listening trueconf.core.Waiter?
 
 ---@class trueconf.cli.Failure
@@ -40,8 +40,8 @@ local TEST = "trueconf doctor was here; this message is removed at once."
 ---@class trueconf.cli.Step
 ---@field name string
 ---@field needs string[]
----@field run fun(patient: trueconf.cli.Patient): string|false|nil, any, number? what was found and the seconds it took,
----if they were measured elsewhere; false and why there was nothing to do; nil and a Failure
+---@field run fun(patient: trueconf.cli.Patient): string|false|nil, any, number? the finding and the seconds it took, if
+---they were measured elsewhere; false and why there was nothing to do; nil and a Failure
 
 local function failed(problem, remedy, code)
   return nil, { problem = problem, remedy = remedy, code = code or exit_codes.of(problem) }
@@ -49,7 +49,7 @@ end
 
 -- The way to the server -----------------------------------------------------------------------
 
--- With a proxy it is what names and connections are about.
+-- Host and port of the first connection: of the proxy, if there is one.
 local function target(patient)
   local proxy, err = core.proxy_for(patient.web.endpoints.socket, patient.options.proxy)
   if proxy == nil then return nil, err end
@@ -58,7 +58,7 @@ local function target(patient)
   return patient.address
 end
 
--- The way to the server, or to the proxy in front of it.
+-- The failure to reach the server, or the proxy in front of it.
 local function way_failed(patient, err)
   return failed(err, patient.proxy and remedies.proxy(err) or remedies.connection(err))
 end
@@ -88,11 +88,11 @@ end
 
 local DOUBTS = {
   missing = function(doubt)
-    return ("the certificate of '%s' is missing, which has signed '%s'"):format(doubt.issuer, doubt.subject)
+    return ("the certificate of '%s', which has signed '%s', is missing"):format(doubt.issuer, doubt.subject)
   end,
-  untrusted = function(doubt) return ("'%s' is signed by itself and not trusted"):format(doubt.subject) end,
-  expired = function(doubt) return ("'%s' has expired on %s"):format(doubt.subject, date(doubt.expires)) end,
-  early = function(doubt) return ("'%s' is not good before %s"):format(doubt.subject, date(doubt.from)) end,
+  untrusted = function(doubt) return ("'%s' is self-signed and not trusted"):format(doubt.subject) end,
+  expired = function(doubt) return ("'%s' expired on %s"):format(doubt.subject, date(doubt.expires)) end,
+  early = function(doubt) return ("'%s' is not valid before %s"):format(doubt.subject, date(doubt.from)) end,
   host = function(_, report, host)
     local names = report.names ~= "" and report.names or "no host"
     return ("the certificate is for %s, not for %s"):format(names, host)
@@ -100,7 +100,7 @@ local DOUBTS = {
 }
 
 local function tls(patient)
-  if patient.proxy then return false, "it begins behind the proxy; the token shows whether it works" end
+  if patient.proxy then return false, "TLS begins behind the proxy; the step token checks it" end
   if not patient.address.tls then return false, "the address is ws:// or http://" end
   local report = patient.report
   if not report.tls then return failed(report.error, remedies.connection(report.error)) end
@@ -111,8 +111,8 @@ local function tls(patient)
     return failed(problem, remedies.certificate(doubt, report.names), exit_codes.UNREACHABLE)
   end
   local left = report.chain[1].expires - core.now() // 1000
-  local soon = left < SOON and (", which is in %d days: renew it soon"):format(left // DAY) or ""
-  local expiry = "certificate good until " .. date(report.chain[1].expires) .. soon
+  local soon = left < SOON and (", in %d days: renew it soon"):format(left // DAY) or ""
+  local expiry = "certificate valid until " .. date(report.chain[1].expires) .. soon
   return ("%s, %s"):format(report.version, expiry), nil, report.tls
 end
 
@@ -125,7 +125,7 @@ local function token(patient)
   local settings = patient.settings
   if settings.token then
     patient.token = settings.token
-    return false, "one is at hand: " .. patient.sources.token
+    return false, "a token is set: " .. patient.sources.token
   end
   for _, name in ipairs { "username", "password" } do
     if not settings[name] then
@@ -133,11 +133,11 @@ local function token(patient)
     end
   end
   local made, complaint = connection.client(patient.options)
-  if not made then return failed(complaint, "put it right in the settings", exit_codes.MISUSE) end
+  if not made then return failed(complaint, "correct the setting", exit_codes.MISUSE) end
   local got, expires = grant.ask(patient.web, settings, patient.timeout)
   if not got then return failed(expires, remedies.token(expires)) end
   patient.token = got
-  return ("for %s, good until %s"):format(settings.username, date(expires // 1000))
+  return ("for %s, valid until %s"):format(settings.username, date(expires // 1000))
 end
 
 local function has_origin(headers)
@@ -146,7 +146,7 @@ local function has_origin(headers)
   end
 end
 
--- Some web servers refuse an upgrade that does not come from a page of theirs: the Origin with which it works.
+-- Some web servers refuse an upgrade without their own Origin: try it, and return the Origin that works.
 local function missing_origin(patient, err)
   if err.name ~= "HTTP" or err.code ~= 403 or has_origin(patient.web.headers) then return nil end
   local origin = patient.web.endpoints.socket:gsub("^ws", "http"):match "^%a+://[^/]+"
@@ -169,7 +169,7 @@ local function websocket(patient)
   return "protocol " .. (protocol or "not named; json.v1 is meant")
 end
 
--- Messages of others are not acknowledged: they are for the bot that works with this account.
+-- Messages of others are not acknowledged: they are for the bot of this account.
 local function on_request(patient, client, method, payload, id, epoch)
   local envelope = method == "sendMessage" and json.receive(payload)
   local message_id = type(envelope) == "table" and envelope.messageId
@@ -188,7 +188,7 @@ local function auth(patient)
     on_request = function(...) on_request(patient, ...) end,
     on_state = function() end,
   }, patient.timeout)
-  if type(err) == "string" then return failed(err, "put it right in the settings", exit_codes.MISUSE) end
+  if type(err) == "string" then return failed(err, "correct the setting", exit_codes.MISUSE) end
   if not client then return failed(err, remedies.auth(err)) end
   patient.client = client
   return "as " .. client:user_id()
@@ -196,7 +196,7 @@ end
 
 -- Talking to itself ---------------------------------------------------------------------------
 
--- A chat without anybody else; servers before 5.5.2 have no Favorites, there it is a group for the moment.
+-- A chat without other people: Favorites, or on servers before 5.5.2 a temporary group.
 local function own_chat(client)
   local chat_id = client:create_favorites_chat()
   if chat_id then return chat_id, "Favorites", false end
@@ -212,7 +212,7 @@ local function clean_up(client, chat_id, message_id, is_temporary)
   return ok, err
 end
 
--- Whether the server tells of the message; else it is looked for.
+-- Wait for the server's notification of the message; without one, look for the message in the chat.
 local function came_back(patient, message_id)
   local stop = core.monotonic() + OWN_MESSAGE
   while not patient.heard[message_id] and core.monotonic() < stop do
@@ -239,7 +239,7 @@ end
 
 local function version(patient)
   local told, why = server_version.ask(patient.web)
-  if not told then return false, "the server does not tell it: " .. why end
+  if not told then return false, "the server does not tell its version: " .. why end
   return "TrueConf Server " .. told
 end
 

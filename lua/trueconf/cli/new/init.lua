@@ -1,20 +1,20 @@
 -- SPDX-License-Identifier: MIT
--- trueconf new: the files that a bot begins with.
+-- trueconf new: writes the files of a new bot.
 
 local exit_codes = require "trueconf.cli.exit_codes"
 local json = require "trueconf.base.json"
 local templates = require "trueconf.cli.new.templates"
 
-local HELP = "Make a folder with a bot to begin with: bot.lua, a test, a service of systemd, and the settings that it "
-  .. "needs. Files that exist are never changed."
+local HELP = "Make a folder with a new bot: bot.lua, a test, a systemd service, and a file for its settings. Existing "
+  .. "files are never changed."
 local EXAMPLES = [[
 Examples:
   trueconf new clerk
   trueconf new clerk --dir ~/bots/clerk]]
 
-local LONGEST_NAME = 31                 -- of a user of systemd's, as the service has one of this name
+local LONGEST_NAME = 31                 -- of a systemd user: the service runs as one of this name
 
--- The folder of the module's Lua files, as this machine has it.
+-- The folder of the module's Lua files on this machine.
 local function library()
   local path = assert(package.searchpath("trueconf", package.path)):gsub("/init%.lua$", "")
   if not path:find "^/" then path = (os.getenv "PWD" or ".") .. "/" .. path end
@@ -41,11 +41,11 @@ local function quoted(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
--- All or none: a file that is there is somebody's work.
+-- Write all files or none: an existing file may be somebody's work.
 local function complaint_of(folder, files)
   for _, file in ipairs(files) do
     local path = folder .. "/" .. file.path
-    if exists(path) then return path .. " is there already; nothing was written" end
+    if exists(path) then return path .. " exists already; nothing was written" end
   end
 end
 
@@ -68,7 +68,7 @@ local function is_name(name)
   return #name <= LONGEST_NAME and name:find "^%l[%l%d_-]*$" ~= nil
 end
 
--- A folder as a shell takes it.
+-- A folder quoted for a shell.
 local function as_word(folder)
   if folder:find "^%-" then folder = "./" .. folder end
   return folder:find "^[%w_./+-]+$" and folder or quoted(folder)

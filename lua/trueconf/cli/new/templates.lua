@@ -8,11 +8,11 @@ templates["bot.lua"] = [==[
 --
 --   trueconf run --watch --env .env bot.lua
 --
--- Who it is comes from the environment; see .env.example.
+-- Server and account come from the environment; see .env.example.
 
 local trueconf = require "trueconf"
 
--- With a store, nothing that was promised is forgotten when the bot starts again.
+-- The store keeps sessions, posts and the ids of handled messages over restarts.
 local bot = trueconf.bot { store = os.getenv "@STORE@" }
 
 bot:on_command("hello", function(msg)
@@ -34,7 +34,7 @@ assert(bot:run())
 templates["bot_test.lua"] = [==[
 -- lua5.4 bot_test.lua
 --
--- Nothing has to run for it: server, people and time are in this process.
+-- The test needs no server: the Bridge, people and a virtual clock are in this process.
 
 local testing = require "trueconf.testing"
 
@@ -59,7 +59,7 @@ print "passed"
 ]==]
 
 templates[".env.example"] = [==[
-# Copy this to .env, and let nobody else read it:
+# Copy this to .env, readable for its owner alone:
 #   install -m 600 .env.example .env
 TRUECONF_URL=wss://chat.example.com
 TRUECONF_USERNAME=@NAME@
@@ -69,7 +69,7 @@ TRUECONF_LOG=info
 ]==]
 
 templates["@NAME@.service"] = [==[
-# A service of systemd; README.md tells how to install it.
+# A systemd service; README.md tells how to install it.
 [Unit]
 Description=@NAME@, a bot for TrueConf Server
 Wants=network-online.target
@@ -104,7 +104,7 @@ ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
-# Not ProcSubset=pid: it would hide /proc/loadavg and /proc/meminfo, which a bot may tell of.
+# Not ProcSubset=pid: it would hide /proc/loadavg and /proc/meminfo, which a bot may report.
 ProtectProc=invisible
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
@@ -142,7 +142,7 @@ install -m 600 .env.example .env      # then fill in address and password
 trueconf run --watch --env .env bot.lua
 ```
 
-With `--watch` the bot takes over what you change in `bot.lua` while it runs. When there is no connection,
+With `--watch` the running bot loads your changes of `bot.lua` (hot reload). When there is no connection,
 `trueconf doctor` finds the reason.
 
 ## Test it
@@ -165,7 +165,7 @@ journalctl -fu @NAME@
 ]==]
 
 templates[".gitignore"] = [==[
-# Secrets, and what the bot keeps.
+# Secrets, and the data of the bot.
 .env
 trueconf.conf
 *.db
@@ -173,7 +173,7 @@ trueconf.conf
 *.token
 ]==]
 
--- For the language server of editors: what the module offers, with its doc comments.
+-- For the language server of editors: completion and doc comments of the module.
 templates[".luarc.json"] = [==[
 {
   "runtime.version": "Lua 5.4",

@@ -1,18 +1,18 @@
 -- SPDX-License-Identifier: MIT
--- What the file of a bot sets going besides its handlers: coroutines, timers and signals. When the file is run anew,
--- all of that ends, or it would be there twice. What handlers set going stays: it belongs to people.
+-- The coroutines, timers and signal handlers that the file of a bot starts besides its handlers. When the file is run
+-- again, they all end, or they would run twice. Those that handlers started stay: they belong to people.
 
 local core = require "trueconf.core"
 local trueconf = require "trueconf"
 
----@class trueconf.cli.Background what one run of the file has set going
+---@class trueconf.cli.Background everything that one run of the file has started
 ---@field private threads table<thread, true>
 ---@field private closers table<table, fun()> of timers and signals
 ---@field private closed boolean
 local Background = {}
 Background.__index = Background
 
--- Whose a coroutine is.
+-- The owner of each coroutine.
 ---@type table<thread, trueconf.cli.Background>
 local owners = setmetatable({}, { __mode = "k" })
 
@@ -20,7 +20,7 @@ local function owner_here()
   return owners[coroutine.running()]
 end
 
----Count the coroutine that calls as one of these.
+---Make this run of the file the owner of the calling coroutine.
 function Background:enter()
   local thread = coroutine.running()
   owners[thread], self.threads[thread] = self, true
@@ -30,7 +30,7 @@ local function spawn(fn, ...)
   local owner = owner_here()
   if not owner then return core.spawn(fn, ...) end
   return core.spawn(function(...)
-    if owner.closed then return end -- it has not begun in time
+    if owner.closed then return end -- the file was run again before the coroutine began
     owner:enter()
     fn(...)
   end, ...)
@@ -59,7 +59,7 @@ local function signal(name, fn)
   return made
 end
 
----End all of it.
+---End all of them.
 function Background:close()
   self.closed = true
   for _, close in pairs(self.closers) do close() end
@@ -75,7 +75,7 @@ local function new()
     Background)
 end
 
----Let the module notice what is set going from now on.
+---From now on, note each coroutine, timer and signal handler that is started.
 local function install()
   trueconf.spawn, trueconf.timer, trueconf.signal = spawn, timer, signal
 end

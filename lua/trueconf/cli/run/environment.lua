@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Files of environment variables, as systemd reads those of EnvironmentFile= (systemd.exec(5)). What the process has
--- already stands above them. What systemd ignores with a line in its journal is refused here, with the reason.
+-- Files of environment variables, in the format of systemd's EnvironmentFile= (systemd.exec(5)). Variables that the
+-- process has already take precedence. A line that systemd ignores, with a note in its journal, is an error here.
 
 local core = require "trueconf.core"
 
@@ -10,8 +10,8 @@ local BYTE_ORDER_MARK = "\xEF\xBB\xBF"
 
 -- Values ------------------------------------------------------------------------------------------
 
--- Up to the end of the line. A backslash takes the next sign as it is, and the end of a line away; blanks at the end
--- do not count.
+-- Reads up to the end of the line. A backslash escapes the next character, and joins the line with the next one; blanks
+-- at the end do not count.
 local function read_plain(text, index)
   local value = ""
   while true do
@@ -26,7 +26,7 @@ local function read_single(text, index)
   if stop then return text:sub(index, stop - 1), stop + 1 end
 end
 
--- A backslash stands for itself, unless it is before a sign that means something to a shell, or ends the line.
+-- A backslash is literal, unless a character with a meaning in a shell follows it, or the end of the line.
 local function read_double(text, index)
   local value = ""
   while true do
@@ -42,7 +42,7 @@ end
 
 local QUOTED = { ["'"] = read_single, ['"'] = read_double }
 
--- Quoted parts one after the other, and a plain one at the end; nil: a quote is not closed.
+-- Reads quoted parts one after the other, and a plain one at the end; nil: a quote is not closed.
 local function read_value(text, index)
   local value = ""
   while true do
@@ -63,7 +63,7 @@ local function mistake_of(name, has_value)
   if not has_value or not name:find "^[%a_][%w_]*$" then return "expected NAME=value" end
 end
 
--- One assignment, or nil and what is wrong with it.
+-- Reads one assignment; nil and a complaint if it is wrong.
 local function read_assignment(text, index)
   local name, sign, behind = text:match("^([^=\r\n]*)(=?)()", index)
   name = name:gsub("[ \t]+$", "")
@@ -76,7 +76,7 @@ local function read_assignment(text, index)
   return name, value, stop
 end
 
--- The variables of a text, or nil and what is wrong with it; no value is told.
+-- The variables of a text, or nil and a complaint, which holds no value.
 local function parse(text, path)
   if text:sub(1, 3) == BYTE_ORDER_MARK then
     return nil, ("%s:1: it begins with a byte order mark; save it as UTF-8 without one"):format(path)
@@ -99,7 +99,7 @@ local function parse(text, path)
 end
 
 ---Add the variables of a file to the environment of this process.
----@param path string only its owner may read it
+---@param path string a file that only its owner can read
 ---@return true? ok
 ---@return string? complaint
 local function add(path)
@@ -107,7 +107,7 @@ local function add(path)
   if not text then return nil, err and err.message or "there is no file " .. path end
   local found, complaint = parse(text, path)
   if not found then return nil, complaint end
-  -- The process itself gets them: the core looks for proxies there, OpenSSL for certificates.
+  -- Set them for the process itself: the core reads proxies from there, OpenSSL the paths of certificates.
   for name, value in pairs(found) do core.add_variable(name, value) end
   return true
 end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- trueconf run: runs the file of a bot, as it stands.
+-- trueconf run: runs the file of a bot.
 
 local environment = require "trueconf.cli.run.environment"
 local printable = require "trueconf.base.printable"
@@ -10,7 +10,7 @@ local url = require "trueconf.base.url"
 local USAGE = "Usage: trueconf run [OPTION...] FILE [ARGUMENT...]"
 local HELP = "Run the file of a bot, which ends with bot:run() or returns the bot, until SIGINT or SIGTERM. Settings "
   .. "that the file leaves out come from the environment (TRUECONF_URL, TRUECONF_USERNAME, TRUECONF_PASSWORD, ...) "
-  .. "or a config file; flags take precedence over all of them. Arguments behind FILE are passed to the file."
+  .. "or a config file; flags take precedence over all of them. Arguments after FILE are for the file."
 local EXAMPLES = [[
 Examples:
   trueconf run bot.lua
@@ -20,7 +20,7 @@ Exit codes: 0 stopped, 1 the bot gave up or its file is wrong, 2 used wrongly.]]
 
 local LEVELS = { debug = true, info = true, warn = true, error = true, off = true }
 
--- With a value; `option` is that of trueconf.bot{}.
+-- Flags with a value; `option` is the option of trueconf.bot{} that the flag sets.
 local FLAGS = {
   { name = "url", value = "URL", option = "url", meaning = "Address of the server." },
   { name = "username", value = "NAME", option = "username", meaning = "Account of the bot." },
@@ -28,8 +28,8 @@ local FLAGS = {
     meaning = "PEM file of the authority that signed the server's certificate." },
   { name = "log", value = "LEVEL", option = "log",
     meaning = "How much the bot logs: debug, info, warn, error or off." },
-  { name = "env", value = "FILE", meaning = "File with variables of the environment, NAME=value in each line, which "
-    .. "only its owner may read. Variables that are set already stay." },
+  { name = "env", value = "FILE", meaning = "File of environment variables, one NAME=value a line, readable for its "
+    .. "owner alone. Variables that are already set keep their values." },
   { name = "config", value = "FILE", meaning = "Config file to use in place of ./trueconf.conf." },
 }
 
@@ -47,7 +47,7 @@ local function takes_value(word)
   return false
 end
 
--- From the file on nothing is for the parser.
+-- The parser must not see the arguments after FILE.
 local function arrange(args)
   local index = 2
   while args[index] and args[index] ~= "--" do
@@ -72,7 +72,7 @@ local function describe(command)
   end
 end
 
----Let the flags, and the variables of a file, be there for the bots of this process.
+---Apply the flags, and the variables of a file, to the bots of this process.
 ---@param given table<string, any>
 ---@return true? ok
 ---@return string? complaint
@@ -99,7 +99,7 @@ end
 
 local ENDINGS = "; a bot's file ends with bot:run() or returns the bot"
 
--- What bots of this process are made, and why one of them gave up.
+-- Note each bot that this process makes, and the error of a bot that gives up.
 local function keep_account()
   local account = { bots = {} }
   hooks.made = function(client) table.insert(account.bots, client) end
@@ -111,7 +111,7 @@ local function keep_account()
   return account
 end
 
--- A file that did nothing with its bot was meant otherwise.
+-- The complaint about a file that makes no bot, or does not run it.
 local function complaint_of(account, path)
   if not account.bots[1] then return path .. " has made no bot" .. ENDINGS end
   for _, bot in ipairs(account.bots) do

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The files that a bot consists of: its own one, and the Lua modules below its folder that it has asked for.
+-- The files of a bot: the script, and the Lua modules below its folder that it has required.
 
 local core = require "trueconf.core"
 local script = require "trueconf.cli.run.script"
@@ -8,7 +8,7 @@ local script = require "trueconf.cli.run.script"
 ---@field private folder string absolute
 ---@field private paths table<string, string> of modules, by name
 ---@field private known table<string, string|false> stamps of the files when they were read; false: there was none
----@field private last table<string, string|false>? stamps when they were looked at last
+---@field private last table<string, string|false>? stamps at the last look
 local Modules = {}
 Modules.__index = Modules
 
@@ -17,12 +17,12 @@ local function absolute(path)
   return (path:gsub("/%./", "/"):gsub("/%.$", ""):gsub("//+", "/"))
 end
 
--- Where a module is, or would be if it were there.
+-- The path of a module, or the path it would have if it existed.
 local function path_of(name, template)
   return package.searchpath(name, package.path) or template:gsub("%?", (name:gsub("%.", "/")))
 end
 
--- Stands before the searchers of `require`, and finds nothing.
+-- Runs before the searchers of `require`, notes the module, and finds nothing.
 function Modules:notice(name)
   if name:find "^trueconf%f[.\0]" then return end
   local path = path_of(name, self.folder .. "/?.lua")
@@ -40,8 +40,8 @@ local function new(path)
   return self
 end
 
----Whether something has changed since it was read, and has come to rest: a file is written in pieces, and for a moment
----it may not be there at all.
+---True if a file has changed since it was read, and no longer changes: an editor writes a file in pieces, and for a
+---moment the file may not exist at all.
 ---@return boolean
 function Modules:changed()
   local now, differs, at_rest = {}, false, true
@@ -54,8 +54,8 @@ function Modules:changed()
   return differs and at_rest
 end
 
----Begin to read everything anew: the modules are no longer loaded.
----@return fun() restore puts those back that were
+---Unload the modules, so that the next run loads them anew.
+---@return fun() restore loads the old modules back
 function Modules:forget()
   local loaded = {}
   for path in pairs(self.known) do self.known[path] = core.file_stamp(path) or self.known[path] end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The file of a bot: read, run as `lua` would, and told about in one line when it fails.
+-- Reads the file of a bot, runs it as `lua` would, and makes one line of its error.
 
 local core = require "trueconf.core"
 local hooks = require "trueconf.base.hooks"
@@ -7,7 +7,7 @@ local misuse = require "trueconf.base.misuse"
 
 local script = {}
 
--- Where this module's own files are: a mistake is told at a line of the bot.
+-- The folder of this module's own files: an error must name a line of the bot, not one of the module.
 local OWN = debug.getinfo(1, "S").source:match "^(.*)cli/run/[^/]*$"
 
 -- The folder of a path, "." for a bare name.
@@ -17,7 +17,7 @@ function script.folder_of(path)
   return path:match "^(.+)/[^/]*$" or path:match "^/" or "."
 end
 
----Let `require` find what lies beside a bot, after all it finds elsewhere.
+---Let `require` find modules beside a bot, after all other places.
 ---@param path string
 function script.search_beside(path)
   local folder = script.folder_of(path)
@@ -33,7 +33,7 @@ local function is_of_bot(info)
   return info.currentline > 0 and OWN ~= info.source:sub(1, #OWN)
 end
 
--- The nearest line of the bot's, from a level on.
+-- The nearest line of the bot's file on the stack, from a level on.
 local function source_from(level)
   while true do
     level = level + 1
@@ -43,14 +43,14 @@ local function source_from(level)
   end
 end
 
--- `require` tells all places where it has looked, and puts a line of its own above the mistake in a module.
+-- `require` lists all places where it has looked, and puts a line of its own above an error in a module: cut both.
 local function one_line(text)
   text = text:gsub("^(.-module '[^']*' not found):.*$", "%1")
   text = text:gsub("^.-error loading module '[^']*' from file '[^']*':%s*", "")
   return (text:gsub("%s*\n%s*", " "))
 end
 
--- Who returns what a call returns is not on the stack any more, and what called it is blamed: this file.
+-- A tail call has left the stack, so Lua blames its caller instead: this file.
 local HERE = "^" .. debug.getinfo(1, "S").short_src:gsub("%p", "%%%0") .. ":%d+: "
 
 ---A handler for xpcall that makes one line of an error, beginning with its source.
@@ -70,7 +70,7 @@ end
 
 local MOST = 16 << 20                   -- bytes of a file
 
----Is there something to read? Never waits, as opening a FIFO does.
+---Is there a file to read? Never waits, as opening a FIFO would.
 ---@param path string
 ---@return boolean
 ---@return string? complaint
@@ -83,7 +83,7 @@ end
 
 ---Read the file.
 ---@param path string
----@param patience? integer seconds for a pipe; 0: it is refused, so that a loop is never held
+---@param patience? integer seconds for a pipe; 0: a pipe is refused, so that it never blocks the loop
 ---@return function? chunk
 ---@return string? complaint
 function script.read(path, patience)
@@ -95,13 +95,14 @@ function script.read(path, patience)
   return chunk
 end
 
----Run what read() has given. What it returns is a bot, or a function that makes one, or nothing.
+---Run a chunk from read(). It returns a bot, or a function that makes one, or nothing.
 ---@async
 ---@param chunk function
 ---@param path string
 ---@param args string[]
 ---@return boolean ok
----@return trueconf.Engine|trueconf.Client|string|nil bot what is behind the one it has returned, or a complaint
+---@return trueconf.Engine|trueconf.Client|string|nil bot engine or client of the bot that it has returned, or a
+---complaint
 function script.run(chunk, path, args)
   arg = table.move(args, 1, #args, 1, { [0] = path }) -- luacheck: globals arg
   return xpcall(function()

@@ -1,8 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- A bot whose file is run anew whenever it changes, or a module of its own does. Only what is registered is exchanged,
--- all at once: the connection, messages that wait, handlers at work and dialogs stay. While the file runs,
--- trueconf.bot{} gives the bot that is there already, and bot:run() returns at once. A file that is wrong changes
--- nothing.
+-- Hot reload: runs the file of a bot again whenever it, or one of its modules, changes. All handlers are replaced at
+-- once; the connection, waiting messages, running handlers and dialogs stay. While the file runs again, trueconf.bot{}
+-- returns the existing bot, and bot:run() returns at once. A file with an error changes nothing.
 
 local backgrounds = require "trueconf.cli.run.background"
 local config = require "trueconf.client.settings"
@@ -19,7 +18,7 @@ local trueconf = require "trueconf"
 local INTERVAL = 0.15                   -- seconds between two looks at the files
 
 ---@class trueconf.cli.Watched a client that the file has made
----@field client trueconf.Client|trueconf.Engine what is behind it
+---@field client trueconf.Client|trueconf.Engine the client, or the engine of the bot
 ---@field given table? the options of a bot
 ---@field settings trueconf.Settings
 
@@ -33,9 +32,9 @@ local INTERVAL = 0.15                   -- seconds between two looks at the file
 local Watch = {}
 Watch.__index = Watch
 
--- Bots that are there already -----------------------------------------------------------------------
+-- Existing bots -------------------------------------------------------------------------------------
 
--- Functions are new ones each time.
+-- Each run of the file makes new functions, so all functions count as equal.
 local function same_token(one, other)
   return one == other or type(one) == "function" and type(other) == "function"
 end
@@ -52,7 +51,7 @@ local function includes(list, client)
   return false
 end
 
--- The bot of an account that has not been asked for yet.
+-- The existing bot of an account that this run of the file has not taken yet.
 local function find(clients, settings, taken)
   for _, watched in ipairs(clients) do
     local fits = watched.given and same_account(watched.settings, settings)
@@ -60,11 +59,11 @@ local function find(clients, settings, taken)
   end
 end
 
-local DEEPEST = 8                       -- tables in tables that are compared
+local DEEPEST = 8                       -- levels of nested tables that are compared
 
 local same_value
 
--- The names of fields that are not the same.
+-- The names of the fields that differ.
 local function differing(one, other, depth)
   local names = {}
   for _, fields in ipairs { one, other } do
@@ -75,7 +74,7 @@ local function differing(one, other, depth)
   return names
 end
 
--- Functions and objects, such as a logger or a store, are new ones each time.
+-- Each run of the file makes new functions and objects, such as a logger or a store: they count as equal.
 function same_value(one, other, depth)
   local kind = type(one)
   if kind ~= type(other) or kind ~= "function" and kind ~= "table" then return one == other end
@@ -86,13 +85,13 @@ end
 function Watch:adopt(watched, given)
   local names = sorted_keys(differing(watched.given, given, 1))
   if names[1] then
-    self.log:warn("%s: a bot that runs keeps its options; to change %s, start again", self.path,
+    self.log:warn("%s: a running bot keeps its options; to change %s, start it again", self.path,
       table.concat(names, ", "))
   end
   return watched
 end
 
--- A copy of what the file has given, with the flags.
+-- A copy of the options in the file, with the flags on top.
 local function with_flags(given)
   local all = {}
   for _, options in ipairs { given, hooks.flags or {} } do
@@ -111,7 +110,7 @@ local function run_bot(bot)
   return true
 end
 
--- While the file runs, whatever it makes is noted in `made`.
+-- While the file runs, note each bot that it makes in `made`.
 function Watch:hold(made)
   local given_last
   function hooks.making(given)
@@ -134,9 +133,9 @@ end
 
 -- Running the file ----------------------------------------------------------------------------------
 
-local GIVEN_UP = ": it has kept the loop from turning, and was ended"
+local GIVEN_UP = ": it has blocked the loop, and was ended"
 
--- In a coroutine of its own, which may be ended.
+-- Runs the file in a coroutine of its own, so that the runtime can end it.
 local function run_apart(self, background)
   local over = core.waiter()
   core.spawn(function()
@@ -158,7 +157,7 @@ local function run_file(self, background, made)
   if bot then run_bot(bot) end
 end
 
--- Run the file while all bots that are there collect what is registered; none of it counts if the file fails.
+-- Run the file while all existing bots collect their new handlers, which are dropped if the file fails.
 local function run_with(clients, index, run)
   local watched = clients[index]
   if not watched then return run() end
@@ -197,7 +196,7 @@ end
 
 -- The life of the command ---------------------------------------------------------------------------
 
--- Whether all has come to an end, and whether in good order.
+-- True if all bots have ended; the second result says whether one has failed.
 function Watch:ended()
   local failed = false
   for _, watched in ipairs(self.clients) do
@@ -218,15 +217,15 @@ function Watch:follow()
     if self.modules:changed() then
       local ok, complaint = self:load()
       if ok then
-        self.log:info("%s: loaded again", self.path)
+        self.log:info("%s: reloaded", self.path)
       else
-        self.log:error("%s; %s", complaint, self.clients[1] and "the old code goes on" or "waiting for a change")
+        self.log:error("%s; %s", complaint, self.clients[1] and "the old code keeps running" or "waiting for a change")
       end
     end
   end
 end
 
----Stop all bots, each in good order.
+---Stop all bots gracefully.
 ---@async
 function Watch:stop()
   local waiters = {}
@@ -261,7 +260,7 @@ local function stop_on_signals(watch, over)
   end, function(name) over:wake(1, "stopped by " .. name) end)
 end
 
----Run a bot until it ends or is stopped, and its file anew whenever that changes.
+---Run a bot until it ends or is stopped, and reload its file whenever it changes.
 ---@param path string
 ---@param args string[]
 ---@return integer exit_code
