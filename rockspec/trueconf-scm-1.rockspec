@@ -127,6 +127,7 @@ build = {
         "csrc/system/private_file.c",
         "csrc/system/probe.c",
         "csrc/system/standard.c",
+        "csrc/ws/frames.c",
         "csrc/ws/rawsocket.c",
         "csrc/ws/received.c",
         "csrc/ws/socket.c",

@@ -36,6 +36,9 @@ static void read_numbers(lua_State *L, struct session_config *config) {
   config->limits.ping_interval = opt_number(L, "ping_interval", 30, 0);
   config->limits.pong_timeout = opt_number(L, "pong_timeout", 10, 0.001);
   config->limits.max_frame = (size_t)opt_number(L, "max_frame", 16 << 20, 125);
+  /* Servers pass on what other clients wrote. A message that ends the connection would come again each time.
+   */
+  config->limits.any_text = true;
   config->limits.max_unsent = (size_t)opt_number(L, "max_unsent", 4 << 20, 4096);
   config->max_denials = (int)fmin(opt_number(L, "max_denials", 3, 1), 1e6);
   config->window = (int)fmin(opt_number(L, "window", 64, 1), 65536);

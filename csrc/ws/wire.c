@@ -16,11 +16,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { SMALL_FRAME = 140 };
-
-struct record {
-  size_t length;
-  bool binary;
+enum {
+  SMALL_FRAME = 140,
+  LINGER = 1, /* seconds that the other side has to go, after it has broken the protocol */
 };
 
 /* ---- the context --------------------------------------------------------------------------------- */
@@ -146,88 +144,111 @@ static void on_pong(struct wire *wire) {
 
 /* Close, and overhear the rest. Never by an error returned to lws 4.1: it would go on to fill its buffer,
  * past the end. */
-static int too_big(struct wire *wire) {
-  if (!wire->closing)
-    reason_set(&wire->reason, ERR_LIMIT, WIRE_TOO_BIG, "a message of more than %zu bytes came",
-               wire->limits->max_frame);
+static void refuse(struct wire *wire, enum err err, int code, const char *what) {
+  if (!wire->closing && wire->reason.err == ERR_NONE && err == ERR_PROTOCOL)
+    reason_set(&wire->reason, err, code, "the other side broke the WebSocket protocol: %s (%d)", what, code);
+  else if (!wire->closing && wire->reason.err == ERR_NONE)
+    reason_set(&wire->reason, err, code, "%s", what);
   wire->deaf = true;
-  wire->assembling = false;
-  wire->inbox.length = wire->ready;
-  wire_close(wire, WIRE_TOO_BIG, NULL);
-  return 0;
+  wire_close(wire, code, what);
 }
 
-static int on_bytes(struct wire *wire, const void *in, size_t length) {
-  struct record fresh = {0, lws_frame_is_binary(wire->wsi) != 0}, *record;
+static void refuse_frame(struct wire *wire, const struct frames_found *found) {
+  char what[64];
+  if (found->code != FRAMES_TOO_BIG) {
+    refuse(wire, ERR_PROTOCOL, found->code, found->what);
+    return;
+  }
+  snprintf(what, sizeof what, "a message of more than %zu bytes came", wire->limits->max_frame);
+  refuse(wire, ERR_LIMIT, found->code, what);
+}
+
+static void no_memory(struct wire *wire) {
+  refuse(wire, ERR_NOMEM, WIRE_INTERNAL_ERROR, "no memory for a message");
+}
+
+void wire_feed(struct wire *wire, const void *data, size_t length) {
   wire->count.bytes_in += length;
   if (wire->deaf)
-    return 0;
-  if (!wire->assembling) {
-    borrow(wire, &wire->inbox, SPARE_IN);
-    if (!buffer_append(&wire->inbox, &fresh, sizeof fresh))
-      return too_big(wire);
-    wire->assembling = true;
-  }
-  record = (struct record *)(void *)(wire->inbox.data + wire->ready);
-  if (record->length + length > wire->limits->max_frame)
-    return too_big(wire);
-  record->length += length;
-  if (!buffer_append(&wire->inbox, in, length))
-    return too_big(wire);
-  if (lws_is_final_fragment(wire->wsi) && !lws_remaining_packet_payload(wire->wsi)) {
-    static const char padding[sizeof(size_t)];
-    if (!buffer_append(&wire->inbox, padding, -wire->inbox.length % sizeof(size_t)))
-      return too_big(wire);
-    wire->ready = wire->inbox.length;
-    wire->assembling = false;
-    wire->count.frames_in++;
+    return;
+  borrow(wire, &wire->inbox, SPARE_IN);
+  if (!buffer_append(&wire->inbox, data, length))
+    no_memory(wire);
+  else
     rt_enqueue(wire->rt, &wire->job);
-  }
-  return 0;
 }
 
 struct message {
   struct wire *wire;
-  const char *data;
-  const struct record *record;
+  const struct frames_found *found;
 };
 
 static int l_message(lua_State *L) {
   const struct message *message = lua_touserdata(L, 1);
   struct wire *wire = message->wire;
-  wire->ops->message(wire, L, message->data, message->record->length, message->record->binary);
+  const struct frames_found *found = message->found;
+  wire->ops->message(wire, L, found->data, found->length, found->binary);
   assert(lua_gettop(L) == 1);
   return 0;
+}
+
+static void hand_over(struct wire *wire, lua_State *L, const struct frames_found *found) {
+  wire->count.frames_in++;
+  if (rt_protected(L, l_message, &(struct message){wire, found}) || !wire->ops)
+    return;
+  wire_drop(wire, ERR_NOMEM, "no memory for a message");
+  wire->deaf = true; /* what came after it must not be handled before it */
+}
+
+static void on_frame(struct wire *wire, lua_State *L, enum frames_event event,
+                     const struct frames_found *found) {
+  switch (event) {
+  case FRAMES_MESSAGE:
+    hand_over(wire, L, found);
+    break;
+  case FRAMES_PONG:
+    on_pong(wire);
+    break;
+  case FRAMES_VIOLATION:
+    refuse_frame(wire, found);
+    break;
+  default: /* lws answers pings and closes */
+    break;
+  }
+}
+
+/* What is left is part of a frame: it stays for the bytes to come. */
+static void keep_rest(struct wire *wire, struct buffer *taken) {
+  if (!wire->ops || wire->deaf)
+    taken->length = 0;
+  else
+    taken->length = frames_compact(&wire->frames, taken->data, taken->length);
+  if (taken->length && !buffer_append(taken, wire->inbox.data, wire->inbox.length))
+    no_memory(wire);
+  else if (taken->length) {
+    buffer_free(&wire->inbox);
+    wire->inbox = *taken;
+    return;
+  }
+  give_back(wire, taken, SPARE_IN);
 }
 
 /* Hand over what is complete. The inbox is taken first: what arrives meanwhile must not move it. */
 static void deliver(struct wire *wire, lua_State *L) {
   struct buffer taken = wire->inbox;
-  size_t at = 0, ready = wire->ready;
-  assert(ready <= taken.length && ready % sizeof(size_t) == 0);
+  struct frames_found found;
+  enum frames_event event;
   memset(&wire->inbox, 0, sizeof wire->inbox);
-  wire->ready = 0;
-  if (wire->assembling &&
-      !buffer_append(&wire->inbox, taken.data + ready, taken.length - ready)) /* it stays open */
-    wire_drop(wire, ERR_NOMEM, "no memory for a message");
-  while (at < ready && wire->ops) {
-    struct record *record = (struct record *)(void *)(taken.data + at);
-    const char *data = taken.data + at + sizeof *record;
-    at += sizeof *record + record->length;
-    at += -at % sizeof(size_t);
-    assert(at <= ready);
-    if (!rt_protected(L, l_message, &(struct message){wire, data, record}) && wire->ops) {
-      wire_drop(wire, ERR_NOMEM, "no memory for a message");
-      break; /* what came after it must not be handled before it */
-    }
-  }
-  give_back(wire, &taken, SPARE_IN);
+  while (wire->ops && !wire->deaf &&
+         (event = frames_next(&wire->frames, taken.data, taken.length, &found)) != FRAMES_MORE)
+    on_frame(wire, L, event, &found);
+  keep_rest(wire, &taken);
 }
 
 static void run_wire(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct wire *wire = container_of(job, struct wire, job);
   (void)rt;
-  if (wire->ready)
+  if (wire->inbox.length)
     deliver(wire, L);
   if (wire->ops && wire->refused && !wire->out.length) {
     wire->refused = false;
@@ -394,13 +415,28 @@ static void on_closed(struct wire *wire) {
   rt_enqueue(wire->rt, &wire->job);
 }
 
+/* What lws has read of a message, as a frame again. */
+static int on_piece(struct wire *wire, const void *in, size_t length) {
+  unsigned char head[14] = {0}, *end;
+  bool last = lws_is_final_fragment(wire->wsi) && !lws_remaining_packet_payload(wire->wsi);
+  unsigned opcode = wire->assembling                 ? WIRE_CONTINUE
+                    : lws_frame_is_binary(wire->wsi) ? WIRE_BINARY
+                                                     : WIRE_TEXT;
+  wire->assembling = !last;
+  end = put_header(head, opcode | (last ? WIRE_FIN : 0), length, wire->frames.masked);
+  wire_feed(wire, head,
+            (size_t)(end - head) + (wire->frames.masked ? 4 : 0)); /* a key that changes nothing */
+  wire_feed(wire, in, length);
+  return 0;
+}
+
 int wire_on(struct wire *wire, struct lws *wsi, int why, void *in, size_t length) {
   if (wire->wsi != wsi)
     return 0;
   switch (why) {
   case LWS_CALLBACK_CLIENT_RECEIVE:
   case LWS_CALLBACK_RECEIVE:
-    return on_bytes(wire, in, length);
+    return on_piece(wire, in, length);
   case LWS_CALLBACK_CLIENT_WRITEABLE:
   case LWS_CALLBACK_SERVER_WRITEABLE:
     return write_out(wire);
@@ -489,6 +525,9 @@ void wire_init(struct wire *wire, struct rt *rt, bool client, const struct wire_
   wire->client = client;
   wire->ops = ops;
   wire->limits = limits;
+  wire->frames.masked = !client;
+  wire->frames.any_text = limits->any_text;
+  wire->frames.max_message = limits->max_frame;
   wire->flush.run = run_flush;
   wire->job.run = run_wire;
   wire->timer.fire = on_ping_timer;

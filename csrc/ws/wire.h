@@ -15,6 +15,7 @@
 #include "base/buffer.h"
 #include "base/errors.h"
 #include "loop/runtime.h"
+#include "ws/frames.h"
 
 enum wire_opcode {
   WIRE_CONTINUE = 0x0,
@@ -31,8 +32,7 @@ enum {
   WIRE_NORMAL = 1000,     /* close codes */
   WIRE_GOING_AWAY = 1001,
   WIRE_ABNORMAL = 1006,
-  WIRE_BAD_DATA = 1007,
-  WIRE_TOO_BIG = 1009,
+  WIRE_INTERNAL_ERROR = 1011,
 };
 
 struct lws;
@@ -55,6 +55,7 @@ struct wire_limits {
   size_t max_frame, max_unsent;       /* bytes */
   double ping_interval, pong_timeout; /* seconds; interval 0: no pings */
   double close_timeout;               /* seconds for the peer to answer our close */
+  bool any_text;                      /* text that is not UTF-8 is no reason to close (RFC 6455, 8.1) */
 };
 
 struct wire_counters {
@@ -71,11 +72,11 @@ struct wire {
   bool open;    /* messages may be sent */
   bool dead;    /* the end has been noticed, gone is due */
   bool refused; /* a frame found no room, drained is due */
-  bool deaf;    /* too much came: what follows is dropped */
+  bool deaf;    /* what still comes is dropped */
 
-  struct buffer inbox; /* records: struct record, then its bytes */
-  size_t ready;        /* bytes of complete records in the inbox */
-  bool assembling;
+  struct buffer inbox; /* what came and is not read, and the beginning of a message in fragments */
+  struct frames frames;
+  bool assembling; /* lws hands over a message in pieces */
 
   struct buffer out; /* LWS_PRE bytes of headroom, then whole frames */
   struct rt_flush flush;
@@ -100,6 +101,8 @@ void wire_init(struct wire *wire, struct rt *rt, bool client, const struct wire_
                const struct wire_limits *limits);
 /* The handshake is over. */
 void wire_open(struct wire *wire, struct lws *wsi);
+/* Bytes that came, frames of the other side. They are read at the drain point. */
+void wire_feed(struct wire *wire, const void *data, size_t length);
 /* Feed a callback of lws, `why` by enum lws_callback_reasons, for an open wire: receive, writeable, pong,
  * peer's close, closed. Returns what the callback must return. */
 int wire_on(struct wire *wire, struct lws *wsi, int why, void *in, size_t length);

@@ -319,6 +319,40 @@ describe("a wire", function()
     end
   end)
 
+  describe("takes text that is UTF-8", function()
+    it("and closes with 1007 when the server's is not", async(function()
+      for _, hex in ipairs { "8101ff", "8102c328", "0101c3800128", "8103eda080" } do
+        local socket, name = open({}, { "text", "good" }, { "raw", hex }, "silent")
+        assert.equal("good", socket:receive(5))
+        local err = ended(socket)
+        assert.equal(1007, err.code)
+        assert.matches("UTF-8", err.message, 1, true)
+        eventually(function() return server:log(name, "close")[1] end)
+        assert.equal(1007, server:log(name, "close")[1].code)
+      end
+    end))
+
+    it("and closes with 1007 when the client's is not", async(function()
+      local code, reason, got
+      local listener = assert(core.listen {
+        websocket_paths = { "/" },
+        on_frame = function(_, data) got = data end,
+        on_close = function(_, at_end, why) code, reason = at_end, why end,
+      })
+      local socket = assert(core.socket { url = ("ws://127.0.0.1:%d/"):format(listener:port()) })
+      socket:send("caf\xc3", "fragment")
+      socket:send("\xa9", "end")
+      eventually(function() return got == "café" end)
+      socket:send("caf\xe9", "binary")
+      eventually(function() return got == "caf\xe9" end)
+      socket:send("caf\xe9", "text")
+      assert.equal(1007, ended(socket).code)
+      eventually(function() return code end)
+      assert.same({ 1007, "text that is not UTF-8" }, { code, reason })
+      listener:close()
+    end))
+  end)
+
   it("writes once in a turn of the loop, however many frames there are", async(function()
     local socket, name = open({}, "chunk", "silent")
     for _ = 1, 100 do socket:send "{}" end

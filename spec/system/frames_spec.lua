@@ -112,8 +112,9 @@ function Visitor:send(text)
     self.texts[id], self.missing = text:sub(1, 300), self.missing + 1
   end
   local some = self.stream.some
-  if #text > 1 and some:chance(10) then return in_fragments(self.socket, text) end
-  assert(self.socket:send(text, some:chance(10) and "binary" or "text"))
+  if #text > 1 and some:chance(10) and utf8.len(text) then return in_fragments(self.socket, text) end
+  -- A text frame of other bytes ends the connection (RFC 6455, 8.1): see core/wire_spec.lua.
+  assert(self.socket:send(text, (some:chance(10) or not utf8.len(text)) and "binary" or "text"))
 end
 
 function Visitor:request(method, payload)
