@@ -53,7 +53,7 @@ ON_TREE = LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='$(BUILD)/?.so;;'
 SUBMAKE = $(MAKE) --no-print-directory
 NEED = $(if $(filter no,$(DEPS)),:,tools/deps)
 
-.PHONY: all deps test lint format install uninstall clean sanitize tsan coverage coverage-run valgrind gctorture mutants fuzz soak oom bench doc demo help FORCE
+.PHONY: all deps test lint format install uninstall clean sanitize tsan coverage coverage-run valgrind gctorture conformance mutants fuzz soak oom bench doc demo help FORCE
 
 all: $(CORE) ## build the C core (CC, CFLAGS, LDFLAGS, WERROR=1, BUILD=directory)
 
@@ -127,6 +127,11 @@ coverage-run:
 	@$(SUBMAKE) all BUILD=build/coverage ASSERTS=1 CC=gcc CFLAGS='-O1 -g --coverage' LDFLAGS=
 	@$(call NOTED,build/coverage)
 	@BUILD=build/coverage COVERAGE=$(CURDIR)/build/coverage/lua LIMIT=300 $(RUN_SPECS) $(SPEC)
+
+conformance: ## show which rules of the RFCs are kept, row by row (MARKS=1: bring spec/conformance/open.lua to it)
+	@$(NEED) build test
+	@$(SUBMAKE) all
+	@$(ON_TREE) $(LUA) tools/conformance.lua $(if $(MARKS),--marks)
 
 mutants: ## show what the specs of a file would not notice (FILE=file, SPEC=files, MUTANTS=number, SEED=number)
 	@$(NEED) build test
@@ -214,6 +219,7 @@ doc: all ## write what comes from the code (states, reference, protocol, convers
 	@$(ON_TREE) $(LUA) tools/annotations.lua
 	@$(ON_TREE) $(LUA) tools/conversations.lua
 	@$(ON_TREE) $(LUA) tools/man.lua
+	@$(ON_TREE) $(LUA) tools/conformance.lua --page
 
 # luarocks make builds in the tree itself: trueconf/ and the objects beside the sources are its traces.
 clean: ## remove everything that was built

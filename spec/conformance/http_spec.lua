@@ -1,0 +1,14 @@
+-- SPDX-License-Identifier: MIT
+-- The rows of RFC 9110 and 9112, each at each end it is for.
+
+local parts = require "spec.conformance.cases"
+
+for _, part in ipairs(parts "http") do
+  describe(part.title, function()
+    setup(function() part:run() end)
+
+    for _, row in ipairs(part.rows) do
+      it(row.name, function() part:check(row) end)
+    end
+  end)
+end
