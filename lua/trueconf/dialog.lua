@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Public. For the handler that runs, wherever it is called from.
+-- Public. Functions for the running handler, callable from any function that it calls.
 --
 --   local dialog = require "trueconf.dialog"
 --   dialog.leave()
@@ -11,9 +11,9 @@ local works = require "trueconf.bot.handler_run"
 
 local dialog = {}
 
----Let the chat of the running handler go on: what the handler was called with, or has got as an answer, counts as
----handled now, and the next message goes to the ordinary handlers while this one works on. It may ask again.
----@return boolean left false: it has let the chat go before
+---Release the queue of the chat: the message or answer that the running handler owns counts as handled now, and the
+---ordinary handlers get the next messages while this handler works on. It may ask again.
+---@return boolean left false: it had released the queue before
 function dialog.leave()
   local work = works.running()
   if not work then error("dialog.leave() is for handlers", 2) end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Public. Spans of time as people write them: "90s", "2h30m", "1d".
+-- Public. Durations as people write them: "90s", "2h30m", "1d".
 
 require "trueconf.base.needs"
 

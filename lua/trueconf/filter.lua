@@ -36,7 +36,7 @@ local function is_callable(value)
   return type(value) == "function" or getmetatable(value) == Filter
 end
 
--- What can be called to ask; a mistake is reported at the caller's line.
+-- The function of a filter or a predicate; any other value raises an error at the caller's line.
 local function test_of(value, level)
   if type(value) == "function" then return value end
   if getmetatable(value) == Filter then return value.test end
@@ -93,13 +93,13 @@ end
 
 -- Where and who --------------------------------------------------------------------------------
 
--- The chat an event is in, as far as it says.
+-- The id of an event's chat, if the event names one.
 local function chat_of(event)
   local message = event.message
   return event.chat or type(message) == "table" and message.chat or nil
 end
 
--- What a bot calls the server with. A script's own tests may give filters an object of theirs.
+-- The client behind a bot. A test of a script may pass an object of its own in place of the bot.
 local function client_of(bot)
   local inside = face.inside(bot)
   return inside and inside.client or bot
@@ -147,7 +147,7 @@ end
 
 local ACTORS = { "author", "added_by", "removed_by" }
 
----Who is behind a message or an event; nil where the server does not say, as for clicks.
+---The author of a message or an event; nil where the server does not say, as for clicks.
 ---@param event table
 ---@return string? user_id
 function filter.author_of(event)
@@ -160,7 +160,7 @@ end
 
 local author_of = filter.author_of
 
----By one of these people: TrueConf IDs, or logins for those of any server.
+---By one of these people: TrueConf IDs, or logins, which match on any server.
 ---@param ... string|string[]
 ---@return trueconf.Filter
 function filter.author(...)
@@ -175,8 +175,8 @@ end
 local ROLES = {}
 for _, role in ipairs(protocol.enums.Role.values) do ROLES[role] = true end
 
----By somebody who has one of these roles in the chat; false if the server cannot tell. Roles are
----kept for a minute, or until the server tells that they have changed.
+---By a person with one of these roles in the chat; false if the server cannot answer. A role is kept for a minute, or
+---until the server reports a change.
 ---@async
 ---@param ... string|string[] "owner", "admin", "user", "writer", ...
 ---@return trueconf.Filter
@@ -192,13 +192,13 @@ function filter.role(...)
   end)
 end
 
--- What -------------------------------------------------------------------------------------------
+-- Content ----------------------------------------------------------------------------------------
 
 local function field(name)
   return make(function(event) return event[name] end)
 end
 
----A file, whatever it is.
+---A file of any kind.
 filter.file = field "file"
 
 ---A picture.
@@ -216,7 +216,7 @@ filter.voice = field "voice"
 ---A sticker.
 filter.sticker = field "sticker"
 
----A file that is nothing of the above and no contact.
+---A file of any other kind, but no contact.
 filter.document = field "document"
 
 ---A place.
@@ -225,16 +225,16 @@ filter.location = field "location"
 ---A survey.
 filter.survey = field "survey"
 
----A contact that is handed on.
+---A contact that was sent.
 filter.contact = field "contact"
 
 ---A forwarded message.
 filter.forwarded = field "forwarded"
 
----A text of its own: no file's caption, nothing forwarded, nothing of the system.
+---A plain text message: no caption of a file, no forwarded message, no system message.
 filter.plain = make(function(event) return event.type == protocol.PLAIN_MESSAGE and event.text ~= "" end)
 
----Written by the system.
+---A system message.
 filter.system = make(function(event) return event.is_system end)
 
 ---Mentions the bot by name.
@@ -249,7 +249,7 @@ end)
 ---Answers another message.
 filter.reply = make(function(event) return event.reply_to end)
 
----Answers a message of the bot; servers before 5.5.6 do not say whose it was.
+---Answers a message of the bot; never true on servers before 5.5.6, which do not name its author.
 filter.reply_to_me = make(function(event, bot)
   local answered = event.reply_message
   return answered and protocol.plain_id(answered.author) == protocol.plain_id(client_of(bot):user_id() or "")
@@ -264,11 +264,11 @@ local function has_match(object)
   return (kind == "userdata" or kind == "table") and type(object.match) == "function"
 end
 
----What a text may be looked through for: a Lua pattern, a function of the text, or an object with a
----method `match`, such as patterns of lpeg and lrexlib are.
+---A pattern for texts: a Lua pattern, a function of the text, or an object with a method `match`, such as patterns of
+---lpeg and lrexlib.
 ---@alias trueconf.Finder string|fun(text: string): any, ...|{ match: fun(self, text: string): any, ... }
 
----Compile what is looked for in a text.
+---Compile a pattern for texts.
 ---@param pattern trueconf.Finder
 ---@param what string
 ---@param level integer
@@ -291,7 +291,7 @@ function filter.finder(pattern, what, level)
   end
 end
 
----A text in which something is found.
+---A text that matches a pattern.
 ---@param pattern trueconf.Finder a Lua pattern, a function of the text, or an object such as a pattern of lpeg
 ---@return trueconf.Filter
 function filter.text(pattern)

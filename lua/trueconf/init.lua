@@ -36,7 +36,7 @@ local trueconf = {
   step = core.step,
 }
 
--- What only some programs need is loaded when it is asked for.
+-- Modules that only some programs need are loaded on first use.
 local LAZY = {
   text = "trueconf.text", duration = "trueconf.duration", filter = "trueconf.filter",
   middleware = "trueconf.middleware", store = "trueconf.store", dialog = "trueconf.dialog",
@@ -57,7 +57,7 @@ setmetatable(trueconf, {
   end,
 })
 
--- A coroutine that dies must not die in silence.
+-- Report the error of a coroutine that dies.
 core.on_error(function(err, traceback, what)
   log.new():error("error in %s: %s", what, traceback ~= "" and traceback or tostring(err))
 end)
@@ -71,8 +71,7 @@ function trueconf.bot(options)
   return (bot.new(options, 2)) -- no tail call: a mistake is reported at the caller's line
 end
 
----Make a cancel token: given as the option `cancel` of `send_file` or `download`, it cancels them while they are under
----way.
+---Make a cancel token. Given as the option `cancel` of `send_file` or `download`, it cancels them while they run.
 ---@return trueconf.CancelToken
 function trueconf.cancel_token()
   return cancel_token.new()

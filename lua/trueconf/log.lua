@@ -1,8 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Public. A small logger with levels, one line per message on stderr unless told otherwise. It
--- hides nothing by itself: whoever logs keeps secrets out. Control characters and marks of direction, which can
--- come from the wire, are shown, not sent; further lines of a text are indented, so that no
--- text can pass for a line of the log.
+-- Public. A small logger with levels. By default it writes one line per message to stderr. It does not mask secrets:
+-- the caller keeps them out. Control characters and marks of direction, which can come from the wire, are escaped;
+-- further lines of a text are indented, so that no text can pass for a line of the log (log injection).
 
 require "trueconf.base.needs"
 
@@ -45,7 +44,7 @@ local function level_of_environment()
   return DEFAULT_LEVEL, ("TRUECONF_LOG must be one of %s"):format(table.concat(NAMES, ", "))
 end
 
--- A sink that fails must not take down what it reports on.
+-- A failing sink must not stop the code that logs.
 local function put(self, level, text, ...)
   if RANKS[level] < self.rank then return end
   if select("#", ...) > 0 then text = text:format(...) end
@@ -70,7 +69,7 @@ function Log:warn(text, ...) put(self, "warn", text, ...) end
 ---@param ... any
 function Log:error(text, ...) put(self, "error", text, ...) end
 
----Whether a message of this level is written, for texts that are costly to make.
+---True if messages of this level are written. Ask before making a costly text.
 ---@param level trueconf.LogLevel
 ---@return boolean
 function Log:enabled(level)
@@ -93,7 +92,7 @@ local function new(given)
   return log
 end
 
--- The functions of a logger that others call.
+-- The methods that a logger must have.
 local METHODS = { "debug", "info", "warn", "error" }
 
 local function is_logger(value)

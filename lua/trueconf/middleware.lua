@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Public. Middleware that many bots need: who may use the bot, and how much.
+-- Public. Middleware that many bots need: access control and rate limit.
 --
 --   bot:use(middleware.allow { users = { "anna", "boris@chat.example.com" } })
 --   bot:use(middleware.rate_limit { count = 5, seconds = 10 })
@@ -17,10 +17,10 @@ local protocol = require "trueconf.protocol"
 
 local middleware = {}
 
----What is done with an event that may not pass: a text to reply with, or a function.
+---The reaction to an event that may not pass: a text to reply with, or a function.
 ---@alias trueconf.Refusal string|fun(event: trueconf.Message|table, bot: trueconf.Bot)
 
--- What is done with an event that may not pass: messages can be answered, other events not.
+-- Makes a function of a refusal. Only messages can be answered, other events not.
 local function refuse_with(refusal)
   if type(refusal) ~= "string" then return refusal or function() end end
   return function(event)
@@ -28,7 +28,7 @@ local function refuse_with(refusal)
   end
 end
 
----Let only pass what a filter says yes to.
+---Let only events pass that a filter accepts.
 ---@param test trueconf.Filter|trueconf.Predicate
 ---@param refusal? trueconf.Refusal default: silence
 ---@return trueconf.Middleware
@@ -43,9 +43,9 @@ function middleware.guard(test, refusal)
 end
 
 ---@class (exact) trueconf.AllowOptions
----@field users? string[] TrueConf IDs, or logins for those of any server
----@field chats? string[] ids of chats in which everybody may
----@field anonymous? boolean also events of which the server does not say who did it, such as clicks; default false
+---@field users? string[] TrueConf IDs, or logins, which match on any server
+---@field chats? string[] ids of chats in which everybody may use the bot
+---@field anonymous? boolean let events without an author pass, such as clicks; default false
 ---@field refuse? trueconf.Refusal default: silence
 
 local ALLOW = {
@@ -74,7 +74,7 @@ end
 
 local ROLES = { refuse = ALLOW.refuse }
 
----Only for people with one of these roles in the chat. In personal chats nobody is more than a user.
+---Only for people with one of these roles in the chat. In personal chats everybody has the role user.
 ---@param given trueconf.RolesOptions
 ---@return trueconf.Middleware
 function middleware.roles(given)
@@ -89,12 +89,12 @@ end
 -- Rate limit -------------------------------------------------------------------------------------
 
 ---@class (exact) trueconf.RateOptions
----@field count integer messages that may come at once
----@field seconds number after which as many may come again; between, one after another
----@field by? "user"|"chat"|fun(event: table): any whose messages are counted together; default "user"
----@field on_limit? fun(msg: trueconf.Message, wait: number, first: boolean) for a message too many: seconds until the
----next may come, and whether this is the first one too many since one has passed
----@field max_buckets? integer users or chats that are kept in mind; default 10000
+---@field count integer messages that may pass at once
+---@field seconds number after which `count` messages may pass again; the allowance grows evenly meanwhile
+---@field by? "user"|"chat"|fun(event: table): any key by which messages are counted; default "user"
+---@field on_limit? fun(msg: trueconf.Message, wait: number, first: boolean) called for a message above the limit:
+---seconds until the next may pass, and whether this is the first one above the limit since a message has passed
+---@field max_buckets? integer users or chats that are remembered; default 10000
 
 local RATE = {
   count = { type = "integer", min = 1, required = true },
@@ -120,8 +120,8 @@ local function take_token(bucket, limit, now)
   bucket.tokens = bucket.tokens - 1
 end
 
----Stop messages that come too fast, by a token bucket for each user or chat. Events other than
----messages pass. The clock is the runtime's, so a test can move it.
+---Rate limit: stop messages that come too fast, by a token bucket for each user or chat. Events other than messages
+---pass. The clock is the runtime's, so a test can move it.
 ---@param given trueconf.RateOptions
 ---@return trueconf.Middleware
 function middleware.rate_limit(given)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Public. What a bot keeps: collections of tables, in memory or in a SQLite file. Both behave the same; what is
--- in a file outlives the process. Values are kept as JSON text: what was put in is not changed by what
--- becomes of the table afterwards, and what has not changed is not written again.
+-- Public. The store of a bot: collections of tables, in memory or in a SQLite file. Both behave the same; only the file
+-- outlives the process. Values are kept as JSON text: later changes of a table do not change the stored value, and an
+-- unchanged value is not written again.
 
 require "trueconf.base.needs"
 
@@ -24,8 +24,8 @@ local SCHEMA = {
 
 ---Collections of tables, each under an id.
 ---@class trueconf.Store
----@field is_durable boolean what is in it outlives the process
----@field on_failure fun(err: trueconf.Error)? called once when it can no longer be written
+---@field is_durable boolean its data outlives the process
+---@field on_failure fun(err: trueconf.Error)? called once when the file can no longer be written
 ---@field unwritten integer changes that are not in the file yet
 ---@field failing trueconf.Error? why the last try to write failed
 local Store = {}
@@ -56,12 +56,12 @@ function Memory:get(collection, id)
   return item and json.decode_exact(item.text)
 end
 
----Keep a value; one with a new id goes behind the others.
+---Store a value; one with a new id comes after all others.
 ---@param collection string
 ---@param id string
----@param value table what JSON can say
+---@param value table of JSON values
 ---@return true? ok
----@return trueconf.Error? err LIMIT: the file cannot be written, and too much waits for that already
+---@return trueconf.Error? err LIMIT: the file cannot be written, and too many changes wait already
 function Memory:put(collection, id, value)
   local kept, text = self:collection(collection), text_of(value)
   local item = kept.items[id]
@@ -108,7 +108,7 @@ function Memory:count(collection)
   return self:collection(collection).count
 end
 
----Remove the oldest items of a collection, so that so many stay. No value is decoded for it.
+---Remove the oldest items of a collection, so that at most `keep` stay, without decoding a value.
 ---@param collection string
 ---@param keep integer items that stay, at most
 ---@return integer removed items
@@ -120,20 +120,20 @@ function Store:drop_oldest(collection, keep)
   return excess
 end
 
----Make sure that what was put in and removed is written.
+---Write all changes to the file.
 ---@return true? ok
----@return trueconf.Error? err IO: it is not; it stays in memory, and is tried again with what is put in later
+---@return trueconf.Error? err IO: they are not written; they stay in memory, and a later change tries again
 function Memory:commit() return true end
 
----Be told of each try to write, at once, by a function that must not wait.
+---Call a function after each attempt to write, at once; it must not wait.
 ---@private
 ---@param owner table one function for each
 ---@param fn fun(err: trueconf.Error?)|nil nil: no more
 function Memory:watch() end
 
----End it; a bot closes only the store that it has opened by itself.
+---Close the store. A bot closes only a store that it has opened itself.
 ---@return true? ok
----@return trueconf.Error? err IO: what was still to be written is lost
+---@return trueconf.Error? err IO: the changes that were not written are lost
 function Memory:close() return true end
 
 ---A store in memory.
@@ -144,17 +144,17 @@ end
 
 -- In a file --------------------------------------------------------------------------------
 
--- Changes are noted first, and written in one transaction at the end of the turn. What cannot be
--- written then stays noted, is seen by get() and list(), and is tried again later.
+-- Changes are noted first, and written in one transaction at the end of the turn. A change that cannot be written stays
+-- noted, so that get() and list() see it, and is tried again later.
 
 ---@class trueconf.StoreChange
----@field text string|false what is to be in the file; false: nothing
----@field rowid number? of a value that goes behind the others; nil: the one it has in the file
----@field is_fresh boolean? nothing of it is in the file
+---@field text string|false new text of the value; false: it is removed
+---@field rowid number? of a new value, after all others; nil: it keeps its rowid in the file
+---@field is_fresh boolean? the file does not hold it yet
 
 local MOST_UNWRITTEN = 100000           -- changes that are kept while the file cannot be written
 local PROBE = 65536                     -- bytes that must fit after a failure
-local RETRY = 1                         -- seconds after a failure in which what is put in does not make another try
+local RETRY = 1                         -- seconds after a failure in which a change does not try again
 
 local File = setmetatable({}, { __index = Store })
 File.__index = File
@@ -165,7 +165,7 @@ local function change_of(self, collection, id)
 end
 
 local function note(self, collection, id, change)
-  if self.closed then return end        -- what is done after the end is kept nowhere
+  if self.closed then return end        -- changes after close() are dropped
   local changes = self.changes[collection] or {}
   self.changes[collection] = changes
   if not changes[id] then self.unwritten = self.unwritten + 1 end
@@ -178,7 +178,7 @@ local function forget(self, collection, id)
   self.unwritten = self.unwritten - 1
 end
 
--- Its text, or false: it was removed and the file does not know it yet.
+-- The text of a value, or false: it was removed, which is not in the file yet.
 function File:text(collection, id)
   local change = change_of(self, collection, id)
   if change then return change.text end
@@ -250,7 +250,7 @@ local function write_change(db, collection, id, change)
   end
 end
 
--- After a failure a little room will not do: what comes next would not fit.
+-- After a failure, write only when there is space for more than this change: the next one would fail again.
 local function probe(db)
   write_change(db, "", "probe", { text = ("x"):rep(PROBE), rowid = 0 })
   write_change(db, "", "probe", { text = false })
@@ -286,12 +286,12 @@ function File:close()
   return ok, err
 end
 
----A store in a SQLite file, which is made when it is missing. What is put in during a turn of the loop is
----written at its end, before anything leaves that was sent in it. What cannot be written, because the disk is full,
----is kept in memory and written when that is possible again.
+---A store in a SQLite file, which is made when it is missing. Changes of a turn of the loop are written at its end,
+---before any frame of that turn is sent. While they cannot be written, because the disk is full, they are kept in
+---memory.
 ---@param path string
 ---@return trueconf.Store? store
----@return trueconf.Error? err IO: damaged, in use by another process, of a newer version, not to be written;
+---@return trueconf.Error? err IO: damaged, in use by another process, of a newer version, not writable;
 ---UNSUPPORTED: lua-dbi is missing
 local function open(path)
   if type(path) ~= "string" then options.refuse("store", "a path", path, 2) end

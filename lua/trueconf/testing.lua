@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Public. A test kit for authors of bots. The bot runs in the process of the test, at a Bridge in the
--- same process, under virtual time and with seeded chance, so that a test is quick and takes the
--- same course each time.
+-- Public. A test kit for authors of bots. The bot runs in the process of the test, at a Bridge in the same process,
+-- under virtual time and with seeded random numbers, so that a test is fast and runs the same way each time.
 --
 --   local t = require("trueconf.testing").start { bot = "bot.lua" }
 --   local anna = t:user "anna"
@@ -11,7 +10,7 @@
 --   t:expect(anna):hears "Are you still there?"
 --   t:stop()
 --
--- Works with any test framework, and without one: what is not as expected is an error.
+-- Works with any test framework, and without one: a failed expectation is an error.
 
 require "trueconf.base.needs"
 
@@ -31,24 +30,24 @@ local world = require "trueconf.testing.world"
 
 local PASSWORD = "secret of a test"
 local READY_WITHIN = 60                 -- seconds of virtual time until a bot is connected
-local INSTANT = 1e-6                    -- less than that is no time at all
-local BETWEEN_CLICKS = 1                -- seconds between two of a person's on the same button
-local STOP_WITHIN = 120                 -- and until it has stopped
+local INSTANT = 1e-6                    -- seconds; shorter spans count as none
+local BETWEEN_CLICKS = 1                -- seconds between two clicks of a person on the same button
+local STOP_WITHIN = 120                 -- seconds of virtual time until a bot has stopped
 local LAST_ENTRIES = 15                 -- of the transcript, in the text of a failure
 local LAST_LOG_LINES = 10
-local MOST_ERRORS = 100                 -- kept of handlers
+local MOST_ERRORS = 100                 -- errors of handlers that are kept
 
 ---@class (exact) trueconf.testing.Options
----@field bot string|function|table path of the bot's script, which runs as it stands; or the name of a module; or a
----function that gets the options for trueconf.bot and returns the bot; or a table with such a function as `new`
+---@field bot string|function|table path of the bot's script; or the name of a module; or a function that gets the
+---options for trueconf.bot and returns the bot; or a table with such a function as `new`
 ---@field args? string[] arguments of the script
----@field login? string of a bot that does not say who it is; default "bot"
+---@field login? string login of a bot that names none; default "bot"
 ---@field accounts? table<string, string|trueconf.bridge.AccountSpec> of the Bridge, by login
 ---@field bridge? trueconf.bridge.Options further options of the Bridge
----@field seed? integer of all that is left to chance; default 1
+---@field seed? integer seed of all random numbers; default 1
 ---@field now? integer the time at the beginning, UNIX milliseconds; default 2026-01-01, 00:00 UTC
 ---@field patience? integer seconds of real time after which a single step is given up; default 60
----@field log? trueconf.LogLevel|"off" what of the bot's log goes to the standard error; default "off"
+---@field log? trueconf.LogLevel|"off" lines of the bot's log from this level on go to the standard error; default "off"
 local SCHEMA = {
   bot = { type = "string|function|table", required = true },
   args = { type = "table", default = {}, check = options.is_list_of_strings },
@@ -68,7 +67,7 @@ local SCHEMA = {
 ---@class trueconf.testing.Kit
 ---@field bridge trueconf.bridge.Server
 ---@field bots trueconf.Bot[] the bots and clients that were made, in order
----@field private engines (trueconf.Engine|trueconf.Client)[] what is behind them
+---@field private engines (trueconf.Engine|trueconf.Client)[] their engines and clients
 ---@field private options table
 ---@field private world trueconf.testing.World
 ---@field private script trueconf.testing.Transcript
@@ -97,7 +96,7 @@ function Kit:drive(fn)
   end
 end
 
--- Let everything come to rest, then go to the next timer, by `seconds` at most.
+-- Run until nothing is left to do, then move the clock to the next timer, by `seconds` at most.
 function Kit:step(seconds)
   local over = false
   core.spawn(function()
@@ -107,12 +106,12 @@ function Kit:step(seconds)
   self:drive(function() return over end)
 end
 
----Let everything come to rest that happens at this moment. All other functions do so by themselves.
+---Run until nothing is left to do at this moment. All other functions do so by themselves.
 function Kit:settle()
   self:step(0)
 end
 
--- Let time go by until fn() is true, by `seconds` at most.
+-- Move the clock until fn() is true, by `seconds` at most.
 function Kit:run_until(seconds, fn)
   local target = core.monotonic() + seconds
   self:settle()
@@ -124,13 +123,13 @@ function Kit:run_until(seconds, fn)
   return true
 end
 
--- The same for what a test waits for. An error in the bot ends the wait.
+-- The same for an expectation of a test. An error in the bot ends the wait.
 function Kit:wait_for(seconds, fn)
   self:run_until(seconds, function() return fn() or self.errors[1] ~= nil end)
   if not fn() then self:raise_errors() end
 end
 
--- A span of time in seconds.
+-- A duration in seconds.
 function Kit:seconds(span)
   if type(span) == "number" and span >= 0 and span < math.huge then return span end
   local seconds = duration.parse(span)
@@ -140,7 +139,7 @@ end
 
 local function never() return false end
 
----Let time go by. Timers of the bot and of the Bridge fire in order; time stands still while something is under
+---Move the clock. Timers of the bot and of the Bridge fire in order; the clock stands still while frames are on their
 ---way between them.
 ---@param span number|string seconds, or a text such as "90s", "2h30m" or "1d"
 function Kit:advance(span)
@@ -148,7 +147,7 @@ function Kit:advance(span)
   self:wait_for(self:seconds(span), never)
 end
 
--- A person who clicks the same button again takes a moment for it, or it would be a double click.
+-- Wait a moment before a person clicks the same button again, or it would be a double click.
 function Kit:let_click(button)
   if self.last_clicked == button then self:run_until(BETWEEN_CLICKS, never) end
   self.last_clicked = button
@@ -165,7 +164,7 @@ local function last_of(list, most)
   return table.concat(list, "\n  ", math.max(1, #list - most + 1))
 end
 
----Fail, and show what has been said so far.
+---Fail, and show the conversation so far.
 ---@param text string
 ---@param ... any values for a format
 function Kit:fail(text, ...)
@@ -187,15 +186,15 @@ function Kit:raise_errors()
   if first then self:fail("an error in the bot, in %s: %s", first.what, first.traceback) end
 end
 
--- What every function of a test begins with.
+-- Every function of a test begins with this check.
 function Kit:begin()
   if not self.world then failure.raise("this test has been stopped") end
   self:raise_errors()
 end
 
----A handler of the bot must have raised an error; then it does not fail the test.
----@param wanted? trueconf.testing.Text what its message is like; as a plain text, a part of it
----@param given? { within: number|string } time it may take to come; default 10 s
+---Expect an error of a handler of the bot, which then does not fail the test.
+---@param wanted? trueconf.testing.Text its message; a plain text is a part of it
+---@param given? { within: number|string } time in which it must come; default 10 s
 ---@return any err
 function Kit:expect_error(wanted, given)
   if type(wanted) == "string" then wanted = { contains = wanted } end
@@ -211,7 +210,7 @@ end
 
 -- The bot -----------------------------------------------------------------------------------
 
--- The log goes into the text of a failure, and to the standard error as far as it is asked for.
+-- The log goes into the text of a failure, and from the level `log` on to the standard error.
 function Kit:make_log()
   local shown = log.new { level = self.options.log }
   return log.new { level = "debug", sink = function(level, text)
@@ -222,14 +221,14 @@ function Kit:make_log()
   end }
 end
 
--- Options that a bot is made with in the place of its own ones: it belongs to this Bridge.
+-- Options that replace those of the bot, so that it connects to this Bridge.
 function Kit:settings(given)
   local login = given.username or self.options.login
   self.bridge:add_account(login, { password = PASSWORD })
   self.logins[login:lower()] = true
   given.url, given.username, given.password = self.bridge:url(), login, PASSWORD
   for _, name in ipairs { "token", "token_file", "proxy", "tls", "ca_file", "headers" } do given[name] = nil end
-  if given.ping_interval == nil then given.ping_interval = 0 end -- virtual time goes in leaps from event to event
+  if given.ping_interval == nil then given.ping_interval = 0 end -- the virtual clock would stop at every ping
   given.log = self.log
   return given
 end
@@ -241,7 +240,7 @@ function Kit:bot_login()
   return id and id:match "^[^@]*" or self.options.login
 end
 
--- Are all that were started ready, or is there one that never will be?
+-- True if all started bots are ready, or one of them has failed.
 local function are_ready(bots)
   local ready = #bots > 0
   for _, bot in ipairs(bots) do
@@ -273,7 +272,7 @@ function Kit:start_bot()
   self:settle()
 end
 
--- Stop all that the bot's script has made, in good order.
+-- Stop all bots and clients of the script gracefully.
 function Kit:stop_bot()
   local over = false
   core.spawn(function()
@@ -287,7 +286,7 @@ function Kit:stop_bot()
   self:settle()
 end
 
----Stop the bot in good order and start it anew, as after an update; the Bridge and the people stay.
+---Stop the bot gracefully and start it anew, as after an update; the Bridge and the people stay.
 function Kit:restart()
   self:begin()
   self:stop_bot()
@@ -322,7 +321,7 @@ function Kit:group(logins)
   return { id = chat.id, title = title }
 end
 
----What a person is expected to hear or to see comes next: `t:expect(anna):hears "yes"`.
+---Begin an expectation about a person: `t:expect(anna):hears "yes"`.
 ---@param who trueconf.testing.User|string
 ---@return trueconf.testing.Expectation
 function Kit:expect(who)
@@ -331,7 +330,7 @@ end
 
 -- Faults ------------------------------------------------------------------------------------
 
----Drop the connections of the bot, as a network does. It comes back by itself after about a second.
+---Drop the connections of the bot, as a network does. The bot reconnects by itself after about a second.
 function Kit:drop()
   self:begin()
   self:note "the connection is lost"
@@ -342,14 +341,14 @@ function Kit:drop()
   self:settle()
 end
 
----Make all access tokens expire: they are good no more when the bot connects the next time.
+---Make all access tokens expire: the server refuses them when the bot connects the next time.
 function Kit:expire_token()
   self:begin()
   self:note "all tokens expire"
   self.bridge:expire_tokens()
 end
 
--- The value of a fault; of a table of rates the same text each time.
+-- The value of a fault as text, the same text each time for a table of rates.
 local function shown(value)
   if type(value) ~= "table" then return tostring(value) end
   local parts = {}
@@ -358,7 +357,7 @@ local function shown(value)
   return table.concat(parts, ", ")
 end
 
----Make something go wrong from now on; the reference of the Bridge lists what can.
+---Set a fault of the Bridge; the reference lists the faults.
 ---@param name? string of the fault; nil: end all faults
 ---@param value? any of the fault; nil: true; false: end it
 function Kit:fault(name, value)
@@ -382,13 +381,13 @@ function Kit:note(text, ...)
   self.script:add("-- " .. text, ...)
 end
 
----@return string text what was said so far, by whom and when; times are UTC
+---@return string text the conversation so far, with authors and times in UTC
 function Kit:transcript()
   return self.script:text()
 end
 
----The transcript must be the text of a file. With TRUECONF_GOLDEN=write in the environment it is
----written there.
+---Compare the transcript with a file, and fail if they differ. With TRUECONF_GOLDEN=write in the environment, write the
+---file instead.
 ---@param path string
 function Kit:golden(path)
   self:begin()
@@ -398,7 +397,7 @@ end
 
 -- Begin and end -----------------------------------------------------------------------------
 
--- Who takes part hears it; people remember what bots say.
+-- Write a notification into the transcript, and into the memory of each person who gets it.
 function Kit:observe(notification, acting)
   self.script:observe(notification, acting)
   local message = notification.message
@@ -426,7 +425,7 @@ local function hold_on_bots(self)
   }
 end
 
--- Everything as it was before, whatever state the bot is in.
+-- Undo everything that start() has changed in the process, in any state of the bot.
 function Kit:leave()
   local left = self.world
   self.world, running = nil, nil
@@ -443,10 +442,10 @@ end
 
 ---Start a Bridge and a bot, and wait until the bot is ready.
 ---@param given trueconf.testing.Options
----@return trueconf.testing.Kit t to be stopped in the end, by stop() or as a variable with `<close>`
+---@return trueconf.testing.Kit t stop it in the end, by stop() or as a variable with `<close>`
 local function start(given)
   local checked = options.check(SCHEMA, given, 2, "trueconf.testing.start")
-  if running then running:abandon() end -- a test that failed has left it
+  if running then running:abandon() end -- left by a failed test
   local self = setmetatable({ options = checked, bots = {}, users = {}, logins = {}, errors = {}, groups = 0 }, Kit)
   self.engines, self.log_lines = {}, {}
   self.log = self:make_log()
@@ -462,7 +461,7 @@ local function start(given)
   return self
 end
 
--- What a bot that has been stopped must not leave behind.
+-- Handlers, sockets, transfers and listeners that a stopped bot must not leave behind.
 function Kit:leftovers()
   local left = {}
   for _, bot in ipairs(self.engines) do
@@ -491,8 +490,8 @@ function Kit:stop_all()
   if left[1] then self:fail("the bot has left behind:\n%s", table.concat(left, "\n")) end
 end
 
----Stop bot and Bridge in good order and go back to real time. Fails if a handler of the bot has
----raised an error that was not expected, or something is left over. More than once does nothing.
+---Stop bot and Bridge gracefully and go back to real time. Fails if a handler of the bot has raised an unexpected
+---error, or a handler or connection is left. A second call does nothing.
 function Kit:stop()
   if not self.world then return end
   local ok, err = true, nil
@@ -502,7 +501,7 @@ function Kit:stop()
   self:raise_errors()
 end
 
--- The test has failed: what is left over because of it is of no interest.
+-- Ends the kit of a failed test, without looking for leftovers.
 function Kit:abandon()
   if not self.world then return end
   if not self.stuck then pcall(self.stop_all, self) end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Public. Texts of messages: written with marks, read without them, measured, split. The apps of users
--- write html (protocol 10.1), so even a plain word may come with marks and entities around it.
+-- Public. Texts of messages: format them, read them as plain text, measure, cut and split them. The apps of users write
+-- html (protocol 10.1), so even a plain word may come with marks and entities around it.
 
 require "trueconf.base.needs"
 
@@ -15,8 +15,8 @@ local mentions = require "trueconf.text.mentions"
 local plain = require "trueconf.text.plain"
 local split = require "trueconf.text.split"
 
----Writes html. `text.html(...)` joins what it is given: strings and numbers are escaped, what a
----builder made is taken as it is, and may be nested.
+---Writes html. `text.html(...)` joins its arguments: it escapes strings and numbers, and takes results of builders as
+---they are, so that they can be nested.
 ---@class trueconf.TextBuilder
 ---@field bold fun(...: trueconf.TextPart): trueconf.Markup
 ---@field italic fun(...: trueconf.TextPart): trueconf.Markup
@@ -26,7 +26,7 @@ local split = require "trueconf.text.split"
 ---@field mention fun(user_id: string, name?: string): trueconf.Markup
 ---@field quote fun(quoted: trueconf.TextPart, ...: trueconf.TextPart): trueconf.Markup an answer that quotes a part
 ---@field join fun(parts: trueconf.TextPart[], separator?: trueconf.TextPart): trueconf.Markup
----@field raw fun(text: string): trueconf.Markup what is marked up already, not escaped
+---@field raw fun(text: string): trueconf.Markup for text that is marked up already, which is not escaped
 ---@overload fun(...: trueconf.TextPart): trueconf.Markup
 
 ---@alias trueconf.TextPart string|number|trueconf.Markup
@@ -50,8 +50,8 @@ local function check(content, mode)
   return mode or "text"
 end
 
----A text written so that every character of it is shown in a mode. In html line breaks become
----`<br>`, and spaces that would be lost become hard ones.
+---Escape a text, so that a mode shows every character of it. In html line breaks become `<br>`, and spaces that would
+---be lost become non-breaking spaces.
 ---@param content string
 ---@param mode trueconf.ParseMode
 ---@return string
@@ -59,10 +59,10 @@ function text.escape(content, mode)
   return escape.text(content, check(content, mode))
 end
 
----A text in the form in which texts are compared: two of them mean the same to a person who does not mind capitals if
----their forms are the same. "Straße" and "STRASSE" are, "Ёлка" and "ЁЛКА", "é" in one character or in two; the four
----letters I of Turkish are one. Spaces of all kinds are spaces, and signs that nobody sees (variation selectors, soft
----hyphens, marks of direction) are left out. It is the case folding of Unicode in the normal form NFC; not to be shown.
+---Fold a text for comparison without regard to case: "Straße" and "STRASSE" have the same form, "Ёлка" and "ЁЛКА", "é"
+---in one character or in two; the four letters I of Turkish are one. All kinds of spaces become a space, and invisible
+---characters (variation selectors, soft hyphens, marks of direction) are left out. The form is the case folding of
+---Unicode in the normal form NFC; do not show it to people.
 ---@param content string UTF-8; of other text ASCII alone is folded
 ---@return string
 function text.fold(content)
@@ -70,8 +70,8 @@ function text.fold(content)
   return core.fold(content)
 end
 
----What a person sees of a message: marks and tags are taken off, `<br>` is a new line, runs of
----white space in html are one space, entities are characters.
+---The plain text of a message, as a person sees it: without marks and tags; `<br>` becomes a new line, a run of white
+---space in html one space, an entity its character.
 ---@param content string
 ---@param parse_mode? string an unknown one is like "text"
 ---@return string
@@ -81,8 +81,8 @@ function text.plain(content, parse_mode)
   return content
 end
 
----A message as words to be matched: without the part it quotes, without the mentions it begins
----with, without marks, hard spaces and spaces around it.
+---The words of a message for matching: without the part it quotes, without the mentions it begins with, without marks,
+---non-breaking spaces and spaces around it.
 ---@param content string
 ---@param parse_mode? trueconf.ParseMode
 ---@return string
@@ -90,7 +90,7 @@ function text.command_text(content, parse_mode)
   return mentions.command_text(content, check(content, parse_mode))
 end
 
----Take off the quote a message begins with.
+---Remove the quote that a message begins with.
 ---@param content string
 ---@param parse_mode? trueconf.ParseMode
 ---@return string answer still marked up
@@ -119,7 +119,7 @@ function text.mentions(content, parse_mode)
   return mentions.of(content, check(content, parse_mode))
 end
 
----The contact that a message hands on, if that is all it is.
+---The contact in a message that holds nothing else.
 ---@param content string
 ---@param parse_mode? trueconf.ParseMode
 ---@return string? user_id
@@ -128,8 +128,8 @@ function text.contact(content, parse_mode)
   return mentions.contact(content, check(content, parse_mode))
 end
 
----The number of characters that count against the limit of 4096. A link counts with its target,
----marks do not count, and all modes are counted alike.
+---The number of characters that count against the limit of 4096. A link counts with its target, marks do not count, and
+---all modes count alike.
 ---@param content string
 ---@param parse_mode? trueconf.ParseMode
 ---@param server? string version; before 5.5.6 `<br>`, quotes and a leading ">" count in full
@@ -144,8 +144,8 @@ local function check_limit(limit)
   error(("limit must be an integer of at least %d, got %s"):format(MIN_LIMIT, tostring(limit)), 3)
 end
 
----The beginning of a text that is too long, as servers keep it: cut at the visible length, be it within a word. Marks,
----tags, entities and characters are not cut, what is open is closed. Who sends a long text rather splits it.
+---Cut a text that is too long as servers do: at the visible length, even within a word. Marks, tags, entities and
+---characters are not cut; open marks and tags are closed. To send a long text, use split() instead.
 ---@param content string
 ---@param limit? integer visible characters, at least 32; default 4096
 ---@param parse_mode? trueconf.ParseMode default "text"
@@ -163,9 +163,9 @@ end
 ---@field parse_mode? trueconf.ParseMode default "text"
 ---@field limit? integer visible characters of a part, at least 32; default 4096
 
----Split a long text into parts that can be sent one after the other. A part ends after a line
----break if there is one in its second half, else after a sentence or clause, else after a space.
----Marks, tags, links and characters are not cut; what is open is closed and opened again.
+---Split a long text into parts that can be sent one after the other. A part ends after a line break if there is one in
+---its second half, else after a sentence or clause, else after a space. Marks, tags, links and characters are not cut;
+---open marks and tags are closed and opened again in the next part.
 ---@param content string
 ---@param opts? trueconf.SplitOptions
 ---@return string[] parts none for an empty text

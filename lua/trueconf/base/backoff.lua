@@ -13,7 +13,7 @@ function backoff.pause(tries, first, longest)
   return math.min(first * 2.0 ^ (tries - 1), longest)
 end
 
----Spread a pause by a quarter to both sides: those who failed at the same time shall not come back at the same time.
+---Jitter: spread a pause by a quarter to both sides, so that clients that failed together do not retry together.
 ---@param seconds number
 ---@return number seconds
 function backoff.jittered(seconds)

@@ -1,11 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- What can go wrong, as one kind of table: `name` is stable and the only field to
--- branch on, `message` is for people. The names and the metatable live in the C core,
--- which makes most of these errors.
+-- The error object: `name` is stable and the only field to branch on, `message` is for people. The names and the
+-- metatable live in the C core, which makes most of these errors.
 
 local core = require "trueconf.core"
 
--- A wait that is a mistake is told at a line of the script's, not at one of ours.
+-- The error of a wait in a wrong place names a line of the script, not one of this module.
 local folder = debug.getinfo(1, "S").source:match "^(.*)base/error%.lua$"
 if folder then core.library(folder) end
 
@@ -15,7 +14,7 @@ if folder then core.library(folder) end
 ---@field code? integer the source's own number: errorCode, HTTP status, close code
 ---@field method? string the request that failed
 ---@field op? string what was being done, when it was no request
----@field outcome? "not_sent"|"unknown"|"rejected" what became of the request
+---@field outcome? "not_sent"|"unknown"|"rejected" whether the request was carried out
 ---@field retry_after? number seconds that the server asks to wait
 ---@field retryable boolean whether the same call may succeed later
 ---@field cause? any the error this one comes from

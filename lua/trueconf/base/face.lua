@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
 -- A face is the object that a script holds: a table of its own, with the public methods in its class and the public
--- fields in it. The objects that do the work are found by a weak table, so that no field, method or metatable that a
--- script puts on a face changes how they work.
+-- fields in it. A weak table leads to the objects that do the work, so that no field, method or metatable that a script
+-- puts on a face changes how they work.
 
 local face = {}
 
--- Where objects that come with each message keep what is behind them: no name that a script would give a field.
+-- The field of a message that holds its internal objects; a script would not choose this name.
 face.INSIDE = "(inside)"
 
 local MOST_CLASSES = 100                -- of scripts, between an object and the face it inherits from
@@ -13,7 +13,7 @@ local MOST_CLASSES = 100                -- of scripts, between an object and the
 ---@type table<table, table<string, table>> the parts behind each face, by name
 local insides = setmetatable({}, { __mode = "k" })
 
--- The face that an object of a script's inherits from.
+-- The face that an object of a script inherits from.
 local function inherited(object)
   for _ = 1, MOST_CLASSES do
     local meta = getmetatable(object)
@@ -30,7 +30,7 @@ local function find(self, name, example)
   return inside
 end
 
----The parts behind a face, or behind an object that inherits from one.
+---The parts of a face, or of an object that inherits from one.
 ---@param object any
 ---@return table<string, table>? parts by name; nil: it is no face
 function face.inside(object)
@@ -66,7 +66,7 @@ local function names_in(methods)
   return names
 end
 
----Give a class of faces methods that work on a part of what is behind each.
+---Give a class of faces methods that work on one of the parts of each face.
 ---@param class table
 ---@param example string how scripts call an object of it
 ---@param part string

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A queue, first in, first out: its entries stand at the indexes [first .. last] of the table itself. With a limit the
--- oldest entry goes when there are too many.
+-- A queue, first in, first out: its entries are at the indexes [first .. last] of the table itself. Above its limit, if
+-- it has one, it drops the oldest entry.
 
 ---@class trueconf.Fifo
 ---@field first integer index of the oldest entry

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Hooks by which trueconf.testing and the command line take over the bots of their process, so that a bot's script runs
--- there unchanged. None is set elsewhere.
+-- Hooks by which trueconf.testing and the command line control the bots of their process, so that a bot's script runs
+-- there unchanged. Other programs set none.
 
 local face = require "trueconf.base.face"
 
@@ -15,7 +15,7 @@ local face = require "trueconf.base.face"
 ---given
 ---@field failed? fun(failure: { err: any, traceback: string }, what: string) a handler of a bot has raised an error
 local hooks = setmetatable({}, { __index = {
-  ---What works behind a bot, a client or a router, for testing and the command line.
+  ---The object behind a bot, a client or a router, for testing and the command line.
   ---@param object any
   ---@return trueconf.Engine|trueconf.Client|trueconf.Router|nil
   behind = function(object)

@@ -10,8 +10,8 @@
 --
 -- Encoding: a table with the keys 1..n is an array, one whose keys are strings an
 -- object, anything else an error. An empty table is `{}` unless json.array() marked it.
--- lua-cjson writes what it writes exactly (see core.json_is_plain), which is almost every
--- request; the rest is written here, slower.
+-- lua-cjson writes the values that it writes exactly (see core.json_is_plain), which is almost every request; this
+-- module writes the others, slower.
 
 local cjson = require "cjson"
 local core = require "trueconf.core"
@@ -65,7 +65,7 @@ local function decode(text, max_size)
   return read(text, max_size, false)
 end
 
----Read what encode_exact() has written.
+---Read JSON that encode_exact() has written.
 ---@param text string
 ---@return any value
 ---@return trueconf.Error? err as decode
@@ -85,7 +85,7 @@ end
 
 -- Encoding --------------------------------------------------------------------------------
 
--- What `write` could not write: caught in `encode`.
+-- Raised by `write` for a value it cannot write, caught in `encode`.
 ---@param path (string|integer)[] keys from the root to the value
 local function refuse(path, reason)
   for i, key in ipairs(path) do
@@ -194,13 +194,13 @@ end
 ---Write a value as JSON text.
 ---@param value any
 ---@return string? text
----@return trueconf.Error? err PROTOCOL: what has no form in JSON, named by its path; LIMIT: too large
+---@return trueconf.Error? err PROTOCOL: a value without a form in JSON, named by its path; LIMIT: too large
 local function encode(value)
   return write_any(value, false)
 end
 
----Write a value that is to be kept: decode_exact() gives the same back, floats as floats too. A null, which would be
----missing then, is an error.
+---Write a value for a store: decode_exact() gives the same value back, floats as floats too. A null is an error,
+---because it would be missing then.
 ---@param value any
 ---@return string? text
 ---@return trueconf.Error? err as encode
@@ -229,7 +229,7 @@ local function object(table)
   return table or {}
 end
 
----Whether a table goes out as an array.
+---True if a table is written as an array.
 ---@param value any
 ---@return boolean
 local function is_array(value)

@@ -17,9 +17,9 @@ local function new()
   return setmetatable({ kinds = lru.new(MOST_KINDS) }, LogThrottle)
 end
 
----Whether this is to be said now.
----@param kind string what makes two the same
----@return integer? suppressed how often it was not said since it was said last; nil: do not say it
+---Ask whether to log a line of this kind now.
+---@param kind string lines of the same kind count together
+---@return integer? suppressed lines of this kind suppressed since the last one; nil: do not log it
 function LogThrottle:may_say(kind)
   local now, known = core.monotonic(), self.kinds:get(kind)
   if not known or now - known.at >= PERIOD then

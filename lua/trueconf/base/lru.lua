@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- An LRU cache: a table of bounded size from which the least recently used entries go first.
--- Two generations, so nothing has to be sorted or timed: when the young one is full it becomes the
--- old one, and what was left of the old one goes.
+-- An LRU cache: a table of bounded size that drops the least recently used entries first. It has two generations, so
+-- nothing has to be sorted or timed: when the young one is full, it replaces the old one, and the entries left in the
+-- old one are dropped.
 
 ---@class trueconf.Lru
 ---@field private young table

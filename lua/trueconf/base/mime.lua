@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- The MIME type of a file by the extension of its name, and back: what chats carry most. Apps
--- decide by the type whether they show a picture, play a sound or offer a file.
+-- The MIME type of a file by the extension of its name, and back, for the common types in chats. Apps decide by the
+-- type whether they show a picture, play a sound or offer a file.
 
 local mime = {}
 
----What a file is whose name says nothing.
+---The type of a file with an unknown extension.
 mime.UNKNOWN = "application/octet-stream"
 
 ---Apps show a picture of this type without a frame and a background (protocol: upload sequence).
@@ -73,7 +73,7 @@ function mime.complete(name, kind)
   return extension and name .. "." .. extension or name
 end
 
----Whether a text can stand as a type in a header; fit to be the `check` of an option.
+---True if a text can be a type in a header; fit to be the `check` of an option.
 ---@param text string
 ---@return boolean
 ---@return string expected

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Slips of the pen in scripts, told where they are: a method called with a dot, a name that is nearly right.
+-- Reports typing mistakes in scripts at their line: a method called with a dot, a misspelled name.
 
 local options = require "trueconf.base.options"
 
@@ -40,7 +40,7 @@ local function suggestion(name, names)
   return near and (", did you mean '%s'?"):format(near) or ""
 end
 
----Refuse a name that is nearly one of a module's.
+---Refuse a misspelled name of a module.
 ---@param shown string name of the module
 ---@param name any
 ---@param names table<string, any>
@@ -50,7 +50,7 @@ function misuse.refuse_near(shown, name, names, level)
   if hint ~= "" then error(("%s has no '%s'%s"):format(shown, name, hint), level + 1) end
 end
 
----Let a module refuse names that are nearly its own; others are nil, for who asks whether they are there.
+---Let a module refuse misspelled names; other unknown names are nil, so that a script can test for them.
 ---@param module table
 ---@param shown string its name
 ---@return table module
@@ -60,8 +60,8 @@ function misuse.strict(module, shown)
   return setmetatable(module, meta)
 end
 
----Let the objects of a class refuse names that are nearly those of its methods for registering, "on_...". All other
----names may be fields that a script has not set yet.
+---Let the objects of a class refuse misspelled names of its methods "on_...". All other names may be fields that a
+---script has not set yet.
 ---@param class table the last one in which names are looked up
 ---@param names table<string, any> all of the class
 ---@param shown string
@@ -108,8 +108,8 @@ local function visible_at(level)
   return values
 end
 
----An error's text with the name that was probably meant, if the script has asked an object of ours for one that it
----does not have. For message handlers, which see the stack as it was.
+---Add the name that was probably meant to an error's text, if the script has asked an object of ours for an unknown
+---name. For message handlers, which see the stack as it was.
 ---@param text any
 ---@param level integer where the error was raised, as in error()
 ---@return any text

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The first statement of every public file requires this one, and they all are written in what Lua 5.1 reads too: who
--- runs another Lua is told so, and not of a syntax error or a symbol that is missing.
+-- The first statement of every public file requires this one, and all of them use only syntax that Lua 5.1 reads too.
+-- So a user of another Lua version learns that, and does not get a syntax error or a missing symbol.
 
 if _VERSION ~= "Lua 5.4" then
   local jit = rawget(_G, "jit")

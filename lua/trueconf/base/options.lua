@@ -1,12 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- Option tables, validated once at the edge: one table in, a checked copy with the
--- defaults out. A mistake in the options is misuse, so it raises and blames the line of
--- the caller. Every message names the option, what was expected and what came, but
--- never a value that could be a secret.
+-- Option tables, validated once at the edge: one table in, a checked copy with the defaults out. A mistake in the
+-- options is misuse, so it raises an error at the line of the caller. Every message names the option, the expected and
+-- the given type, but never a value that could be a secret.
 
 local sorted_keys = require "trueconf.base.sorted_keys"
 
----@class trueconf.Option what a schema says of one option
+---@class trueconf.Option the rules for one option in a schema
 ---@field type? string a Lua type, "integer", or several separated by "|"; none: any value
 ---@field required? boolean
 ---@field default? any taken when the option is nil; false is a value
@@ -19,8 +18,8 @@ local sorted_keys = require "trueconf.base.sorted_keys"
 
 local options = {}
 
-local SHORTEST_BEGINNING = 3            -- letters that tell what was meant
-local FEW = 12                          -- options that are all named in a complaint
+local SHORTEST_BEGINNING = 3            -- letters of a prefix that is taken for the whole name
+local FEW = 12                          -- a complaint lists all options up to this number
 local LONGEST = 1e9                     -- seconds; the core's timers take less than 1e10
 
 -- The number of letters to insert, delete, replace or swap with the next one to make one word from the other.
@@ -90,7 +89,7 @@ local function expected_types(types)
   return table.concat(names, " or ")
 end
 
----What came, as messages tell it: the type, never the value, which could be a secret.
+---The given value in words for a message: its type, never the value itself, which could be a secret.
 ---@param value any
 ---@return string
 function options.type_of(value)
@@ -154,7 +153,7 @@ local function check_mistake(value, check)
   if not ok then return expected or "has a value that will not do" end
 end
 
--- What is wrong with a value, or nil.
+-- The complaint about a value, or nil.
 local function mistake(value, option)
   return option.type and type_mistake(value, option.type)
     or option.enum and enum_mistake(value, option.enum)
@@ -168,8 +167,8 @@ local function shallow_copy(table)
   return copy
 end
 
--- What is kept of a value that was given. A plain table is copied, since the caller may
--- go on using it. A whole float counts as an integer: 1e3 is a usual way to write 1000.
+-- The value that is kept. A plain table is copied, because the caller may go on using it. A whole float counts as an
+-- integer: 1e3 is a usual way to write 1000.
 local function taken(value, option)
   if type(value) == "table" and getmetatable(value) == nil then return shallow_copy(value) end
   if math.type(value) == "float" and option.type and fits(0, option.type) and not fits(0.5, option.type) then
@@ -207,7 +206,7 @@ end
 ---Check a table of options against a schema.
 ---@param schema trueconf.Schema
 ---@param given table? nil counts as an empty table
----@param level? integer whom to blame, as in error(); default 2: the caller of the function that calls this
+---@param level? integer the level to blame, as in error(); default 2: the caller of the function that calls this
 ---@param what? string put before the message, such as "trueconf.bot"
 ---@return table checked a new table with the defaults filled in; `given` is left alone
 function options.check(schema, given, level, what)
@@ -223,11 +222,11 @@ function options.check(schema, given, level, what)
   return result
 end
 
----Raise that a function was given something else than it takes.
+---Raise an error: a function got another value than it takes.
 ---@param what string the function
 ---@param expected string
----@param value any what came
----@param level integer whom to blame, as in error()
+---@param value any the given value
+---@param level integer the level to blame, as in error()
 function options.refuse(what, expected, value, level)
   error(("%s: %s expected, got %s"):format(what, expected, options.type_of(value)), level + 1)
 end
@@ -236,7 +235,7 @@ end
 ---@param what string the function it was given to
 ---@param name string
 ---@param value any
----@param level integer whom to blame, as in error()
+---@param level integer the level to blame, as in error()
 ---@return string text
 function options.text(what, name, value, level)
   if type(value) == "number" then return tostring(value) end
@@ -249,7 +248,7 @@ end
 ---@param name string
 ---@param value any
 ---@param types string as in a schema
----@param level integer whom to blame, as in error()
+---@param level integer the level to blame, as in error()
 function options.argument(what, name, value, types, level)
   if fits(value, types) then return end
   error(("%s: bad argument '%s': %s expected, got %s"):format(what, name, expected_types(types),

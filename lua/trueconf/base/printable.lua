@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Text for terminals and logs. What came over the network can hold orders to a terminal (C0 and C1 controls), signs
--- that turn the direction of what stands around them, and others that end a line: they are shown instead of sent.
+-- Text for terminals and logs. Text from the network can hold escape sequences (C0 and C1 controls), marks that change
+-- the direction of the text around them, and characters that end a line: they are shown as escapes.
 
 local core = require "trueconf.core"
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Ids and secrets that nobody can guess, of hex digits.
+-- Random ids and secrets of hex digits.
 
 local core = require "trueconf.core"
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The keys of a table in a fixed order, where what is done or told must be the same each time.
+-- The keys of a table in a fixed order, where effects or messages must come in the same order each time.
 
 ---@generic K
 ---@param map table<K, any> with keys of one type that can be compared

@@ -1,14 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- A SQLite file that keeps what must outlive a process: opened by one process at a time, in WAL mode, with
--- a schema that knows its version. lua-dbi does the work; it is loaded by the first open(), so that who
--- keeps nothing does not need it.
+-- A SQLite file for data that must outlive a process: opened by one process at a time, in WAL mode, with a versioned
+-- schema. It uses lua-dbi, which the first open() loads, so that bots without a file do not need it.
 --
 -- lua-dbi reads an INTEGER column as 32 bits: columns of numbers are declared REAL, which is exact up to
 -- 2^53, and whole numbers come back as Lua integers. To it a text ends at its first NUL: in the file a NUL is
 -- \1 0, and \1 is \1 1.
 --
--- A commit survives the end of the process however it comes (SIGKILL too). When the power fails the last
--- moments may be missing, but what is there is whole.
+-- A commit survives every end of the process (SIGKILL too). A power failure may lose the last moments, but the file
+-- stays consistent.
 
 local core = require "trueconf.core"
 
@@ -18,14 +17,14 @@ local NEEDS = "SQLite files need lua-dbi: the Debian package lua-dbi-sqlite3, or
 ---@field path string
 ---@field private connection any
 ---@field private statements table<string, any> prepared ones, by their text
----@field on_settled fun(err: trueconf.Error?)? what was written by write() is kept, or none of it
+---@field on_settled fun(err: trueconf.Error?)? called when the changes of write() are kept, or all of them undone
 ---@field private in_transaction boolean
 ---@field private written boolean? write() was called since the last settle()
 ---@field private broken trueconf.Error? why it cannot be kept
 local Sqlite = {}
 Sqlite.__index = Sqlite
 
--- What lua-dbi says begins with what it was about to do.
+-- A message of lua-dbi without its first part, which names the operation.
 local function plain(message)
   local text = tostring(message):gsub("^Execute failed ", ""):gsub("^Error preparing statement handle: ", "")
   if text:find "locked" then return "another process has it open" end
@@ -124,7 +123,7 @@ function Sqlite:begin()
   self:run "BEGIN IMMEDIATE"
 end
 
----Make what was done since begin() last.
+---Commit the transaction of begin().
 ---@return true? ok
 ---@return trueconf.Error? err IO: nothing of it was done
 function Sqlite:commit()
@@ -159,12 +158,12 @@ end
 
 -- One transaction for each turn of the loop ------------------------------------------------
 
----Write in a transaction that ends with this turn of the loop, before anything leaves that was sent in
----it. What goes wrong is told by settle() and to on_settled.
+---Write in a transaction that ends with this turn of the loop, before any frame of the turn is sent. settle() returns a
+---failure, and on_settled gets it.
 ---@param sql string
 ---@param ... string|number|boolean|nil
 function Sqlite:write(sql, ...)
-  if not self.connection then return end -- what is done after the end is kept nowhere
+  if not self.connection then return end -- changes after close() are dropped
   if not self.written then              -- in this order: a coroutine may be ended at any place, or memory
     core.before_flush(function() self:settle() end)
     self.written = true
@@ -231,7 +230,7 @@ local function set_up(db, schema)
   db:forget_all()                       -- the statements of the opening are not needed again
 end
 
--- The file is made before SQLite comes to it, so that only its owner may read it; what stands beside it gets its mode.
+-- Make the file before SQLite opens it, so that only its owner may read it; the files beside it get the same mode.
 local function connect(path)
   local found, dbi = pcall(require, "DBI")
   local driver = found and pcall(require, "dbd.sqlite3")
@@ -265,7 +264,7 @@ local function open(path, schema)
   return nil, failure
 end
 
----Close the file; what is in a transaction of begin() is undone, that of write() ends.
+---Close the file: a transaction of begin() is undone, the transaction of write() is committed.
 function Sqlite:close()
   if not self.connection then return end
   self:settle()

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- SIGINT and SIGTERM: the first one stops in good order, a second one at once. Wrappers deliver one Ctrl-C twice, to
--- the group and to the process, so that only one that comes later counts as a second.
+-- SIGINT and SIGTERM: the first one shuts down gracefully, a second one at once. Wrappers deliver one Ctrl-C twice, to
+-- the group and to the process, so a second signal counts only after a moment.
 
 local core = require "trueconf.core"
 
@@ -9,7 +9,7 @@ local APART = 0.5                       -- seconds
 local StopSignals = {}
 StopSignals.__index = StopSignals
 
----Watch them no more.
+---Stop watching.
 function StopSignals:close()
   for _, signal in ipairs(self) do signal:close() end
 end
@@ -19,7 +19,7 @@ StopSignals.__close = StopSignals.close
 ---@class trueconf.StopSignals
 ---@field close fun(self: trueconf.StopSignals)
 
----Watch for signals that are to stop the program.
+---Watch for the signals that stop the program.
 ---@param on_first fun(name: string) may wait
 ---@param on_second fun(name: string)
 ---@return trueconf.StopSignals signals with __close

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The address of a server: checked, and turned into the addresses of its endpoints. Any
--- of ws, wss, http and https may be given; what counts is whether it means TLS.
+-- Checks the address of a server, and makes the addresses of its endpoints. The scheme may be ws, wss, http or https;
+-- it only decides about TLS.
 -- Messages read "must ...", so that the caller can put the name of the option, the
 -- variable or the file's line before them; they never repeat a user or a password.
 
@@ -14,8 +14,8 @@ local TLS_OF = { ws = false, http = false, wss = true, https = true }
 local PLAIN_PORT, TLS_PORT = 4309, 443
 local SOCKET_PATH = "/websocket/chat_bot/"
 
----Paths of what is asked over HTTP. The first two are Bridge's own, the others are there at the web port
----(protocol: Endpoints; OAuth2 application exchange).
+---Paths of the HTTP endpoints. The first two are Bridge's own, the others are at the web port (protocol: Endpoints;
+---OAuth2 application exchange).
 url.PATHS = {
   token = "/bridge/api/client/v1/oauth/token",
   files = "/bridge/api/client/v1/files",
@@ -31,7 +31,7 @@ local OF_BRIDGE = { token = true, files = true }
 ---@field host string lower case, an IPv6 address without its brackets
 ---@field port integer
 ---@field prefix string path before the server's own paths, "" or "/..." without a slash at its end
----@field loopback boolean whether the host is this machine
+---@field loopback boolean the host is a loopback address or name
 
 local function is_ipv6(text)
   local _, colons = text:gsub(":", "")
@@ -61,7 +61,7 @@ local function parse_host(authority)
   return host:lower(), rest
 end
 
--- The whole address of an endpoint is a usual thing to paste.
+-- Users often paste the whole address of an endpoint.
 local function parse_prefix(path)
   if path:find "[?#]" then return nil, "must end with the path, without '?' or '#'" end
   if path:find "[^%w/._~%%!$&'()*+,;=:@-]" then

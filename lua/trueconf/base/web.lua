@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The way to a server, settled once: addresses, trust, proxy and further headers, for every request and connection
--- that goes there.
+-- The connection settings of a server, resolved once: addresses, trust, proxy and further headers, for every request
+-- and connection to it.
 
 local core = require "trueconf.core"
 local sorted_keys = require "trueconf.base.sorted_keys"
@@ -36,7 +36,7 @@ local function name_mistake(name, seen)
   seen[lower] = name
 end
 
--- No text holds a value: it may be a secret.
+-- No message holds the value of a header: it may be a secret.
 local function value_mistake(name, value)
   if type(value) ~= "string" then
     return ("must have a string as the value of '%s', got a %s"):format(name, type(value))
@@ -95,7 +95,7 @@ function web.new(settings, given)
   }, Web)
 end
 
--- A copy with what makes the way.
+-- A copy of a request with trust, proxy and headers.
 local function on_the_way(self, request)
   local all = copy(request)
   all.tls, all.proxy, all.headers = self.tls, self.proxy, copy(self.headers)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Lists that are replaced, never altered: somebody may be going through one at this moment.
+-- Lists are replaced, never altered: another function may be iterating over one at this moment.
 
 local list = {}
 

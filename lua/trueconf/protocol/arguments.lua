@@ -22,12 +22,12 @@ local converter_of_type
 ---@field convert? fun(value: any): any, table?
 ---@field holds boolean a table may be given for it
 
--- What is computed is often a float: 10 / 2 is a whole number too.
+-- A computed whole number is often a float: 10 / 2 is 5.0.
 local function whole_number(value)
   return math.type(value) == "float" and math.tointeger(value) or value
 end
 
--- A number is a text where people read it, as it is elsewhere in Lua.
+-- Fields that people read take a number as text, as Lua does elsewhere.
 local FOR_PEOPLE = { text = true, label = true, title = true }
 
 local function as_text(value)
@@ -75,8 +75,8 @@ local function unknown(converter, key)
   }
 end
 
--- Fields of an object given whole join those that stand beside it. What is given for an object
--- and is none stays alone, for the check to complain about.
+-- Merge the fields of an object that is given whole with those given beside it. A value that is no object stays as it
+-- is, so that the check complains about it.
 local function put(payload, slot, value)
   if slot.merge and type(value) == "table" and type(payload[slot.wire]) == "table" then
     for key, inner in next, value do payload[slot.wire][key] = inner end
@@ -153,8 +153,8 @@ end
 
 local arguments, by_method = {}, {}
 
----The payload of a request from arguments by their Lua names. What is left out takes its default;
----fields of `content` may stand beside the others.
+---Make the payload of a request from arguments by their Lua names. Missing arguments take their defaults; fields of
+---`content` may stand beside the others.
 ---@param name string a method, on the wire
 ---@param args table<string, any>
 ---@return table? payload to be checked with check()
@@ -192,8 +192,8 @@ local function too_many(method, count)
   }
 end
 
----Arguments by name from a call in either form: f{chat_id = "c", text = "t"}, or f("c", "t")
----with or without a table of further ones behind.
+---Name the arguments of a call in either form: f{chat_id = "c", text = "t"}, or f("c", "t"), with or without a table of
+---further ones at the end.
 ---@param name string a method, on the wire
 ---@param ... any
 ---@return table? args for to_wire(); a new table

@@ -16,8 +16,8 @@ local is_array, null = json.is_array, json.null
 local type, next, math_type = type, next, math.type
 
 ---@class trueconf.protocol.Mistake
----@field field string path to what is wrong, as in "content.buttons[1][2].label", in what is "incoming" counted from 0;
----"" for the payload itself
+---@field field string path of the wrong field, such as "content.buttons[1][2].label", with indexes from 0 when
+---"incoming"; "" for the payload itself
 ---@field expected string
 ---@field got string never a secret: a type, a number, or a word where one of several was expected
 ---@field kind "missing"|"type"|"range"|"length"|"enum"|"unknown"
@@ -52,7 +52,7 @@ local function mistake(kind, expected, got)
   return { field = "", kind = kind, expected = expected, got = got }
 end
 
--- Put the name of what holds it before a mistake's path.
+-- Put the name of the enclosing field before a mistake's path.
 local function inside(wrong, name)
   local path = wrong.field
   local separator = (path == "" or path:byte() == 91) and "" or "."
@@ -70,7 +70,7 @@ end
 
 -- Values ----------------------------------------------------------------------------------
 
--- What a failed look at the type means: null is no mistake where it is allowed.
+-- The mistake of a value of a wrong type; nil if it is null and null is allowed.
 local function wrong_type(value, field, expected)
   if value == null and field.nullable then return nil end
   return mistake("type", expected, type_of(value))
@@ -97,8 +97,8 @@ local function too_short(count, field, measure)
   return mistake("length", range, count == 0 and "is empty" or ("is %d %s"):format(count, measure))
 end
 
--- Minima are 1, or of ASCII, and no character is shorter than a byte: bytes decide them, and
--- the maximum too unless there are more of them than characters are allowed.
+-- A character has at least one byte, so the number of bytes is enough to check a minimum (which is 1, or of ASCII), and
+-- a maximum unless there are more bytes than allowed characters.
 local function length_check(field)
   local measure = field.measure or "characters"
   local min, max, count = field.min or 0, field.max or math.huge, COUNTS[measure]
@@ -202,7 +202,7 @@ end
 
 local compile_type
 
--- What the name of a type means to somebody who did not give it.
+-- The expected type in words that a user understands.
 local function noun_of(field)
   local kind = field.type
   if kind == "integer" then return "an integer" end
@@ -274,7 +274,7 @@ local function object_check(context, object)
   end
 end
 
--- Objects hold each other, so one is compiled when the first of its kind is looked at.
+-- Objects hold each other, so each is compiled when the first of its kind is checked.
 local function object_named(context, name)
   local check = context.objects[name]
   if not check then
@@ -346,7 +346,7 @@ local function compile_payload(context, declared)
   end
 end
 
--- What the schema declares under a name: a type, or a list of fields.
+-- The declaration of a name in the schema: a type, or a list of fields.
 local function declared_payload(name, direction)
   if objects[name] then return name end
   if direction == "notification" then return (notifications[name] or {}).payload end
@@ -386,9 +386,8 @@ local function payload_check(context, name, direction)
   return compiled
 end
 
----Look whether a payload is as the protocol wants it. Fields that the schema does not know are
----passed over, as are those newer than `version`. Lengths, ranges and addresses are looked at
----only on the way to the server.
+---Check a payload against the schema. Unknown fields are ignored, and so are fields newer than `version`. Lengths,
+---ranges and addresses are checked only on the way to the server.
 ---@param name string a method, a notification, or an object
 ---@param payload any
 ---@param direction? trueconf.protocol.Direction default "request"

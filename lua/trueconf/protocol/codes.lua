@@ -19,7 +19,7 @@ end
 
 local FIRST_NEW, NEW_SINCE = 399, "5.5.6"
 
--- What an older server says instead of the codes that came with 5.5.6.
+-- Codes of older servers in place of the codes that came with 5.5.6.
 local BEFORE = { [404] = "FILE_NOT_FOUND", [405] = "FILE_NOT_READY" }
 
 ---The version of the server that brought a code.

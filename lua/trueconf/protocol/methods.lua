@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Methods a client may call (protocol: client methods). The notation of fields is told in
--- field.lua. Errors are those of the method itself; `ANY_METHOD` adds what every one may meet.
+-- Methods a client may call (protocol: client methods). field.lua explains the notation of fields. Errors are those of
+-- the method itself; `ANY_METHOD` adds the errors that any method may return.
 -- Where the protocol names none for a method with a chat or a message, those of its id are added,
 -- and UNKNOWN_MESSAGE where a message may be of a kind that will not do.
 
@@ -326,7 +326,7 @@ method("answerCommand", {
   response = "Empty", params = { "command_id", "answer_type", "message" },
 })
 
----What any method may answer besides its own errors (protocol: client methods, notes).
+---Errors that any method may answer besides its own (protocol: client methods, notes).
 local ANY_METHOD = {
   "NOT_AUTHORIZED", "INTERNAL_ERROR", "OPERATION_TIMEOUT", "ACCESS_DENIED", "WRONG_PAYLOAD_FORMAT", "DUPLICATE_ID",
   "ROUTE_NOT_FOUND",

@@ -1,8 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Brings what arrives into one shape, whatever the version of the server and whatever has been
--- met in the field: a chat by `chatId` or by `chat`, forwards flat or nested, `infoHash`, a bare
--- list of chats or an object with them, truth values as strings, missing `isEdited`.
--- Tables are altered in place: what came from the wire belongs to who decoded it.
+-- Brings payloads from all versions of the server into one shape: a chat by `chatId` or by `chat`, forwards flat or
+-- nested, `infoHash`, a bare list of chats or an object with them, truth values as strings, missing `isEdited`. Tables
+-- are altered in place: a decoded payload belongs to its caller.
 
 local check = require "trueconf.protocol.check"
 local enums = require "trueconf.protocol.enums"
@@ -103,7 +102,7 @@ local function bare_extensions(extensions)
   end
 end
 
--- What is done before the fields of an object are looked at.
+-- Repairs of an object before its fields are repaired.
 local FIRST = {
   Envelope = name_chat_twice,
   AnsweredMessage = name_chat_twice,
@@ -115,7 +114,7 @@ local FIRST = {
 
 local repairs = {}
 
--- Objects hold each other, so one is compiled when the first of its kind is looked at.
+-- Objects hold each other, so each is compiled when the first of its kind is repaired.
 local function object_repair(name)
   local found = repairs[name]
   if found then return found end
@@ -201,13 +200,13 @@ local function is_list(name, direction)
   return direction == "response" and name == "getChats"
 end
 
--- Limits that make no sense are not taken: a client keeps those it has.
+-- Upload limits that make no sense are refused: a client keeps the limits it has.
 local function has_limits(name, direction)
   return name == "UploadLimits" or (name == "getFileUploadLimits" and direction ~= "request")
 end
 
----Bring a payload that arrived into the shape of the schema, in place. What is wrong beyond
----repair stays as it is; see check().
+---Bring a payload that arrived into the shape of the schema, in place. Values that cannot be repaired stay as they are;
+---see check().
 ---@param name string a notification, a method, or an object
 ---@param payload any nil stands for an empty one
 ---@param direction? "request"|"response"|"notification" default "notification"

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a server tells a client (protocol: server notifications). Names repeat those of methods;
--- the direction tells them apart. The notation of fields is told in field.lua.
+-- Notifications of a server to a client (protocol: server notifications). Some have the name of a method; the direction
+-- tells them apart. field.lua explains the notation of fields.
 
 local field = require "trueconf.protocol.field"
 local names = require "trueconf.protocol.names"
@@ -11,7 +11,7 @@ local names = require "trueconf.protocol.names"
 ---@field doc string
 ---@field since string
 ---@field payload string|trueconf.protocol.Field[] an object's name, or fields
----@field receivers string who hears it (recommended)
+---@field receivers string accounts that get it (recommended)
 
 ---@type table<string, trueconf.protocol.Notification>
 local notifications = {}

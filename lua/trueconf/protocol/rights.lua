@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Who may do what in a chat (protocol: rights by role). Cells the vendor did not publish are
--- filled as recommended: what changes the chat is for owner and admin.
+-- The rights of each role in a chat (protocol: rights by role). Cells that the vendor did not publish are filled as
+-- recommended: only owner and admin may change the chat.
 
 local enums = require "trueconf.protocol.enums"
 
@@ -45,7 +45,7 @@ local FOR_CHANNEL_WRITERS = set "write edit_own remove_own"
 -- A personal chat has no owner; both may clear it.
 local FOR_BOTH_SIDES = set "read write edit_own remove_own remove_others_for_self clear_for_self clear_for_all"
 
----Whether a role may do something.
+---True if a role has the right to an action.
 ---@param role string
 ---@param action trueconf.protocol.Action
 ---@param chat_type? integer default a group
@@ -59,7 +59,7 @@ end
 
 local GIVEN_IN_GROUP, GIVEN_IN_CHANNEL = set "admin user", set "admin user writer"
 
----Whether changeParticipantRole can give a role in a chat (protocol: roles).
+---True if changeParticipantRole can give this role in a chat (protocol: roles).
 ---@param role string
 ---@param chat_type integer
 ---@return boolean

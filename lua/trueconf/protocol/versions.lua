@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Versions of the server and what each of them brought (protocol: version matrix).
+-- Versions of the server and the additions of each (protocol: version matrix).
 
 local versions = {}
 
@@ -51,7 +51,7 @@ function versions.compare(one, other)
   return order
 end
 
----Whether a server of `version` has what came with the version `since`.
+---True if a server of `version` has the additions of the version `since`.
 ---@param version string
 ---@param since? string nil: it was always there
 ---@return boolean

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Texts made of parts: strings are escaped, what a builder made is taken as it is.
+-- Texts made of parts: strings are escaped, results of builders are taken as they are.
 
 local core = require "trueconf.core"
 local options = require "trueconf.base.options"
@@ -7,7 +7,7 @@ local escape = require "trueconf.text.escape"
 local links = require "trueconf.text.link"
 local plain = require "trueconf.text.plain"
 
----@class trueconf.Markup a piece of marked-up text; tostring() gives what is sent
+---@class trueconf.Markup a piece of marked-up text; tostring() gives the text to send
 ---@field parse_mode "html"|"markdown"
 ---@field raw string
 local Markup = { __name = "trueconf.Markup" }
@@ -102,7 +102,7 @@ local function checked(value, what, level)
   return value
 end
 
--- A link that a server would refuse, and the whole message with it, as text: label (address).
+-- A link as text, "label (address)", because a server would refuse the whole message for it.
 local function spelled_out(mode, label, target)
   if label.raw == escape.text(target, mode) then return label end
   return join(mode, { label, " (", target, ")" }, "", 1)
@@ -111,7 +111,7 @@ end
 local function link(mode, target, level, ...)
   if select("#", ...) == 0 then error("a link needs a label", level + 1) end
   local label = join(mode, table.pack(...), "", level + 1)
-  -- Names of people need not show anything.
+  -- A name may consist of invisible characters: take the ID then.
   if not core.fold(plain[mode](label.raw)):find "%S" then label = join(mode, { target }, "", 1) end
   if not links.is_allowed(target) then return spelled_out(mode, label, target) end
   return new(mode, writers[mode].link(label.raw, target), label.marks)

@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
--- The beginning of a text that is too long, as servers keep it (protocol 10.4): a hard cut at the
--- visible length, wherever that is in a sentence or a word. Marks, tags, entities and characters
--- stay whole; what is open at the cut is closed. The label of a link may end there, its target not.
+-- Cuts a text that is too long as servers do (protocol 10.4): at the visible length, even within a word. Marks, tags,
+-- entities and characters stay whole; open marks and tags are closed. The cut may be in the label of a link, but not in
+-- its target.
 
 local length = require "trueconf.text.length"
 local split = require "trueconf.text.split"
 local tokens = require "trueconf.text.tokens"
 
--- Tokens cost what they add at most, so that the room to be filled may be more than the limit: it is searched for,
--- so many times.
+-- The cost of a token is its longest visible length, so the budget of costs that fills the limit may be larger than the
+-- limit: search for it, at most this many times.
 local MAX_LOOKS = 12
 
 local function longest_head(list, mode, limit, server)
@@ -34,7 +34,7 @@ local function cut(content, mode, limit, server)
   if length.of(content, server) <= limit then return content end
   local list = tokens.of(content, mode)
   if length.counts_in_full(server) then split.count_newer(list) end
-  -- Where nothing fits or the costs are wrong, it is cut as for splitting, every character counted.
+  -- If nothing fits or the costs are wrong, cut as split() does and count every character.
   return longest_head(list, mode, limit, server) or split.first_part(content, mode, limit)
 end
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Signs that would be read as marks, written so that they are shown (protocol 10.1).
+-- Escapes characters that would be read as marks, so that they are shown (protocol 10.1).
 
 local escape = {}
 
@@ -7,7 +7,7 @@ local NBSP = "\u{a0}"
 local ENTITIES = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'", nbsp = NBSP }
 local HTML_SIGNS = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
 
--- What a backslash takes the meaning from in markdown.
+-- Characters that a backslash escapes in markdown.
 escape.MARKDOWN_SIGN = "[_*%[%]()~>#+%-=|{}.!\\`]"
 
 local function code_point(digits, base)
@@ -15,7 +15,7 @@ local function code_point(digits, base)
   if code and code > 0 and code <= 0x10ffff and not (code >= 0xd800 and code < 0xe000) then return utf8.char(code) end
 end
 
----What the entity of this name stands for, if it is known.
+---The character of the entity with this name; nil: the entity is unknown.
 ---@param name string without "&" and ";"
 ---@return string?
 function escape.entity(name)
@@ -23,7 +23,7 @@ function escape.entity(name)
   return decimal and code_point(decimal, 10) or hex and code_point(hex, 16) or ENTITIES[name]
 end
 
----Entities made characters.
+---Replace entities by their characters.
 ---@param content string
 ---@return string
 function escape.entities(content)
@@ -34,7 +34,7 @@ local function hard_spaces(run)
   return NBSP:rep(#run)
 end
 
--- Html shows a run of spaces as one and none beside a line break: what is to stay is a hard space.
+-- Html collapses a run of spaces, and drops spaces beside a line break: write those as non-breaking spaces.
 local function keep_spaces(text)
   text = text:gsub(" ( +)", function(rest) return " " .. hard_spaces(rest) end)
   text = text:gsub("( +)\n", function(run) return hard_spaces(run) .. "\n" end)
@@ -73,14 +73,14 @@ function escape.attribute(value)
   return (value:gsub("[&<>\"']", HTML_SIGNS))
 end
 
----A target for the parentheses of a markdown link: what would end it is percent-encoded.
+---A target for the parentheses of a markdown link; characters that would end it are percent-encoded.
 ---@param target string
 ---@return string
 function escape.target(target)
   return (target:gsub("[%s%c()<>\\]", function(sign) return ("%%%02X"):format(sign:byte()) end))
 end
 
----Whether texts are written in this mode.
+---True if this is a parse mode.
 ---@param mode any
 ---@return boolean
 function escape.is_mode(mode)

@@ -15,7 +15,7 @@ local function rendered(label, target, full)
   return seen:gsub("^%s+", ""):match "^.*%S" or ""
 end
 
--- Each reader returns what is seen of the thing at an index, and the index after it.
+-- Each reader returns the visible text of the element at an index, and the index after it.
 local readers = {}
 
 local function anchor(content, at, ahead, full)
@@ -53,7 +53,7 @@ end
 
 readers["*"], readers["_"], readers["~"] = marker, marker, marker
 
--- A link's label may hold a link of the other kind, and no more: this does not go deep.
+-- A link's label may hold a link of the other kind and nothing deeper, so the recursion is bounded.
 function visible(content, full)
   local out, at, ahead = {}, 1, scan.ahead(content)
   while true do

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Where a link may lead. A server refuses a whole message for one link that leads elsewhere (protocol 10.1).
+-- Addresses that links may have. A server refuses a whole message for one link with another address (protocol 10.1).
 
 local link = {}
 
@@ -9,7 +9,7 @@ link.SCHEMES = { "http", "https", "mailto", "trueconf" }
 local ALLOWED = {}
 for _, scheme in ipairs(link.SCHEMES) do ALLOWED[scheme] = true end
 
----Does a server take a link to this address?
+---True if a server accepts a link to this address.
 ---@param target string
 ---@return boolean
 function link.is_allowed(target)
@@ -21,7 +21,7 @@ local function byte_of(digits)
   return string.char(tonumber(digits, 16))
 end
 
----The ID of the user whom an address stands for, if it does; an instance, an action or a query may follow in it.
+---The ID in the address of a user; nil: it is no such address. An instance, an action or a query may follow the ID.
 ---@param target string
 ---@return string?
 function link.user_of(target)
@@ -34,21 +34,21 @@ local function encoded(sign)
   return ("%%%02X"):format(sign:byte())
 end
 
----The address that stands for a user. What would end the ID there is percent-encoded.
+---The address of a user. Characters that would end the ID there are percent-encoded.
 ---@param user_id string
 ---@return string
 function link.to_user(user_id)
   return "trueconf:" .. user_id:gsub("[%%&?]", encoded)
 end
 
----The login in an ID, which stands for a name that shows nothing.
+---The login in an ID, shown in place of a name of invisible characters.
 ---@param user_id string
 ---@return string
 function link.login_of(user_id)
   return user_id:match "^[^@/]+" or user_id
 end
 
----An address without what browsers take off or out of it: spaces around it, control characters.
+---An address as browsers read it: without spaces around it and without control characters.
 ---@param target string
 ---@return string
 function link.tidy(target)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Mentions, quotes, contacts: what a text says besides its words (protocol 10.2, 6.1, 8.5).
+-- Mentions, quotes and contacts in texts (protocol 10.2, 6.1, 8.5).
 
 local escape = require "trueconf.text.escape"
 local link = require "trueconf.text.link"
@@ -36,7 +36,7 @@ function targets.text()
   return {}
 end
 
--- "@all" as a word of its own: no part of an address.
+-- True if "@all" is there as a word of its own, not as a part of an address.
 local function addresses_all(text)
   local at = 1
   while true do
@@ -101,10 +101,10 @@ function mentions.strip_quote(content, mode)
   return strippers[mode](content)
 end
 
--- A mention and what stands between it and the words.
+-- A mention at the beginning, and the spaces and punctuation after it.
 local LEADING_LINK = "^%s*<[aA]%s([^<>]*)>[^<>]*</[aA]%s*>[%s,:]*()"
 
--- What comes behind the mentions a text begins with, and whom they mention.
+-- Returns the text after its leading mentions, and the IDs of those mentions.
 local function without_mentions(content)
   local at, ids = 1, {}
   while true do
@@ -128,14 +128,14 @@ function mentions.command_text(content, mode)
   return trimmed(plain[mode](content))
 end
 
--- Private characters stand for a mention while the rest is made plain.
+-- Private characters mark a mention while the rest is made plain.
 local OPEN, CLOSE = "\u{F0000}", "\u{F0001}"
 local MARKS = "\xF3\xB0\x80[\x80\x81]"
 
----What a mention is while a command is cut into words: between the two marks its number.
+---The pattern of a mention while a command is cut into words: its number between two marks.
 mentions.MARKED = OPEN .. "(%d+)" .. CLOSE
 
----A message as a command: as command_text() has it, but with each mention as a mark with its number.
+---The text of a message as command_text() returns it, but with each mention as a mark with its number.
 ---@param content string
 ---@param mode string
 ---@return string words

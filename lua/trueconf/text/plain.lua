@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a person sees of a text (protocol 10.1).
+-- The plain text of a message, as a person sees it (protocol 10.1).
 
 local escape = require "trueconf.text.escape"
 local tokens = require "trueconf.text.tokens"

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Reading marked-up text from left to right, in time that grows with its length however it is
--- made: what is looked for ahead (the end of a tag, of a link) is looked for once.
+-- Reads marked-up text from left to right, in linear time for every text: each search ahead (for the end of a tag or of
+-- a link) is made once and its result kept.
 
 local core = require "trueconf.core"
 
@@ -19,7 +19,7 @@ function scan.finder(content, pattern)
   end
 end
 
----What looks ahead in a text.
+---The finders for the searches ahead in a text.
 ---@param content string
 ---@return table
 function scan.ahead(content)
@@ -29,7 +29,7 @@ function scan.ahead(content)
   }
 end
 
----Number of characters; what is not UTF-8 is counted by the bytes that begin one.
+---Number of characters; bytes that are not UTF-8 count if they begin a character.
 ---@param content string
 ---@return integer
 function scan.length(content)
@@ -51,7 +51,7 @@ local function word_before(content, at)
   return start ~= nil and is_word(content, start)
 end
 
----Whether the text at an index, so long, has a letter or digit on both sides.
+---True if the text of this length at an index has a letter or digit on both sides.
 ---@param content string
 ---@param at integer
 ---@param size integer
@@ -60,7 +60,7 @@ function scan.inside_word(content, at, size)
   return word_before(content, at) and is_word(content, at + size)
 end
 
----The index after the tag that begins here, if one does.
+---The index after the tag that begins here; nil: none begins here.
 ---@param content string
 ---@param at integer
 ---@param ahead table
@@ -86,7 +86,7 @@ function scan.href(tag)
   return tag:match "[hH][rR][eE][fF]%s*=%s*[\"']([^\"']+)[\"']"
 end
 
----Where the label and the target of the markdown link that begins here end, if one does.
+---The ends of the label and the target of the markdown link that begins here; nil: none begins here.
 ---@param content string
 ---@param at integer
 ---@param ahead table

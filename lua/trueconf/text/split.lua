@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Long texts in parts (protocol 10.4): each within the limit, each whole in itself. What is open
--- at a cut is closed there and opened again in the next part; nothing that is shown is lost.
+-- Splits long texts into parts (protocol 10.4), each within the limit and well-formed. Marks and tags that are open at
+-- a cut are closed there and opened again in the next part; no visible text is lost.
 
 local core = require "trueconf.core"
 local escape = require "trueconf.text.escape"
@@ -8,7 +8,7 @@ local length = require "trueconf.text.length"
 local scan = require "trueconf.text.scan"
 local tokens = require "trueconf.text.tokens"
 
--- Kinds of places for a cut, the best first. INSIDE is within what people see as one character: only where that does
+-- Kinds of places for a cut, the best first. INSIDE is within a grapheme cluster, and only used when the cluster does
 -- not fit into a part.
 local LINE, SENTENCE, WORD, ANY, INSIDE = 1, 2, 3, 4, 5
 
@@ -19,7 +19,7 @@ Splitter.__index = Splitter
 
 local HIDDEN = { open = true, close = true, quote = true, drop = true }
 
--- The part of a token that people see.
+-- The visible part of a token.
 local function seen_of(list, index, mode)
   local kind, raw = list.kind[index], list.raw[index]
   if HIDDEN[kind] then return "" end
@@ -29,8 +29,8 @@ local function seen_of(list, index, mode)
   return mode == "markdown" and raw:byte() == 0x5c and raw:sub(2) or raw
 end
 
--- Where characters begin in what is seen of all tokens, and where each token begins there. A character may lie in
--- several of them: "*" and a keycap, letters and marks between them.
+-- The beginnings of grapheme clusters in the visible text of all tokens, and the beginning of each token there. A
+-- cluster may lie in several tokens: "*" and a keycap, letters with marks between them.
 local function clusters(list, mode)
   local seen, from, at = {}, {}, 1
   for index = 1, list.count do
@@ -47,13 +47,13 @@ local function new(list, mode, limit)
     list = list, mode = mode, limit = limit, index = 1, offset = 1, -- where the next part begins
     active = {}, quoted = false,        -- indexes of the opening tokens that are open there
     cuts = { {}, {}, {}, {}, {} },
-    hard = false,                       -- cut anywhere, be it within a word
+    hard = false,                       -- cut anywhere, even within a word
   }, Splitter)
 end
 
 -- Links --------------------------------------------------------------------------------------
 
--- What is shown of the text from one token to another, at most.
+-- The longest visible length of the text from one token to another.
 local function cost_between(list, from, to)
   local sum = 0
   for index = from, to do
@@ -62,7 +62,7 @@ local function cost_between(list, from, to)
   return sum
 end
 
--- Without room for a label beside its target a link becomes text: label, space, target.
+-- Makes text of a link whose target leaves no room for a label: label, space, target.
 local function spell_out(list, index, mode)
   local mate, target = list.mate[index], list.target[index]
   list.kind[index], list.target[index] = "drop", nil
@@ -82,8 +82,8 @@ local function settle_links(list, mode, limit)
   end
 end
 
--- What cannot be cut must leave room for more than itself: an unknown tag that long is not shown
--- anyway, other things become text.
+-- A token that cannot be cut must leave room for more than itself. A longer unknown tag is dropped, as it is not shown
+-- anyway; other tokens become text.
 local function settle_atoms(list, mode, limit)
   for index = 1, list.count do
     if list.kind[index] == "atom" and list.cost[index] > limit // 2 then
@@ -151,7 +151,7 @@ function Splitter:begin_part()
   self.base = self.used
 end
 
--- Does a character, as people see it, lie around an offset of a token?
+-- True if an offset of a token is inside a grapheme cluster.
 function Splitter:inside_character(index, offset)
   local starts, raw = self.list.starts, self.list.raw[index]
   local from, after = starts.from[index], starts.from[index + 1]
@@ -159,7 +159,7 @@ function Splitter:inside_character(index, offset)
   return starts.marks:byte(from + offset - 1) == 0
 end
 
--- Remember that the part could end here, after `tail` of the token at index.
+-- Note a possible end of the part: here, after `tail` of the token at index.
 function Splitter:mark(class, index, offset, used, tail)
   if self:inside_character(index, offset) then class = INSIDE end
   if self.hard and class < ANY then return end
@@ -176,13 +176,13 @@ local TEXT_CUTS = {
   text = { [LINE] = "^.*\n()", [SENTENCE] = "^.*[.,!?;:]%s+()", [WORD] = "^.*%s()" },
 }
 
--- The last index before `stop` where a character begins, behind `offset`; nil: none does.
+-- The last index before `stop` and after `offset` where a grapheme cluster begins; nil: none does.
 function Splitter:character_before(index, stop, offset)
   while stop > offset and self:inside_character(index, stop) do stop = stop - 1 end
   return stop > offset and stop or nil
 end
 
--- Take as much of a text as there is room for. Returns whether that was all of it.
+-- Take as much of a text as fits. Returns true if that was all of it.
 function Splitter:take_text(index)
   local raw, offset = self.list.raw[index], self.offset
   local room = self.limit - self.used
@@ -257,7 +257,7 @@ function takers.drop()
   return true
 end
 
--- Take tokens while they fit. Returns whether the text is at its end.
+-- Take tokens while they fit. Returns true at the end of the text.
 function Splitter:fill()
   local list, index = self.list, self.index
   while index <= list.count do
@@ -268,7 +268,7 @@ function Splitter:fill()
   return true
 end
 
--- Where to end the part: at the best place of its second half, else as late as possible.
+-- The best end of the part: the best place in its second half, else the last possible one.
 function Splitter:best_cut()
   for class = LINE, INSIDE do
     if self.cuts[class].index then return self.cuts[class] end
@@ -288,7 +288,7 @@ function Splitter:rewind(cut)
   end
 end
 
--- The part as text, with what is open closed. Spaces at its end stay outside of marks.
+-- The part as text, with open marks and tags closed. Spaces at its end stay outside of marks.
 function Splitter:finish()
   local body, endings = table.concat(self.out), {}
   if not self.active[1] then return body end
@@ -299,7 +299,7 @@ function Splitter:finish()
   return body:sub(1, last - 1) .. ending .. body:sub(last)
 end
 
--- Nothing fits: give something up, so that the next attempt gets further.
+-- Nothing fits: relax one rule, so that the next attempt gets further.
 function Splitter:give_way()
   local list = self.list
   if self.inside and list.fits[self.inside] then
@@ -339,8 +339,8 @@ function Splitter:part()
   end
 end
 
--- The rare text that is counted otherwise than its tokens, like tags in what looks like a link of
--- the other mode: with every character counted no part can be too long.
+-- For the rare text whose length is not the sum of its tokens, such as one with tags in a link of the other mode: if
+-- every character counts, no part can be too long.
 local function count_all(list)
   for index = 1, list.count do
     if list.kind[index] == "open" then
@@ -353,7 +353,7 @@ end
 
 local NEWER_TAGS = { br = true, quote = true }
 
----Count in full what only newer servers do not count (see length.counts_in_full).
+---Count the tags in full that older servers count (see length.counts_in_full).
 ---@param list table tokens
 local function count_newer(list)
   for index = 1, list.count do
@@ -374,7 +374,7 @@ local function splitter_of(content, mode, limit, strict)
   return new(list, mode, limit)
 end
 
----As much from the beginning of a text as fits, by the costs of its tokens, cut anywhere.
+---The longest beginning of a text that fits by the costs of its tokens, cut anywhere.
 ---@param list table tokens; they may be used again
 ---@param mode string
 ---@param limit integer

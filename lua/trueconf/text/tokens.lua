@@ -1,8 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- A text cut into the smallest pieces that are shown or taken away together.
+-- Cuts a text into its smallest pieces that are shown or removed as a whole.
 --
--- A token has a kind, what was written (raw), and what it adds to the visible length at most
--- (cost). The kinds:
+-- A token has a kind, its source text (raw), and the most that it adds to the visible length (cost). The kinds:
 --   text   characters of which each costs 1; the only one that can be cut
 --   atom   an entity, an escaped sign, an unknown tag: shown, never cut
 --   sign   a sign that is no mark here, though it may not be counted
@@ -15,7 +14,7 @@
 local escape = require "trueconf.text.escape"
 local scan = require "trueconf.text.scan"
 
-local MAX_ENTITY = 12                   -- bytes; what is longer is no entity
+local MAX_ENTITY = 12                   -- bytes of the longest entity
 local STYLES = { b = true, i = true, u = true, s = true, a = true, quote = true }
 
 local Tokens = {}
@@ -45,7 +44,7 @@ end
 
 -- Html ---------------------------------------------------------------------------------------
 
--- A tag is written again at each cut: without the attributes that are taken off anyway.
+-- A tag for writing it again after a cut, without the attributes that servers remove anyway.
 local function plain_tag(raw, name)
   if name == "a" then return raw end
   if name == "quote" then return '<quote class="reply">' end
@@ -82,7 +81,7 @@ local function read_entity(self, at)
   return at + #raw
 end
 
--- Tags that change nothing are dropped, so that what is open is known by its name.
+-- Drop tags that change nothing, so that an open tag is known by its name.
 local function pair_tags(self)
   local open, depth = {}, {}
   for index = 1, self.count do
@@ -137,7 +136,7 @@ local function is_escaped(content, at)
   return (at - first) % 2 == 1
 end
 
--- Like scan.finder, for the closing bracket of a label: an escaped one is none.
+-- Like scan.finder, for the closing bracket of a label, which is not escaped.
 local function label_end_finder(content)
   local found = 0
   return function(at)
@@ -170,8 +169,8 @@ local function read_link_end(self, at)
   return after
 end
 
--- Which markers are marks: each end takes the last beginning of its kind, and what was opened in
--- between stays a sign. Marks begin and end on the same side of a link's label.
+-- Pair the markers: each end takes the last beginning of its kind, and markers opened in between stay signs. Marks
+-- begin and end on the same side of a link's label.
 local function pair_markers(self)
   local stack, open, floor = {}, {}, 0
   local function unwind(height)
@@ -223,7 +222,7 @@ local MODES = {
     ["<"] = read_foreign_tag, [">"] = read_quote, ["["] = read_link, ["]"] = read_link_end, ["\\"] = read_escape,
     ["\n"] = read_line, ["*"] = read_marker, ["_"] = read_marker, ["~"] = read_marker,
   },
-  -- As it is shown, not as it is counted.
+  -- Readers for the visible text, not for the counted one.
   shown_markdown = {
     special = "[>%[%]\\\n*_~]", pair = pair_markers,
     [">"] = read_quote, ["["] = read_link, ["]"] = read_link_end, ["\\"] = read_escape, ["\n"] = read_line,
@@ -241,7 +240,7 @@ end
 
 ---@param content string
 ---@param mode string
----@param shown? boolean without regard for what is counted in other modes alone: tags in markdown
+---@param shown? boolean ignore pieces that are counted only for other modes: tags in markdown
 ---@return table
 local function tokenize(content, mode, shown)
   local self = setmetatable({
