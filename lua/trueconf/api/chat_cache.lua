@@ -13,7 +13,8 @@ local ROLE_LIFE = 60                    -- seconds; a change that the server tel
 
 local chat_cache = {}
 
--- Made when first needed; the roles by chat, so that what changes in a chat forgets them all.
+-- The cache of a client, made on first use. Roles are kept by chat, so that one change in a chat forgets all of its
+-- roles.
 local function kept(client)
   local store = client.chat_cache
   if not store then
@@ -25,7 +26,7 @@ end
 
 -- Kinds ------------------------------------------------------------------------------------
 
----What kind of chat this is. A chat never changes its kind, so the server is asked once.
+---The kind of a chat. A chat never changes its kind, so the server is asked once.
 ---@async
 ---@param client trueconf.Client
 ---@param chat_id string
@@ -49,7 +50,7 @@ end
 
 local TOO_OLD = { UNSUPPORTED = true, ROUTE_NOT_FOUND = true }
 
--- Servers before 5.5.4 tell only of all participants at once.
+-- Servers before 5.5.4 can only list all participants.
 local function role_in_list(client, chat_id, user_id)
   local function find()
     for participant in client:participants(chat_id) do
@@ -71,7 +72,7 @@ local function ask_role(client, chat_id, user_id)
   return nil, err
 end
 
----The role of somebody in a chat, kept for a minute or until the server tells of a change there.
+---The role of a user in a chat, kept for a minute or until the server reports a change there.
 ---@async
 ---@param client trueconf.Client
 ---@param chat_id string
@@ -94,11 +95,11 @@ function chat_cache.role(client, chat_id, user_id)
   return role
 end
 
--- What the server tells that changes roles; the chat is in each of them.
+-- Notifications that change roles; each names the chat.
 local CHANGES_ROLES = { changeParticipantRole = true, addChatParticipant = true, removeChatParticipant = true,
   removeChat = true }
 
----Forget what a notification makes wrong.
+---Forget the entries that a notification makes wrong.
 ---@param client trueconf.Client
 ---@param method string
 ---@param event table
@@ -106,7 +107,7 @@ function chat_cache.notice(client, method, event)
   if chat_cache.concerned(client, method) and event.chat_id then client.chat_cache.roles:remove(event.chat_id) end
 end
 
----Whether a notification could make something wrong that is kept.
+---True if a notification could make an entry wrong.
 ---@param client trueconf.Client
 ---@param method string
 ---@return boolean

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- What a server tells besides messages, as events: checked, in one shape for all servers, in
--- Lua's names.
+-- Makes events of the server's notifications other than messages: checked, in one shape for all servers, in Lua's
+-- names.
 
 local objects = require "trueconf.api.objects"
 local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
 
----A click, with what a script wants to know of it beside the objects it came in.
+---A click on a button.
 ---@class trueconf.CommandEvent
 ---@field command string as set at the button
 ---@field custom_data string? as set at the button
@@ -16,7 +16,7 @@ local protocol = require "trueconf.protocol"
 
 local events = {}
 
--- Names that follow the rule but would mislead: nothing is sent or got by whom they are told.
+-- Renamed: "send_message" would read as an action of the bot.
 local RENAMED = { sendMessage = "message", getFileUploadLimits = "file_upload_limits" }
 
 ---The name of the event that a notification makes.
@@ -45,7 +45,7 @@ function events.unknown_name(name)
   return ("on: unknown event '%s'%s"):format(name, near and (", did you mean '%s'?"):format(near) or "")
 end
 
--- What a script wants of a click, without the way to it.
+-- Puts the fields of a click that scripts use on the event itself.
 local function flatten_command(_, event)
   local source, payload = event.command_source, event.command_payload
   event.message, event.button_id = source.message, source.button_id
@@ -60,14 +60,14 @@ local finish = {
   getFileUploadLimits = function(client, event) client.limits = event end,
 }
 
----Let a step of another room be done for each event of a notification.
+---Add a step of another room for each event of a notification.
 ---@param method string
 ---@param step fun(client: trueconf.Client, event: table)
 function events.finish_with(method, step)
   finish[method] = step
 end
 
----Whether the client itself wants to know, with or without a handler.
+---True if the client itself needs the notification, with or without a handler.
 ---@param method string
 ---@return boolean
 function events.concerns_client(method)
@@ -90,16 +90,16 @@ function events.read(client, method, payload)
   return event
 end
 
----Whether this version knows the notification.
+---True if the schema has the notification.
 ---@param method string
 ---@return boolean
 function events.is_known(method)
   return protocol.notifications[method] ~= nil
 end
 
----What keeps events in order: a chat, or a file.
+---The key of the queue in which an event is handled in order: a chat, or a file.
 ---@param event table
----@return string? key nil: there is no order to keep
+---@return string? key nil: it needs no order
 function events.key(event)
   local key = event.chat_id or event.file_id
   return type(key) == "string" and key or nil

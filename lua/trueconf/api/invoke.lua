@@ -12,10 +12,10 @@ local methods = {}
 
 -- Mistakes --------------------------------------------------------------------------------
 
--- What depends on the data, not on the script: these come back as errors, others are raised.
+-- Mistakes that depend on data, not on the script, are returned as errors; others are raised.
 local OF_DATA = { length = true, range = true }
 
--- A field as the caller wrote it: in snake_case, and not inside what stands beside the others.
+-- A field as the caller wrote it: in snake_case, and without the object whose fields are given beside the others.
 local function argument_name(method, path)
   for _, field in ipairs(method.request) do
     if field.inline then path = path:gsub("^" .. field.name .. "%.", "") end
@@ -24,7 +24,7 @@ local function argument_name(method, path)
 end
 
 local function complaint(method, mistake)
-  if mistake.field == "" then return mistake.message end -- which begins with the method's name
+  if mistake.field == "" then return mistake.message end -- it begins with the method's name
   if mistake.kind == "unknown" then return ("%s: %s"):format(method.lua_name, mistake.message) end
   local name, problem = argument_name(method, mistake.field), "bad argument"
   if mistake.kind == "missing" then problem = "missing argument" end
@@ -42,7 +42,7 @@ end
 ---Check a request before it is sent. A mistake of the script is raised.
 ---@param method trueconf.protocol.Method
 ---@param payload table
----@param level integer whom to blame
+---@param level integer stack level to blame
 ---@return true? ok
 ---@return trueconf.Error? err LIMIT: too long or out of range
 local function check(method, payload, level)
@@ -56,7 +56,7 @@ methods.check = check
 
 -- Arguments -------------------------------------------------------------------------------
 
--- The request's payload, and how long the caller will wait.
+-- Returns the request's payload and the caller's timeout.
 local function read_arguments(method, level, ...)
   local args, mistake = protocol.arguments(method.name, ...)
   if not args then error(complaint(method, mistake), level + 1) end
@@ -85,7 +85,7 @@ local function unsupported(method, what, since, version)
   })
 end
 
----Whether the server is new enough, as far as is known.
+---Check that the server is new enough, if its version is known.
 ---@async
 ---@param client trueconf.Client
 ---@param method trueconf.protocol.Method
@@ -103,7 +103,7 @@ end
 
 methods.check_version = check_version
 
--- What the client adds to a request by itself, where that is more than a constant.
+-- Functions that add computed fields to a request.
 local complete = {
   sendSurvey = function(_, payload) survey.complete(payload.content) end,
   editSurvey = function(client, payload) survey.complete_edit(client, payload.content) end,
@@ -111,7 +111,7 @@ local complete = {
 
 -- Answers ---------------------------------------------------------------------------------
 
----The error of an answer that says nothing: the request may have been carried out.
+---The error for an unreadable answer: the request may have been carried out.
 ---@param name string of the method on the wire
 ---@param why string
 ---@return trueconf.Error err PROTOCOL
@@ -121,7 +121,7 @@ function methods.damaged(name, why)
   })
 end
 
--- Fields of the request that an answer repeats are known, should the server leave them out.
+-- Fill in the fields that an answer repeats from its request, if the server left them out.
 local function add_echoes(method, answer, request)
   local declared = protocol.objects[method.response]
   for _, field in ipairs(declared and declared.fields or {}) do
@@ -132,7 +132,7 @@ local function add_echoes(method, answer, request)
   end
 end
 
--- What an answer changes in the client.
+-- Functions that store parts of an answer in the client.
 local keep = {
   getFileUploadLimits = function(client, limits) client.limits = limits end,
 }
@@ -143,7 +143,7 @@ local keep = {
 ---@param answer table as it came
 ---@param request table the payload of the request
 ---@return any result
----@return trueconf.Error? err PROTOCOL: it lacks what it needs; whether the request was carried out is not known
+---@return trueconf.Error? err PROTOCOL: a field is missing; the outcome of the request is unknown
 local function read_answer(client, method, answer, request)
   if method.response == "Empty" then return true end
   add_echoes(method, answer, request)
@@ -167,7 +167,7 @@ local SENDS = {
 
 local FIRST = "%s failed: %s (further failures like this one are logged at the level debug)"
 
----Let a message that was not sent leave a trace in the log: nobody knows whether the script looks at the error.
+---Log a message that was not sent, because the script may ignore the error.
 ---@param client trueconf.Client
 ---@param method trueconf.protocol.Method
 ---@param err trueconf.Error
@@ -185,11 +185,11 @@ function methods.note_failure(client, method, err)
   return err
 end
 
----The payload of a request, from the arguments of its method; it is checked.
+---Make the payload of a request from the arguments of its method, and check it.
 ---@param method trueconf.protocol.Method
----@param level integer whom to blame for a mistake: 2 is who called this
+---@param level integer stack level to blame for a mistake: 2 is the caller of this function
 ---@return table? payload
----@return any timeout_or_err seconds, if the caller wants so; without a payload LIMIT: too long or out of range
+---@return any timeout_or_err the caller's timeout in seconds, or nil; without a payload LIMIT: too long or out of range
 function methods.prepare(method, level, ...)
   local payload, timeout = read_arguments(method, level, ...)
   local ok, err = check(method, payload, level)
@@ -211,7 +211,7 @@ end
 ---@async
 ---@param client trueconf.Client
 ---@param method trueconf.protocol.Method
----@param level integer whom to blame for a mistake: 2 is who called this
+---@param level integer stack level to blame for a mistake: 2 is the caller of this function
 ---@return any result
 ---@return trueconf.Error? err
 function methods.invoke(client, method, level, ...)
@@ -222,7 +222,7 @@ function methods.invoke(client, method, level, ...)
   return result, err
 end
 
--- The session authorizes by itself.
+-- The session calls this itself.
 local NOT_OFFERED = { auth = true }
 
 local function make(method)
@@ -232,7 +232,7 @@ local function make(method)
   end
 end
 
----Give a class a method for each of the API that it has none for.
+---Give a class each method of the API that it does not have yet.
 ---@param class table
 function methods.add_to(class)
   for name, method in pairs(protocol.methods) do

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Builds and checks the request that sends a text message, for whoever sends one.
+-- Builds and checks the request for a text message, for replies and posts alike.
 
 local methods = require "trueconf.api.invoke"
 local options = require "trueconf.base.options"
@@ -10,7 +10,7 @@ local LONGEST_TEXT = protocol.limits.TEXT
 
 local message_request = {}
 
--- How a text is sent; posts have these options, too.
+-- The options of a text message; posts have them, too.
 message_request.OPTIONS = {
   parse_mode = { type = "string", enum = protocol.PARSE_MODES },
   reply_to = { type = "string" },
@@ -20,14 +20,14 @@ message_request.OPTIONS = {
 local SCHEMA = { timeout = { type = "number", min = 0.001 } }
 for name, option in pairs(message_request.OPTIONS) do SCHEMA[name] = option end
 
----The payload of sendMessage, from the arguments of send_message(). The usual ones do without the schema.
----@param level integer whom to blame for a mistake: 2 is who called this
+---Make the payload of sendMessage from the arguments of send_message(), for the usual arguments without the schema.
+---@param level integer stack level to blame for a mistake: 2 is the caller of this function
 ---@param chat_id string|table all arguments, if it is a table
 ---@param text string|number
 ---@param opts? trueconf.SendOptions
 ---@param reply_to? string
 ---@return table? payload
----@return any timeout_or_err seconds, if the caller wants so; without a payload LIMIT: the text is empty or too long
+---@return any timeout_or_err the caller's timeout in seconds, or nil; without a payload LIMIT: text empty or too long
 function message_request.build(level, chat_id, text, opts, reply_to)
   if type(chat_id) == "table" then return methods.prepare(SEND, level, chat_id) end
   local parse_mode, timeout, buttons = "text", nil, nil

@@ -1,11 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- What arrives, as scripts see it: names in snake_case, objects by their kind. Made from the
--- schema, one converter for each kind of object. Fields that the schema does not know keep the
--- name they have on the wire.
+-- Converts arriving objects to their form for scripts: names in snake_case, objects by their kind. There is one
+-- converter for each kind of object, made from the schema. Unknown fields keep their name on the wire.
 --
--- This is also where what arrives is checked, for servers differ and new values are to be expected: a field
--- either has its type or is not there. A field of another type counts as missing; an object without a field that
--- it needs (one that is neither optional nor spare) counts as missing in what holds it, and is left out of a list.
+-- The converters also check arriving objects, because servers differ and newer ones send new values. A field of a wrong
+-- type counts as missing. An object without a required field (one that is neither optional nor spare) counts as missing
+-- in the object that holds it, and is left out of a list.
 
 local field_notation = require "trueconf.protocol.field"
 local json = require "trueconf.base.json"
@@ -17,7 +16,7 @@ local type, math_type, pairs, ipairs, next = type, math.type, pairs, ipairs, nex
 
 local objects = {}
 
----Names of what a chat is, by the number on the wire (protocol 8.4).
+---Names of the kinds of chats, by the number on the wire (protocol 8.4).
 ---@type table<integer, trueconf.ChatKind>
 objects.chat_kinds = {}
 
@@ -25,7 +24,8 @@ for number, name in pairs(enums.ChatType.names) do objects.chat_kinds[number] = 
 
 ---@alias trueconf.ChatKind "undef"|"p2p"|"group"|"system"|"favorites"|"channel"
 
--- Kinds that are more than their fields: what makes one from the table of the wire, or nil and why not.
+-- Makers of the kinds that are more than their fields: each makes an object from the table of the wire, or returns nil
+-- and why not.
 ---@type table<string, fun(client: trueconf.Client, wire: table): any, string?>
 local makers = {}
 
@@ -51,7 +51,7 @@ local KINDS = {
   array = { noun = "an array", is = is_list },
 }
 
--- Values that an enum does not know are taken: newer servers have more.
+-- Unknown values of an enum are accepted: newer servers have more.
 local function kind_of(type_name)
   if field_notation.item_type(type_name) then return KINDS.array end
   if enums[type_name] then return KINDS[enums[type_name].base] end
@@ -80,7 +80,7 @@ local converter_of
 ---@field needed boolean
 ---@field absent any
 
--- By name on the wire, and in order those without which an object is of no use.
+-- Returns the fields by name on the wire, and the required ones in order.
 local function slots_of(fields)
   local slots, needed = {}, {}
   for _, field in ipairs(fields) do
@@ -95,7 +95,7 @@ local function slots_of(fields)
   return { by_name = slots, needed = needed }
 end
 
--- The first field that an object lacks and cannot do without, or nil.
+-- The first required field that an object lacks, or nil.
 local function mistake_in(wire, slots)
   for _, slot in ipairs(slots.needed) do
     local value = wire[slot.wire]
@@ -124,7 +124,7 @@ local function convert_fields(client, wire, slots)
   return made
 end
 
--- An object with a maker is made of the table itself: fields of another type go.
+-- A maker uses the table itself: remove fields of a wrong type.
 local function remove_wrong(wire, slots)
   for key, value in pairs(wire) do
     local slot = slots.by_name[key]
@@ -132,7 +132,7 @@ local function remove_wrong(wire, slots)
   end
 end
 
--- Objects hold each other, so the slots of one are made when the first of its kind is met.
+-- Objects hold each other, so the slots of a kind are made when the first object of that kind arrives.
 local function object_converter(kind)
   local slots
   return function(client, wire)
@@ -149,7 +149,7 @@ end
 
 -- Lists -----------------------------------------------------------------------------------
 
--- Told like other anomalies of the server.
+-- Reports an object that is left out as an anomaly of the server.
 local function leave_out(client, why)
   client.left_out = (client.left_out or 0) + 1
   if client.anomaly_logger then client.anomaly_logger("an item of a list", client.left_out, why) end
@@ -173,7 +173,7 @@ end
 
 local converters = {}
 
--- nil for what needs no conversion.
+-- The converter of a type; nil: it needs no conversion.
 function converter_of(kind)
   local converter = converters[kind]
   if converter then return converter end
@@ -188,10 +188,10 @@ function converter_of(kind)
 end
 
 ---The Lua side of an object or an array of them.
----@param client trueconf.Client whom the methods of what is made go to
+---@param client trueconf.Client that the methods of the object use
 ---@param kind string a type of the schema
 ---@param wire table normalised
----@return any made nil: it lacks what it needs
+---@return any made nil: a required field is missing
 ---@return string? why
 function objects.from_wire(client, kind, wire)
   return converter_of(kind)(client, wire)
@@ -203,7 +203,7 @@ local of_notification = {}
 ---@param client trueconf.Client
 ---@param name string on the wire
 ---@param payload table normalised
----@return table? made nil: it lacks what it needs
+---@return table? made nil: a required field is missing
 ---@return string? why
 function objects.from_notification(client, name, payload)
   local declared = protocol.notifications[name].payload

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Lists of the API that come by pages, as iterators that fetch the next page when it is needed.
--- An error ends the loop by being raised, as the object it is: a loop has no place to return it.
+-- Iterators over lists of the API that come in pages; they fetch the next page when it is needed. A loop cannot return
+-- an error, so an iterator raises the error object.
 
 local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
@@ -32,7 +32,7 @@ local function items_of(fetch, id_of, is_known)
   end
 end
 
--- Whether an id was met before; keeps them all. Lists change between pages.
+-- Remembers ids, because lists change between pages; returns true for an id that was seen before.
 local function memory()
   local seen = {}
   return function(id)
@@ -44,8 +44,8 @@ end
 
 local CHATS_SCHEMA = { count = { type = "integer", min = 1, default = limits.CHATS_PAGE } }
 
----The chats of this account, one after the other, for a generic `for`. Pages are fetched as they
----are needed; an error ends the loop by being raised.
+---Iterate over the chats of this account with a generic `for`. Pages are fetched when they are needed; an error is
+---raised.
 ---@async
 ---@param opts? { count: integer? } chats of a page; default 50
 ---@return fun(): trueconf.Chat?
@@ -57,8 +57,8 @@ end
 
 local PARTICIPANTS_SCHEMA = { page_size = { type = "integer", min = 1, default = limits.PARTICIPANTS_PAGE } }
 
----The participants of a chat, for a generic `for`. Pages are fetched as they are needed; an error
----ends the loop by being raised.
+---Iterate over the participants of a chat with a generic `for`. Pages are fetched when they are needed; an error is
+---raised.
 ---@async
 ---@param chat_id string
 ---@param opts? { page_size: integer? } participants of a page; default 100
@@ -99,8 +99,8 @@ local function sorted(messages)
   return list
 end
 
----The messages of a chat from the newest to the oldest, for a generic `for`, those of the system
----too. Pages are fetched as they are needed; an error ends the loop by being raised.
+---Iterate over the messages of a chat with a generic `for`, from the newest to the oldest, with system messages. Pages
+---are fetched when they are needed; an error is raised.
 ---@async
 ---@param chat_id string
 ---@param opts? { count: integer?, from: string? } messages of a page, default 100; id of the message to begin with

@@ -47,7 +47,7 @@ function SentMessage:edit(text, opts)
   return self.client:edit_message(self.id, text, opts or {})
 end
 
----Remove the message, for everybody unless told otherwise.
+---Remove the message, by default for everybody.
 ---@async
 ---@param for_all? boolean default true
 ---@return true? ok

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The version of the server: stated by the user, or asked for once where the server tells it.
--- The chat API itself has no way to ask (protocol: version matrix). Bridge's own port does not
--- answer either, so not to know is the usual case there, and no error.
+-- The version of the server: set by the user, or asked for once where the server tells it. The chat API itself has no
+-- request for it (protocol: version matrix). Bridge's own port does not tell it either, so an unknown version is usual
+-- there, and no error.
 
 local json = require "trueconf.base.json"
 
@@ -10,7 +10,7 @@ local server_version = {}
 local PATIENCE = 5                      -- seconds; a call waits for this once
 local MAX_BODY = 65536                  -- bytes
 
--- Four numbers at most, whatever stands behind them: "5.5.6.10213-beta" is 5.5.6.10213.
+-- The first four numbers at most: "5.5.6.10213-beta" is 5.5.6.10213.
 local function numbers(text)
   return type(text) == "string" and text:match "^%d+%.%d+[%d.]*" or nil
 end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What the card of a survey carries besides what a script says (protocol 12): a secret, and a link for
--- apps that know no surveys.
+-- Adds the fields of a survey's card that a script does not give (protocol 12): a secret, and a link for apps that know
+-- no surveys.
 
 local escape = require "trueconf.text.escape"
 local random_hex = require "trueconf.base.random_hex"
@@ -10,7 +10,7 @@ local survey = {}
 local SECRET_BYTES = 20
 local PAGE = "https://%s/webtools/survey"
 
--- Other clients take the SHA-1 of the title and random digits that they tell nobody: random digits for all others.
+-- Other clients take the SHA-1 of the title and secret random digits, which looks like random digits to everybody else.
 local function secret()
   return random_hex(SECRET_BYTES)
 end
@@ -37,7 +37,7 @@ function survey.complete(content)
   content.alt = content.alt or link(content.url, content)
 end
 
----The same for what replaces a survey; it says nothing of the page, which is that of the server.
+---The same for an edited survey, whose page stays the one at the server.
 ---@param client trueconf.Client
 ---@param content table of the wire, checked
 function survey.complete_edit(client, content)

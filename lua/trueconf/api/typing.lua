@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- Keeps an activity of the bot alive in a chat: what the others see fades by itself, so it is
--- sent again as long as it lasts (protocol 6.6).
+-- Keeps an activity of the bot visible in a chat. Apps stop showing an activity after some seconds, so it is sent again
+-- until it is closed (protocol 6.6).
 
 local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
 local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
 
-local SHORTEST, LONGEST = 0.5, 60       -- seconds between two; a server's word is taken within these
+local SHORTEST, LONGEST = 0.5, 60       -- seconds between two sends; the server's value is kept within these
 
 ---An activity the others see until it is closed.
 ---@class trueconf.Typing
@@ -16,7 +16,7 @@ local Typing = {}
 Typing.__index = Typing
 Typing.__name = "trueconf.Typing"
 
----No more of it; the others see it fade within some seconds.
+---End the activity; apps stop showing it within some seconds.
 function Typing:close()
   self.over:wake(true)
 end
@@ -43,7 +43,7 @@ end
 ---@param client trueconf.Client
 ---@param chat_id string
 ---@param kind? string
----@param level integer whom to blame for a mistake
+---@param level integer stack level to blame for a mistake
 ---@return trueconf.Typing
 local function keep(client, chat_id, kind, level)
   options.argument("keep_typing", "chat_id", chat_id, "string", level + 1)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A client: one account's standing connection and the calls that go over it. The core
--- keeps the connection; this file turns tables into frames and back. A script holds only the face of a client.
+-- A client: the connection of one account and the calls over it. The core keeps the connection; this file turns tables
+-- into frames and back. A script holds only the face of a client.
 
 local backoff = require "trueconf.base.backoff"
 local config = require "trueconf.client.settings"
@@ -36,22 +36,22 @@ local MOST_BYTES = 999999999999         -- the core takes sizes below 10^12
 ---@field password? string of the account; username and password, or a token
 ---@field token? string|fun():string?,any a ready token, or a function that waits and returns one
 ---@field oauth_client_id? string get the token by the OAuth2 exchange, with this id of an application that the
----administrator has made; for servers that let nobody in by the password alone, from 5.5.3
----@field web_url? string address of the server's web port, if it is not that of `url`; OAuth and the version are there
----@field token_file? string keep the token here between runs, mode 0600; a warning tells if it cannot be written
+---administrator has made; for servers from 5.5.3 on without password login
+---@field web_url? string address of the server's web port, if it is not that of `url`; used for OAuth and the version
+---@field token_file? string keep the token here between runs, mode 0600; the log warns if it cannot be written
 ---@field ca_file? string PEM file of the authority that signed the server's certificate
 ---@field tls? trueconf.core.TlsOptions how certificates are checked
----@field proxy? string http://[user:password@]host:port for all connections, "" for the direct way; else that of the
+---@field proxy? string http://[user:password@]host:port for all connections, "" for none; default: the proxy of the
 ---environment (http_proxy, https_proxy, all_proxy, no_proxy)
 ---@field headers? table<string, string> further headers of every request and connection to the server, such as
 ---{ Origin = "https://chat.example.com" }; a User-Agent replaces ours. Log lines and errors do not hold the values
----@field allow_plaintext? boolean let password and token go unencrypted to another machine
----@field receive_unread? boolean ask for what came while the bot was away; default true
+---@field allow_plaintext? boolean send password and token unencrypted to another machine; default: only to loopback
+---@field receive_unread? boolean get the messages that came while the bot was away; default true
 ---@field receive_system? boolean also receive system messages; default false
----@field retries? integer how often a request is repeated, after a pause that grows from 0.5 s and within its deadline,
----when the server was in trouble or the connection was lost before the request was sent; default 4 for bots, else 0
----@field server_version? string such as "5.5.4"; else the server is asked once, where it answers
----@field log? trueconf.Log|trueconf.LogOptions|string a logger, what one is made with, or a level
+---@field retries? integer repetitions of a request after a temporary failure of the server, or when the connection was
+---lost before the request was sent; with backoff from 0.5 s, within the deadline; default 4 for bots, else 0
+---@field server_version? string such as "5.5.4"; default: the server is asked once, where it answers
+---@field log? trueconf.Log|trueconf.LogOptions|string a logger, the options of one, or a level
 local SCHEMA = {
   url = { type = "string", check = url.parse },
   username = { type = "string", check = options.is_filled },
@@ -100,20 +100,20 @@ local FOR_SESSION = {
 ---@field url string
 ---@field package session trueconf.core.Session
 ---@field package web trueconf.Web
----@field package face table what the script holds; itself, if no script does
+---@field package face table the object that the script holds; the client itself, if no script holds it
 ---@field package engine trueconf.Engine? of a bot
----@field private version string|false|nil of the server; false: it does not say; nil: not asked yet
----@field private exchange trueconf.oauth.Exchange? where the token comes from, if by OAuth
----@field private limits trueconf.UploadLimits? as last heard
+---@field private version string|false|nil of the server; false: the server does not tell it; nil: not asked yet
+---@field private exchange trueconf.oauth.Exchange? source of the token, with OAuth
+---@field private limits trueconf.UploadLimits? last ones from the server
 ---@field package noted_failures table<string, true>? kinds of failed sends that were logged as a warning
 local Client = {}
 
--- Of those that have no layers.
+-- For calls without middleware.
 local NO_LAYERS = {}
 
 local meta = { __index = Client }
 
----Take the secrets out of JSON text that is to be shown: the addresses of files hold some (protocol: download).
+---Mask the secrets in JSON text for the log: addresses of files hold some (protocol: download).
 ---@param frame string
 ---@return string
 local function masked(frame)
@@ -128,7 +128,7 @@ local function without_secrets(on_trace)
   return on_trace and function(direction, frame) on_trace(direction, masked(frame)) end
 end
 
--- What the core needs, from checked options and resolved settings.
+-- Makes the options of the core's session from checked options and resolved settings.
 local function session_options(given, settings, way, exchange)
   local session = {
     url = way.endpoints.socket, token_url = way.endpoints.token, tls = way.tls, headers = way.headers,
@@ -146,7 +146,7 @@ local function session_options(given, settings, way, exchange)
   return session
 end
 
--- The exchange that brings the token, if it is to come by OAuth.
+-- Makes the exchange that gets the token, with OAuth.
 local function make_exchange(given, settings, way, level)
   if settings.token or not settings.oauth_client_id then return nil end
   local address = assert(url.parse(way.endpoints.oauth_token))
@@ -181,15 +181,15 @@ local function log_unsaved(self, err)
   self.log:warn("%s: the token is not kept, so each start logs in again: %s", self.url, err)
 end
 
--- The core's message begins with its own place in the source; say it at the caller's.
+-- The core's message begins with a source position of ours; raise it at the caller's line.
 local function make_session(given, level)
   local ok, session = pcall(core.session, given)
   if not ok then error(tostring(session):gsub("^[^:]+:%d+: ", ""), level + 1) end
   return session
 end
 
--- The token's file is replaced, so it has to be a plain file. If it cannot be written for another reason, each start
--- asks for a token.
+-- The token's file is replaced, so it must be a plain file. If it cannot be written for another reason, each start asks
+-- the server for a token.
 local function check_token_file(path, level)
   local target, err = core.file_target(path)
   if not target then error(("CONFIG: option 'token_file': %s"):format(err.message), level + 1) end
@@ -265,9 +265,9 @@ end
 ---@field read? boolean repeat the request by itself after a lost connection; known for reading methods
 
 local FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8 -- seconds between tries
-local PATIENCE = 30                     -- seconds, where neither call nor client have a deadline of their own
+local PATIENCE = 30                     -- seconds, if neither call nor client have a deadline
 
--- The request has done nothing, and may well succeed later.
+-- True if the request was not carried out and may succeed later.
 local function is_worth_repeating(err)
   return err.retryable and (err.outcome == "rejected" or err.outcome == "not_sent" and err.name == "DISCONNECTED")
 end
@@ -313,7 +313,8 @@ local function run_layer(self, layers, number, call)
     .. options.type_of(answer or err), { method = call.method, outcome = outcome })
 end
 
--- Every request goes this way. Tail calls here and below: a coroutine that stays shallow costs less.
+-- Every request uses this function. Tail calls here and below keep the stack of the coroutine shallow, which is
+-- cheaper.
 local function request(self, method, payload, timeout, read)
   local layers = self.call_layers
   if not layers[1] then return transact(self, method, payload, timeout, read) end
@@ -329,9 +330,8 @@ end
 ---@alias trueconf.CallNext fun(): table?, trueconf.Error?
 ---@alias trueconf.CallMiddleware fun(call: trueconf.Call, next: trueconf.CallNext): table?, trueconf.Error?
 
----Put a function around all calls, outermost first. It may change the call, time it, call next() once,
----again after a failure, or not at all, and returns what next() has returned, another answer, or nil
----and an error.
+---Add middleware around all calls, outermost first. It may change the call, time it, call next() once, again after a
+---failure, or not at all. It returns the results of next(), another answer, or nil and an error.
 ---@param layer trueconf.CallMiddleware
 function Client:use_call(layer)
   if type(layer) ~= "function" then options.refuse("use_call", "a function", layer, 2) end
@@ -347,8 +347,8 @@ local CALL_SCHEMA = { timeout = { type = "number", min = 0.001 }, read = { type 
 ---@param payload? table
 ---@param opts? trueconf.CallOptions
 ---@return table? result the payload of the response
----@return trueconf.Error? err a server code by name, TIMEOUT, DISCONNECTED, CLOSED, LIMIT; `outcome` tells whether
----the request was carried out
+---@return trueconf.Error? err a server code by name, TIMEOUT, DISCONNECTED, CLOSED, LIMIT; `outcome` says whether the
+---request was carried out
 function Client:call(method, payload, opts)
   if type(method) ~= "string" then options.argument("call", "method", method, "string", 2) end
   if payload ~= nil and type(payload) ~= "table" then options.argument("call", "payload", payload, "table", 2) end
@@ -364,13 +364,13 @@ end
 
 -- The server ------------------------------------------------------------------------------
 
--- Who waits for the version while one asks; they go on when that one is cancelled, too.
+-- The calls that wait while another one asks for the version; they also go on when that one is cancelled.
 local Waiting = { __close = function(waiting)
   waiting.client.version_waiting = nil
   for _, waiter in ipairs(waiting) do waiter:wake(waiting.client.version or nil) end
 end }
 
--- One asks, and whoever comes meanwhile waits for the same answer.
+-- One call asks; further calls wait for the same answer.
 local function ask_version(self)
   local waiting <close> = setmetatable({ client = self }, Waiting)
   self.version_waiting = waiting
@@ -379,10 +379,10 @@ local function ask_version(self)
   self.version = version or false
 end
 
----The version of the server: the option server_version, or what the server says when it is asked
----for the first time. Methods that came with a newer version are refused before they are sent.
+---The version of the server: the option server_version, or the server's answer to the first question. Methods of a
+---newer version are refused before they are sent.
 ---@async
----@return string? version nil: it does not say, and no method is refused
+---@return string? version nil: the server does not tell it, and no method is refused
 function Client:server_version()
   if self.version_waiting then
     local waiter = core.waiter()
@@ -393,13 +393,13 @@ function Client:server_version()
   return self.version or nil
 end
 
----What may be uploaded, as the server has told it last; get_file_upload_limits() asks.
----@return trueconf.UploadLimits? limits nil: it has not told yet; servers do from 5.5.3
+---The last upload limits from the server; get_file_upload_limits() asks for them.
+---@return trueconf.UploadLimits? limits nil: none have come yet; servers send them from 5.5.3 on
 function Client:upload_limits()
   return self.limits
 end
 
--- Methods by hand -------------------------------------------------------------------------
+-- Methods that are not made from the schema ---------------------------------------------------
 
 ---@class (exact) trueconf.SendOptions
 ---@field parse_mode? "text"|"markdown"|"html" default "text"
@@ -433,8 +433,7 @@ local function send_message_at(self, level, chat_id, text, opts, reply_to)
   return sent, err
 end
 
----Send a text message (protocol 6.1, sendMessage). The arguments may also be given by name, all
----in one table.
+---Send a text message (protocol 6.1, sendMessage). The arguments may also be given by name, all in one table.
 ---@async
 ---@param chat_id string
 ---@param text string|number of 1 to 4096 visible characters
@@ -468,9 +467,8 @@ end
 
 -- Activity --------------------------------------------------------------------------------
 
----Show the others in a chat that the bot is writing, until close() is called on what this
----returns, or a variable with `<close>` that holds it goes out of scope. Does not wait, and
----never fails: a server that does not know it is left alone.
+---Show in a chat that the bot is typing, until close() is called on the result, or a `<close>` variable with the result
+---goes out of scope. Does not wait, and never fails: on a server without this method nothing is sent.
 ---@param chat_id string
 ---@param activity? "typing"|"choosing_sticker"|"uploading_file" default "typing"
 ---@return trueconf.Typing
@@ -482,7 +480,7 @@ methods.add_to(Client)
 files.add_to(Client)
 pages.add_to(Client)
 
--- What a script holds.
+-- The class of clients for scripts.
 local Face = face.class "trueconf.Client"
 face.add(Face, "bot", "client", Client)
 

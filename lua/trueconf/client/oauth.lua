@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- The OAuth2 application exchange (protocol 3.3): how a token is got from a server on which logging in by
--- password alone is switched off. Three calls at the web port, each giving what the next one shows; the
--- administrator has made an application, whose client id goes with the user's name and password.
--- Errors name the call and what the server has against it, in a word of its own, never its text.
+-- The OAuth2 application exchange (protocol 3.3): gets a token from a server without password login. It makes three
+-- calls at the web port, each with the result of the one before; the administrator has made an application, whose
+-- client id is sent with the user's name and password. Errors name the call and the server's error word, never the
+-- server's text.
 
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
@@ -49,7 +49,7 @@ local function is_word(value)
   return type(value) == "string" and #value <= 40 and value:find "^[%w_.-]+$" ~= nil
 end
 
--- What the server has against a request: `error` is a word, or an object with `errors` (protocol 3.3).
+-- The server's reason for a refusal: `error` is a word, or an object with `errors` (protocol 3.3).
 local function reason_of(answer)
   local err = decoded(answer).error
   local list = type(err) == "table" and err.errors
@@ -140,7 +140,7 @@ end
 ---@async
 ---@return string? token
 ---@return integer|trueconf.Error|nil expires UNIX milliseconds, nil if the server does not say; or an error:
----AUTH_FAILED, CONFIG, HTTP, PROTOCOL, or what core.http fails with
+---AUTH_FAILED, CONFIG, HTTP, PROTOCOL, or an error of core.http
 function Exchange:run()
   local thread = coroutine.running()
   self.running = thread
@@ -149,7 +149,7 @@ function Exchange:run()
   return token, err
 end
 
----Give up the exchange that is under way; nobody waits for it any more.
+---Cancel the running exchange.
 function Exchange:cancel()
   local thread = self.running
   self.running = nil

@@ -1,9 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Where a bot's settings come from: the argument first, then the environment, then a
--- config file, then the local Bridge as the address. The file has lines `key = value`;
--- a value may be quoted with " or ', and # begins a comment at the start of a line or
--- after a space. Every value is text: a password of digits stays as it is.
--- Messages name the file and the line, never the value.
+-- The settings of a bot. Precedence: the argument, then the environment, then a config file; the default address is the
+-- local Bridge. The file has lines `key = value`; a value may be quoted with " or ', and # begins a comment at the
+-- start of a line or after a space. Every value is text: a password of digits stays as it is. Messages name the file
+-- and the line, never the value.
 
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
@@ -24,7 +23,7 @@ local VARIABLES = {
   ca_file = "TRUECONF_CA_FILE",
 }
 
--- Two ways to prove who one is, a ready token or a password: the one that is found first rules out the other.
+-- A ready token and a password exclude each other: the one that is found first wins.
 local RIVALS = { token = { "password", "oauth_client_id" }, password = { "token" }, oauth_client_id = { "token" } }
 
 ---@class trueconf.Settings
@@ -49,7 +48,7 @@ local function unquote(text)
   if value and (rest:find "^%s*$" or rest:find "^%s+#") then return value end
 end
 
--- The key and value of a line, or nil and what is wrong with it.
+-- The key and value of a line, or nil and a complaint.
 local function parse_line(line)
   local key, text = line:match "^%s*([%w_]+)%s*=%s*(.-)%s*$"
   if not key then return nil, "expected 'key = value'" end
@@ -63,7 +62,7 @@ local function parse_line(line)
   return key, value
 end
 
--- The values of a config file's text, and where each was found.
+-- The values of a config file's text, and the line of each.
 local function parse_file(text, path)
   local values, lines, number = {}, {}, 0
   for line in (text:gsub("^\xEF\xBB\xBF", "") .. "\n"):gmatch "(.-)\r?\n" do
@@ -79,7 +78,8 @@ local function parse_file(text, path)
   return values, lines
 end
 
--- The values of a file and their lines; nil and no error if there is none. A secret in it is for its owner alone.
+-- The values of a file and their lines; nil and no error if there is no file. A file with a secret must be readable for
+-- its owner alone.
 local function read_file(path, patience)
   local text, is_private = core.read_file(path, MAX_FILE_SIZE, patience)
   if not text then return nil, is_private end
@@ -95,8 +95,8 @@ local function usual_files(env)
   return { "./trueconf.conf", directory and directory .. "/trueconf/config" }
 end
 
--- The values of the first file there is, their lines, and what kept one of them from being read: nobody has named it,
--- and all may be set without it.
+-- The values of the first existing file, their lines, and the error of a file that could not be read, which matters
+-- only if settings are missing: nobody has named that file.
 local function find_file(files)
   local trouble
   for _, path in ipairs(files) do
@@ -145,7 +145,7 @@ local function layers(given, env, file, lines)
   }
 end
 
--- Take from a layer what no layer above it has set or ruled out.
+-- Take the settings of a layer that no layer above it has set or excluded.
 local function take(layer, settings, sources)
   local ruled_out = {}
   for key, rivals in pairs(RIVALS) do
@@ -159,8 +159,8 @@ local function take(layer, settings, sources)
   end
 end
 
--- A secret that was read from a file, or typed in Windows, may bring the end of its line along; it would be refused by
--- the server, and nobody would see why.
+-- A secret that was read from a file, or typed in Windows, may end with a line break. The server would refuse it, and
+-- nobody would see why.
 local function check_secrets(settings, sources)
   for _, key in ipairs { "password", "token" } do
     local value = settings[key]
@@ -174,11 +174,11 @@ local function check_secrets(settings, sources)
 end
 
 ---Gather the settings of a bot.
----@param given? table what the caller set, checked already; may hold other options as well
+---@param given? table the caller's options, already checked; may hold other options as well
 ---@param env? table<string, string> in place of the process's environment
 ---@param files? string[] in place of the usual config files; the first that exists is read
 ---@return trueconf.Settings? settings
----@return table<string, string>|trueconf.Error sources where each came from: "option 'url'", "TRUECONF_URL",
+---@return table<string, string>|trueconf.Error sources the source of each: "option 'url'", "TRUECONF_URL",
 ---"path:line" or "default"; or an error CONFIG
 local function resolve(given, env, files)
   env = environment(env)

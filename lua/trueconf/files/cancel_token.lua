@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Cancel tokens: they cancel uploads and downloads under way. A call with the option `cancel` works in a coroutine of
--- its own; to cancel is to end that coroutine where it waits. So everything it holds hangs on `<close>` variables, and
--- the core takes its request back or closes its connection.
+-- Cancel tokens cancel running uploads and downloads. A call with the option `cancel` works in a coroutine of its own;
+-- cancelling ends that coroutine where it waits. So all of its resources are in `<close>` variables, and the core takes
+-- its request back or closes its connection.
 
 local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
@@ -12,7 +12,7 @@ local misuse = require "trueconf.base.misuse"
 local CancelToken = {}
 CancelToken.__index = CancelToken
 
----@class trueconf.CancellableCall one that has a token
+---@class trueconf.CancellableCall a call with a token
 ---@field token trueconf.CancelToken
 ---@field over trueconf.core.Waiter
 ---@field thread thread
@@ -33,15 +33,15 @@ function cancel_token.is(value)
   return getmetatable(value) == CancelToken, "must be made by trueconf.cancel_token()"
 end
 
--- At the drain point, where the coroutine waits or is over; then it has come too late.
+-- Runs at the drain point: the coroutine waits, or it has ended and the token came too late.
 local function stop(call)
   if core.cancel(call.thread) then call.over:wake(true, nil, call.give_up()) end
 end
 
----Cancel the calls that have this token, and those that will be given it: they return nil and CANCELLED at once,
----connections are closed, temporary files removed. May be called from anywhere, also from `on_progress`, a reader or a
----sink. What is complete stays.
----@return boolean first false: it was cancelled before
+---Cancel all calls with this token, also later ones: they return nil and CANCELLED at once, their connections are
+---closed and their temporary files removed. May be called from anywhere, also from `on_progress`, a reader or a sink.
+---A complete file stays.
+---@return boolean first false: the token was cancelled before
 function CancelToken:cancel()
   if self.cancelled then return false end
   self.cancelled = true
@@ -49,7 +49,7 @@ function CancelToken:cancel()
   return true
 end
 
--- The caller is there no longer, or has got its result.
+-- The caller has ended, or has got its result.
 local Call = { __close = function(call)
   call.token.calls[call] = nil
   core.cancel(call.thread)
@@ -66,10 +66,10 @@ local function begin(token, give_up, fn, ...)
   return call
 end
 
----Do work that waits, so that a token can cancel it.
+---Run a function that waits, so that a token can cancel it.
 ---@async
----@param token trueconf.CancelToken? nil: it cannot
----@param give_up fun(): trueconf.Error makes the error for work that has been cancelled
+---@param token trueconf.CancelToken? nil: run it without a token
+---@param give_up fun(): trueconf.Error makes the error of a cancelled call
 ---@param fn fun(...): any, any
 ---@return any result
 ---@return any err

@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Fetching a file (protocol: download): wait until the server has all of it, then get it over
--- HTTP from the configured server. The address the server gives holds a secret, so it is never
--- logged, part of an error, or returned.
+-- Downloads a file (protocol: download): waits until the server has all of it, then gets it over HTTP from the
+-- configured server. The address from the server holds a secret, so it is never logged, part of an error, or returned.
 
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
@@ -19,22 +18,21 @@ local DEFAULT_CAP = 16 << 20            -- bytes of a file that is returned as a
 local PATIENCE = 300                    -- seconds to wait for a file that is still on its way to the server
 local FIRST_POLL, LAST_POLL = 0.5, 5    -- seconds; READY comes some time after the last progress
 local PIECE = 1 << 16                   -- bytes given to a sink at a time
-local PAUSES = { 0, 0.25, 0.5, 1, 2 }   -- seconds before the tries that go on with what has come
+local PAUSES = { 0, 0.25, 0.5, 1, 2 }   -- seconds before each try that resumes
 local LONGEST_PAUSE = 60                -- seconds, where the server asks for more
-local GOOD_PIECE = 1 << 20              -- bytes; a try that brings so many is none of those
+local GOOD_PIECE = 1 << 20              -- bytes; a try that brings this many does not count as failed
 
 local download = {}
 
 ---@class (exact) trueconf.DownloadOptions
----@field path? string save it here; a plain file that was there is replaced once the new one is complete, and nothing
----else is
----@field sink? fun(piece: string): any, any give it here, piece by piece, once it is complete; false or nil and an
----error to stop. It may wait
+---@field path? string save it here; replaces a plain file when the download is complete, and refuses anything else
+---@field sink? fun(piece: string): any, any gets the complete file piece by piece; returns false, or nil and an error,
+---to stop. It may wait
 ---@field max_bytes? integer refuse a larger file; default 16 MiB without `path` and `sink`, else none
----@field preview? boolean its small picture in place of the file
----@field on_progress? fun(received: integer, total: integer) must not wait; of the download, after waiting for the file
----@field timeout? number seconds for all of it; default 300 to wait for the file, then none
----@field cancel? trueconf.CancelToken by which it can be cancelled
+---@field preview? boolean get its preview in place of the file
+---@field on_progress? fun(received: integer, total: integer) called during the download; must not wait
+---@field timeout? number seconds for everything; default 300 to wait for the file, then none
+---@field cancel? trueconf.CancelToken cancels the download
 local SCHEMA = {
   path = { type = "string" },
   sink = { type = "function" },
@@ -64,10 +62,10 @@ end
 
 events.finish_with("uploadFileProgress", on_progress)
 
--- Whose progress is waited for.
+-- A call that waits for the progress of a file.
 local Awaited = { __close = function(awaited) awaited.client.file_waiters[awaited.waiter] = nil end }
 
--- Until the next progress of a file, or for so many seconds.
+-- Wait until the next progress of a file, at most this many seconds.
 local function await_progress(client, file_id, seconds)
   local waiter = core.waiter()
   client.file_waiters = client.file_waiters or {}
@@ -78,7 +76,7 @@ end
 
 local TOO_LATE = "the server has not got all of the file in time"
 
--- What is known of a file, asked within the time that is left.
+-- Ask the server about a file, within the time that is left.
 local function ask(client, file_id, left)
   local seconds = left()
   if seconds and seconds <= 0 then return nil, fault("TIMEOUT", TOO_LATE) end
@@ -89,7 +87,7 @@ local function has_settled(info)
   return info.ready_state ~= FileState.UPLOADING
 end
 
--- Ask again and again; progress makes it sooner, and is no promise of READY.
+-- Ask again and again; a progress notification makes the next question sooner, but does not promise READY.
 local function poll(client, info, left)
   local pause = FIRST_POLL
   repeat
@@ -102,12 +100,12 @@ local function poll(client, info, left)
   return info
 end
 
--- A subscription ends by itself with the connection, so nobody has to wait for the answer.
+-- A subscription ends by itself with the connection, so the answer to its end is not awaited.
 local Subscription = { __close = function(self)
   core.spawn(self.client.unsubscribe_file_progress, self.client, self.file_id)
 end }
 
--- To subscribe is a help, not a need: servers and files differ in whether it works.
+-- Subscribing only speeds the wait up: it does not work on all servers and for all files.
 local function wait_until_ready(client, info, clock)
   local left = clock() and clock or upload.clock(PATIENCE)
   local _ <close> = setmetatable({ client = client, file_id = info.file_id }, Subscription)
@@ -126,8 +124,8 @@ end
 
 -- The address -----------------------------------------------------------------------------
 
----Where a file is fetched. The server's own name may mean nothing here (protocol: download): only
----path and query are its, the rest is the configured address.
+---The address for a download. The host in the server's address may be unknown here (protocol: download), so only path
+---and query are taken from it, the rest from the configured address.
 ---@param client trueconf.Client
 ---@param given any the server's address
 ---@return { url: string }? request
@@ -141,7 +139,7 @@ function download.address(client, given)
   return { url = base .. path }
 end
 
--- What is fetched: the file itself or its preview.
+-- The file itself, or its preview.
 local function wanted(info, given)
   if not given.preview then return info end
   local preview = info.previews and info.previews[1]
@@ -155,22 +153,22 @@ local function too_large(size, cap)
   return fault("LIMIT", ("the file is %d bytes, %d allowed"):format(size, cap))
 end
 
--- By which the server knows whether the file is still the same (RFC 9110, If-Range).
+-- The header by which the server recognises an unchanged file (RFC 9110, If-Range).
 local function validator_of(headers)
   local tag = headers.etag
   if tag and not tag:find "^W/" then return tag end
   return headers["last-modified"]
 end
 
----What a download is made of: tries, each of which goes on where the one before ended.
+---A download: a series of tries, each of which resumes where the one before ended.
 ---@class trueconf.Fetch
 ---@field client trueconf.Client
 ---@field given trueconf.DownloadOptions
 ---@field clock fun(): number?
 ---@field info trueconf.FileInfo
 ---@field what table the file itself, or its preview
----@field file { path: string } what has come
----@field validator string? of what has come
+---@field file { path: string } the bytes so far
+---@field validator string? of the bytes so far
 ---@field failures integer tries in a row that have brought little
 ---@field refreshed boolean the address is a new one, and nothing has come from it yet
 local Fetch = {}
@@ -202,7 +200,7 @@ function Fetch:check_size()
   return nil, fault(name, ("%d of %d bytes came"):format(size, expected))
 end
 
--- Get what is missing.
+-- Get the missing bytes.
 function Fetch:try(left)
   local request, err = self:request(left)
   if not request then return nil, err end
@@ -216,18 +214,18 @@ function Fetch:try(left)
   return nil, fault("HTTP", message, { code = answer.status, retry_after = answer.retry_after })
 end
 
--- Addresses grow old, and a fresh one is got.
+-- An address expires; then a fresh one is requested.
 local GROWN_OLD = { [401] = true, [403] = true, [404] = true, [410] = true }
 local NO_SUCH_RANGE = 416
 local TOO_MANY = 429
 
--- What has come is no part of the file any more.
+-- The file has changed: drop the bytes so far.
 function Fetch:begin_anew()
   local file = io.open(self.file.path, "wb")
   if file then file:close() end
 end
 
--- The same address once more, a little later, or when the server asks for it.
+-- Wait before the next try with the same address, at least as long as the server asks for.
 function Fetch:pause(asked)
   self.failures = self.failures + 1
   local seconds, left = PAUSES[self.failures], self.clock()
@@ -242,7 +240,7 @@ local function may_pass(err)
   return err.code == NO_SUCH_RANGE or err.code == TOO_MANY or (err.code or 0) >= 500
 end
 
--- After a failed try: whether another one makes sense.
+-- After a failed try: returns true if another one makes sense.
 function Fetch:recover(err, had)
   local size = self:size()
   if size > had then self.refreshed = false end
@@ -257,7 +255,7 @@ function Fetch:recover(err, had)
   return nil, err
 end
 
--- All of it, in however many tries.
+-- Get the whole file, in as many tries as it takes.
 function Fetch:run()
   local ok, err
   repeat
@@ -274,13 +272,13 @@ function Fetch:run()
   return true
 end
 
--- What is told of a file that was fetched; its addresses are spent.
+-- The result for the script, without the addresses, which have been used up.
 function Fetch:summary()
   local info, what = self.info, self.what
   return { file_id = info.file_id, name = what.name or info.name, size = self:size(), mime_type = what.mime_type }
 end
 
--- Fetch into a file of our own.
+-- Download into a temporary file.
 local function to_file(client, info, given, file, clock)
   local fetch = setmetatable({
     client = client, given = given, clock = clock, info = info, file = file, failures = 0, refreshed = false,
@@ -301,7 +299,7 @@ local function to_string(client, info, given, clock)
   return file:read "a"
 end
 
--- Only a plain file is replaced: that is looked at before anything is fetched, and again at the end.
+-- Only a plain file may be replaced: checked before the download, and again at the end.
 local function to_path(client, info, given, clock)
   local target, err = core.file_target(given.path)
   if not target then return nil, fault("IO", err.message) end
@@ -372,7 +370,7 @@ end
 ---@param client trueconf.Client
 ---@param file string|table
 ---@param given? trueconf.DownloadOptions
----@param level integer whom to blame
+---@param level integer stack level to blame
 ---@return string|trueconf.Downloaded|nil result
 ---@return trueconf.Error? err
 function download.fetch(client, file, given, level)

@@ -11,7 +11,7 @@ local SEND = protocol.methods.sendFile
 ---@class trueconf.Client
 local Client = {}
 
--- By hand: what was uploaded before is sent, by the arguments of the schema.
+-- True for the form that sends an uploaded file by its temporal_file_id, with the arguments of the schema.
 local function is_by_schema(chat_id, file)
   if type(chat_id) == "table" then return chat_id.temporal_file_id ~= nil or chat_id.content ~= nil end
   return type(file) ~= "table" or file.temporal_file_id ~= nil or file.content ~= nil
@@ -25,16 +25,15 @@ local function part_arguments(args)
   return args.chat_id, given
 end
 
----Send a file to a chat (protocol: upload sequence): ask for leave, upload it, and post it. The
----file is checked against the limits of the server first. What was uploaded by other means is
----sent by send_file(chat_id, temporal_file_id, caption). The arguments may also be given by name,
----all in one table.
+---Send a file to a chat (protocol: upload sequence): ask for an upload task, upload it, and send the message. The file
+---is checked against the limits of the server first. A file that was uploaded by other means is sent by
+---send_file(chat_id, temporal_file_id, caption). The arguments may also be given by name, all in one table.
 ---@async
 ---@param chat_id string
 ---@param file trueconf.SendFileOptions
 ---@return trueconf.SentMessage? sent with file_id, and caption_message_id from servers of 5.5.6
----@return trueconf.Error? err LIMIT, FILE_UPLOAD_FAILED, BAD_FILE_NAME, ...; `outcome` tells of the message: only
----when it is "unknown" may it be there nevertheless
+---@return trueconf.Error? err LIMIT, FILE_UPLOAD_FAILED, BAD_FILE_NAME, ...; `outcome` is about the message: only after
+---"unknown" may it be in the chat
 function Client:send_file(chat_id, file, ...)
   local sent, err
   if is_by_schema(chat_id, file) then
@@ -52,19 +51,19 @@ function Client:send_file(chat_id, file, ...)
   return sent, err -- no tail call: a mistake is reported at the caller's line
 end
 
----A file that was fetched.
+---A downloaded file.
 ---@class trueconf.Downloaded
 ---@field file_id string
 ---@field name string? as its sender named it: never use it as a path unchecked
 ---@field size integer bytes
 ---@field mime_type string?
 
----Fetch a file (protocol: download). Waits until the server has all of it. With `path` or `sink` it
----never is in memory as a whole. A connection that is cut is no failure: the rest is got on another one.
+---Download a file (protocol: download). Waits until the server has all of it. With `path` or `sink` the file is
+---streamed, never in memory as a whole. After a lost connection the download resumes on another one.
 ---@async
 ---@param file string|trueconf.File|trueconf.Message|trueconf.SentMessage a file, a message with one, or a file id
 ---@param opts? trueconf.DownloadOptions
----@return string|trueconf.Downloaded|nil result the bytes; with `path` or `sink` what is known of the file
+---@return string|trueconf.Downloaded|nil result the bytes; with `path` or `sink` the name and size of the file
 ---@return trueconf.Error? err FILE_NOT_FOUND, LIMIT, TIMEOUT, HTTP, IO, ...
 function Client:download(file, opts)
   local result, err = download.fetch(self, file, opts, 2)

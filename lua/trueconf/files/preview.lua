@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The small picture that goes with a file (protocol: upload sequence): given by the caller, the file itself, or made
--- from a picture by gdk-pixbuf, where that is installed. To have none is never an error of sending.
+-- The preview of a file (protocol: upload sequence): given by the caller, the file itself, or made from a picture by
+-- gdk-pixbuf, where that is installed. A file without a preview is sent all the same.
 
 local core = require "trueconf.core"
 local mime = require "trueconf.base.mime"
@@ -12,7 +12,7 @@ local MADE_FROM = { ["image/jpeg"] = true, ["image/png"] = true, ["image/gif"] =
 
 local preview = {}
 
----A small picture of a file.
+---A preview of a file.
 ---@class (exact) trueconf.PreviewSource
 ---@field path? string a file with it
 ---@field data? string or its bytes
@@ -25,7 +25,7 @@ local SCHEMA = {
 
 ---Check the option `preview`.
 ---@param given any
----@param level integer whom to blame
+---@param level integer stack level to blame
 ---@return trueconf.PreviewSource|boolean|nil
 function preview.check(given, level)
   if type(given) == "string" then given = { path = given } end

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Sending a file: what is to be sent, the limits of the server, and the three steps of the
--- protocol (upload sequence): leave to upload over the socket, the bytes over HTTP, the message
--- over the socket. Bytes are streamed from where they are; what a function produces is written
--- to a temporary file first, since the size has to be known before the first byte leaves.
+-- Sends a file: checks it against the limits of the server, and takes the three steps of the protocol (upload
+-- sequence): the upload task over the WebSocket, the bytes over HTTP, the message over the WebSocket. Bytes are
+-- streamed from their source; the pieces of a reader are written to a temporary file first, because the size must be
+-- known before the first byte is sent.
 
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
@@ -24,8 +24,8 @@ local upload = {}
 ---@class (exact) trueconf.SendFileOptions
 ---@field path? string send this file; one of path, data and reader
 ---@field data? string send these bytes
----@field reader? fun(): string?, any send what this returns, piece by piece until nil; nil and an error to give up. It
----may wait. What it returns is kept in a temporary file until it has been sent
+---@field reader? fun(): string?, any returns the bytes piece by piece, nil at the end; nil and an error to give up. It
+---may wait. The pieces are kept in a temporary file until they have been sent
 ---@field name? string file name as others see it; default the name in the path
 ---@field type? string MIME type; default by the extension of the name
 ---@field caption? string a text above the file, up to 4096 visible characters; it is sent as a message of its own
@@ -36,8 +36,8 @@ local upload = {}
 ---@field sticker? boolean send a WebP picture as a sticker
 ---@field reply_to? string id of the message this one answers
 ---@field on_progress? fun(sent: integer, total: integer) must not wait; bytes of the whole upload
----@field timeout? number seconds for all of it; default none, besides those of the requests
----@field cancel? trueconf.CancelToken by which it can be cancelled
+---@field timeout? number seconds for everything; default: only the timeouts of the requests
+---@field cancel? trueconf.CancelToken cancels the upload
 local SCHEMA = {
   path = { type = "string" },
   data = { type = "string" },
@@ -68,7 +68,7 @@ local function timeout_error(method)
   return Error.new("TIMEOUT", "the file was not sent in time", { method = method.name, outcome = "not_sent" })
 end
 
--- What is sent ----------------------------------------------------------------------------
+-- The source of the bytes -----------------------------------------------------------------
 
 local function failed(message, name)
   return Error.new(name or "IO", message, { method = SEND.name, outcome = "not_sent" })
@@ -81,7 +81,7 @@ local function open_source(path)
   return source, source:size()
 end
 
--- A file that is gone when its variable is.
+-- A temporary file, removed when its `<close>` variable goes out of scope.
 local Temporary = {}
 Temporary.__index = Temporary
 Temporary.__close = function(self)
@@ -94,7 +94,7 @@ function upload.temporary(path)
   return setmetatable({ path = path or os.tmpname() }, Temporary)
 end
 
--- More than the server takes is not read: it may never end.
+-- Read no more than the server accepts: a reader may never end.
 local function copy_pieces(reader, file, most, level)
   local size = 0
   while true do
@@ -110,7 +110,7 @@ local function copy_pieces(reader, file, most, level)
   end
 end
 
--- What a reader produces, in a file.
+-- Write the pieces of a reader into a file.
 local function spool(reader, path, most, level)
   local file <close>, why = io.open(path, "wb")
   if not file then return nil, failed(("cannot write a temporary file: %s"):format(why)) end
@@ -205,7 +205,7 @@ local function extension_mistake(name, extensions)
     or "files without an extension are not allowed"
 end
 
----Check a file against what the server allows (protocol: UploadLimits).
+---Check a file against the limits of the server (protocol: UploadLimits).
 ---@param limits trueconf.UploadLimits?
 ---@param name string
 ---@param size integer
@@ -222,7 +222,7 @@ function upload.check_limits(limits, name, size)
   return true
 end
 
--- What the server has told, or is asked for once. Not to know is no error: it checks itself.
+-- The limits from the server, which is asked for them once. Unknown limits are no error: the server checks, too.
 local function known_limits(client)
   local limits = client:upload_limits()
   if limits or client.limits_asked then return limits end
@@ -245,13 +245,13 @@ end
 
 -- The three steps -------------------------------------------------------------------------
 
--- Nothing has been written in the chat yet, whatever became of the bytes.
+-- The message is not in the chat yet, whatever happened to the bytes.
 local function not_sent(err, name)
   return Error.new(err.name, ("the upload of %s failed: %s"):format(name, err.message),
     { code = err.code, method = SEND.name, outcome = "not_sent", retry_after = err.retry_after, cause = err })
 end
 
--- What the server has against an upload (protocol: upload errors); `error` is a number.
+-- The error of a refused upload (protocol: upload errors); `error` is a number.
 local function refusal(answer, file)
   local body = json.receive(answer.body or "")
   local code = type(body) == "table" and body.error
@@ -295,7 +295,7 @@ local function one_upload(client, file, given, clock)
   return post(client, file, task, given, left)
 end
 
--- A server that was started again meanwhile knows the task no more: once more from the beginning.
+-- A server that was restarted meanwhile has forgotten the upload task: ask for a new one, once.
 local function put(client, file, given, clock)
   local id, err = one_upload(client, file, given, clock)
   if not id and err.name == "UPLOAD_TASK_NOT_FOUND" then id, err = one_upload(client, file, given, clock) end
@@ -309,7 +309,7 @@ local function message_arguments(chat_id, given, temporal_file_id)
   return { chat_id = chat_id, temporal_file_id = temporal_file_id, caption = caption, reply_to = given.reply_to }
 end
 
--- Too long a caption is better found before the bytes are on their way.
+-- Check the caption before the bytes are uploaded.
 local function check_message(chat_id, given, level)
   local payload = assert(protocol.to_wire(SEND.name, message_arguments(chat_id, given, "-")))
   local ok, err = methods.check(SEND, payload, level + 1)
@@ -339,7 +339,7 @@ local function send(client, file, chat_id, given, clock)
   return methods.invoke(client, SEND, 2, args)
 end
 
--- From where the bytes are to the message.
+-- Upload the bytes and send the message.
 local function deliver(client, chat_id, given, clock, level)
   local temporary <close> = setmetatable({}, Temporary)
   local function limits_of() return known_limits(client) end
@@ -357,7 +357,7 @@ local function deliver(client, chat_id, given, clock, level)
   return sent, err
 end
 
--- A request that still waits for the connection was taken back with the rest.
+-- The error of a cancelled upload. A request that still waited for the connection was taken back, too.
 local function cancelled(client, given)
   local outcome = given.is_posted and client:state() == "ready" and "unknown" or "not_sent"
   return Error.new("CANCELLED", "the file was cancelled by its sender", { method = SEND.name, outcome = outcome })
@@ -367,7 +367,7 @@ end
 ---@param client trueconf.Client
 ---@param chat_id string
 ---@param given trueconf.SendFileOptions
----@param level integer whom to blame
+---@param level integer stack level to blame
 ---@return trueconf.SentMessage? sent
 ---@return trueconf.Error? err
 function upload.send(client, chat_id, given, level)

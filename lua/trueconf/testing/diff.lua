@@ -35,7 +35,7 @@ local function common_lengths(old, new)
   return lengths
 end
 
--- Marked lines of what is different in the middle.
+-- The differing lines in the middle, each with its mark.
 local function compare(old, new)
   local out, i, j = {}, 1, 1
   local lengths = #old * #new <= MOST_CELLS and common_lengths(old, new)
@@ -51,7 +51,7 @@ local function compare(old, new)
   return out
 end
 
--- Leave out what is the same and far from any difference.
+-- Leave out equal lines that are far from any difference.
 local function shorten(lines)
   local near, out = {}, {}
   for index, line in ipairs(lines) do
@@ -73,7 +73,7 @@ end
 
 ---@param old string
 ---@param new string
----@return string? lines "- " before what only `old` has, "+ " before what only `new` has; nil: they are equal
+---@return string? lines "- " before lines of `old` alone, "+ " before lines of `new` alone; nil: the texts are equal
 local function diff(old, new)
   if old == new then return nil end
   local before, after = lines_of(old), lines_of(new)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a test expects somebody to hear and to see. What is expected may still take its time: the
--- clock goes on until it is there, or until it is late.
+-- Expectations of a test: the messages that a person hears and sees. The clock moves on until an expected message
+-- comes, or its time is over.
 
 local failure = require "trueconf.testing.failure"
 local misuse = require "trueconf.base.misuse"
@@ -9,13 +9,13 @@ local labels_of = require("trueconf.testing.user").labels_of
 local WITHIN = 10                       -- seconds of virtual time
 local quoted = failure.quoted
 
----What a text is compared with: the whole text, a part of it, a Lua pattern, or a function that says whether it fits.
+---An expected text: the whole text, a part of it, a Lua pattern, or a function that returns true for a text that fits.
 ---@alias trueconf.testing.Text string|{ contains: string? , pattern: string? }|fun(text: string, message: table): any
 
 ---@class (exact) trueconf.testing.ExpectOptions
 ---@field within? number|string seconds of virtual time, or a text such as "2h"; default 10 s, of hears_nothing() 0
----@field chat? trueconf.testing.Group|string only what is said there; default anywhere
----@field bytes? string what the file must hold
+---@field chat? trueconf.testing.Group|string only messages in this chat; default all chats
+---@field bytes? string expected content of the file
 
 ---@class trueconf.testing.Expectation
 ---@field private kit trueconf.testing.Kit
@@ -60,13 +60,13 @@ end
 
 -- Expecting ---------------------------------------------------------------------------------
 
--- Let time go by until fn() is true, or until it is late.
+-- Move the clock until fn() is true, or the time is over.
 function Expectation:wait(options, within, fn)
   self.kit:begin()
   self.kit:wait_for(self.kit:seconds(options and options.within or within), fn)
 end
 
--- The next message that was not heard yet; then it is heard. Fails if none comes in time.
+-- The next unheard message, which then counts as heard. Fails if none comes in time.
 function Expectation:next_message(what, options)
   local user, message, entry = self.user, nil, nil
   self:wait(options, WITHIN, function()
@@ -78,7 +78,7 @@ function Expectation:next_message(what, options)
   return message
 end
 
----The next message of a bot must have this text; none before it may be left unheard.
+---Expect the next unheard message of a bot to have this text.
 ---@param wanted trueconf.testing.Text
 ---@param options? trueconf.testing.ExpectOptions
 ---@return trueconf.testing.Heard message
@@ -92,7 +92,7 @@ function Expectation:hears(wanted, options)
   return message
 end
 
----No bot says anything that was not heard yet.
+---Expect no unheard message of a bot.
 ---@param options? trueconf.testing.ExpectOptions
 function Expectation:hears_nothing(options)
   local user, message = self.user, nil
@@ -103,7 +103,7 @@ function Expectation:hears_nothing(options)
   if message then self.kit:fail("%s should hear nothing, but heard %s", user.login, said(message)) end
 end
 
----The next message of a bot must be a file.
+---Expect the next unheard message of a bot to be a file.
 ---@param wanted? trueconf.testing.Text its name
 ---@param options? trueconf.testing.ExpectOptions
 ---@return trueconf.testing.Heard message
@@ -123,7 +123,7 @@ function Expectation:gets_file(wanted, options)
   return message, bytes
 end
 
----A message of a bot has this text at the moment, whether it was heard or not, as after an edit.
+---Expect a message of a bot, heard or not, to have this text at the moment, as after an edit.
 ---@param wanted trueconf.testing.Text
 ---@param options? trueconf.testing.ExpectOptions
 ---@return trueconf.testing.Heard message
@@ -144,7 +144,7 @@ local function in_brackets(labels)
   return labels[1] and "[" .. table.concat(labels, "] [") .. "]" or "none"
 end
 
----The newest message with buttons has these ones.
+---Expect the newest message with buttons to have these.
 ---@param labels string[] in order
 ---@param options? trueconf.testing.ExpectOptions
 ---@return trueconf.testing.Heard message

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- How the test kit fails: an error at the line of the test, not at one of the kit.
+-- Failures of the test kit: errors at the line of the test, not at a line of the kit.
 
 local failure = {}
 

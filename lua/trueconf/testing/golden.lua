@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Golden files: a text as it was once found to be right.
+-- Golden files: expected texts, which somebody has once checked.
 
 local diff = require("trueconf.testing.diff").diff
 
@@ -23,7 +23,7 @@ local function write(path, text)
   file:close()
 end
 
----Compare a text with a golden file, or write it when the environment says so.
+---Compare a text with a golden file, or write the file with TRUECONF_GOLDEN=write.
 ---@param path string
 ---@param text string
 ---@return string? complaint

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- How the bot of a test is started: a script as it stands, a module, or a function. All of it
--- happens in a coroutine, for a script runs as long as its bot.
+-- Starts the bot of a test: an unchanged script, a module, or a function. It runs in a coroutine, because a script runs
+-- as long as its bot.
 
 local hooks = require "trueconf.base.hooks"
 
 local launch = {}
 
--- Globals of a script end with it.
+-- A script gets globals of its own.
 local function environment(path, args)
   return setmetatable({ arg = table.move(args, 1, #args, 1, { [0] = path }) }, { __index = _G })
 end
@@ -24,7 +24,7 @@ local function module(name, args)
   return script(path, args)
 end
 
----@param bot string|function|table path of a script, name of a module, or what makes the bot
+---@param bot string|function|table path of a script, name of a module, or a function or table that makes the bot
 ---@param args string[] of a script
 ---@return function? fn runs it
 ---@return string? complaint
@@ -36,7 +36,7 @@ function launch.read(bot, args)
   return module(bot, args)
 end
 
--- Start a bot that was given back, unless it runs already.
+-- Start a returned bot, unless it runs already.
 local function start(bot, known)
   for _, other in ipairs(known) do
     if other == bot then return bot:state() == "idle" and bot:start() end
@@ -44,11 +44,11 @@ local function start(bot, known)
   error("the bot was made before the test began, for another server: make it in a function", 0)
 end
 
----Run what read() has given; for a coroutine.
+---Run a function from read(), in a coroutine.
 ---@async
 ---@param fn function
 ---@param options table for a function that makes the bot
----@param known (trueconf.Client|trueconf.Engine)[] what is behind those that were made since the test began
+---@param known (trueconf.Client|trueconf.Engine)[] of the bots and clients made since the test began
 function launch.run(fn, options, known)
   local made = fn(options)
   if type(made) == "function" then made = made(options) end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What was said, as readable text: who, when, where. It is written from what the Bridge tells
--- those who take part, so nothing that reaches anybody is missing.
+-- The conversation as readable text with authors, times and chats. It is written from the notifications of the Bridge,
+-- so no message that reaches somebody is missing.
 
 local core = require "trueconf.core"
 local fifo = require "trueconf.base.fifo"
@@ -41,7 +41,7 @@ function Transcript:text(most)
   return table.concat(self.lines, "\n", from, last) .. (last >= from and "\n" or "")
 end
 
--- Words for what happens ------------------------------------------------------------------
+-- Words for events ------------------------------------------------------------------------
 
 local function login_of(user_id)
   return (user_id:gsub("@.*$", ""))
@@ -63,7 +63,7 @@ local function button_lines(content)
   return table.concat(lines)
 end
 
----What a person sees of a message, in words.
+---A message as a person sees it, in words.
 ---@param content table as on the wire
 ---@return string
 local function words_of(content)
@@ -93,9 +93,9 @@ function told.removeMessage(self, payload, login)
   self:add("%s removes a message", self:speaker(login, payload.chatId))
 end
 
----Something is told to those it concerns.
+---Add an entry for a notification.
 ---@param notification trueconf.bridge.Notification
----@param acting? trueconf.bridge.Receiver who caused it
+---@param acting? trueconf.bridge.Receiver that caused it
 function Transcript:observe(notification, acting)
   if notification.message then return self:message(notification.message) end
   local entry = told[notification.method]

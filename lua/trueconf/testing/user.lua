@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- A person in a test: acts as people do in an application, and remembers what bots have said.
+-- A person in a test: acts as people do in an application, and remembers the messages of bots.
 
 local failure = require "trueconf.testing.failure"
 local misuse = require "trueconf.base.misuse"
@@ -10,7 +10,7 @@ local MOST_KEPT = 10000                 -- messages kept; then the oldest are fo
 
 ---A message of a bot as people see it, and:
 ---@class trueconf.testing.Heard: trueconf.bridge.PersonMessage
----@field text string what a person sees of it
+---@field text string as a person sees it
 ---@field name string? of the file, if it is one
 
 ---@class (exact) trueconf.testing.SayOptions
@@ -18,7 +18,7 @@ local MOST_KEPT = 10000                 -- messages kept; then the oldest are fo
 ---@field parse_mode? "text"|"markdown"|"html" default: the text is what the person types
 ---@field caption? string of a file
 ---@field type? string MIME type of a file; default by its name
----@field message? trueconf.bridge.PersonMessage|string which message is meant; default the newest that fits
+---@field message? trueconf.bridge.PersonMessage|string the message; default the newest that fits
 ---@field twice? boolean for clicks: a double click
 
 ---@class trueconf.testing.User
@@ -39,9 +39,9 @@ local function new(kit, login)
   return setmetatable({ login = login, person = person, kit = kit, inbox = {}, unheard = 1, latest = {} }, User)
 end
 
--- What comes in -----------------------------------------------------------------------------
+-- Receiving ---------------------------------------------------------------------------------
 
----A bot has written something.
+---Take a message of a bot.
 ---@param record trueconf.bridge.Message
 function User:receive(record)
   self.inbox[#self.inbox + 1] = { record = record, heard = false }
@@ -96,7 +96,7 @@ function User:newest(chat)
   end
 end
 
--- What people do ----------------------------------------------------------------------------
+-- Acts --------------------------------------------------------------------------------------
 
 function User:chat(options)
   local chat = options and options.chat
@@ -106,7 +106,7 @@ function User:chat(options)
   return found
 end
 
--- An act is over when nothing more comes of it at this moment.
+-- Ends an act: runs until bot and Bridge have nothing left to do at this moment.
 function User:done(what, result, err)
   if not result then failure.raise("%s cannot %s: %s", self.login, what, err) end
   self.kit:settle()
@@ -131,7 +131,7 @@ function User:says(text, options)
   return self:sent("say this", chat:say(texts[#texts], more))
 end
 
--- The message of somebody else that an act is about.
+-- The message of another person that an act is about.
 function User:message_of(options)
   local message = options and options.message or self:newest(options and options.chat)()
   if not message then failure.raise("%s has not been told anything yet", self.login) end

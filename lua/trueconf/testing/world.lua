@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The world a test lives in: virtual time and seeded chance, also for what the bot asks `os` and
--- `math`, a script that believes it has the process to itself, and how all of it is put back.
--- One at a time in a process.
+-- The environment of a test: virtual time and seeded random numbers, also in `os` and `math`, and a script that has the
+-- process to itself. In the end everything is restored. There is one at a time in a process.
 
 local core = require "trueconf.core"
 local failure = require "trueconf.testing.failure"
@@ -12,10 +11,10 @@ local trueconf = require "trueconf"
 local real = { time = os.time, date = os.date, exit = os.exit, run = trueconf.run, stop = trueconf.stop }
 
 ---@class trueconf.testing.World
----@field private loaded table<string, boolean> modules that the bot has asked for and were not there
+---@field private loaded table<string, boolean> modules that the bot has loaded
 ---@field private watch_loading fun(name: string)
----@field private over trueconf.core.Waiter where trueconf.run() of the bot waits for its end
----@field private on_error function? the handler of errors that was there before
+---@field private over trueconf.core.Waiter trueconf.run() of the bot waits on it
+---@field private on_error function? the error handler before the test
 local World = {}
 World.__index = World
 
@@ -24,7 +23,7 @@ local function is_test()
   return select(2, coroutine.running())
 end
 
--- What stands for functions of `os` and of trueconf -------------------------------------------
+-- Replacements of functions in `os` and trueconf ----------------------------------------------
 
 local function virtual_time(when)
   if when ~= nil then return real.time(when) end
@@ -35,7 +34,7 @@ local function virtual_date(format, time)
   return real.date(format, time or core.now() // 1000)
 end
 
--- A bot that gives up must not take the tests along.
+-- A bot that calls os.exit() must not end the tests.
 local function guarded_exit(code, close)
   if is_test() then real.exit(code, close) end
   error(("the bot called os.exit(%s)"):format(tostring(code)), 2)
@@ -54,7 +53,7 @@ end
 
 -- Modules -------------------------------------------------------------------------------------
 
--- Stands before the searchers of `require`, and finds nothing.
+-- Runs before the searchers of `require`, notes the module, and finds nothing.
 local function watch_loading(self)
   return function(name)
     if not is_test() then self.loaded[name] = true end
@@ -67,13 +66,13 @@ local function remove(list, value)
   end
 end
 
--- Of this module and of those in C there is one for the whole process.
+-- This module and modules in C exist once in the whole process.
 local function is_own(name)
   return not name:find "^trueconf%f[.\0]" and package.searchpath(name, package.path) ~= nil
 end
 
----The bot begins, or ends: it shares nothing with the next one. Modules of Lua that it has loaded are loaded anew,
----as in a new process, and trueconf.run() returns.
+---Separate one run of the bot from the next, as in a new process: its Lua modules are loaded anew, and trueconf.run()
+---returns.
 function World:part()
   self.over:wake(true)
   self.over = core.waiter()
@@ -94,8 +93,8 @@ end
 
 ---Begin one.
 ---@param options { now: integer?, seed: integer }
----@param hold trueconf.Hooks what takes hold of the bots
----@param on_error fun(err: any, traceback: string) is told of coroutines that die
+---@param hold trueconf.Hooks hooks for the bots of the test
+---@param on_error fun(err: any, traceback: string) called for each coroutine that dies
 ---@return trueconf.testing.World
 local function enter(options, hold, on_error)
   check_outside()
@@ -111,7 +110,7 @@ local function enter(options, hold, on_error)
   return self
 end
 
----Put everything back. Coroutines, timers and connections that are left end with the loop.
+---Restore everything. Coroutines, timers and connections that are left end with the loop.
 function World:leave()
   core.close()
   core.on_error(self.on_error)
