@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- One WebSocket connection as a Bridge sees it: reads frames, answers requests, takes acks, and
--- sends notifications under ids of its own (protocol: WebSocket message format). It knows no
--- method; those are in methods.lua.
+-- One WebSocket connection of a Bridge: reads frames, answers requests, takes acks, and sends notifications under ids
+-- of its own (protocol: WebSocket message format). The methods are in methods/.
 
 local core = require "trueconf.core"
 local json = require "trueconf.base.json"
@@ -14,23 +13,23 @@ local codes = protocol.codes
 local REQUEST, RESPONSE = protocol.enums.FrameType.REQUEST, protocol.enums.FrameType.RESPONSE
 local MAX_ID = protocol.limits.MAX_ID
 local MAX_AUTH_FAILURES = 10
-local MAX_DESCRIPTION = 300             -- characters of what is told of an error
--- Notifications whose ack is awaited; an ack that comes later than that many others is ignored.
+local MAX_DESCRIPTION = 300             -- characters of an error's description
+-- Notifications that wait for their ack; an ack that comes after this many later notifications is ignored.
 local MAX_UNACKED = 20000
 local CLOSE = { UNSUPPORTED_DATA = 1003, INVALID_TEXT = 1007, POLICY = 1008 }
 
 ---@class trueconf.bridge.Connection: trueconf.bridge.Receiver
 ---@field id string `connectionId` of the auth response
 ---@field instance string part of `userId` behind the '/'
----@field account trueconf.bridge.Account? who it belongs to, after `auth`
+---@field account trueconf.bridge.Account? its account, after `auth`
 ---@field key string? of that account
----@field wants_system boolean? it asked for messages of the system
+---@field wants_system boolean? it asked for system messages
 ---@field transport trueconf.core.Connection
 ---@field private bridge trueconf.bridge.Server
 ---@field private next_id integer
 ---@field private unacked table<integer, trueconf.bridge.Message|true>
 ---@field private delayed table<integer, trueconf.core.Timer> answers held back, by request id
----@field private awaited table<integer, trueconf.core.Timer> acks that must come in time, by id
+---@field private awaited table<integer, trueconf.core.Timer> deadlines of acks, by id
 ---@field private auth_failures integer
 ---@field private deadline trueconf.core.Timer? of `auth`
 local Connection = {}
@@ -55,7 +54,7 @@ local function new(bridge, transport)
   return self
 end
 
--- Nobody holds a connection, of which there are few, without an account.
+-- Closes the connection if it does not authorize in time: connections are limited.
 function Connection:await_auth(seconds)
   if seconds == 0 then return end
   self.deadline = core.timer(seconds, function()
@@ -76,7 +75,7 @@ function Connection:respond(id, payload)
   self.bridge.fault_injector:send(self.transport, frame)
 end
 
--- Descriptions name what came, which may be as long as a frame.
+-- A description quotes the input, which may be as long as a frame.
 local function shortened(description)
   local cut = description and utf8.offset(description, MAX_DESCRIPTION + 1)
   return cut and cut <= #description and description:sub(1, cut - 1) .. "…" or description
@@ -107,7 +106,7 @@ function Connection:perform(frame)
   return perform(self.bridge, self, payload)
 end
 
--- An error in a method is the Bridge's own fault: it is reported and costs only this request.
+-- An error in a method is a fault of the Bridge: it is reported, and only this request fails.
 function Connection:perform_safely(frame)
   local ok, result, extra, description = xpcall(self.perform, debug.traceback, self, frame)
   if ok then return result, extra, description end
@@ -122,7 +121,7 @@ function Connection:count_auth_failure()
   end
 end
 
--- What comes after the response to a request: notifications, or whatever a function does.
+-- Runs after the response to a request: sends the notifications, or calls the function.
 function Connection:follow_up(extra)
   if type(extra) == "function" then return extra() end
   if extra then self.bridge.publisher:publish_all(extra, self) end
@@ -164,7 +163,7 @@ end
 
 -- Acks -----------------------------------------------------------------------------------
 
--- With the option `ack_timeout` a client that does not ack is not kept.
+-- With the option `ack_timeout`, closes the connection of a client that does not ack.
 function Connection:await_ack(id)
   local timeout = self.bridge.options.ack_timeout
   if timeout == 0 then return end
@@ -184,7 +183,7 @@ end
 
 -- Frames ---------------------------------------------------------------------------------
 
--- Only a strict Bridge closes on odd input; otherwise it is passed over.
+-- A strict Bridge closes the connection on odd input, otherwise the Bridge ignores the frame.
 function Connection:odd(code, reason)
   if self.bridge.options.strict then self:close(code, reason) end
 end
@@ -223,7 +222,7 @@ end
 -- Life -----------------------------------------------------------------------------------
 
 ---@param account trueconf.bridge.Account
----@param wants_system boolean whether messages of the system are to come
+---@param wants_system boolean send system messages, too
 function Connection:authorize(account, wants_system)
   self.account, self.key, self.wants_system = account, account.key, wants_system
   self:end_deadline()
@@ -236,7 +235,7 @@ function Connection:close(code, reason)
   self.transport:close(code, reason)
 end
 
----Close it when the account has as many as it may: others are to find room too.
+---Close the connection if the account has its limit of connections, so that other accounts find room, too.
 ---@param account trueconf.bridge.Account
 ---@return boolean closed
 function Connection:close_surplus(account)
@@ -251,7 +250,7 @@ function Connection:drop()
   self.transport:drop()
 end
 
----Let go of everything; the transport is closed.
+---Release everything; the transport is closed.
 function Connection:on_close()
   self:end_deadline()
   for _, timers in ipairs { self.delayed, self.awaited } do

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Injects faults: tells when one strikes, and carries it out. Each fault draws from a random source of its own, made
--- from the seed, so that a run can be repeated, and one fault does not change what another one does.
+-- Injects faults: decides when one strikes, and carries it out. Each fault has a random source of its own, made from
+-- the seed, so that a run can be repeated and one fault does not influence another one.
 
 local core = require "trueconf.core"
 local protocol = require "trueconf.protocol"
@@ -17,20 +17,20 @@ local TOKEN_PATHS = {
   [PATHS.token] = true, [PATHS.oauth_token] = true, [PATHS.oauth_code] = true, [PATHS.oauth_exchange] = true,
 }
 
--- Chance -----------------------------------------------------------------------------------
+-- Random sources ---------------------------------------------------------------------------
 
----Injects the faults that a Bridge was given.
+---Injects the faults of a Bridge.
 ---@class trueconf.bridge.FaultInjector
----@field values trueconf.bridge.Faults those that are set
----@field struck table<string, integer> how often each one has struck
+---@field values trueconf.bridge.Faults the set faults
+---@field struck table<string, integer> number of times that each has struck
 ---@field private bridge trueconf.bridge.Server
 ---@field private seed integer?
 ---@field private sources table<string, integer> states of the random sources
 ---@field private tried table<string, integer>
----@field private held table<trueconf.core.Connection, string> notifications to be sent behind the next one
+---@field private held table<trueconf.core.Connection, string> notifications to be sent after the next one
 ---@field private touched table<trueconf.core.Connection, number> when the last frame passed
 ---@field private timers table<trueconf.core.Timer, trueconf.core.Connection>
----@field private uploads table<string, fun(request: trueconf.core.Request)> what becomes of uploads, by task
+---@field private uploads table<string, fun(request: trueconf.core.Request)> answers to failing uploads, by task
 local FaultInjector = {}
 FaultInjector.__index = FaultInjector
 
@@ -82,7 +82,7 @@ function FaultInjector:note(name)
   return true
 end
 
----Whether a fault strikes this time.
+---Decide whether a fault strikes this time.
 ---@param name string
 ---@param method? string that it is about
 ---@return boolean
@@ -98,7 +98,7 @@ end
 
 -- Requests ---------------------------------------------------------------------------------
 
----Whether a request is passed over.
+---True if a request gets no answer and does nothing.
 ---@param frame table
 ---@return boolean
 function FaultInjector:ignores(frame)
@@ -106,7 +106,7 @@ function FaultInjector:ignores(frame)
   return self:strikes("silence", frame.method)
 end
 
----The code a request is refused with, if it is.
+---The code of the error that a request gets; nil: it is not refused.
 ---@param frame table
 ---@return integer?
 function FaultInjector:refusal(frame)
@@ -114,7 +114,7 @@ function FaultInjector:refusal(frame)
   return self.values.request_error_code or codes.INTERNAL_ERROR
 end
 
----How long a request waits.
+---The seconds that a request waits.
 ---@return number? seconds
 function FaultInjector:delay()
   local most = self.values.delay_up_to
@@ -165,7 +165,7 @@ function FaultInjector:pass(transport, text, is_notification)
   if is_notification then self:release(transport) end
 end
 
----Send a frame, or do to it what the faults want.
+---Send a frame, or apply the faults to it.
 ---@param transport trueconf.core.Connection
 ---@param text string
 ---@param is_notification? boolean it is a notification
@@ -213,7 +213,7 @@ function FaultInjector:forget(transport)
   end
 end
 
----Let go of everything.
+---Release everything.
 function FaultInjector:close()
   for timer in pairs(self.timers) do timer:cancel() end
   self.timers, self.held, self.touched, self.uploads = {}, {}, {}, {}
@@ -225,13 +225,13 @@ local function respond_unavailable(request) reply.as_proxy(request, UNAVAILABLE)
 
 local function drop(request) request:drop() end
 
--- What becomes of a request about files, if anything.
+-- The function that answers a failing request about files; nil: it does not fail.
 function FaultInjector:fate_of_file(method)
   if method == "POST" and self:strikes "upload_cut" then return drop end
   return self:strikes "files_error" and respond_unavailable or nil
 end
 
----An upload begins. One that will fail does not touch its task, so that it can be tried again.
+---An upload begins. A failing upload does not use up its task, so that it can be tried again.
 ---@param head trueconf.core.RequestHead
 ---@return trueconf.core.BodyDecision?
 function FaultInjector:on_head(head)
@@ -241,7 +241,7 @@ function FaultInjector:on_head(head)
   return self.uploads[task] and { ignore_body = true }
 end
 
----What becomes of the body of an upload that is taken.
+---Slow down or cut the body of an upload.
 ---@param decision trueconf.core.BodyDecision?
 ---@return trueconf.core.BodyDecision?
 function FaultInjector:hamper(decision)

@@ -1,25 +1,25 @@
 -- SPDX-License-Identifier: MIT
--- The faults that a Bridge can be given: their settings, and how these are checked and read. See fault_injector.lua.
+-- The faults of a Bridge: checks and reads their settings. fault_injector.lua carries them out.
 
 local protocol = require "trueconf.protocol"
 
----What can be made to go wrong; nil: nothing of the kind. A rate says how often: up to 1 it is a
----probability, a whole number above 1 means every so many times. Rates of methods are one rate for all
----methods but `auth`, or a table of rates by method. Token requests are those of the OAuth2 exchange as well.
+---The faults; nil: the fault is off. A rate up to 1 is a probability; a whole number N above 1 means every Nth time.
+---Rates of methods are one rate for all methods but `auth`, or a table of rates by method. Token requests include those
+---of the OAuth2 exchange.
 ---@class trueconf.bridge.Faults
----@field seed? integer of what is left to chance; with the same one the same happens again. Giving it starts anew
+---@field seed? integer seed of the random sources; the same seed repeats a run. Setting it starts them anew
 ---@field refuse_upgrades? integer|true HTTP status that answers every upgrade; true: 503
 ---@field token_status? integer HTTP status of the token endpoint, with a body of HTML
 ---@field token_error? number rate of token requests that are answered 503
 ---@field token_silent? boolean the token endpoint never answers
----@field silent? boolean frames are taken and nothing is sent, neither answers nor notifications
+---@field silent? boolean frames are read but nothing is sent, neither answers nor notifications
 ---@field silence? number|table<string, number> rates of methods whose requests get no answer and do nothing
 ---@field auth_error? integer code that answers every `auth`
 ---@field expire? number rate of `auth` requests before which all tokens expire, so that they are answered 203
 ---@field request_error? number|table<string, number> rates of methods whose requests are refused
 ---@field request_error_code? integer with this code; default 300
 ---@field delay? number seconds before a request is carried out
----@field delay_up_to? number seconds; as `delay`, but any time up to this, so that answers change their order
+---@field delay_up_to? number seconds; like `delay`, but a random time up to this, so that answers change their order
 ---@field notification_delay? number seconds before a notification is sent
 ---@field drop? number rate of frames sent at which the TCP connection is dropped
 ---@field drop_place? "before"|"middle"|"after" where in the frame; default any of them
@@ -31,7 +31,7 @@ local protocol = require "trueconf.protocol"
 ---@field upload_cut? number rate of uploads whose connection is dropped at their begin
 ---@field upload_cut_after? integer bytes of an upload, its form included, after which its connection is dropped
 ---@field upload_rate? integer bytes per second of an upload, at most; the client has to wait
----@field file_delay? number seconds until a file that is sent can be fetched, as one of another server
+---@field file_delay? number seconds until a sent file can be downloaded, like a file from another server
 ---@field download_rate? integer bytes per second of a download, at most
 ---@field download_cut? integer bytes after which the connection of a download is dropped
 ---@field drop_at? "token"|"open"|"auth"|"ready"|"answer" drop the TCP connection: on a token request, when a socket
@@ -92,7 +92,7 @@ local RULES = {
   drop_at = one_of("token", "open", "auth", "ready", "answer"),
 }
 
--- A value as it may be shown: short ones as they are, of others the type.
+-- A value for a message: a short one as it is, of others the type.
 local function shown(value)
   if type(value) == "string" and #value <= 40 then return ("'%s'"):format(value) end
   return type(value) == "number" and "number " .. value or type(value)
@@ -103,7 +103,7 @@ end
 ---@field expected string
 ---@field got string
 
----What is wrong with faults, or nil; false ends one and is always well.
+---The complaint about faults, or nil; false ends a fault and is always correct.
 ---@param faults table
 ---@return trueconf.bridge.FaultComplaint?
 local function complaint(faults)
@@ -133,7 +133,7 @@ local function value_of(text)
   return math.tointeger(tonumber(text)) or tonumber(text) or text
 end
 
----Read faults as they are given to a command: "drop=0.01", "silent", "silence.getChats=1".
+---Read faults from the command line: "drop=0.01", "silent", "silence.getChats=1".
 ---@param list string[]
 ---@return trueconf.bridge.Faults? faults
 ---@return string? complaint

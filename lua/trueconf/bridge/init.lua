@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Public. The Bridge: a local server that speaks the API of TrueConf Bridge, so that a bot can be
--- written, run and tested without a TrueConf Server. The C core listens; the rules are in the
--- files beside this one. Everything it remembers is in its store.
+-- Public. The Bridge: a local server that speaks the API of TrueConf Bridge, so that a bot can be written, run and
+-- tested without a TrueConf Server. The C core listens; the rules are in the files beside this one. All data is in its
+-- store.
 --
 --   local bridge = require "trueconf.bridge"
 --   local server = assert(bridge.start { accounts = { herald = "4711" } })
@@ -15,7 +15,7 @@ local data_folder = require "trueconf.bridge.store.folder"
 local server = require "trueconf.bridge.server"
 local settings = require "trueconf.bridge.settings"
 
--- A data folder is that of one server.
+-- A data folder belongs to one server name.
 local function check_server(store, server_name, folder)
   if not server_name or not store.server_name or server_name == store.server_name then return true end
   store:close()
@@ -26,7 +26,7 @@ end
 ---Start a Bridge.
 ---@param options? trueconf.bridge.Options
 ---@return trueconf.bridge.Server? server
----@return trueconf.Error? err IO (address in use, no permission, a data folder that will not do), TLS (bad
+---@return trueconf.Error? err IO (address in use, no permission, an unusable data folder), TLS (bad
 ---certificate), CONFIG (a data folder of another server), UNSUPPORTED (a data folder needs lua-dbi)
 local function start(options)
   local checked = settings.read(options, 2)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The observers of a Bridge are told of every frame in and out, connections that come and go, faults that are set and
--- that strike. Secrets are masked.
+-- Observers of a Bridge get a report of every frame in and out, of connections that open and close, of faults that are
+-- set and that strike. Secrets are masked.
 
 local json = require "trueconf.base.json"
 local without = require("trueconf.base.without").without
@@ -16,9 +16,9 @@ local MASK = "***"
 ---@field state ("open"|"authorized"|"closed")? of a connection
 ---@field peer string? address of a connection that opens
 ---@field code integer? close code
----@field faults trueconf.bridge.Faults? those that are set now
+---@field faults trueconf.bridge.Faults? the faults that are set now
 ---@field name string? of a fault that struck
----@field struck integer? how often it has by now
+---@field struck integer? number of times it has struck so far
 
 ---@class trueconf.bridge.Observers
 ---@field private watchers fun(report: trueconf.bridge.Report)[]
@@ -42,7 +42,7 @@ function Observers:watch(fn)
   return function() self.watchers = without(self.watchers, fn) end
 end
 
--- A watcher that fails costs the Bridge nothing.
+-- The error of an observer must not harm the Bridge.
 function Observers:tell(report)
   for _, watcher in ipairs(self.watchers) do
     local ok, err = xpcall(watcher, debug.traceback, report)
@@ -50,7 +50,7 @@ function Observers:tell(report)
   end
 end
 
--- The token of `auth` in whatever way it is written, what looks like one of ours elsewhere, and those of addresses.
+-- Masks the token of `auth` in any spelling, texts that look like our tokens in other frames, and tokens in addresses.
 local function masked(direction, text)
   local frame = direction == "in" and json.decode(text)
   local payload = type(frame) == "table" and frame.payload

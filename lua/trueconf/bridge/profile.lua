@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The version of TrueConf Server that a Bridge plays (protocol: version matrix): which methods,
--- fields and notifications it knows.
+-- The version of TrueConf Server that a Bridge plays (protocol: version matrix): its methods, fields and notifications.
 
 local protocol = require "trueconf.protocol"
 
@@ -31,7 +30,7 @@ local function new(version)
   return setmetatable({ version = version, newer = newer, told = told }, Profile)
 end
 
----Whether the server has what came with a version.
+---True if the server has the additions of a version.
 ---@param since string
 ---@return boolean
 function Profile:has(since)
@@ -51,10 +50,10 @@ function Profile:tells(name)
   return self.told[name]
 end
 
----Check the payload of a request, and leave out what this version does not know.
+---Check the payload of a request, and remove fields that this version does not know.
 ---@param name string
 ---@param payload any
----@return string? complaint nil: it is well
+---@return string? complaint nil: it is correct
 function Profile:complaint(name, payload)
   local ok, mistake = protocol.check(name, payload, "incoming", self.version)
   if not ok then return mistake.message end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Publishes notifications. An account has receivers: its authorized connections and, for a simulated
--- person, that person. A notification goes to every receiver of every account it concerns.
+-- Publishes notifications. An account has receivers: its authorized connections and, for a simulated person, that
+-- person. A notification goes to every receiver of each of its recipients.
 
 local core = require "trueconf.core"
 local without = require("trueconf.base.without").without
@@ -55,9 +55,9 @@ function Publisher:count(key)
   return #(self.receivers[key] or {})
 end
 
----Send a notification to everybody it concerns.
+---Send a notification to all receivers of its recipients.
 ---@param notification trueconf.bridge.Notification
----@param acting? trueconf.bridge.Receiver who caused it
+---@param acting? trueconf.bridge.Receiver that caused it
 function Publisher:publish(notification, acting)
   if not self.profile:tells(notification.method) then return end
   if self.observer then self.observer(notification, acting) end
@@ -69,7 +69,7 @@ function Publisher:publish(notification, acting)
   end
 end
 
----Send a notification to one receiver, whoever it concerns.
+---Send a notification to one receiver, even if its account is no recipient.
 ---@param receiver trueconf.bridge.Receiver
 ---@param notification trueconf.bridge.Notification
 function Publisher:tell(receiver, notification)
@@ -78,13 +78,13 @@ end
 
 ---Send several, in their order.
 ---@param list trueconf.bridge.Notification[]
----@param acting? trueconf.bridge.Receiver who caused them
+---@param acting? trueconf.bridge.Receiver that caused them
 function Publisher:publish_all(list, acting)
   for _, notification in ipairs(list) do self:publish(notification, acting) end
 end
 
----Send a receiver what its account has not read (protocol: unread delivery): the newest
----messages up to the limit, oldest first, without waiting for acks.
+---Send a receiver the unread messages of its account (protocol: unread delivery): the newest messages up to the limit,
+---oldest first, without waiting for acks.
 ---@param receiver trueconf.bridge.Receiver
 function Publisher:redeliver(receiver)
   for _, message in ipairs(self.store:unread_list(receiver.key, self.options.redelivery_limit)) do

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A running Bridge: joins the listener of the C core to the rules in the files beside this one,
--- and is what a test or a program holds in its hands.
+-- A running Bridge: connects the listener of the C core with the rules in the files beside this one. Tests and programs
+-- hold this object.
 
 local core = require "trueconf.core"
 local log = require "trueconf.log"
@@ -30,7 +30,7 @@ local tokens = require "trueconf.bridge.accounts.tokens"
 local upload_limits = require "trueconf.bridge.files.limits"
 
 local UNAVAILABLE = 503
--- The last two as the vendor's text on authorization once spells them.
+-- The vendor's text on authorization spells the last two once.
 local SOCKET_PATHS = {
   "/websocket/chat_bot/", "/websocket/chat_bot", "/weboscket/chat_bot/", "/weboscket/chat_bot",
 }
@@ -160,13 +160,13 @@ function Server:stop(abrupt)
   self.store.in_use = false
 end
 
--- What was done in this turn was undone: nobody must hear that it was done.
+-- The changes of this turn were undone: drop the connections, so that no client gets an answer that says otherwise.
 function Server:on_store_failure(err)
   self.log:error("bridge: what was just done is undone, the data cannot be written: %s", err.message)
   self:drop()
 end
 
----Everything the Bridge remembers, for `state` of the next one; it must be stopped by then.
+---All data of the Bridge, for the option `state` of the next one; stop this one before.
 ---@return trueconf.bridge.Store
 function Server:state()
   return self.store
@@ -189,7 +189,7 @@ function Server:url()
   return ("%s://%s:%d"):format(self.options.tls and "wss" or "ws", host, self:port())
 end
 
--- What the listener reports ----------------------------------------------------------------
+-- Callbacks of the listener ----------------------------------------------------------------
 
 function Server:on_head(head)
   if self.control and control.is_for(head) then return self.control:on_head(head) end
@@ -213,7 +213,7 @@ function Server:on_frame(transport, data, binary)
   conn:on_frame(data, binary)
 end
 
----A frame leaves, or that much of it.
+---A frame, or a part of it, was sent.
 ---@param transport trueconf.core.Connection
 ---@param text string
 function Server:on_sent(transport, text)
@@ -247,7 +247,7 @@ function Server:let_go()
   for _, over in ipairs(held) do over:wake(true) end
 end
 
----A connection has got the answer to its `auth`.
+---The answer to `auth` was sent to a connection.
 ---@param conn trueconf.bridge.Connection
 ---@param receive_unread boolean
 function Server:on_authorized(conn, receive_unread)
@@ -263,7 +263,7 @@ function Server:upload_limits()
   return upload_limits.on_wire(self.options.upload_limits)
 end
 
----Change what may be uploaded, and tell all connections.
+---Change the upload limits, and notify all connections.
 ---@param limits trueconf.bridge.UploadLimits
 function Server:set_upload_limits(limits)
   upload_limits.check(limits, 2, "set_upload_limits")
@@ -274,7 +274,7 @@ function Server:set_upload_limits(limits)
   end
 end
 
----Show a simulated person what no connection is told.
+---Give a simulated person an event that no connection gets.
 ---@param key string
 ---@param method string
 ---@param payload table
@@ -300,7 +300,7 @@ function Server:add_account(login, spec)
   self.accounts:put(login, spec or {})
 end
 
----Disable an account: no more tokens, `auth` answers 202. Open connections stay.
+---Disable an account: it gets no more tokens, and `auth` answers 202. Open connections stay.
 ---@param login string
 function Server:disable(login)
   account_of(self, login, 2)
@@ -322,7 +322,7 @@ function Server:mint_token(login, opts)
   return self.tokens:mint(account_of(self, login, 2), opts and opts.expires_in)
 end
 
--- People and what they said ------------------------------------------------------------------
+-- People and messages ------------------------------------------------------------------------
 
 ---The simulated person with this login; the account is created when it does not exist yet.
 ---@param login string
@@ -385,9 +385,9 @@ function Server:drop(login)
   for _, conn in ipairs(connections_of(self, login)) do conn:drop() end
 end
 
----Call fn(report) for every frame in and out, for connections that come and go, for faults that are set and that
----strike. Secrets are masked. A report has what the events of docs/control.md have, with `kind` in place of `event`.
----fn must not wait.
+---Call fn(report) for every frame in and out, for connections that open and close, for faults that are set and that
+---strike. Secrets are masked. A report has the fields of the events in docs/control.md, with `kind` in place of
+---`event`. fn must not wait.
 ---@param fn fun(report: trueconf.bridge.Report)
 ---@return fun() stop
 function Server:watch(fn)
@@ -395,7 +395,7 @@ function Server:watch(fn)
   return self.observers:watch(fn)
 end
 
----Make something go wrong from now on; false ends a fault, no argument ends all.
+---Set faults; false ends a fault, no argument ends all.
 ---@param values? trueconf.bridge.Faults
 function Server:fault(values)
   if values then

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a Bridge can be told: options at its start.
+-- The options of a Bridge at its start.
 
 local log = require "trueconf.log"
 local options = require "trueconf.base.options"
@@ -13,7 +13,7 @@ local MEBIBYTE = 1024 * 1024
 
 ---@class trueconf.bridge.AccountSpec
 ---@field password? string
----@field password_hash? string in its index, "$y$..."
+---@field password_hash? string in place of `password`, "$y$..."
 ---@field display_name? string default the login
 ---@field disabled? boolean
 
@@ -23,28 +23,28 @@ local MEBIBYTE = 1024 * 1024
 ---@class trueconf.bridge.Options
 ---@field host? string default "127.0.0.1"
 ---@field port? integer default 0: any free one
----@field server_name? string what follows the '@' of a TrueConf ID; default "localhost"
+---@field server_name? string name after the '@' of a TrueConf ID; default "localhost"
 ---@field accounts? table<string, string|trueconf.bridge.AccountSpec> by login; `ldap` with a
 ---trueconf.bridge.DirectoryOptions means that a directory checks the passwords
----@field data? string folder for everything that is to outlive the Bridge: accounts (also those of `trueconf bridge
----user`), chats, messages, files, the key that tokens are signed with. Made when it is missing; needs lua-dbi. Without
----it all is in memory
+---@field data? string folder for the data that outlives the Bridge: accounts (also those of `trueconf bridge user`),
+---chats, messages, files, the key that signs tokens. Made when it is missing; needs lua-dbi. Default: all data is in
+---memory
 ---@field password_cost? integer 1 to 11, of hashing passwords by yescrypt, doubling with each step; default 5
----@field login_failures? integer failed logins of one account in `login_window` after which more are answered
----429; 0: any number; default 10
+---@field login_failures? integer failed logins of one account in `login_window` after which it gets 429 (rate limit);
+---0: any number; default 10
 ---@field address_failures? integer the same for one address; default 100
 ---@field login_window? number seconds; default 60
 ---@field server_info? boolean answer `GET /api/v4/server` and `/vsstatus`, as the web server beside a real Bridge
 ---does; false: 404, as the Bridge itself; default true
----@field state? trueconf.bridge.Store what state() of a stopped Bridge gave
+---@field state? trueconf.bridge.Store result of state() of a stopped Bridge
 ---@field tls? { cert_file: string, key_file: string }
----@field max_connections? integer WebSocket connections; when there is no room for another one, the oldest one that has
----not authorized gives way, else the upgrade is answered 503; default 128
----@field max_http_connections? integer when there is no room for another one, the longest idle one gives way, else the
----slowest; default 1024
+---@field max_connections? integer WebSocket connections; above that the oldest unauthorized one is closed, else the
+---upgrade is answered 503; default 128
+---@field max_http_connections? integer HTTP connections; above that the longest idle one is closed, else the slowest;
+---default 1024
 ---@field address_connections? integer HTTP connections, and WebSocket connections that have not authorized, of one
----address; 0: any number; default 256, and any number from this machine itself
----@field account_connections? integer WebSocket connections of one account; another one is closed with 1008; 0: any
+---address; 0: any number; default 256, and any number from loopback
+---@field account_connections? integer WebSocket connections of one account; the next one is closed with 1008; 0: any
 ---number; default 64
 ---@field auth_timeout? number seconds in which a connection has to authorize, else it is closed with 1008; 0: any time;
 ---default 30
@@ -54,30 +54,30 @@ local MEBIBYTE = 1024 * 1024
 ---@field ping_interval? number seconds; 0: none; default 5
 ---@field max_missed_pongs? integer default 3
 ---@field ack_timeout? number seconds after which a connection that does not ack a notification is closed with 1008;
----0: never, which is the default: what servers do is not published
+---0: never, which is the default, because the behaviour of servers is not published
 ---@field token_lifetime? number seconds; default 30 days
----@field expires_in? integer what the token response says; default 31536000, as servers do
+---@field expires_in? integer lifetime in the token response; default 31536000, as servers say
 ---@field token_status? 200|201 HTTP status of the token response; default 201
 ---@field bad_password_status? 400|401 HTTP status of `invalid_grant`; default 400
 ---@field password_login? boolean default true; false: 403 `auth_method_disabled`, which leaves the OAuth2 exchange
 ---@field oauth_applications? table<string, trueconf.bridge.OAuthApplication> by client id, for the OAuth2 exchange of
 ---servers from 5.5.3 on; default: none
----@field echo? "all"|"others" whether the acting connection gets the notification of its own action; default "all"
+---@field echo? "all"|"others" "all": the acting connection gets the notification of its own action, too; default "all"
 ---@field strict? boolean close the connection on odd input; default false
----@field version? "5.5.0"|"5.5.2"|"5.5.3"|"5.5.4"|"5.5.6" the server that is played; default "5.5.6"
+---@field version? "5.5.0"|"5.5.2"|"5.5.3"|"5.5.4"|"5.5.6" version of the played server; default "5.5.6"
 ---@field legacy_silence? boolean no answer at all where error 399 is due; default: as servers before 5.5.6 do
----@field redelivery_limit? integer unread messages delivered after `auth`, the oldest ones; the next ones come at the
----next one; default 1000
+---@field redelivery_limit? integer unread messages delivered after `auth`, the oldest ones; the next ones come after
+---the next `auth`; default 1000
 ---@field history_limit? integer messages kept of each chat; default 10000
 ---@field unread_limit? integer unread messages kept of each account; default 10000
 ---@field edit_window? number seconds in which a message may be edited; 0: always, which is the default: administrators
----set a window (48 hours unless they change it), but it is the apps that keep to it
----@field upload_limits? trueconf.bridge.UploadLimits told after `auth`; default: none
+---set a window (48 hours unless they change it), but the apps enforce it, not the server
+---@field upload_limits? trueconf.bridge.UploadLimits sent after `auth`; default: none
 ---@field command_ids? boolean give clicks a `commandId`, so that they can be answered; default false, as 5.5.6 does
----@field long_text? "cut"|"refuse" what is done with more than 4096 visible characters: cut without a word, as
----servers do, or answer 399; default "cut"
----@field control? { key: string|true } answer the control endpoint under /control/, to who is on this machine and has
----the key of 16 to 128 visible characters; true: one is made, control_key() tells it
+---@field long_text? "cut"|"refuse" treatment of more than 4096 visible characters: cut silently, as servers do, or
+---answer 399; default "cut"
+---@field control? { key: string|true } answer the control endpoint under /control/, to clients on loopback with the key
+---of 16 to 128 visible characters; true: make a key, which control_key() returns
 ---@field log? trueconf.Log|trueconf.LogOptions|string errors of the Bridge itself; at level "debug" refused
 ---requests too
 
@@ -164,7 +164,7 @@ local function check_applications(applications, level)
   end
 end
 
--- A directory is moved from the accounts to where accounts.lua looks for it.
+-- Moves the directory out of the accounts, to the option that accounts.lua reads.
 local function check_accounts(read_options, level)
   local described = read_options.accounts or {}
   read_options.accounts = described
@@ -181,7 +181,7 @@ local function check_accounts(read_options, level)
   end
 end
 
----Check what a Bridge is started with and fill in the defaults.
+---Check the options of a Bridge and fill in the defaults.
 ---@param given trueconf.bridge.Options
 ---@param level integer of the caller to blame
 ---@return table

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Accounts of a Bridge: who exists, under which TrueConf ID, with which password. Passwords are kept only as
--- hashes of crypt(3), or not at all when a directory knows them.
+-- Accounts of a Bridge: their TrueConf IDs and passwords. Passwords are kept only as hashes of crypt(3), or not at all
+-- when an LDAP directory checks them.
 
 local core = require "trueconf.core"
 
@@ -12,15 +12,15 @@ local MAX_LOGIN = 255                   -- bytes
 ---@field id string TrueConf ID: login@server
 ---@field display_name string
 ---@field disabled boolean
----@field password_hash string? as crypt(3) writes it; nil: nobody logs in by a password kept here
+---@field password_hash string? of crypt(3); nil: the account cannot log in by a password kept here
 ---@field expired_through integer tokens with a serial up to this one are expired
 
 ---@class trueconf.bridge.Accounts
 ---@field private store trueconf.bridge.Store
 ---@field private server_name string
 ---@field private cost integer? of new hashes
----@field private nobody string a hash no password fits, for who has none
----@field private directory trueconf.bridge.Directory? nil: passwords are checked here
+---@field private nobody string a hash that no password fits, for accounts without one
+---@field private directory trueconf.bridge.Directory? nil: the Bridge checks passwords itself
 local Accounts = {}
 Accounts.__index = Accounts
 
@@ -39,8 +39,8 @@ local function new(store, server_name, password_cost, directory)
   }, Accounts)
 end
 
--- Logins that a directory takes for the same are the same here: in any case and width of letters, with or without
--- spaces and signs that nobody sees.
+-- Logins that a directory treats as equal are equal here: in any case and width of letters, with or without spaces and
+-- invisible characters.
 local key = core.spelling
 
 local function is_login(text)
@@ -62,10 +62,10 @@ local function field_complaint(login, field, value)
   end
 end
 
----Tell what is wrong with the description of an account.
+---Check the description of an account.
 ---@param login any
 ---@param spec any a password or { password=, password_hash=, display_name=, disabled= }
----@return string? complaint nil: it is well
+---@return string? complaint nil: it is correct
 local function complaint(login, spec)
   if not is_login(login) then
     return ("login must be text without '@', '/' and spaces, got %s"):format(tostring(login))
@@ -80,8 +80,8 @@ local function complaint(login, spec)
   end
 end
 
----Create an account, or change the fields named in `spec` of one that exists. Does not wait: a password costs
----the loop the time of its hash, which `password_hash` brings along.
+---Create an account, or change the fields named in `spec` of an existing one. Does not wait: hashing a password blocks
+---the loop; give `password_hash` to avoid that.
 ---@param login string
 ---@param spec string|trueconf.bridge.AccountSpec
 ---@return trueconf.bridge.Account
@@ -119,9 +119,9 @@ function Accounts:by_id(user_id)
   return self:by_login(login)
 end
 
----What somebody logs in as. Guests and accounts of other servers do not.
+---The login in a user name.
 ---@param username string short, or with the name of this server
----@return string? login nil: nobody here can have it
+---@return string? login nil: a guest or an account of another server
 function Accounts:login_of(username)
   local login, server = username:match "^([^@]*)@([^@]*)$"
   if login and server:lower() ~= self.server_name:lower() then return nil end
@@ -137,7 +137,7 @@ function Accounts:key_of(username)
   return login and key(login)
 end
 
--- A refusal takes as long whatever its reason is.
+-- Against timing attacks, a refusal takes the same time whatever its reason.
 function Accounts:check_password(login, password)
   local account = login and self:by_login(login)
   local hash = account and account.password_hash or self.nobody
@@ -163,7 +163,7 @@ end
 ---@param username string
 ---@param password string
 ---@return trueconf.bridge.Account?
----@return trueconf.Error? err the directory cannot be asked; nil: refused
+---@return trueconf.Error? err the directory does not answer; nil: refused
 function Accounts:authenticate(username, password)
   local login = self:login_of(username)
   local check = self.directory and self.ask_directory or self.check_password

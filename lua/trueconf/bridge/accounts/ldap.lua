@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Accounts that live in an LDAP directory: a login is checked by a bind as this user.
+-- Accounts in an LDAP directory: a login is checked by a bind as the user.
 
 local core = require "trueconf.core"
 local options = require "trueconf.base.options"
@@ -8,10 +8,10 @@ local options = require "trueconf.base.options"
 ---@field url string ldap://host:port, ldaps://host:port or ldapi://
 ---@field bind_dn string DN of a user, with %s where the login belongs: "uid=%s,ou=people,dc=acme,dc=test"
 ---@field start_tls? boolean turn a connection to ldap:// into TLS before the password is sent; default false
----@field ca_file? string PEM file used in index of the system's trust
+---@field ca_file? string PEM file of trusted authorities, in place of those of the system
 ---@field timeout? number seconds for one login; default 5
 ---@field display_name? string attribute that holds the display name, such as "displayName"; default none
----@field allow_plaintext? boolean send passwords over ldap:// to another machine; default false
+---@field allow_plaintext? boolean send passwords over ldap:// to another machine, not only to loopback; default false
 
 ---@class trueconf.bridge.Directory
 ---@field private options trueconf.bridge.DirectoryOptions
@@ -27,7 +27,7 @@ local function has_one_placeholder(text)
   return select(2, text:gsub("%%s", "")) == 1, "must have %s once, where the login belongs"
 end
 
--- It is read again for each login; at the start there is somebody to tell.
+-- The file is read for each login; this check reports a wrong path at the start.
 local function is_ca_file(path)
   local ok, err = core.ldap_ca_file(path)
   return ok, err and "must be a PEM file of certificates: " .. err.message:gsub("^ca_file: ", "")
@@ -43,8 +43,8 @@ local SCHEMA = {
   allow_plaintext = { type = "boolean", default = false },
 }
 
--- The URL of a directory on this machine. libldap asks the system for a name below localhost, and the system perhaps
--- anybody; localhost itself is in its files.
+-- The URL of a directory on loopback. libldap would ask the system, and perhaps DNS, for a name below localhost; the
+-- name localhost itself is in the system's files.
 local function of_this_machine(url)
   local host = url:match "^ldap://(%[[^%]]*%])" or url:match "^ldap://([^:/]*)"
   if not core.is_loopback(host) then return nil end
@@ -73,7 +73,7 @@ local function new(checked)
   return setmetatable({ options = checked }, Directory)
 end
 
--- RFC 4514 lets every sign of a value be written as \XX; these must be, in one place or another.
+-- RFC 4514 allows \XX for every character of a value; these characters need it in some places.
 local function escape(value)
   return (value:gsub('[%c%z "#+,;<=>\\]', function(sign) return ("\\%02X"):format(sign:byte()) end))
 end
@@ -85,7 +85,7 @@ function Directory:dn(login)
   return (self.options.bind_dn:gsub("%%s", function() return escape(login) end))
 end
 
--- Parts of a name between such signs, unless they are escaped.
+-- Splits a name at a character, except where that is escaped.
 local function split(name, sign)
   local parts, from, at = {}, 1, 1
   while at <= #name do
@@ -133,10 +133,11 @@ local function value_in(template, rdn)
   end
 end
 
----The login that a directory's own name of a user has where bind_dn has %s. A directory takes many spellings of a
----login for the same (letters in another case or width, spaces, signs that nobody sees), its own name has one.
+---The login in the name that the directory returns for a user, at the place where bind_dn has %s. A directory accepts
+---many spellings of a login (letters in another case or width, spaces, invisible characters); its own name has only
+---one.
 ---@param name string "dn:" and a distinguished name, or "u:" and a name of another kind (RFC 4513, 5.2.1.8)
----@return string? login nil: it does not show
+---@return string? login nil: the name does not contain it
 function Directory:login_in(name)
   local dn = name:match "^dn:(.*)$"
   if not dn then return name:match "^u:(.*)$" and name:match "[^:\\]*$":match "^[^@]*" end
@@ -149,9 +150,9 @@ end
 ---@async
 ---@param login string
 ---@param password string
----@return string? login as the directory has it, however it was spelled; nil: refused, or it could not be asked
----@return string|trueconf.Error? display_name or the error: AUTH_FAILED when the directory says no, others when it
----cannot be asked
+---@return string? login as the directory spells it; nil: refused, or the directory did not answer
+---@return string|trueconf.Error? display_name or the error: AUTH_FAILED when the directory refuses, others when it does
+---not answer
 function Directory:login(login, password)
   local checked = self.options
   local name, more = core.ldap_bind {

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Counts failures by key, and tells when there were too many of them in a while. Memory is bounded: of too
--- many keys the one whose first failure is the longest ago is forgotten.
+-- Rate limit of failed logins: counts failures by key within a window of time. Memory is bounded: above the limit of
+-- keys, the key with the oldest first failure is forgotten.
 
 local core = require "trueconf.core"
 local fifo = require "trueconf.base.fifo"
@@ -11,11 +11,11 @@ local MAX_KEYS = 10000
 ---@field private limit integer failures; 0: any number
 ---@field private window number seconds from the first failure on
 ---@field private entries table<string, { key: string, count: integer, over: number }>
----@field private order trueconf.Fifo all entries, those first that are over first
+---@field private order trueconf.Fifo all entries, ordered by their end
 local LoginThrottle = {}
 LoginThrottle.__index = LoginThrottle
 
----@param limit integer failures from which on a key is refused; 0: none
+---@param limit integer failures after which a key is refused; 0: no limit
 ---@param window number seconds after the first failure in which they count
 ---@return trueconf.bridge.LoginThrottle
 local function new(limit, window)
@@ -27,7 +27,7 @@ function LoginThrottle:drop_first()
   if self.entries[entry.key] == entry then self.entries[entry.key] = nil end
 end
 
--- Forget what is over, and what there is no room for.
+-- Forget entries that have ended, and those above the limit of keys.
 function LoginThrottle:tidy(now)
   local order = self.order
   while order:peek() and (order:peek().over <= now or order:count() >= MAX_KEYS) do self:drop_first() end

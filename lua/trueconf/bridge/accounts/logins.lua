@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- Who tries to log in how often: failures are limited by account and by address, and few checks are made at a
--- time, as each costs a thread and, by design, much memory and time.
+-- Rate limit of logins: failures are limited by account and by address, and only a few checks run at a time, because
+-- each needs a thread and, by design, much memory and time.
 
 local core = require "trueconf.core"
 local login_throttle = require "trueconf.bridge.accounts.login_throttle"
 
-local AT_ONCE = 2                       -- of the four threads that libuv has, for all it does
-local MAX_WAITING, PATIENCE = 1000, 15  -- behind them, and for how many seconds
+local AT_ONCE = 2                       -- of the four threads in libuv's pool, which has other work, too
+local MAX_WAITING, PATIENCE = 1000, 15  -- checks in the queue, and seconds that each waits there
 
 ---@class trueconf.bridge.Logins
 ---@field private accounts trueconf.bridge.Accounts
@@ -17,7 +17,7 @@ local MAX_WAITING, PATIENCE = 1000, 15  -- behind them, and for how many seconds
 local Logins = {}
 Logins.__index = Logins
 
----@class trueconf.bridge.Turn to be closed: whoever waits for one or holds one may be cancelled at any time
+---@class trueconf.bridge.Turn a `<close>` variable must hold it: the coroutine may be cancelled at any time
 ---@field logins trueconf.bridge.Logins
 ---@field over trueconf.core.Waiter?
 ---@field held boolean
@@ -37,7 +37,7 @@ local function new(accounts, options)
   }, Logins)
 end
 
--- A turn, held or still to be waited for; nil: too many wait.
+-- A turn, held at once or to wait for; nil: the queue is full.
 function Logins:turn()
   local turn = setmetatable({ logins = self, held = self.busy < AT_ONCE }, Turn)
   if turn.held then
@@ -58,7 +58,7 @@ function Turn:wait()
   return self.held
 end
 
--- Hand it on, or wait no more.
+-- Pass the turn on, or stop waiting for it.
 function Turn:__close()
   local waiting = self.logins.waiting
   if self.held then
@@ -76,7 +76,7 @@ function Turn:__close()
   end
 end
 
--- Seconds until somebody may try again.
+-- Seconds until the next try is allowed.
 function Logins:pause(key, address)
   local by_login = key and self.by_login:pause(key) or 0
   local by_address = self.by_address:pause(address) or 0
@@ -85,7 +85,7 @@ function Logins:pause(key, address)
 end
 
 function Logins:check(key, address, username, password)
-  local pause = self:pause(key, address)        -- what came before in the queue may have used up the attempts
+  local pause = self:pause(key, address)        -- earlier checks in the queue may have used up the attempts
   if pause then return nil, "limited", pause end
   local account, err = self.accounts:authenticate(username, password)
   if account then
@@ -104,8 +104,8 @@ end
 ---@param password string
 ---@param address string of the client
 ---@return trueconf.bridge.Account? account
----@return "refused"|"limited"|"busy"|trueconf.Error|nil reason an error: the directory cannot be asked
----@return number? seconds if limited: until it is worth another try
+---@return "refused"|"limited"|"busy"|trueconf.Error|nil reason an error: the directory does not answer
+---@return number? seconds if limited: until the next try is allowed
 function Logins:try(username, password, address)
   local key = self.accounts:key_of(username)
   local pause = self:pause(key, address)

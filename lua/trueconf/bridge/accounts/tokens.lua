@@ -24,7 +24,7 @@ local function seconds_now()
   return core.now() // 1000
 end
 
----Mint a token. Every one is different; older ones stay good.
+---Mint a token. Every token is different; older ones stay valid.
 ---@param account trueconf.bridge.Account
 ---@param expires_in? number seconds from now, may be negative; default the lifetime
 ---@return string token

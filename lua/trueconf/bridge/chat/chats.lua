@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Chats of a Bridge: rules of opening, renaming and removing them, and of who takes part. Every
--- act returns its result and a list of notifications to send after the answer; or nil, an error
--- code and optionally a description.
+-- Chats of a Bridge: the rules for creating, renaming and removing them, and for participants. Every act returns its
+-- result and a list of notifications to send after the answer; or nil, an error code and optionally a description.
 
 local protocol = require "trueconf.protocol"
 local random_hex = require "trueconf.base.random_hex"
@@ -127,7 +126,7 @@ end
 
 -- Settings -------------------------------------------------------------------------------
 
--- A chat in which the account may do something to the settings or to people.
+-- A chat in which the account has the right to an action on settings or participants.
 function Chats:managed(account, chat_id, action)
   local chat, code = self.messages:chat_of(chat_id, account)
   if not chat then return nil, code end
@@ -152,7 +151,7 @@ end
 ---Give a chat another picture.
 ---@param account trueconf.bridge.Account
 ---@param chat_id string
----@param take fun(): trueconf.bridge.FileRecord? brings the picture once it is clear that it may be changed
+---@param take fun(): trueconf.bridge.FileRecord? returns the picture; called when the change is allowed
 ---@return true? ok
 ---@return any notifications or code
 ---@return string? description
@@ -191,8 +190,8 @@ end
 
 -- People ---------------------------------------------------------------------------------
 
----Let somebody take part in a group or channel.
----@param account trueconf.bridge.Account who adds
+---Add a user to a group or channel.
+---@param account trueconf.bridge.Account that adds the user
 ---@param chat_id string
 ---@param user_id string TrueConf ID
 ---@param show_history? boolean
@@ -211,7 +210,7 @@ function Chats:add(account, chat_id, user_id, show_history)
   return true, { self.notifications:added(chat, member, account, timestamp), note }
 end
 
--- A member goes, by itself or by somebody else.
+-- A member leaves, or another account removes it.
 function Chats:part(chat, member, account)
   local before = chat.members
   self.store:leave(chat, member.key)
@@ -232,7 +231,7 @@ end
 ---@param account trueconf.bridge.Account
 ---@param chat_id string
 ---@param user_id string TrueConf ID
----@param wipe? boolean nothing of before is shown when this one comes back
+---@param wipe? boolean hide all earlier messages if the user comes back
 ---@return true? ok
 ---@return any notifications or code
 ---@return string? description
@@ -274,7 +273,7 @@ function Chats:set_role(account, chat_id, user_id, role)
   return true, { self.notifications:role(chat, member, timestamp), note }
 end
 
----One page of those who take part.
+---One page of the participants.
 ---@param account trueconf.bridge.Account
 ---@param chat_id string
 ---@param size integer of a page; never more than 100
@@ -292,8 +291,8 @@ function Chats:people(account, chat_id, size, page)
   return list
 end
 
----Whether somebody takes part.
----@param account trueconf.bridge.Account who asks
+---True if a user takes part.
+---@param account trueconf.bridge.Account that asks
 ---@param chat_id string
 ---@param user_id string TrueConf ID
 ---@return boolean? result
@@ -305,8 +304,8 @@ function Chats:has(account, chat_id, user_id)
   return member ~= nil and chat.roles[member.key] ~= nil
 end
 
----The role of somebody.
----@param account trueconf.bridge.Account who asks
+---The role of a user.
+---@param account trueconf.bridge.Account that asks
 ---@param chat_id string
 ---@param user_id string TrueConf ID
 ---@return trueconf.bridge.Account? member

@@ -7,7 +7,7 @@ local protocol = require "trueconf.protocol"
 
 local codes = protocol.codes
 local COMMAND = protocol.enums.ButtonType.COMMAND
--- Clicks that wait for an answer; the oldest is forgotten above it.
+-- Clicks that wait for an answer; above this limit the oldest is forgotten.
 local MAX_WAITING = 1000
 
 ---@class trueconf.bridge.Clicks
@@ -36,7 +36,7 @@ local function new(accounts, notifications, messages, options)
   }, Clicks)
 end
 
--- The button with this id; of those without one, that with this label.
+-- The button with this id, or the button without an id and with this label.
 local function find(message, id_or_label)
   local labelled
   for _, row in ipairs(message.content.buttons or {}) do
@@ -48,7 +48,7 @@ local function find(message, id_or_label)
   return labelled
 end
 
--- A server of version 5.5.6 gives clicks no id, so that there is nothing to answer.
+-- A server of version 5.5.6 gives clicks no id, so that no click can be answered.
 function Clicks:remember(bot, account)
   if not self.with_ids then return nil end
   local id = core.uuid()

@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a message may say: texts within their length, buttons, surveys (protocol: length, buttons
--- and commands, surveys).
+-- Checks the content of messages: length of texts, buttons, surveys (protocol: length, buttons and commands, surveys).
 
 local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
@@ -8,15 +7,15 @@ local text = require "trueconf.text"
 local html = require "trueconf.bridge.chat.html"
 
 local MAX_TEXT = protocol.limits.TEXT
--- Version that brought buttons; what earlier ones do with html is not known.
+-- Versions that brought buttons and the cleaning of html. Earlier versions may clean html, too; that is unknown.
 local BUTTONS_SINCE, CLEANED_SINCE = "5.5.6", "5.5.6"
 
--- No character is shorter than a byte, and nothing that is hidden makes a text longer.
+-- A character has at least one byte, and marks only make the visible text shorter: few texts need to be counted.
 local function fits(content, version)
   return #content <= MAX_TEXT or text.visible_length(content, nil, version) <= MAX_TEXT
 end
 
--- Too long a text is cut without a word (protocol: length).
+-- Servers silently cut a text that is too long (protocol: length).
 local function cut(content, parse_mode, version)
   if #content <= MAX_TEXT then return content end
   return text.cut(content, MAX_TEXT, parse_mode, version)
@@ -39,7 +38,7 @@ local function tidy_buttons(rows)
   return tidy
 end
 
--- Without what a server takes out of html; nil: it refuses the whole.
+-- The text without the html that a server removes; nil: the server refuses the message.
 local function clean(given, profile)
   if given.parseMode ~= "html" or not profile:has(CLEANED_SINCE) then return given.text end
   local cleaned, complaint = html.clean(given.text)
@@ -50,7 +49,7 @@ end
 ---A text as it is kept.
 ---@param given { text: string, parseMode: string, buttons: table[][]? }
 ---@param profile trueconf.bridge.Profile
----@param long "cut"|"refuse" what is done with one that is too long
+---@param long "cut"|"refuse" treatment of a text that is too long
 ---@return table? content nil: it is refused
 ---@return string? complaint
 local function of_text(given, profile, long)
@@ -68,7 +67,7 @@ end
 
 local SURVEY_FIELDS = { "url", "appVersion", "path", "title", "description", "buttonText", "secret", "alt" }
 
----A survey as it is kept; what is missing is as before.
+---A survey as it is kept; missing fields keep their values.
 ---@param given table
 ---@param before table
 ---@return table content

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- How chats and messages look on the wire (protocol: objects and enums).
+-- Makes the wire format of chats and messages (protocol: objects and enums).
 
 local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
@@ -29,7 +29,7 @@ local function author_of(message)
   return { id = message.author, type = message.author_key and AuthorType.USER or AuthorType.SYSTEM }
 end
 
--- Only history and getMessageById show buttons; those who click get them in their application.
+-- Only history and getMessageById return buttons; people see them in their application.
 local function content_of(message, with_buttons)
   local content = message.content
   if with_buttons or not content.buttons then return content end
@@ -46,7 +46,7 @@ local function is_system(message)
   return message.type < FIRST_USER_TYPE
 end
 
----The message that another one answers, if who looks can see it.
+---The message that another one answers, if the viewer can see it.
 ---@param chat trueconf.bridge.ChatRecord
 ---@param message trueconf.bridge.Message
 ---@param key string
@@ -76,7 +76,7 @@ end
 ---The payload that carries a message; the message it answers is filled in one level deep.
 ---@param chat trueconf.bridge.ChatRecord
 ---@param message trueconf.bridge.Message
----@param key string who gets it
+---@param key string of the recipient
 ---@param with_buttons? boolean
 ---@return table
 function Envelopes:envelope(chat, message, key, with_buttons)
@@ -86,7 +86,7 @@ function Envelopes:envelope(chat, message, key, with_buttons)
   return payload
 end
 
----What a forward carries: the whole original, but not its buttons.
+---The content of a forward: the whole original, but not its buttons.
 ---@param message trueconf.bridge.Message
 ---@return table content
 function Envelopes:forwarded(message)
@@ -114,14 +114,14 @@ function Envelopes:last_message(chat, message)
   }
 end
 
--- A personal chat is called after the other side.
+-- The title of a personal chat is the name of the other side.
 function Envelopes:title(chat, key)
   if chat.type ~= P2P then return chat.title or json.null end
   local other = chat.pair[1] == key and chat.pair[2] or chat.pair[1]
   return self.store:account(other).id
 end
 
----The address of a chat's picture, good for a while.
+---The address of a chat's picture, valid for a limited time.
 ---@param chat trueconf.bridge.ChatRecord
 ---@return any address json.null: it has none
 function Envelopes:avatar(chat)
@@ -131,7 +131,7 @@ end
 
 ---A chat as ChatCreated has it.
 ---@param chat trueconf.bridge.ChatRecord
----@param key string who looks
+---@param key string of the viewer
 ---@return table
 function Envelopes:created(chat, key)
   local newest = self.store:history_of(chat, key, 1)[1]
@@ -146,7 +146,7 @@ end
 
 ---A chat as getChats and getChatByID give it.
 ---@param chat trueconf.bridge.ChatRecord
----@param key string who looks
+---@param key string of the viewer
 ---@return table
 function Envelopes:chat(chat, key)
   local payload = self:created(chat, key)

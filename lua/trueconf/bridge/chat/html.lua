@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Html as servers deliver it (protocol: modes of text): supported tags without attributes but their own, everything
--- else taken out and its text left. A link that may not be followed fails the message.
+-- Cleans html as servers do (protocol: modes of text): keeps supported tags with their own attributes, and removes all
+-- other tags but not their text. A forbidden link makes the server refuse the message.
 
 local escape = require "trueconf.text.escape"
 
@@ -9,7 +9,7 @@ local SCHEMES = { http = true, https = true, mailto = true, trueconf = true }
 
 local html = {}
 
--- The value of an attribute as it is written; nil: the tag has none of this name.
+-- The value of an attribute as it is written; nil: the tag has no attribute of this name.
 local function attribute(tag, wanted)
   local at = tag:match "^<%a+()"
   while true do
@@ -28,13 +28,13 @@ local function attribute(tag, wanted)
   end
 end
 
--- Where apps may lead somebody; what they pass over when they read an address does not count.
+-- True for an address that apps open; characters that apps ignore in an address do not count.
 local function is_allowed(target)
   local scheme = escape.entities(target):gsub("[%c%s]", ""):match "^(%a[%w+.-]*):"
   return scheme ~= nil and SCHEMES[scheme:lower()] == true
 end
 
--- The text that a tag becomes; false: the message fails.
+-- The replacement of a tag; false: the message is refused.
 local function cleaned_tag(tag)
   local slash, name = tag:match "^<(/?)(%a+)%f[%s/>]"
   name = name and name:lower()

@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What is said in chats: rules of writing, changing, removing and reading messages. Every act
--- returns its result and a list of notifications to send after the answer; or nil, an error
--- code and optionally a description.
+-- Messages of a Bridge: the rules for writing, changing, removing and reading them. Every act returns its result and a
+-- list of notifications to send after the answer; or nil, an error code and optionally a description.
 
 local core = require "trueconf.core"
 local protocol = require "trueconf.protocol"
@@ -50,7 +49,7 @@ function Messages:chat_of(chat_id, account)
   local chat = self.store:chat(chat_id)
   if not chat then return nil, codes.CHAT_NOT_FOUND end
   if chat.roles[account.key] then return chat end
-  -- A side of a personal chat never stops to be one; the chat is gone for it until it comes back.
+  -- A side that removed a personal chat stays its side; the chat is hidden from it until it comes back.
   local side = chat.pair and (chat.pair[1] == account.key or chat.pair[2] == account.key)
   return nil, side and codes.CHAT_NOT_FOUND or codes.USER_IS_NOT_CHAT_PARTICIPANT
 end
@@ -88,7 +87,7 @@ end
 
 -- Writing --------------------------------------------------------------------------------
 
--- Somebody who removed a personal chat has it again when the other side writes.
+-- A side that removed a personal chat gets it back when the other side writes.
 function Messages:recall_sides(chat)
   local returned = {}
   for _, key in ipairs(chat.pair or {}) do
@@ -122,7 +121,7 @@ function Messages:write(chat, account, kind, content, reply_to)
   return message, notifications
 end
 
----Note in a chat what happened to it; only those who asked are told, nobody has it unread.
+---Write a system message into a chat. Only connections that asked for system messages get it; it is never unread.
 ---@param chat trueconf.bridge.ChatRecord
 ---@param kind integer envelope type below 200
 ---@param content table
@@ -192,9 +191,9 @@ function Messages:post_survey(account, chat_id, content, reply_to)
   return self:post(account, chat_id, EnvelopeType.SURVEY, contents.of_survey(content, {}), reply_to)
 end
 
----Repeat a message in another chat. The original of a forward is what is forwarded.
+---Repeat a message in another chat. Forwarding a forward repeats its original.
 ---@param account trueconf.bridge.Account
----@param chat_id string where to
+---@param chat_id string of the other chat
 ---@param message_id string
 ---@return trueconf.bridge.Message? message
 ---@return any notifications or code
@@ -266,7 +265,7 @@ end
 
 -- Removing -------------------------------------------------------------------------------
 
--- The right that a removal needs.
+-- The right that is needed to remove a message.
 local function removal(message, account, for_all)
   if message.author_key == account.key then return "remove_own" end
   return for_all and "remove_others_for_all" or "remove_others_for_self"
@@ -327,7 +326,7 @@ end
 ---Messages backwards in time.
 ---@param account trueconf.bridge.Account
 ---@param chat_id string
----@param count integer at most so many, and never more than 100
+---@param count integer at most this many, and never more than 100
 ---@param from_id? string the first one; nil: the latest
 ---@return table[]? envelopes newest first
 ---@return integer? code
@@ -348,7 +347,7 @@ end
 
 -- Activity -------------------------------------------------------------------------------
 
----Note what an account is doing in a chat; it fades by itself.
+---Note the activity of an account in a chat; it ends by itself.
 ---@param account trueconf.bridge.Account
 ---@param chat_id string
 ---@param kind "typing"|"choosing_sticker"|"uploading_file"
@@ -361,7 +360,7 @@ function Messages:be_active(account, chat_id, kind)
   return true
 end
 
----What somebody is doing in a chat.
+---The activity of an account in a chat.
 ---@param chat_id string
 ---@param key string
 ---@return string? kind

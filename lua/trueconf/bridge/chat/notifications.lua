@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Makes the notifications for the participants of a chat (protocol: server notifications). A payload is encoded once
--- for all recipients who get the same one.
+-- for all recipients of the same payload.
 
 local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"
@@ -15,8 +15,8 @@ local USER = protocol.enums.AuthorType.USER
 ---@field method string
 ---@field head string the frame up to its id
 ---@field recipients string[] keys of accounts
----@field message trueconf.bridge.Message? what an ack marks as read
----@field system boolean only for those who asked for messages of the system
+---@field message trueconf.bridge.Message? message that an ack marks as read
+---@field system boolean only for connections that asked for system messages
 ---@field private make fun(key: string): table makes the payload for a recipient
 ---@field private slot_of fun(key: string): any recipients with the same slot get the same payload
 ---@field private encoded table<any, string>
@@ -73,7 +73,7 @@ local function new(store, shapes)
   return setmetatable({ store = store, envelopes = shapes }, Notifications)
 end
 
--- Those of a chat who see a message.
+-- The members of a chat who see a message.
 function Notifications:audience(chat, message)
   local list = {}
   for _, key in ipairs(chat.members) do
@@ -94,7 +94,7 @@ function Notifications:message(chat, message)
   return made
 end
 
--- Of an edited message only text is told; of a survey that is what stands for it elsewhere.
+-- The notification of an edit holds only text; of a survey the text that stands for it in other places.
 local function edited_text(content)
   if content.text then return { text = content.text, parseMode = content.parseMode } end
   if content.alt then return { text = content.alt, parseMode = ParseMode.HTML } end
@@ -113,7 +113,7 @@ end
 ---To be made before the message is removed.
 ---@param chat trueconf.bridge.ChatRecord
 ---@param message trueconf.bridge.Message
----@param account trueconf.bridge.Account who removes it
+---@param account trueconf.bridge.Account that removes it
 ---@param for_all boolean
 ---@return trueconf.bridge.Notification
 function Notifications:message_removed(chat, message, account, for_all)
@@ -123,7 +123,7 @@ function Notifications:message_removed(chat, message, account, for_all)
 end
 
 ---@param chat trueconf.bridge.ChatRecord
----@param account trueconf.bridge.Account who cleared it
+---@param account trueconf.bridge.Account that cleared it
 ---@param for_all boolean
 ---@return trueconf.bridge.Notification
 function Notifications:cleared(chat, account, for_all)
@@ -168,7 +168,7 @@ end
 
 ---@param chat trueconf.bridge.ChatRecord
 ---@param member trueconf.bridge.Account the newcomer
----@param account trueconf.bridge.Account who added it
+---@param account trueconf.bridge.Account that added it
 ---@param timestamp integer
 ---@return trueconf.bridge.Notification
 function Notifications:added(chat, member, account, timestamp)
@@ -177,9 +177,9 @@ function Notifications:added(chat, member, account, timestamp)
 end
 
 ---@param chat trueconf.bridge.ChatRecord
----@param recipients string[] who took part before
----@param member trueconf.bridge.Account who takes part no more
----@param account trueconf.bridge.Account who removed it; the same one: it left
+---@param recipients string[] the members before the change
+---@param member trueconf.bridge.Account that has left
+---@param account trueconf.bridge.Account that removed the member; the member itself: it left
 ---@param timestamp integer
 ---@return trueconf.bridge.Notification
 function Notifications:removed(chat, recipients, member, account, timestamp)
@@ -199,7 +199,7 @@ end
 local INLINE_KEYBOARD = protocol.enums.CommandSourceType.INLINE_KEYBOARD
 local USER_COMMAND = protocol.enums.CommandType.USER_COMMAND
 
----A click. It does not tell whose.
+---A click, without its author.
 ---@param chat trueconf.bridge.ChatRecord
 ---@param message trueconf.bridge.Message
 ---@param button table
@@ -219,7 +219,7 @@ function Notifications:command(chat, message, button, key, command_id)
   })
 end
 
----What may be uploaded.
+---The upload limits.
 ---@param limits table as on the wire
 ---@return trueconf.bridge.Notification
 function Notifications:upload_limits(limits)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What acts have in common: whom and what they are about, and how they end.
+-- Shared parts of acts: finding the account and the chat of an act, and making its answer.
 
 local json = require "trueconf.base.json"
 local fields = require "trueconf.bridge.control.fields"
@@ -7,16 +7,16 @@ local fields = require "trueconf.bridge.control.fields"
 local refusal = fields.refusal
 
 ---@class trueconf.bridge.Act
----@field http string|false|nil method and path of HTTP; nil: "POST" and the name of the act; false: a WebSocket alone
+---@field http string|false|nil method and path of HTTP; nil: "POST" and the name of the act; false: only by WebSocket
 ---@field fields? table<string, string> kinds by name; nil: perform() checks
----@field lua string[] the functions of Lua that do the same
----@field takes_file? boolean a file may come in the index of `data`
+---@field lua string[] the Lua functions that do the same
+---@field takes_file? boolean a file may come in place of `data`
 ---@field perform fun(control: trueconf.bridge.Control, input: table, more: table): table?, any the answer, or nil and a
 ---refusal or an error; `more` as of Control:perform()
 
 local act = {}
 
--- Whom and what an act is about ---------------------------------------------------------------
+-- Account and chat of an act ------------------------------------------------------------------
 
 ---@param bridge trueconf.bridge.Server
 ---@param field string that has the login
@@ -65,7 +65,7 @@ function act.with(more, common)
   return all
 end
 
----An act of a person, which is what its perform() gets first.
+---An act of a person; its perform() gets the person first.
 ---@param described table
 ---@return trueconf.bridge.Act
 function act.of_person(described)
@@ -79,7 +79,7 @@ function act.of_person(described)
   return described
 end
 
----An act of a person in a chat, which is what its perform() gets first.
+---An act of a person in a chat; its perform() gets the chat first.
 ---@param described table
 ---@return trueconf.bridge.Act
 function act.of_chat(described)
@@ -93,9 +93,9 @@ function act.of_chat(described)
   return described
 end
 
--- How acts end ----------------------------------------------------------------------------------
+-- Answers ---------------------------------------------------------------------------------------
 
----The answer of an act that has nothing to tell but that it was done.
+---The answer of an act without a result.
 ---@param ok any
 ---@param err any
 ---@return table? answer

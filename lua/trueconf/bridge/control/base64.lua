@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- base64 as JSON usually has it, with '+', '/' and '='; the core has that of tokens (RFC 4648, 4 and 5).
+-- Standard base64, with '+', '/' and '=' (RFC 4648, 4); the core has base64url for tokens (RFC 4648, 5).
 
 local core = require "trueconf.core"
 

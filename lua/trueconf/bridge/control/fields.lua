@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Checks the fields of an act. Each has a kind, with "?" behind it if it may be missing. No value that could be a
--- secret is repeated.
+-- Checks the fields of an act. Each has a kind, with "?" after it if the field may be missing. No message repeats a
+-- value that could be a secret.
 
 local json = require "trueconf.base.json"
 local mime = require "trueconf.base.mime"
@@ -10,7 +10,7 @@ local sorted_keys = require "trueconf.base.sorted_keys"
 local MAX_WAIT = 60                     -- seconds
 local MAX_COUNT = 10000
 
----@class trueconf.bridge.Refusal what is wrong with a field
+---@class trueconf.bridge.Refusal a complaint about a field
 ---@field field string
 ---@field expected string
 ---@field got string
@@ -84,7 +84,7 @@ local KINDS = {
   wait = number(("seconds from 0 to %d"):format(MAX_WAIT), function(value) return value >= 0 and value <= MAX_WAIT end),
 }
 
--- What came, as far as it may be shown: a field may hold a password.
+-- The value in words for a message: a number itself, of others the type, because a text may be a password.
 local function shown(value)
   if value == nil then return "nothing" end
   if value == "" then return "an empty string" end
@@ -97,7 +97,7 @@ local function kind_of(described)
   return KINDS[name], optional == "?"
 end
 
----The first field that is wrong, by name.
+---The complaint about the first wrong field, by name.
 ---@param input table
 ---@param described table<string, string> kinds by name
 ---@return trueconf.bridge.Refusal? wrong

@@ -1,18 +1,18 @@
 -- SPDX-License-Identifier: MIT
--- Keeps others away from the control endpoint before the key is looked at: other machines, also behind a proxy on this
--- one (it tells so in headers), pages of other sites in a browser on this one (they tell it in Origin), and names that
--- lead here for the moment only (DNS rebinding).
+-- Protects the control endpoint before the key is checked. It refuses other machines, also behind a proxy on loopback
+-- (recognised by its headers), pages of other sites in a browser on this machine (recognised by Origin), and host names
+-- other than loopback (DNS rebinding).
 
 local core = require "trueconf.core"
 
 local guard = {}
 
--- Whether a host, with or without a port, is this machine by its name alone.
+-- True if a host, with or without a port, is a loopback address or name.
 local function is_here(host)
   return core.is_loopback(host:match "^%[[^%]]*%]" or host:match "^[^:]*")
 end
 
--- Headers that proxies add to what they pass on.
+-- Headers that proxies add to requests.
 local PROXY_HEADERS = {
   "forwarded", "via", "x-real-ip", "x-forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-scheme",
   "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server", "x-forwarded-uri",
@@ -27,7 +27,7 @@ local function comes_by_proxy(headers)
   return false
 end
 
----Why a request is not answered, or nil.
+---The reason to refuse a request, or nil.
 ---@param head trueconf.core.RequestHead
 ---@return string? complaint
 function guard.complaint(head)

@@ -36,7 +36,7 @@ local function respond_wrong(control, request, wrong)
   respond(request, wrong.field and 400 or STATUS[wrong.name] or 409, control.error_of(wrong))
 end
 
--- Files that come --------------------------------------------------------------------------------
+-- Uploads ----------------------------------------------------------------------------------------
 
 -- The fields of such an act are in the query, so that the body can be a file.
 local function takes_file(act, head)
@@ -74,7 +74,7 @@ end
 
 -- Requests -----------------------------------------------------------------------------------------
 
--- The fields of a request, or nil and what is wrong.
+-- The fields of a request, or nil and a complaint.
 local function input_of(request, act)
   if request.method ~= "POST" or takes_file(act, request) then
     return fields.of_query(request.query, act.fields or {})
@@ -84,7 +84,7 @@ local function input_of(request, act)
   return nil, fields.refusal("body", "a JSON object", request.body == "" and "nothing" or "something else")
 end
 
--- Answer with a file of the Bridge, as a page would save it.
+-- Answer with a file of the Bridge, as a download.
 local function serve(request, answer)
   local headers = reply.file_headers(answer.file.name, answer.file.mime_type)
   headers["Cache-Control"] = "no-store"
@@ -111,7 +111,7 @@ local function allowed_methods(path)
   return allowed[1] and table.concat(allowed, ", ")
 end
 
----Answer a request that may be answered.
+---Answer a request that has passed the guard.
 ---@async
 ---@param control trueconf.bridge.Control
 ---@param request trueconf.core.Request

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- The control endpoint of a Bridge: people and faults as JSON, over HTTP under /control/ and over a WebSocket, for
--- whoever is on the same machine and has the key. What can be asked is told by acts.lua.
+-- clients on loopback that have the key. acts/ lists the acts.
 
 local core = require "trueconf.core"
 local acts = require "trueconf.bridge.control.acts"
@@ -14,15 +14,15 @@ local PREFIX = "/control/"
 ---@class trueconf.bridge.Control
 ---@field key string
 ---@field bridge trueconf.bridge.Server
----@field patience number seconds in which a WebSocket has to show the key
----@field private polls table<trueconf.bridge.Person, table<trueconf.core.Waiter, true>> those who wait for events
+---@field patience number seconds in which a WebSocket must send the key
+---@field private polls table<trueconf.bridge.Person, table<trueconf.core.Waiter, true>> calls that wait for events
 ---@field private followers table<trueconf.bridge.Person, table<trueconf.bridge.ControlSocket, true>>
 ---@field private sockets table<trueconf.core.Connection, trueconf.bridge.ControlSocket>
 local Control = { WEBSOCKET = { path = PREFIX .. "socket", subprotocol = "trueconf-control" }, PREFIX = PREFIX }
 Control.__index = Control
 
 ---@param bridge trueconf.bridge.Server
----@param key string|true true: one is made
+---@param key string|true true: make one
 ---@return trueconf.bridge.Control
 function Control.new(bridge, key)
   if key == true then key = core.base64url_encode(core.random(24)) end
@@ -31,8 +31,8 @@ function Control.new(bridge, key)
   }, Control)
 end
 
----Is a request one for the control endpoint? Its path must be spelled out on the wire, too: a proxy may have
----read another spelling (dot segments, percent signs, a fragment) as a path that it may pass on.
+---True for a request to the control endpoint. Its path on the wire must be plain, too: a proxy may read another
+---spelling (dot segments, percent signs, a fragment) as a path that it may pass on.
 ---@param head trueconf.core.RequestHead
 ---@return boolean
 function Control.is_for(head)
@@ -45,14 +45,14 @@ function Control:is_key(given)
   return type(given) == "string" and core.equal(given, self.key)
 end
 
----Whether a request has the key in its header Authorization.
+---True if a request has the key in its header Authorization.
 ---@param head trueconf.core.RequestHead
 ---@return boolean
 function Control:is_allowed(head)
   return self:is_key((head.headers.authorization or ""):match "^[Bb]earer +(.*)$")
 end
 
--- Nobody hears that something was done before it is sure; what could not be kept is undone.
+-- Commit before the answer; if the commit fails, the changes are undone and the answer is the error.
 function Control:kept(answer, err)
   local ok, failure = self.bridge.store:commit()
   if ok then return answer, err end
@@ -63,7 +63,8 @@ end
 ---@async
 ---@param act trueconf.bridge.Act
 ---@param input table its fields
----@param more? { client: trueconf.bridge.ControlSocket?, file: trueconf.bridge.ControlFile? } who asks, what came along
+---@param more? { client: trueconf.bridge.ControlSocket?, file: trueconf.bridge.ControlFile? } asking client, uploaded
+---file
 ---@return table? answer
 ---@return any? wrong a refusal, or an error
 function Control:perform(act, input, more)
@@ -77,7 +78,7 @@ function Control:perform(act, input, more)
   return nil, { name = "INTERNAL_ERROR", message = "the Bridge has made a mistake; its log says which" }
 end
 
----What was wrong, as it is told.
+---The answer for an error.
 ---@param wrong trueconf.bridge.Refusal|trueconf.Error
 ---@return table
 function Control.error_of(wrong)
@@ -94,7 +95,7 @@ local function wake_all(waiters)
   for waiter in pairs(waiters) do waiter:wake(true) end
 end
 
--- Whoever waits for events of a person, or follows it; it is watched from the first of them on.
+-- Watches a person from the first call that waits for its events, or the first WebSocket that follows it.
 function Control:observe(person)
   if self.polls[person] then return end
   local polls, followers = {}, {}
@@ -105,7 +106,7 @@ function Control:observe(person)
   end)
 end
 
----What a person was told since the last call; waits until there is something.
+---The events of a person since the last call; waits until there is one.
 ---@async
 ---@param person trueconf.bridge.Person
 ---@param timeout number
@@ -122,7 +123,7 @@ function Control:events(person, timeout)
   return person:events()
 end
 
----Tell a client what these people are told from now on, and what no others are.
+---From now on send a client the events of these people and of no others.
 ---@param client trueconf.bridge.ControlSocket
 ---@param people trueconf.bridge.Person[]
 function Control:follow(client, people)
@@ -133,7 +134,7 @@ function Control:follow(client, people)
   end
 end
 
----Let those go who wait for events.
+---End the calls that wait for events.
 function Control:close()
   for _, polls in pairs(self.polls) do wake_all(polls) end
 end
@@ -148,7 +149,7 @@ function Control:on_head(head)
   return http.on_head(self, head)
 end
 
----Answer a request, of this machine and with the key alone.
+---Answer a request, only from loopback and only with the key.
 ---@async
 ---@param request trueconf.core.Request
 function Control:handle(request)
@@ -161,7 +162,7 @@ function Control:handle(request)
   http.handle(self, request, request.path:sub(#PREFIX + 1))
 end
 
----Take a connection, if it is one of control.
+---Take a connection, if it is to the control endpoint.
 ---@param transport trueconf.core.Connection
 ---@return boolean taken
 function Control:on_open(transport)

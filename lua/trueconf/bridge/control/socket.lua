@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- One WebSocket of the control endpoint. A client shows the key in the header Authorization, or in its first frame, as
+-- One WebSocket of the control endpoint. A client sends the key in the header Authorization, or in its first frame, as
 -- a page in a browser must: {"key": ...}. Then each frame {"id", "act", ...fields} is answered with {"id", "result"} or
--- {"id", "error", ...}, in the order in which the acts end, and what is watched comes as {"event", ...}.
+-- {"id", "error", ...}, in the order in which the acts end, and watched events come as {"event", ...}.
 
 local core = require "trueconf.core"
 local json = require "trueconf.base.json"
@@ -9,8 +9,8 @@ local acts = require "trueconf.bridge.control.acts"
 local base64 = require "trueconf.bridge.control.base64"
 local guard = require "trueconf.bridge.control.guard"
 
-local MOST_ACTS = 64                    -- of one client at a time
--- Bytes on their way to a client above which events are dropped, and how often it is looked whether it took them.
+local MOST_ACTS = 64                    -- running acts of one client
+-- Unsent bytes above which events for a client are dropped (backpressure), and the interval of looking again.
 local EVENTS_ROOM = 1 << 20
 local LOOK_AGAIN = 0.1                  -- seconds
 local LARGEST_DOWNLOAD = 512 << 10      -- bytes of a file in one frame
@@ -21,8 +21,8 @@ local POLICY = 1008
 ---@field private transport trueconf.core.Connection
 ---@field private allowed boolean
 ---@field private deadline trueconf.core.Timer? of the key
----@field private at_work integer acts
----@field private wanted table what is watched besides people
+---@field private at_work integer running acts
+---@field private wanted table subscriptions besides people
 ---@field private dropped integer events since the last one that was sent
 ---@field private timer trueconf.core.Timer?
 ---@field private stop_watching fun()?
@@ -54,7 +54,7 @@ function ControlSocket:send(message)
   self.transport:send(assert(json.encode(message)))
 end
 
--- Who shows a wrong key has no second try on this connection.
+-- A client with a wrong key has no second try on this connection.
 function ControlSocket:admit(is_allowed)
   if self.deadline then self.deadline:cancel() end
   self.deadline = nil
@@ -126,7 +126,7 @@ end
 
 -- Watching --------------------------------------------------------------------------------------
 
--- Tell how many events were dropped as soon as there is room again.
+-- Report the number of dropped events as soon as there is space again.
 function ControlSocket:look_again()
   self.timer = core.timer(LOOK_AGAIN, function()
     self.timer = nil
@@ -151,7 +151,7 @@ function ControlSocket:tell(event)
   self:send(event)
 end
 
----A person that is watched was told something.
+---Send an event of a watched person.
 ---@param person trueconf.bridge.Person
 ---@param event trueconf.bridge.Event
 function ControlSocket:on_person(person, event)
@@ -169,7 +169,7 @@ function ControlSocket:on_report(report)
   self:tell(event)
 end
 
----Watch this from now on, in place of what was watched before.
+---Replace the subscriptions.
 ---@param wanted { people: string[]?, frames: boolean?, connections: boolean?, faults: boolean? }
 ---@return table answer
 function ControlSocket:watch(wanted)
@@ -193,7 +193,7 @@ function ControlSocket:unwatch()
   self.stop_watching = nil
 end
 
----Let go of everything; the connection is closed.
+---Release everything; the connection is closed.
 function ControlSocket:on_close()
   self:unwatch()
   self.control:follow(self, {})

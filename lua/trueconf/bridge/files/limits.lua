@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What may be uploaded, as an administrator sets it and as it looks on the wire (protocol:
--- UploadLimits).
+-- The limits of uploads: the options of an administrator, and their wire format (protocol: UploadLimits).
 
 local json = require "trueconf.base.json"
 local options = require "trueconf.base.options"
@@ -25,7 +24,7 @@ local upload_limits = {}
 ---Check what was given.
 ---@param given trueconf.bridge.UploadLimits
 ---@param level integer of the caller to blame
----@param where string what the limits were given to
+---@param where string name of the function, for messages
 function upload_limits.check(given, level, where)
   options.check(SCHEMA, given, level + 1, where)
   if not given.extensions then return end

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- How far the files of a Bridge have come, told to the connections that want to know (protocol: uploadFileProgress).
+-- Sends the progress of files to the connections that have subscribed (protocol: uploadFileProgress).
 
 local core = require "trueconf.core"
 local json = require "trueconf.base.json"
 
 local PROGRESS = "uploadFileProgress"
-local STEPS = 4                         -- progress told of a file that is slow on purpose
+local STEPS = 4                         -- progress notifications of a file with the fault `file_delay`
 
 ---@class trueconf.bridge.FileProgress
 ---@field private bridge trueconf.bridge.Server
@@ -20,7 +20,7 @@ local function new(bridge)
   return setmetatable({ bridge = bridge, subscribers = {}, timers = {} }, FileProgress)
 end
 
----Let go of everything.
+---Release everything.
 function FileProgress:close()
   for timer in pairs(self.timers) do timer:cancel() end
   self.timers, self.subscribers = {}, {}
@@ -47,8 +47,8 @@ function FileProgress:after(seconds, fn)
   self.timers[timer] = true
 end
 
----With the fault `file_delay` a file is under way for so long, as one of another server may be; it
----is ready some time after the last progress.
+---With the fault `file_delay` a file takes this long to arrive, as a file from another server may; it is ready some
+---time after the last progress.
 ---@param file trueconf.bridge.FileRecord
 function FileProgress:slow_down(file)
   local delay = self.bridge.faults.file_delay
@@ -60,7 +60,7 @@ function FileProgress:slow_down(file)
   self:after(delay, function() file.ready = true end)
 end
 
----Tell a connection the progress of a file from now on.
+---Subscribe a connection to the progress of a file.
 ---@param connection trueconf.bridge.Connection
 ---@param id string
 ---@return boolean known

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The body of a request for a token: JSON objects whose fields are strings, all of them required. It is not known
--- whether real servers read forms too, as OAuth2 has them; a Bridge that is not strict does.
+-- Reads the body of a token request: a JSON object whose fields are strings, all of them required. It is unknown
+-- whether real servers also read forms, as in OAuth2; a Bridge that is not strict does.
 
 local json = require "trueconf.base.json"
 
@@ -26,13 +26,13 @@ local function is_urlencoded(request)
   return kind:lower():find "^%s*application/x%-www%-form%-urlencoded%f[%s;%z]" ~= nil
 end
 
----Read the body of a request. A field that is null is missing: json.lua leaves it out. Other fields are passed over.
+---Read the body of a request. A field that is null counts as missing: json.lua leaves it out. Other fields are ignored.
 ---@param request trueconf.core.Request
 ---@param names string[] of the fields
----@param strict boolean JSON alone
+---@param strict boolean only JSON
 ---@return table<string, any>? fields
 ---@return string? complaint
----@return string? name of the field it is about, if it is about one
+---@return string? name of the wrong field, if there is one
 function form.read(request, names, strict)
   local fields
   if not strict and is_urlencoded(request) then

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- The OAuth2 application exchange of a Bridge (protocol 3.3), as servers have it from 5.5.3 on: an application's
 -- id, a user's name and password give an access token, that gives a code, and the code gives a token for `auth`.
--- What is handed out on the way is random text that means something only here, and only for a while.
+-- Access tokens and codes are random texts, valid only for this Bridge and for a limited time.
 
 local core = require "trueconf.core"
 local ttl_cache = require "trueconf.bridge.store.ttl_cache"
@@ -11,10 +11,10 @@ local url = require "trueconf.base.url"
 
 local SINCE = "5.5.3"
 local ACCESS_LIFE, CODE_LIFE = 3600, 60 -- seconds
-local MOST = 10000                      -- of each, not yet used up or too old; then the oldest one leaves
+local MOST = 10000                      -- valid ones of each kind; above that the oldest is dropped
 local RANDOM_BYTES = 32
 
----@class trueconf.bridge.Grant what an access token or a code stands for
+---@class trueconf.bridge.Grant account and application of an access token or a code
 ---@field key string of the account
 ---@field client_id string of the application
 
@@ -98,7 +98,7 @@ function OAuth:give_access(request)
   self:log_in(request, fields)
 end
 
--- Here client_id is the name of the user.
+-- In this call client_id is the name of the user.
 function OAuth:give_code(request)
   local fields = self:read(request, { "client_id", "token" })
   if not fields then return end
@@ -132,12 +132,12 @@ local CALLS = {
   [url.PATHS.oauth_exchange] = OAuth.give_token,
 }
 
----What answers a path, if it is one of the exchange and the server that is played has it.
+---The function that answers a path of the exchange; nil: another path, or the played version has no exchange.
 ---@param path string
 ---@return fun(self: trueconf.bridge.OAuth, request: trueconf.core.Request)? answer
 function OAuth:answer_to(path)
   local options = self.bridge.options
-  -- The first call is for the web server, which is not there beside a Bridge alone.
+  -- The web server answers the first call, which a Bridge without server_info does not have.
   if path == url.PATHS.oauth_token and not options.server_info then return nil end
   return self.bridge.profile:has(SINCE) and CALLS[path] or nil
 end

@@ -11,7 +11,7 @@ function methods.createP2PChat(bridge, connection, payload)
   return chat and { chatId = chat.id }, notifications, description
 end
 
--- Documentation calls the field `name`, all clients that work send `title`.
+-- The documentation calls the field `name`, but all working clients send `title`.
 local function title_of(payload)
   return payload.title or payload.name
 end

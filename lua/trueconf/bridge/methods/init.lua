@@ -1,8 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The methods a client may call, by their subject in the files beside this one. What their
--- payloads are is told by trueconf.protocol; checks, errors and the response are the work of
--- connection.lua. A method returns the payload of the response and, if something must follow
--- after it, a list of notifications or a function; or nil, an error code and optionally a
+-- The methods a client may call, by their subject in the files beside this one. trueconf.protocol describes their
+-- payloads; connection.lua checks the payload and sends the response or error. A method returns the payload of the
+-- response and, to run after it, a list of notifications or a function; or nil, an error code and optionally a
 -- description.
 
 local protocol = require "trueconf.protocol"
@@ -17,7 +16,7 @@ local methods = {}
 
 -- Authorization --------------------------------------------------------------------------
 
--- The account a token stands for, or nil, code.
+-- The account of a token, or nil and a code.
 local function account_of_token(bridge, payload)
   if bridge.faults.auth_error then return nil, bridge.faults.auth_error end
   if payload.tokenType ~= "JWT" then return nil, codes.UNSUPPORTED_CREDENTIALS end
@@ -35,7 +34,7 @@ function methods.auth(bridge, connection, payload)
   if connection.account and connection.account ~= account then
     return nil, codes.ACCESS_DENIED, "this connection belongs to another account"
   end
-  if connection:close_surplus(account) then return nil, codes.ACCESS_DENIED end -- which nobody hears any more
+  if connection:close_surplus(account) then return nil, codes.ACCESS_DENIED end -- the connection is closed already
   connection:authorize(account, payload.receiveSystemMessageEnvelopes == true)
   local response = { userId = account.id .. "/" .. connection.instance, connectionId = connection.id }
   return response, function() bridge:on_authorized(connection, payload.receiveUnread == true) end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Methods about who takes part (protocol: participants).
+-- Methods about participants (protocol: participants).
 
 local json = require "trueconf.base.json"
 local protocol = require "trueconf.protocol"

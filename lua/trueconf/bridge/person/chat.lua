@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- A chat in the hands of a simulated person: what an application lets people do in one.
+-- A chat of a simulated person, with the acts that an application offers in a chat.
 
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"
@@ -26,7 +26,7 @@ local function hold(person, record)
   return setmetatable({ id = record.id, person = person, record = record }, PersonChat)
 end
 
--- Applications compose in html, so what somebody types arrives escaped (protocol: modes).
+-- Applications write html, so typed text arrives escaped (protocol: modes).
 local ESCAPES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ["\n"] = "<br>" }
 
 local function content_of(text, opts, level)
@@ -35,8 +35,8 @@ local function content_of(text, opts, level)
   return { text = text:gsub("[&<>\n]", ESCAPES), parseMode = "html" }
 end
 
----Write a message. Without `parse_mode` the text is what the person types, and it travels as the
----html an application makes of it; with `parse_mode` it travels as it is.
+---Write a message. Without `parse_mode` the text is typed text, and is sent as the html that an application makes of
+---it; with `parse_mode` it is sent as it is.
 ---@param text string
 ---@param opts? { parse_mode: ("text"|"markdown"|"html")?, reply_to: trueconf.bridge.PersonMessage|string|nil }
 ---@return trueconf.bridge.PersonMessage? message
@@ -140,7 +140,7 @@ function PersonChat:edit_survey(message, given)
   return see(person.bridge, edit.message, person.key)
 end
 
----Replace an own message. The text is taken as say() takes it.
+---Replace an own message. The text has the form of say().
 ---@param message trueconf.bridge.PersonMessage|string the message or its id
 ---@param text string
 ---@param opts? { parse_mode: ("text"|"markdown"|"html")? }
@@ -184,8 +184,8 @@ function PersonChat:clear(opts)
   return outcome.of(person, person.bridge.messages:clear(person.account, self.id, for_all))
 end
 
----What this person sees of the chat.
----@param count? integer only the newest ones, at most so many
+---The messages of the chat that this person sees.
+---@param count? integer only the newest ones, at most this many
 ---@return trueconf.bridge.PersonMessage[]? messages oldest first
 ---@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
 function PersonChat:history(count)
@@ -199,7 +199,7 @@ end
 
 ---Mark messages of others as read, up to one of them or all.
 ---@param up_to? trueconf.bridge.PersonMessage|string the message or its id
----@return integer marked how many
+---@return integer marked number of messages
 function PersonChat:mark_read(up_to)
   local bridge, key, last, marked = self.person.bridge, self.person.key, outcome.id_of(up_to), 0
   for _, message in ipairs(bridge.store:unread_list(key)) do
@@ -212,7 +212,7 @@ function PersonChat:mark_read(up_to)
   return marked
 end
 
----What the chat is.
+---Title, type and role in the chat.
 ---@return { chat_id: string, title: string, type: integer, role: string? }
 function PersonChat:info()
   local person = self.person
@@ -222,7 +222,7 @@ function PersonChat:info()
   }
 end
 
----Who takes part.
+---The participants.
 ---@return { login: string, role: string }[]? participants in the order they came
 ---@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
 function PersonChat:participants()
@@ -306,7 +306,7 @@ function PersonChat:leave()
   return outcome.of(person, person.bridge.chats:remove(person.account, self.id))
 end
 
----Let the others see what this person is doing; it fades by itself.
+---Show an activity of this person to the others; it ends by itself.
 ---@param activity "typing"|"choosing_sticker"|"uploading_file"
 ---@return true? ok
 ---@return trueconf.Error? err CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT
@@ -316,7 +316,7 @@ function PersonChat:show_activity(activity)
   return true
 end
 
----What somebody is doing in the chat at this moment.
+---The activity of a participant at this moment.
 ---@param login string
 ---@return ("typing"|"choosing_sticker"|"uploading_file")? activity
 function PersonChat:activity(login)

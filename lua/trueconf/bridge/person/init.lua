@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Simulated people: what a person does and sees in a TrueConf application, driven from Lua. A
--- person takes part without a connection, as one more receiver of the account.
+-- Simulated people: a person in a TrueConf application, driven from Lua. A person has no connection, but is one more
+-- receiver of the account.
 
 local core = require "trueconf.core"
 local fifo = require "trueconf.base.fifo"
@@ -15,8 +15,8 @@ local person_message = require "trueconf.bridge.person.message"
 
 local hold, see = person_chat.hold, person_message.see
 
--- Messages kept for wait_message(), and events for events(), each by itself; the oldest is dropped
--- when nobody reads them.
+-- Messages kept for wait_message(), and events kept for events(), each in its own queue; above the limit the oldest is
+-- dropped.
 local INBOX_LIMIT = 10000
 local EVENTS_LIMIT = 1000
 local ALL = math.maxinteger
@@ -67,7 +67,7 @@ function Person:chat_with(login)
   return hold(self, chat)
 end
 
--- Let others take part in a new chat, in a fixed order.
+-- Add the others to a new chat, in a fixed order.
 local function invite(chat, participants)
   for _, login in ipairs(sorted_keys(participants or {})) do
     local ok, err = chat:add(login)
@@ -148,8 +148,8 @@ function Person:click(message, button_id)
   return outcome.of(self, self.bridge.clicks:click(self.account, outcome.id_of(message), button_id))
 end
 
----Call fn(message) in a coroutine of its own for every message that appears in a chat of this
----person from now on, own ones written elsewhere included.
+---Call fn(message) in a coroutine of its own for every new message in a chat of this person, also for own messages that
+---another connection of the account writes.
 ---@param fn fun(message: trueconf.bridge.PersonMessage)
 function Person:on_message(fn)
   if type(fn) ~= "function" then options.refuse("on_message", "a function", fn, 2) end
@@ -161,7 +161,7 @@ function Person:mark_seen(message)
   return message
 end
 
--- True if somebody waited for the message.
+-- True if a call waited for the message.
 function Person:hand_over(message)
   while self.waiters[1] do
     if table.remove(self.waiters, 1):wake(message) then return true end
@@ -169,7 +169,7 @@ function Person:hand_over(message)
   return false
 end
 
----Note an event for those who watch.
+---Note an event for the observers of this person.
 ---@param method string
 ---@param payload table|string the payload, or its JSON text
 function Person:note(method, payload)
@@ -183,11 +183,10 @@ end
 ---@field method string name of the notification, such as "editMessage"
 ---@field payload table as it is on the wire
 
----What this person was told since the last call: the notifications that a connection gets, those
----of the system too, and "answerCommand" for a click that a bot answered. Only the newest 1000
----are kept.
+---The events of this person since the last call: the notifications that a connection gets, system messages too, and
+---"answerCommand" for a click that a bot answered. Only the newest 1000 are kept.
 ---@return trueconf.bridge.Event[] events oldest first
----@return integer dropped how many older ones were dropped, as nobody asked for them
+---@return integer dropped number of older events that were dropped
 function Person:events()
   local events = {}
   for event in self.happened.pop, self.happened do
@@ -199,7 +198,7 @@ function Person:events()
   return events, dropped
 end
 
----Call fn(event) in a coroutine of its own for everything this person is told from now on.
+---Call fn(event) in a coroutine of its own for every event of this person from now on.
 ---@param fn fun(event: trueconf.bridge.Event)
 function Person:on_event(fn)
   if type(fn) ~= "function" then options.refuse("on_event", "a function", fn, 2) end
@@ -222,7 +221,7 @@ function Person:notify(notification)
   if self.handlers[1] then self:mark_seen(message) end
 end
 
----The next message somebody else wrote and this person has not got from here yet.
+---The next message of somebody else that this function has not returned yet.
 ---@async
 ---@param timeout? number
 ---@return trueconf.bridge.PersonMessage? message
@@ -244,7 +243,7 @@ function Person:forget(waiter)
   end
 end
 
----Settle every wait with CLOSED and see nothing any more.
+---Settle every wait with CLOSED, and receive no more notifications.
 function Person:close()
   self.bridge.publisher:detach(self)
   local waiters = self.waiters

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- A message as people see it, with who has read it.
+-- A message as people see it, with its read marks.
 
 local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
@@ -9,7 +9,7 @@ local misuse = require "trueconf.base.misuse"
 ---@field chat_id string
 ---@field author string TrueConf ID
 ---@field type integer envelope type: 200 a text, 201 a forward, 202 a file, 204 a survey, below 200 of the system
----@field text string as it travelled, marked up as `parse_mode` says; of a forward the text of the original; else ""
+---@field text string as it was sent, marked up by `parse_mode`; of a forward the text of the original; else ""
 ---@field parse_mode ("text"|"markdown"|"html")? nil: it has no text
 ---@field content table as it is on the wire
 ---@field buttons table[][]? rows of buttons below the text
@@ -17,13 +17,13 @@ local misuse = require "trueconf.base.misuse"
 ---@field timestamp integer UNIX milliseconds
 ---@field box integer index in the chat
 ---@field reply_to string? id of the message it answers
----@field from_me boolean? who looks is the author; nil if nobody in particular looks
+---@field from_me boolean? the viewer is the author; nil: there is no viewer
 ---@field private bridge trueconf.bridge.Server
 ---@field private record trueconf.bridge.Message
 local PersonMessage = {}
 PersonMessage.__index = PersonMessage
 
--- What a message says in words: a forward carries the original inside.
+-- The text of a message: a forward carries the original inside.
 local function words_of(content)
   if content.text or not content.content then return content end
   return content.content
@@ -31,7 +31,7 @@ end
 
 ---@param bridge trueconf.bridge.Server
 ---@param record trueconf.bridge.Message
----@param key? string who looks
+---@param key? string of the viewer
 ---@return trueconf.bridge.PersonMessage
 local function see(bridge, record, key)
   local words = words_of(record.content)
@@ -54,8 +54,8 @@ local function see(bridge, record, key)
   }, PersonMessage)
 end
 
----Whether a participant other than the author has read the message: a bot by acking it, a
----simulated person by seeing it.
+---True if a participant other than the author has read the message: a bot by acking it, a simulated person by seeing
+---it.
 ---@param login string
 ---@return boolean
 function PersonMessage:is_read_by(login)
@@ -81,7 +81,7 @@ local function file_id_of(content)
 end
 
 ---The file of the message.
----@return string? bytes nil: it has none, or none that is there already
+---@return string? bytes nil: it has no file, or the file is not complete yet
 function PersonMessage:file()
   local id = file_id_of(self.record.content)
   return id and self.bridge.files:read(id)
@@ -92,10 +92,10 @@ end
 ---@field name string
 ---@field size integer
 ---@field mime_type string
----@field ready boolean it is there already
----@field url string? where it can be fetched, for an hour
+---@field ready boolean the file is complete
+---@field url string? its address, valid for an hour
 
----What its file is.
+---Name, size and type of the file of the message.
 ---@return trueconf.bridge.SeenFile? file nil: it has none
 function PersonMessage:file_info()
   local id = file_id_of(self.record.content)

@@ -1,20 +1,20 @@
 -- SPDX-License-Identifier: MIT
--- What the actions of simulated people have in common: how they name things, and their outcome.
+-- Shared by the actions of simulated people: names of things, and results.
 
 local Error = require "trueconf.base.error"
 local options = require "trueconf.base.options"
 
 local outcome = {}
 
--- An action of the Bridge returns its result and the notifications of it, or nil, a code and a description. People get
--- errors as clients do.
+-- An action of the Bridge returns its result and its notifications, or nil, a code and a description. People get the
+-- same errors as clients.
 function outcome.of(person, result, notifications, description)
   if result == nil then return nil, Error.from_code(notifications, nil, description) end
   person.bridge.publisher:publish_all(notifications, person)
   return result
 end
 
--- The id of a message, given as one or as its id.
+-- The id of a message, which is given as an object or as an id.
 function outcome.id_of(message)
   return type(message) == "table" and message.id or message
 end

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- A store that outlives the Bridge: the store in memory, with everything that changes it written down in a
--- SQLite file as well. What the requests of one turn of the loop change is one transaction; it is
--- committed before the answers of that turn leave. Reading never touches the file.
+-- A store that outlives the Bridge: the store in memory that also writes every change to a SQLite file. The changes of
+-- one turn of the loop are one transaction, committed before the answers of that turn are sent. Reading never touches
+-- the file.
 --
--- When a commit fails nothing of its turn has happened: the store goes back to what the file says, and
+-- When a commit fails, the changes of its turn are undone: the store goes back to the content of the file, and
 -- `on_failure` lets the Bridge drop the connections that wait for answers.
 
 local core = require "trueconf.core"
@@ -14,9 +14,9 @@ local store = require "trueconf.bridge.store"
 local FILE = "bridge.db"
 local SCHEMA = { name = "the Bridge", application_id = 0x54434272 }
 
--- Contents and files are JSON. `rowid` counts up over all tables that have it: what is written most is only
--- appended, and found again by its rowid. `forgotten` messages are out of the history, and kept for those who
--- have not read them. `last` of a chat is behind its messages: it is what removed ones have reached.
+-- Contents and files are JSON. `rowid` counts up over all tables that have it: frequent writes only append, and rows
+-- are found by their rowid. `forgotten` messages are out of the history, and kept for accounts that have not read them.
+-- `last` of a chat is the highest box there ever was, also of removed messages.
 SCHEMA.versions = { [[
   CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
   CREATE TABLE accounts (key TEXT PRIMARY KEY, login TEXT, display_name TEXT, disabled REAL, password_hash TEXT,
@@ -35,9 +35,9 @@ SCHEMA.versions = { [[
 ]] }
 
 ---@class trueconf.bridge.DiskStore: trueconf.bridge.Store
----@field on_failure fun(err: trueconf.Error)? what was done in this turn was undone
+---@field on_failure fun(err: trueconf.Error)? called when the changes of a turn were undone
 ---@field private db trueconf.Sqlite
----@field private failed trueconf.Error? why the last commit was none
+---@field private failed trueconf.Error? error of the last commit
 ---@field private rowid integer the last one given: orders members and unread messages
 ---@field private orphans trueconf.bridge.FileRecord[] files that go with the commit
 local Disk = setmetatable({}, { __index = store.Store })
@@ -50,7 +50,7 @@ function Disk:write(sql, ...)
   self.db:write(sql, ...)
 end
 
--- Files of which nothing speaks go once that is sure.
+-- Removes unreferenced files after the commit.
 function Disk:drop_orphans()
   local orphans = self.orphans
   self.orphans = {}
@@ -69,14 +69,14 @@ function Disk:settled(err)
   if self.on_failure then self.on_failure(err) end
 end
 
----Make what was changed so far last.
+---Commit the changes so far.
 ---@return true? ok
----@return trueconf.Error? err IO: it is undone
+---@return trueconf.Error? err IO: they are undone
 function Disk:commit()
   return self.db:settle()
 end
 
----Why nothing can be kept at the moment: the last commit has failed, and another try fails too.
+---The reason why changes cannot be written at the moment: the last commit has failed, and another try fails too.
 ---@return string? complaint
 function Disk:complaint()
   if not self.failed then return nil end
@@ -91,7 +91,7 @@ function Disk:close()
   self.db:close()
 end
 
--- What is kept ------------------------------------------------------------------------------
+-- Writing -----------------------------------------------------------------------------------
 
 function Disk:keep(name, value)
   self:write("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, value)
@@ -212,7 +212,7 @@ function Disk:forget_message(message)
   if message.hidden then self:write("DELETE FROM hidden WHERE message_id = ?", message.id) end
 end
 
--- What goes takes its box along, unless that is noted.
+-- When the newest message is removed, store the chat, so that its box is not used again.
 function Disk:remove(chat, message)
   Store.remove(self, chat, message)
   if message.box == chat.last then self:put_chat(chat) end
@@ -269,14 +269,14 @@ end
 
 -- Shelves ------------------------------------------------------------------------------------
 
----@class trueconf.bridge.Shelf where things of one kind are kept for a while
+---@class trueconf.bridge.Shelf values of one kind that are kept for a limited time
 ---@field private store trueconf.bridge.DiskStore
 ---@field private kind string
 local Shelf = {}
 Shelf.__index = Shelf
 
 ---@param id string
----@param value table what JSON can say
+---@param value table of JSON values
 ---@param over integer UNIX milliseconds
 function Shelf:put(id, value, over)
   local text = assert(json.encode(value))
@@ -288,7 +288,7 @@ function Shelf:remove(id)
   self.store:write("DELETE FROM shelves WHERE kind = ? AND id = ?", self.kind, id)
 end
 
----@return { id: string, value: table, over: integer }[] those that end first come first
+---@return { id: string, value: table, over: integer }[] ordered by their end
 function Shelf:list()
   local list = self.store.db:rows("SELECT id, value, over FROM shelves WHERE kind = ? ORDER BY over", self.kind)
   for index, row in ipairs(list) do list[index] = { id = row[1], value = json.decode(row[2]), over = row[3] } end
@@ -301,12 +301,12 @@ end
 
 -- Reading it all -----------------------------------------------------------------------------
 
--- Fields of SQL that are truths.
+-- A truth value from a column of SQL.
 local function truth(value)
   return value == 1
 end
 
--- Others hold accounts in their hands: one that was there before is filled anew.
+-- Other objects hold accounts: an account that is known already is filled anew.
 function Disk:load_accounts()
   local before = self.accounts
   self.accounts = {}
@@ -355,7 +355,7 @@ local MESSAGES = "SELECT CAST(rowid AS REAL), id, chat_id, box, timestamp, type,
   .. "reply_to, forgotten FROM messages ORDER BY rowid"
 local UNREAD = "SELECT CAST(rowid AS REAL), key, message_id FROM unread ORDER BY rowid"
 
--- Returns all messages by their ids, also those that are kept for their readers alone.
+-- Returns all messages by their ids, also messages that are kept only because they are unread.
 function Disk:load_messages()
   local all = {}
   for _, row in ipairs(self.db:rows(MESSAGES)) do
@@ -397,7 +397,7 @@ function Disk:load_meta()
   self.serial, self.expired_through = meta.serial or 0, meta.expired_through or 0
 end
 
--- Make memory what the file says.
+-- Load the content of the file into memory.
 function Disk:load()
   self:empty()
   self.rowid = 0
@@ -408,7 +408,7 @@ function Disk:load()
   self:load_unread(self:load_messages())
 end
 
----Open the store of a data folder; it is made when there is none.
+---Open the store of a data folder; it is made when it is missing.
 ---@param folder string that only its owner may read
 ---@param options { history_limit: integer, unread_limit: integer }
 ---@return trueconf.bridge.DiskStore? store

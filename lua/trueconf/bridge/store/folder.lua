@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The data folder of a Bridge, which only its owner may read: the key that tokens are signed with, the store, and
--- in `files` the files.
+-- The data folder of a Bridge, which only its owner may read: the key that signs tokens, the store, and the files in
+-- `files`.
 
 local core = require "trueconf.core"
 local disk_store = require "trueconf.bridge.store.disk"
@@ -14,7 +14,7 @@ local function damaged(path, what)
   return core.error("IO", ("%s is damaged: %s"):format(path, what))
 end
 
----The key of the folder, made when there is none.
+---The key of the folder, made when it is missing.
 ---@param folder string
 ---@return string? key
 ---@return trueconf.Error? err IO
@@ -32,11 +32,11 @@ function data_folder.signing_key(folder)
   return key
 end
 
----Open the store of a data folder; both are made when there is none.
+---Open the store of a data folder; both are made when they are missing.
 ---@param folder string
 ---@param options { history_limit: integer, unread_limit: integer }
 ---@return trueconf.bridge.Store?
----@return trueconf.Error? err IO: not ours alone, damaged, in use, ...; UNSUPPORTED: lua-dbi is missing
+---@return trueconf.Error? err IO: others may write to it, damaged, in use, ...; UNSUPPORTED: lua-dbi is missing
 function data_folder.open(folder, options)
   local ok, err = core.private_folder(folder)
   if not ok then return nil, err end

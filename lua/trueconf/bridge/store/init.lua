@@ -1,9 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- What a Bridge remembers, kept in memory: accounts, chats, messages, who has read what, and
--- the key its tokens are signed with. It holds no rules; those are in accounts.lua, tokens.lua,
--- chats.lua and messages.lua, which reach their data only through the methods below. disk_store.lua
--- is a store that also writes down what they change. No method looks at more messages than it
--- returns or removes, besides those that the account it answers for removed for itself.
+-- The data of a Bridge, in memory: accounts, chats, messages, read marks, and the key that signs tokens. It holds no
+-- rules; those are in accounts/ and chat/, which use the data only through the methods below. disk.lua is a store that
+-- also writes every change to a file. No method looks at more messages than it returns or removes, besides the messages
+-- that the account has removed for itself.
 --
 -- "key" is an account's login in lower case: logins are compared without regard to case.
 
@@ -22,9 +21,9 @@ local without = require("trueconf.base.without").without
 ---@field content table replaced as a whole, never altered
 ---@field edited boolean
 ---@field reply_to string? message id
----@field package hidden table<string, true>? keys of those who removed it for themselves
----@field package rowid integer? where it is written down
----@field package readers integer? whoever has not read it, if it is written down
+---@field package hidden table<string, true>? keys of accounts that removed it for themselves
+---@field package rowid integer? its row in the file
+---@field package readers integer? number of accounts that have not read it, if it is in the file
 ---@field package forgotten boolean? it is out of the history
 ---@field package older trueconf.bridge.Message?
 ---@field package newer trueconf.bridge.Message?
@@ -36,8 +35,8 @@ local without = require("trueconf.base.without").without
 ---@field avatar string? id of the file with its picture
 ---@field pair string[]? keys of the two sides of a personal chat, whether they take part at the moment or not
 ---@field members string[] keys, in the order they came; replaced, never altered
----@field roles table<string, string> of those who take part, by key
----@field package hidden_through table<string, integer> box up to which somebody sees nothing
+---@field roles table<string, string> of the members, by key
+---@field package hidden_through table<string, integer> box up to which messages are hidden from an account
 ---@field last integer box of the newest message there ever was
 ---@field package count integer messages kept
 ---@field package oldest trueconf.bridge.Message?
@@ -48,8 +47,8 @@ local without = require("trueconf.base.without").without
 ---@field server_name string? set by the first Bridge that uses the store
 ---@field expired_through integer tokens with a serial up to this one are expired, of all accounts
 ---@field in_use boolean
----@field on_orphan fun(file: trueconf.bridge.FileRecord)? nothing speaks of a file any more
----@field package file_uses table<string, integer> by file id: messages and pictures of chats that speak of it
+---@field on_orphan fun(file: trueconf.bridge.FileRecord)? called when nothing refers to a file any more
+---@field package file_uses table<string, integer> by file id: number of messages and chat pictures that refer to it
 local Store = {}
 Store.__index = Store
 
@@ -88,16 +87,16 @@ function Store:name_accounts()
   for _, account in pairs(self.accounts) do account.id = account.login .. "@" .. self.server_name end
 end
 
----Why nothing can be kept at the moment; a store in memory always can.
+---The reason why changes cannot be written at the moment; never, for a store in memory.
 ---@return string? complaint
 function Store:complaint() return nil end
 
----Make what was changed so far last.
+---Commit the changes so far.
 ---@return true? ok
----@return trueconf.Error? err IO: it is undone
+---@return trueconf.Error? err IO: they are undone
 function Store:commit() return true end
 
----Let go of what a store on disk holds.
+---Close the file of a store on disk.
 function Store:close() end
 
 -- Accounts and tokens --------------------------------------------------------------------
@@ -126,7 +125,7 @@ function Store:remove_account(key)
   self.accounts[key] = nil
 end
 
----Let all tokens with a serial up to the last one count as expired.
+---Expire all tokens with a serial up to the last one.
 ---@param account? trueconf.bridge.Account only those of this account
 function Store:expire_tokens(account)
   if not account then
@@ -137,7 +136,7 @@ function Store:expire_tokens(account)
   self:put_account(account)
 end
 
----@return integer serial never given before
+---@return integer serial a new one
 function Store:next_serial()
   self.serial = self.serial + 1
   return self.serial
@@ -206,11 +205,11 @@ function Store:set_avatar(chat, file_id)
   chat.avatar = file_id
 end
 
----Let somebody take part in a chat.
+---Add a member to a chat.
 ---@param chat trueconf.bridge.ChatRecord
 ---@param key string
 ---@param role string
----@param show_history boolean the messages of before too, as far as they were not hidden from this one
+---@param show_history boolean show the earlier messages too, unless they were hidden from this account
 function Store:join(chat, key, role, show_history)
   chat.members = table.move(chat.members, 1, #chat.members, 1, {})
   chat.members[#chat.members + 1] = key
@@ -221,7 +220,7 @@ function Store:join(chat, key, role, show_history)
   self.chats_of_key[key] = list
 end
 
----Take somebody out of a chat, with all that is unread there.
+---Remove a member from a chat, with its unread messages there.
 ---@param chat trueconf.bridge.ChatRecord
 ---@param key string
 function Store:leave(chat, key)
@@ -250,7 +249,7 @@ function Store:members_of(chat, first, count)
   return slice(chat.members, first, count)
 end
 
----The chats somebody takes part in, in the order they were entered, so that pages do not move.
+---The chats of an account, in the order it entered them, so that pages do not move.
 ---@param key string
 ---@param first integer
 ---@param count integer
@@ -259,7 +258,7 @@ function Store:chats_of(key, first, count)
   return slice(self.chats_of_key[key] or {}, first, count)
 end
 
----Where things that are kept for a while outlive the Bridge; a store in memory has no such place.
+---A shelf for values with a limited lifetime that outlive the Bridge; nil for a store in memory.
 ---@param kind string
 ---@return trueconf.bridge.Shelf?
 function Store:shelf(kind) return nil end -- luacheck: no unused args
@@ -279,13 +278,13 @@ end
 
 -- Messages -------------------------------------------------------------------------------
 
--- The id of the file that a message speaks of; a forward carries the original inside.
+-- The id of the file of a message; a forward carries the original inside.
 local function file_of(message)
   local content = message.content
   return content.fileId or type(content.content) == "table" and content.content.fileId or nil
 end
 
--- The messages of a chat are a doubly linked list: any of them can go at the same cost.
+-- The messages of a chat are a doubly linked list: removing any of them costs the same.
 local function link(chat, message)
   message.older = chat.newest
   if chat.newest then chat.newest.newer = message else chat.oldest = message end
@@ -301,7 +300,7 @@ local function unlink(chat, message)
   chat.count = chat.count - 1
 end
 
--- Put a message behind the newest of its chat, with the box it has.
+-- Append a message to its chat, with the box it has.
 function Store:link(chat, message)
   link(chat, message)
   self.messages[message.id] = message
@@ -309,7 +308,7 @@ function Store:link(chat, message)
   if file_id then self:hold_file(file_id) end
 end
 
----A message is not kept any longer.
+---Release a message that is no longer kept.
 ---@param message trueconf.bridge.Message
 function Store:forget_message(message)
   self.messages[message.id] = nil
@@ -337,7 +336,7 @@ function Store:message(message_id)
   return self.messages[message_id]
 end
 
----Replace what a message says.
+---Replace the content of a message.
 ---@param message trueconf.bridge.Message
 ---@param content table
 function Store:edit(message, content)
@@ -382,7 +381,7 @@ function Store:hide_all(chat, key)
   self:forget_unread(key, chat.id)
 end
 
----Whether somebody who takes part sees a message.
+---True if a member sees a message.
 ---@param chat trueconf.bridge.ChatRecord
 ---@param message trueconf.bridge.Message
 ---@param key string
@@ -391,8 +390,8 @@ function Store:is_visible(chat, message, key)
   return message.box > (chat.hidden_through[key] or 0) and not (message.hidden and message.hidden[key])
 end
 
----The messages of a chat that somebody sees, backwards. Besides those it returns it looks only
----at those that this one removed for itself.
+---The messages of a chat that an account sees, newest first. Besides the returned messages it looks only at those that
+---the account has removed for itself.
 ---@param chat trueconf.bridge.ChatRecord
 ---@param key string
 ---@param count integer at most so many
@@ -432,13 +431,13 @@ function Store:put_file(file)
   self.files[file.id] = file
 end
 
----Something speaks of a file from now on.
+---Count one more reference to a file.
 ---@param file_id string
 function Store:hold_file(file_id)
   self.file_uses[file_id] = (self.file_uses[file_id] or 0) + 1
 end
 
----Something speaks of a file no longer; with the last one the file goes.
+---Count one reference less; with the last one the file is removed.
 ---@param file_id string
 function Store:release_file(file_id)
   local uses = self.file_uses[file_id] - 1
@@ -463,7 +462,7 @@ end
 ---Note a message as not read yet; above the limit the oldest one is forgotten.
 ---@param key string
 ---@param message trueconf.bridge.Message
----@param rowid? integer where it is written down
+---@param rowid? integer its row in the file
 function Store:add_unread(key, message, rowid)
   local set = self.unread[key]
   if not set then
@@ -477,7 +476,7 @@ end
 ---@param key string
 ---@param message_id string
 ---@return boolean removed
----@return integer? rowid where it is written down
+---@return integer? rowid its row in the file
 ---@return trueconf.bridge.Message? message
 function Store:remove_unread(key, message_id)
   local set = self.unread[key]
@@ -493,7 +492,7 @@ function Store:is_unread(key, message_id)
   return set ~= nil and set:has(message_id)
 end
 
----Forget what an account has not read in a chat.
+---Forget the unread messages of an account in a chat.
 ---@param key string
 ---@param chat_id string
 function Store:forget_unread(key, chat_id)

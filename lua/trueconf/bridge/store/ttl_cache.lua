@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Things that are kept for a while, all for the same time, and at most so many of them; on a shelf of the
--- store they outlive the Bridge.
+-- A cache of values with the same time to live (TTL) and a bounded number of entries; on a shelf of the store they
+-- outlive the Bridge.
 
 local core = require "trueconf.core"
 local fifo = require "trueconf.base.fifo"
@@ -14,9 +14,9 @@ local TtlCache = {}
 TtlCache.__index = TtlCache
 
 ---@param lifetime number seconds
----@param most integer of several the oldest one leaves
----@param on_drop? fun(value: any) called for what nobody has taken in time
----@param shelf? trueconf.bridge.Shelf what is on it is there again
+---@param most integer entries; above that the oldest one is dropped
+---@param on_drop? fun(value: any) called for each value that expires or is dropped
+---@param shelf? trueconf.bridge.Shelf whose values are loaded
 ---@return trueconf.bridge.TtlCache
 local function new(lifetime, most, on_drop, shelf)
   local self = setmetatable({
@@ -25,7 +25,7 @@ local function new(lifetime, most, on_drop, shelf)
     on_drop = on_drop or function() end,
     slots = {},
     queue = fifo.new(),
-    count = 0,                          -- of what is kept; others were taken and are still queued
+    count = 0,                          -- of kept values; taken ones may still be in the queue
     owned = {},                         -- the same of each owner
     shelf = shelf,
   }, TtlCache)
@@ -60,7 +60,7 @@ function TtlCache:drop_first()
   self.on_drop(slot.value)
 end
 
----Let go of what is too old. Called by the others.
+---Drop expired values. The other methods call it.
 function TtlCache:sweep()
   local now = core.now()
   for slot in self.queue.peek, self.queue do
@@ -80,14 +80,14 @@ function TtlCache:put(id, value)
 end
 
 ---@param id string
----@return any value nil: there is none, or it was kept too long
+---@return any value nil: there is none, or it has expired
 function TtlCache:get(id)
   self:sweep()
   local slot = self.slots[id]
   return slot and slot.value
 end
 
----How much is kept of one owner, which is the field `key` of a value.
+---Number of values of one owner, which is the field `key` of a value.
 ---@param key string
 ---@return integer
 function TtlCache:count_of(key)
@@ -95,7 +95,7 @@ function TtlCache:count_of(key)
   return self.owned[key] or 0
 end
 
----Get something, and keep it no longer.
+---Get a value and remove it.
 ---@param id string
 ---@return any value
 function TtlCache:take(id)
@@ -104,13 +104,13 @@ function TtlCache:take(id)
   return value
 end
 
----Call fn(value) for everything that is kept.
+---Call fn(value) for each value.
 ---@param fn fun(value: any)
 function TtlCache:each(fn)
   for _, slot in pairs(self.slots) do fn(slot.value) end
 end
 
----Let go of everything.
+---Drop everything.
 function TtlCache:clear()
   while self.queue:peek() do self:drop_first() end
 end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The unread messages of one account: an ordered set. Adding, removing and asking cost the
--- same however long it is, because every message in it is an element of a doubly linked list.
+-- The unread messages of one account: an ordered set. Adding, removing and looking up take constant time, because every
+-- message is an element of a doubly linked list.
 
 local Unread = {}
 Unread.__index = Unread
@@ -31,7 +31,7 @@ function Unread:unnote(message)
   if chat.count == 0 then self.chats[message.chat_id] = nil end
 end
 
----Add a message at the end; a message that is in already stays where it is.
+---Add a message at the end; a message that is already in the set stays where it is.
 ---@param message trueconf.bridge.Message
 ---@param rowid? integer where it is written down
 function Unread:add(message, rowid)
@@ -87,7 +87,7 @@ function Unread:has(message_id)
 end
 
 ---The oldest messages, in ascending order.
----@param limit? integer at most so many; nil: all
+---@param limit? integer at most this many; nil: all
 ---@return trueconf.bridge.Message[]
 function Unread:list(limit)
   local list, element = {}, self.oldest

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Acts on chats and on those who take part.
+-- Acts on chats and their participants.
 
 local json = require "trueconf.base.json"
 local act = require "trueconf.bridge.control.act"
@@ -11,7 +11,7 @@ local of_chat, of_person = act.of_chat, act.of_person
 ---@type table<string, trueconf.bridge.Act>
 local acts = {}
 
--- Which kind of chat is to be opened.
+-- The kind of chat that the input names.
 local function wanted_chat(input)
   local found
   for _, name in ipairs { "with", "group", "channel", "favorites" } do

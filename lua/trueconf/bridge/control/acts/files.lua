@@ -11,7 +11,7 @@ local done, of_chat, of_person = act.done, act.of_chat, act.of_person
 ---@type table<string, trueconf.bridge.Act>
 local acts = {}
 
--- The bytes that came, or the file that they were saved in, and the name that they go by.
+-- The bytes in the input, or the file they were saved in, and their name.
 local function source_of(input, file, default)
   local name = input.name or file and file.name or default
   if not name or name == "" then return nil, refusal("name", "text that is not empty", "nothing") end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What can be asked of a Bridge under control: one list for HTTP and WebSocket, by subject in the files beside this
--- one. Each act calls what a Lua program calls, named in `lua`; none knows rules of its own.
+-- The acts of the control endpoint: one list for HTTP and WebSocket, by subject in the files beside this one. Each act
+-- calls the same function as a Lua program, named in `lua`, and has no rules of its own.
 
 ---@type table<string, trueconf.bridge.Act>
 local acts = {}

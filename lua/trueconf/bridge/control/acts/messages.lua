@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Acts on what is said in chats.
+-- Acts on messages.
 
 local act = require "trueconf.bridge.control.act"
 

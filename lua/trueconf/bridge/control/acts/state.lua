@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Acts on faults, and what there is to see.
+-- Acts on faults, and acts that show the state of the Bridge.
 
 local json = require "trueconf.base.json"
 local act = require "trueconf.bridge.control.act"
@@ -67,7 +67,7 @@ acts.events = of_person {
   end,
 }
 
--- Over a WebSocket alone: control/socket.lua carries it out.
+-- Only by WebSocket: control/socket.lua carries it out.
 acts.watch = {
   http = false,
   fields = { people = "texts?", frames = "boolean?", connections = "boolean?", faults = "boolean?" },
