@@ -1,19 +1,19 @@
 -- SPDX-License-Identifier: MIT
--- A handler at work on a message or an event: one coroutine, watched so that it cannot hold its chat
--- for ever, and cleaned up after however it ends: by itself, by an error, closed at its deadline, or
--- given up by the runtime because it has yielded by itself or would not let the loop turn.
+-- One run of a handler on a message or an event: one coroutine with a deadline, so that it cannot block its chat for
+-- ever. It is cleaned up after every end: by itself, by an error, closed at its deadline, or closed by the runtime
+-- because it has called coroutine.yield or has blocked the loop.
 
 local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
 local Error = require "trueconf.base.error"
 
 ---@class trueconf.Work: trueconf.Walk
----@field item table the message, or what holds an event
+---@field item table the item of the message or event
 ---@field thread thread
----@field since number when it began, or came back from waiting for a person; monotonic seconds
+---@field since number start of the run, or of its work after the last wait for a person; monotonic seconds
 ---@field stage "working"|"waiting"|"returned"|"over" waiting: for a person's answer, so that neither the limit nor the
----deadline counts; over: what it held is let go
----@field failure { err: any, traceback: string }? why it has failed
+---deadline counts; over: its message is released
+---@field failure { err: any, traceback: string }? its error
 ---@field sessions table<trueconf.Session, true>? that it has opened
 ---@field private warned boolean?
 local Work = {}
@@ -22,8 +22,8 @@ Work.__index = Work
 ---@type table<thread, trueconf.Work> handlers at work, of all bots of the process
 local works = {}
 
----The handler that runs.
----@param engine? trueconf.Engine of this bot; nil: of whatever bot
+---The running handler.
+---@param engine? trueconf.Engine of this bot; nil: of any bot
 ---@return trueconf.Work? work nil: this is no handler's coroutine
 local function running(engine)
   local work = works[coroutine.running()]
@@ -63,14 +63,14 @@ local function begin(engine, item, event, method)
   return work
 end
 
--- The end, once.
+-- End the run, once.
 local function let_go(work)
   local counts = work.stage ~= "waiting"
   work.stage, works[work.thread] = "over", nil
   work.engine.dispatch:end_work(work, counts)
 end
 
--- Runs at the end of the handler's coroutine, and when somebody closes it. Nothing here may wait.
+-- Runs at the end of the handler's coroutine, also when it is closed. Nothing here may wait.
 function Work:__close()
   if self.stage == "over" then return end
   if self.stage ~= "returned" then
@@ -86,7 +86,7 @@ function Work:report(failure)
   self.engine.dispatch:report(failure, self.item, self.place or nil)
 end
 
----Note what the handlers have raised.
+---Note the error of a handler.
 ---@param failure { err: any, traceback: string }
 function Work:failed(failure)
   local engine = self.engine
@@ -98,7 +98,7 @@ function Work:failed(failure)
   self:report(failure)
 end
 
----Time spent on waiting for a person is not the handler's.
+---Stop the clock of the deadline while the handler waits for a person.
 function Work:pause()
   if self.sessions then self.engine.persistence:save_sessions(self) end
   self.stage = "waiting"
@@ -123,7 +123,7 @@ local function warn(work, limit)
     work.place or "?", engine.dispatch.name_of(work.item), limit * WARN_AT, limit, debug.traceback(work.thread))
 end
 
--- Close a handler that is past its deadline; its <close> variables run.
+-- Close a handler after its deadline; its <close> variables run.
 local function end_late(work, limit)
   if work.stage ~= "working" then return end
   local err = Error.new("TIMEOUT", ("the handler was ended after %g s"):format(limit), { op = "handler" })
@@ -134,11 +134,11 @@ local function end_late(work, limit)
   work:report(work.failure)
 end
 
--- When something is next due of a handler; what is due now is done.
+-- Do what is due for a handler now: the warning, or closing it. Returns the time of the next check.
 local function look_at(work, now, limit)
   local spent = now - work.since
   if spent >= limit then
-    core.spawn(end_late, work, limit) -- whoever is told of it may wait
+    core.spawn(end_late, work, limit) -- on_error, which is called then, may wait
     return nil
   end
   if spent < limit * WARN_AT then return work.since + limit * WARN_AT end
@@ -149,7 +149,7 @@ local function look_at(work, now, limit)
   return work.since + limit
 end
 
--- One timer for all bots of the process, set to the first time something is due.
+-- One timer for all bots of the process, set to the earliest check that is due.
 ---@type table<trueconf.Engine, true> engines whose handlers are looked at
 local watched = {}
 local timer, timer_at
@@ -177,19 +177,19 @@ function sweep()
   set_timer(first)
 end
 
----See to it that handlers of a bot are looked at in time, while any are at work.
+---Check the running handlers of a bot in time.
 ---@param engine trueconf.Engine
 local function watch(engine)
   local limit = engine.options.handler_timeout
   if limit == 0 then return end
   local now = core.monotonic()
   local due = now + limit * WARN_AT
-  -- One that should have fired went with the loop it was for.
+  -- A timer that should have fired belonged to a loop that was closed.
   if not timer or due < timer_at or timer_at < now then set_timer(due) end
   watched[engine], engine.dispatch.watched = true, true
 end
 
----Look after a bot no more: the timer would only keep the loop alive.
+---Stop checking a bot: the timer would only keep the loop alive.
 ---@param engine trueconf.Engine
 local function unwatch(engine)
   if not watched[engine] then return end
