@@ -293,7 +293,7 @@ local function write_bots()
   write_methods(LUA .. "bot/outbox.lua", "Posted", "posted")
   write_class("What `bot:outbox` returns", outbox["trueconf.OutboxState"])
   write_class("What `bot:unsent` lists", outbox["trueconf.UnsentMessage"])
-  write_class("What `bot:aside` lists", read_file(LUA .. "bot/dead_letters.lua")["trueconf.AsideMessage"])
+  write_class("What `bot:dead_letters` lists", read_file(LUA .. "bot/dead_letters.lua")["trueconf.DeadLetter"])
   write_events()
   write "## Client\n\nA bot has all of this too, but for `stop`, which is its own.\n"
   write_methods(LUA .. "client/init.lua", "Client", "client")

@@ -7,7 +7,7 @@
 
 require "trueconf.base.needs"
 
-local works = require "trueconf.bot.handler_run"
+local handler_run = require "trueconf.bot.handler_run"
 
 local dialog = {}
 
@@ -15,9 +15,9 @@ local dialog = {}
 ---ordinary handlers get the next messages while this handler works on. It may ask again.
 ---@return boolean left false: it had released the queue before
 function dialog.leave()
-  local work = works.running()
-  if not work then error("dialog.leave() is for handlers", 2) end
-  return work.engine.dialogs:leave()
+  local run = handler_run.running()
+  if not run then error("dialog.leave() is for handlers", 2) end
+  return run.engine.dialogs:leave()
 end
 
 return dialog

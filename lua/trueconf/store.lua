@@ -120,6 +120,25 @@ function Store:drop_oldest(collection, keep)
   return excess
 end
 
+---A change of a store.
+---@class trueconf.StoreChange
+---@field collection string
+---@field id string
+---@field value table? nil: it is removed
+---@field keep integer? the value goes behind the others of the collection, and the oldest go beyond so many
+
+---Make changes that belong together, in order and in one transaction.
+---@private
+---@param changes trueconf.StoreChange[]
+function Store:apply(changes)
+  for _, change in ipairs(changes) do
+    local collection, id, keep = change.collection, change.id, change.keep
+    if not change.value or keep then self:remove(collection, id) end
+    if change.value then self:put(collection, id, change.value) end
+    if keep then self:drop_oldest(collection, keep) end
+  end
+end
+
 ---Write all changes to the file.
 ---@return true? ok
 ---@return trueconf.Error? err IO: they are not written; they stay in memory, and a later change tries again
@@ -147,7 +166,7 @@ end
 -- Changes are noted first, and written in one transaction at the end of the turn. A change that cannot be written stays
 -- noted, so that get() and list() see it, and is tried again later.
 
----@class trueconf.StoreChange
+---@class trueconf.UnwrittenChange
 ---@field text string|false new text of the value; false: it is removed
 ---@field rowid number? of a new value, after all others; nil: it keeps its rowid in the file
 ---@field is_fresh boolean? the file does not hold it yet

@@ -96,7 +96,7 @@ describe("handlers at work", function()
     assert(people[2].chat:say "two")
     assert(people[2].chat:say "three")
     helper.eventually(function() return select(1, behind(case.bot).queue:counts()) == 2 end)
-    assert.equal(1, behind(case.bot).dispatch.held.last)  -- a chat, not each of its messages
+    assert.equal(1, behind(case.bot).queue.ready:count()) -- a chat, not each of its messages
     core.timer(0.02, function() case.release:wake() end)
     case.bot:stop()
     assert.equal("one", bots.hear(people[1].person))
@@ -104,6 +104,59 @@ describe("handlers at work", function()
     assert.equal("two", bots.hear(people[2].person))
     assert.equal("three", bots.hear(people[2].person))
   end, { max_handlers = 1 }))
+end)
+
+describe("the queue of a bot", function()
+  -- Tables and numbers, texts and booleans in them, without metatables: another machine can have them.
+  local function is_plain(value)
+    if type(value) ~= "table" then return type(value) ~= "function" and type(value) ~= "userdata" end
+    for name, inner in pairs(value) do
+      if not is_plain(name) or not is_plain(inner) then return false end
+    end
+    return getmetatable(value) == nil
+  end
+
+  it("gets plain data", bots.case(function(bot, case)
+    case.items = {}
+    local queue = behind(bot).queue
+    local take = queue.take
+    function queue.take(self, batch)
+      for _, item in ipairs(batch) do
+        assert(is_plain(item))
+        case.items[#case.items + 1] = item.method or item.payload.content.text
+      end
+      return take(self, batch)
+    end
+    bot:on_message(function(msg)
+      assert(msg:answer("well?", { buttons = { { { type = "command", label = "go", command = "go" } } } }))
+    end)
+    bot:on_click("^go$", function(click) assert(click.bot:send_message(click.chat_id, "clicked")) end)
+  end, function(case)
+    assert(case.chat:say "hello")
+    local answer = assert(case.mira:wait_message(LIMIT))
+    assert(case.mira:click(answer, "go"))
+    assert.equal("clicked", bots.hear(case.mira))
+    assert.same({ "hello", "command" }, case.items)
+  end))
+
+  it("keeps a chat for the handler that has acknowledged by hand, until that ends", bots.case(function(bot, case)
+    case.log, case.release = {}, core.waiter()
+    bot:on_message(function(msg)
+      table.insert(case.log, "begin " .. msg.text)
+      assert(msg:ack())
+      if msg.text == "one" then case.release:wait(LIMIT) end
+      table.insert(case.log, "end " .. msg.text)
+    end)
+  end, function(case)
+    local one = assert(case.chat:say "one")
+    assert(one:wait_read_by("herald", LIMIT))
+    assert(case.chat:say "two")
+    local queue = behind(case.bot).queue
+    helper.eventually(function() return queue.waiting == 1 end)
+    case.release:wake(true)
+    helper.eventually(function() return #case.log == 4 end)
+    assert.same({ "begin one", "end one", "begin two", "end two" }, case.log)
+  end, { ack = "manual" }))
 end)
 
 describe("a handler", function()

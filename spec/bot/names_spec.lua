@@ -18,8 +18,9 @@ for name in ([[
   calls save load open close answer answers question questions help prefix command_prefix commands users user
   chats_seen clicked clicks double_click late_click open_questions closed_questions is_mine take_in take_event
   redirect authors turned_away event_meta event_item read_message read_event may_say name_of end_work work_on
-  begin_held acknowledge send_ack send_held_acks acks at_work idle_at stuck postponed held_down find_wait hand_over
-  end_wait is_over ask_in wait_in leave fail postpone set_aside stop_retries retry_timers write_timer aside_box
+  begin_ready take claim settle later hurry release reap urgent event_of message_item put_off context source run end_run
+  acknowledge is_expected came_again expect flush acks at_work idle_at stuck postponed held_down find_wait hand_over
+  end_wait is_over ask_in wait_in leave fail postpone dead_letter stop_writing session_changes write_timer letters
   outbox_box open_store reopen_store close_store outbox_has_room session_here save_sessions post_to_chat_of
   settle_down state_changed fall_back set_hook on_request is_double_click question_opened question_closed
   buttons_gone take_late_click may_answer notice_leaving end_dialogs may_end_dialogs max_handlers max_dialogs
@@ -103,9 +104,9 @@ local function life(case, change)
   case.chat = case.mira:chat_with "herald"
   order(case, 1)
   assert(case.chat:say "break")
-  helper.eventually(function() return #api.aside(bot) == 1 end)
-  assert.is_true(api.replay(bot, api.aside(bot)[1].id))
-  helper.eventually(function() return #api.aside(bot) == 1 and #errors == 2 end)
+  helper.eventually(function() return #api.dead_letters(bot) == 1 end)
+  assert.is_true(api.requeue(bot, api.dead_letters(bot)[1].id))
+  helper.eventually(function() return #api.dead_letters(bot) == 1 and #errors == 2 end)
   for _, err in ipairs(errors) do assert.matches("broken on purpose", err) end
   assert.same({ waiting = 0, unsent = 0 }, api.outbox(bot))
   case.server:drop "herald"
@@ -123,7 +124,7 @@ local function life(case, change)
   api.stop(bot, 1)
   bot, api = begin()
   order(case, 4)
-  assert.same("broken on purpose", api.aside(bot)[1].error:match "broken on purpose")
+  assert.same("broken on purpose", api.dead_letters(bot)[1].error:match "broken on purpose")
   api.stop(bot, 1)
 end
 

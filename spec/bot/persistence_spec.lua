@@ -20,7 +20,7 @@ describe("a message whose handler fails", function()
   local log, lines
   before_each(function() log, lines = bots.log "info" end)
 
-  it("is set aside, acknowledged, kept with what happened, and the rest goes on", bots.case(function(bot, case)
+  it("becomes a dead letter with what happened, is acknowledged, and the rest goes on", bots.case(function(bot, case)
     bot:on_text("^bad", function() error "no good" end)
     bot:on_message(function(msg) assert(msg:answer(msg.text)) end)
     case.place = debug.getinfo(1, "l").currentline - 2
@@ -28,18 +28,18 @@ describe("a message whose handler fails", function()
     local message = case.chat:say "bad news"
     assert.equal("next", bots.ask(case, "next"))
     assert(message:wait_read_by("herald", LIMIT))
-    local aside = case.bot:aside()
-    assert.equal(1, #aside)
-    assert.same({ message.id, message.chat_id, 1 }, { aside[1].id, aside[1].chat_id, aside[1].tries })
-    assert.matches("no good", aside[1].error)
-    assert.matches("stack traceback", aside[1].traceback)
-    assert.matches("bot/persistence_spec.lua:" .. case.place, aside[1].place)
-    assert.equal("bad news", aside[1].payload.content.text)
-    case.bot:forget_aside(message.id)
-    assert.same({}, case.bot:aside())
+    local letters = case.bot:dead_letters()
+    assert.equal(1, #letters)
+    assert.same({ message.id, message.chat_id, 1 }, { letters[1].id, letters[1].chat_id, letters[1].tries })
+    assert.matches("no good", letters[1].error)
+    assert.matches("stack traceback", letters[1].traceback)
+    assert.matches("bot/persistence_spec.lua:" .. case.place, letters[1].source)
+    assert.equal("bad news", letters[1].payload.content.text)
+    case.bot:discard(message.id)
+    assert.same({}, case.bot:dead_letters())
   end, { log = "off" }))
 
-  it("is handled again when it is replayed, and leaves when that goes well", bots.case(function(bot, case)
+  it("is handled again when it is requeued, and leaves when that goes well", bots.case(function(bot, case)
     case.broken = true
     bot:on_text("^bad", function(msg)
       if case.broken then error "no good" end
@@ -47,42 +47,42 @@ describe("a message whose handler fails", function()
     end)
   end, function(case)
     local message = case.chat:say "bad"
-    eventually(function() return #case.bot:aside() == 1 end)
-    assert.is_true(case.bot:replay(message.id))
-    eventually(function() return #case.bot:aside() == 1 and behind(case.bot).dispatch.working == 0 end)
+    eventually(function() return #case.bot:dead_letters() == 1 end)
+    assert.is_true(case.bot:requeue(message.id))
+    eventually(function() return #case.bot:dead_letters() == 1 and behind(case.bot).dispatch.working == 0 end)
     case.broken = false
-    assert.is_true(case.bot:replay(message.id))
+    assert.is_true(case.bot:requeue(message.id))
     assert.equal("well: bad", bots.hear(case.mira))
-    assert.same({}, case.bot:aside())
-    assert.is_nil(case.bot:replay "none")
+    assert.same({}, case.bot:dead_letters())
+    assert.is_nil(case.bot:requeue "none")
   end, { log = "off" }))
 
-  it("counts as acknowledged when it is replayed", bots.case(function(bot, case)
+  it("counts as acknowledged when it is requeued", bots.case(function(bot, case)
     bot:on_message(function(msg) case.acked = { msg.acked, msg:ack() } end)
   end, function(case)
     local payload = bots.message({ text = "one", parseMode = "text" }).payload
-    assert.same({}, case.bot:aside())   -- which makes the store
-    store_of(case.bot):put("aside", "m1", { chat_id = "c1", payload = payload, error = "x", tries = 1, at = 1 })
-    assert.is_true(case.bot:replay "m1")
+    assert.same({}, case.bot:dead_letters())   -- which makes the store
+    store_of(case.bot):put("dead_letters", "m1", { chat_id = "c1", payload = payload, error = "x", tries = 1, at = 1 })
+    assert.is_true(case.bot:requeue "m1")
     eventually(function() return case.acked end)
     eventually(function() return behind(case.bot).dispatch.working == 0 end)
     assert.same({ true, false }, case.acked)
     assert.same({ 0, 0, 0 }, { behind(case.bot).queue:counts() })
-    assert.is_nil(next(behind(case.bot).queue.handled)) -- it may be replayed again
+    assert.is_nil(next(behind(case.bot).queue.handled)) -- it may be requeued again
   end, { ack = "manual" }))
 
-  it("is an event that is replayed, when it can be read by then", bots.case(function(bot, case)
+  it("is an event that is requeued, when it can be read by then", bots.case(function(bot, case)
     bot:on("edit_message", function(event) case.text = event.content.text end)
   end, function(case)
-    assert.same({}, case.bot:aside())   -- which makes the store
+    assert.same({}, case.bot:dead_letters())   -- which makes the store
     local text = '{"chatId":"c1","messageId":"m1","timestamp":1,"content":{"text":"two","parseMode":"text"}}'
-    store_of(case.bot):put("aside", "e1", { method = "editMessage", text = text, error = "x", at = 1 })
-    assert.is_true(case.bot:replay "e1")
+    store_of(case.bot):put("dead_letters", "e1", { method = "editMessage", text = text, error = "x", at = 1 })
+    assert.is_true(case.bot:requeue "e1")
     eventually(function() return case.text == "two" and behind(case.bot).dispatch.working == 0 end)
-    assert.same({}, case.bot:aside())
+    assert.same({}, case.bot:dead_letters())
   end))
 
-  it("is no event: that is acknowledged, and not set aside", bots.case(function(bot, case)
+  it("is no event: that is acknowledged, and no dead letter", bots.case(function(bot, case)
     bot:on("edit_message", function()
       case.failed = true
       error "no good"
@@ -92,11 +92,11 @@ describe("a message whose handler fails", function()
     assert(message:wait_read_by("herald", LIMIT))
     assert(case.chat:edit(message, "two"))
     eventually(function() return case.failed and behind(case.bot).dispatch.working == 0 end)
-    assert.same({}, case.bot:aside())
+    assert.same({}, case.bot:dead_letters())
     assert.same({ 0, 0, 0 }, { behind(case.bot).queue:counts() })
   end, { log = "off", tries = 3 }))
 
-  it("is replayed behind what waits in its chat", bots.case(function(bot, case)
+  it("is requeued behind what waits in its chat", bots.case(function(bot, case)
     case.gate, case.texts, case.broken = core.waiter(), {}, true
     bot:on_message(function(msg)
       table.insert(case.texts, msg.text)
@@ -105,12 +105,12 @@ describe("a message whose handler fails", function()
     end)
   end, function(case)
     local message = case.chat:say "bad"
-    eventually(function() return #case.bot:aside() == 1 end)
+    eventually(function() return #case.bot:dead_letters() == 1 end)
     case.broken = false
     case.chat:say "slow"
     case.chat:say "next"
     eventually(function() return #case.texts == 2 and behind(case.bot).queue:counts() == 1 end)
-    assert.is_true(case.bot:replay(message.id))
+    assert.is_true(case.bot:requeue(message.id))
     core.sleep(0)
     assert.same({ "bad", "slow" }, case.texts)
     case.gate:wake()
@@ -132,7 +132,7 @@ describe("a message whose handler fails", function()
     assert.equal("try 3", bots.ask(case, "next"))
     assert.equal("next", bots.hear(case.mira))
     assert.is_true(core.monotonic() - begun >= 3)
-    assert.same({}, case.bot:aside())
+    assert.same({}, case.bot:dead_letters())
   end, { log = "off", tries = 3 }))
 
   it("is tried again after pauses that grow up to a minute", bots.virtual_case(function(bot, case)
@@ -165,7 +165,7 @@ describe("a message whose handler fails", function()
     assert.equal(2, case.count)
   end, { log = "off", tries = 3 }))
 
-  it("in a dialog is not tried again: it is the answer that is set aside", bots.case(function(bot)
+  it("in a dialog is not tried again: the answer becomes the dead letter", bots.case(function(bot)
     bot:on_text("^order", function(msg)
       local size = assert(msg:ask "size?")
       error("cannot do " .. size.text)
@@ -173,8 +173,8 @@ describe("a message whose handler fails", function()
   end, function(case)
     assert.equal("size?", bots.ask(case, "order"))
     assert(case.chat:say "huge")
-    eventually(function() return #case.bot:aside() == 1 end)
-    assert.equal("huge", case.bot:aside()[1].payload.content.text)
+    eventually(function() return #case.bot:dead_letters() == 1 end)
+    assert.equal("huge", case.bot:dead_letters()[1].payload.content.text)
   end, { log = "off", tries = 3 }))
 
   it("stays unread when acknowledging is left to the script", bots.case(function(bot, case)
@@ -185,7 +185,7 @@ describe("a message whose handler fails", function()
   end, function(case)
     assert(case.chat:say "bad")
     eventually(function() return case.failed and behind(case.bot).dispatch.working == 0 end)
-    assert.same({}, case.bot:aside())
+    assert.same({}, case.bot:dead_letters())
     assert.equal(1, #case.server:unread "herald")
   end, { log = "off", ack = "manual" }))
 
@@ -196,11 +196,11 @@ describe("a message whose handler fails", function()
     end, function(case)
       for _ = 1, 20 do assert(case.chat:say "bad") end
       assert(case.chat:say "worse")
-      eventually(function() return #case.bot:aside() == 21 end)
+      eventually(function() return #case.bot:dead_letters() == 21 end)
       local told = 0
       for _, line in ipairs(lines) do
-        told = told + (line:find "set aside.*the handler has failed once$" and 1 or 0)
-        assert.is_nil(line:find "more messages are set aside than are kept")
+        told = told + (line:find "is a dead letter now.*its handler has failed once$" and 1 or 0)
+        assert.is_nil(line:find "there are more dead letters than are kept")
       end
       assert.equal(2, told)
       assert.same({}, store_of(case.bot):list "handled") -- of a store that ends with the process
@@ -212,8 +212,8 @@ describe("a message whose handler fails", function()
       bot:on_text("^bad", function() error "no good" end)
     end, function(case)
       assert(case.chat:say "bad")
-      eventually(function() return #case.bot:aside() == 1 end)
-      assert.matches("is set aside, .*the handler has failed 2 times$", lines[#lines])
+      eventually(function() return #case.bot:dead_letters() == 1 end)
+      assert.matches("is a dead letter now, .*its handler has failed 2 times$", lines[#lines])
     end, { log = log, tries = 2 })()
   end)
 end)
@@ -393,7 +393,7 @@ describe("a bot with a store in a file", function()
     local message = chat:say "one"
     assert(message:wait_read_by("herald", LIMIT))
     chat:say "bad"
-    eventually(function() return #first:aside() == 1 and behind(first).dispatch.working == 0 end)
+    eventually(function() return #first:dead_letters() == 1 and behind(first).dispatch.working == 0 end)
     first:stop()
     -- The ack was lost, as far as the server knows.
     server.store:add_unread("herald", message.record)
@@ -408,7 +408,7 @@ describe("a bot with a store in a file", function()
     assert.same({ "one", "bad" }, handled)
     assert.is_nil(store_of(second):get("handled", "old"))
     assert.is_truthy(store_of(second):get("handled", "young"))
-    assert.equal(1, #second:aside())
+    assert.equal(1, #second:dead_letters())
     assert.equal(2, store_of(second):get("sessions", "chat " .. chat.id).count)
     assert.equal(tokens, server.store:last_serial())
     assert.equal("600", system.output("stat -c %%a '%s.token'", path))
@@ -481,14 +481,14 @@ describe("a bot with a store in a file", function()
     gate:wake()
     eventually(function() return behind(bot).dispatch.working == 0 end)
     assert.is_nil(store_of(bot))
-    local _, err = pcall(function() bot:aside() end)
+    local _, err = pcall(function() bot:dead_letters() end)
     assert.matches("bot/persistence_spec.lua:%d+: the bot is stopped, and its store closed: ", err)
     local kept = assert(stores.open(path))
     assert.same({ seen = "hello", late = true }, kept:get("sessions", "chat " .. chat.id))
     assert.equal(1, #kept:list "handled")
     kept:close()
     bot:start()
-    assert.same({}, bot:aside())
+    assert.same({}, bot:dead_letters())
     bot:stop()
     server:stop()
   end))
@@ -599,7 +599,7 @@ describe("a bot with a store in a file", function()
     end, { store = path, log = "off" })()
   end)
 
-  it("loses no message whose handler cannot post, and sets none aside", helper.async(function()
+  it("loses no message whose handler cannot post, and makes no dead letter", helper.async(function()
     server = system.start_bridge { accounts = { herald = "4711" } }
     local chats = {}
     for n = 1, 10 do chats[n] = server:person("person" .. n):chat_with "herald" end
@@ -614,7 +614,7 @@ describe("a bot with a store in a file", function()
     assert.is_true(#server:unread "herald" >= 50) -- some fit into what was free in the file
     set_full(bot, false)
     eventually(function() return #server:unread "herald" == 0 and bot:outbox().waiting == 0 end)
-    assert.same({}, bot:aside())
+    assert.same({}, bot:dead_letters())
     for place, chat in ipairs(chats) do
       local answers = {}
       for _, message in ipairs(server:history(chat.id)) do
@@ -698,7 +698,7 @@ describe("a bot with a store in a file", function()
     other:say "by the way"
     eventually(function() return #server:unread "herald" == 2 and behind(bot).dispatch.working == 0 end)
     core.sleep(0.1)
-    assert.same({ 2, 2, {} }, { handled, #server:unread "herald", bot:aside() })
+    assert.same({ 2, 2, {} }, { handled, #server:unread "herald", bot:dead_letters() })
     assert.equal(1, matching(lines, "message %S+ of %S+ waits, and its chat with it"))
     outbox:start()
     eventually(function() return #server:unread "herald" == 0 end, 25)
@@ -727,7 +727,7 @@ describe("a bot with no room for more messages", function()
 end)
 
 describe("a message that cannot be read", function()
-  it("is set aside as it came, acknowledged, and may be replayed when it can be read", helper.async(function()
+  it("becomes a dead letter as it came, acknowledged, and may be requeued when it can be read", helper.async(function()
     local played <close> = setmetatable({ scripted.start() }, { __close = function(self) self[1]:stop() end })
     local log, lines = bots.log "error"
     local odd = {
@@ -745,19 +745,19 @@ describe("a message that cannot be read", function()
     end })
     eventually(function() return texts[1] == "fine" end)
     eventually(function() return #played[1]:frames(name) == 7 end)
-    local aside = bot:aside()
-    assert.equal(#odd, #aside)
+    local letters = bot:dead_letters()
+    assert.equal(#odd, #letters)
     for n, payload in ipairs(odd) do
-      assert.same({ payload, "sendMessage" }, { aside[n].text, aside[n].method })
-      assert.same({ nil, nil }, { aside[n].payload, aside[n].chat_id })
-      assert.equal("PROTOCOL", select(2, bot:replay(aside[n].id)).name)
+      assert.same({ payload, "sendMessage" }, { letters[n].text, letters[n].method })
+      assert.same({ nil, nil }, { letters[n].payload, letters[n].chat_id })
+      assert.equal("PROTOCOL", select(2, bot:requeue(letters[n].id)).name)
     end
     assert.equal(1, #lines)
-    assert.matches("sendMessage of the server cannot be read and is set aside, bot:aside%(%) has it: ", lines[1])
+    assert.matches("^sendMessage of the server cannot be read, it is a dead letter now, see bot:dead_", lines[1])
     assert.equal(#odd, behind(bot).client.session:stats().garbage)
-    store_of(bot):put("aside", "later", { method = "sendMessage", at = 1,
+    store_of(bot):put("dead_letters", "later", { method = "sendMessage", at = 1,
       text = '{"chatId":7,"chat":{"chatId":"c1"},"messageId":"m","content":{"text":"later"}}' })
-    assert.is_true(bot:replay "later")
+    assert.is_true(bot:requeue "later")
     eventually(function() return texts[2] == "later" end)
     bot:stop()
   end))
@@ -778,8 +778,8 @@ describe("a message that is delivered again while its handler is at work", funct
       end)
     end })
     eventually(function()
-      local known = behind(bot).queue.pending.m1
-      return known and #(rawget(known, "other_frames") or {}) == 2
+      local repeats = behind(bot).acks.repeats
+      return repeats and repeats.m1 and #repeats.m1 == 2
     end)
     gate:wake(true)
     local acks = {}

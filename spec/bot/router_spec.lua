@@ -22,11 +22,11 @@ local function ways()
     end
   end
   local function take(root, event, method)
-    for place in pairs(way) do way[place] = nil end
+    for source in pairs(way) do way[source] = nil end
     local bot = setmetatable({ user_id = function() return bots.ME end }, { __index = root })
-    local walk = { bot = bot, engine = { router = behind(root) }, event = event, method = method or "sendMessage" }
-    local taken = router.enter(behind(root), walk)
-    return table.concat(way, " ") .. (taken and "" or "!"), walk
+    local context = { bot = bot, engine = { router = behind(root) }, event = event, method = method or "sendMessage" }
+    local taken = router.enter(behind(root), context)
+    return table.concat(way, " ") .. (taken and "" or "!"), context
   end
   return step, take
 end
@@ -145,11 +145,11 @@ describe("a router", function()
     local root = trueconf.router()
     root:on_message(function() end)
     root:use(function(_, next) next() end)
-    local walk = { bot = root, event = hello, method = "sendMessage" }
+    local context = { bot = root, event = hello, method = "sendMessage" }
     root:on_click("x", print); local line = debug.getinfo(1, "l").currentline
-    assert.equal(("spec/bot/router_spec.lua:%d"):format(line), behind(root).routes.list[2].place)
-    router.enter(behind(root), walk)
-    assert.equal(("spec/bot/router_spec.lua:%d"):format(line - 2), walk.place)
+    assert.equal(("spec/bot/router_spec.lua:%d"):format(line), behind(root).routes.list[2].source)
+    router.enter(behind(root), context)
+    assert.equal(("spec/bot/router_spec.lua:%d"):format(line - 2), context.source)
   end)
 
   it("checks what it is given, at the caller's line", function()

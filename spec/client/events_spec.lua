@@ -222,7 +222,7 @@ describe("events", function()
     end, { log = kept })
   end)())
 
-  it("that are damaged are set aside, acknowledged, counted and not handed over", (function()
+  it("that are damaged become dead letters, acknowledged, counted and not handed over", (function()
     local lines = {}
     local seen
     return told({
@@ -237,24 +237,24 @@ describe("events", function()
       assert.equal("fine", seen:wait(5))
       assert.same({ 1, 2, 3, 4, 5 }, eventually_acked(name, 5))
       assert.equal(4, behind(bot).client.session:stats().garbage)
-      local aside = bot:aside()
-      assert.equal(4, #aside)
+      local letters = bot:dead_letters()
+      assert.equal(4, #letters)
       assert.same({ "editChatTitle", { chatId = CHAT }, 0 },
-        { aside[1].method, json.decode(aside[1].text), aside[1].tries })
-      assert.matches("missing field 'title'", aside[1].error)
-      assert.matches("bad field 'commandPayload'", aside[4].error)
-      assert.matches("editChatTitle of the server cannot be read and is set aside, .*missing field 'title'", lines[1])
+        { letters[1].method, json.decode(letters[1].text), letters[1].tries })
+      assert.matches("missing field 'title'", letters[1].error)
+      assert.matches("bad field 'commandPayload'", letters[4].error)
+      assert.matches("editChatTitle of the server cannot be read, .*dead letter now, .*missing field 'title'", lines[1])
       assert.equal(2, #lines)           -- one of each kind
-      local again, err = bot:replay(aside[1].id)
+      local again, err = bot:requeue(letters[1].id)
       assert.is_nil(again)
       assert.matches("it cannot be read: .*missing field 'title'", err.message)
-      assert.equal(4, #bot:aside())
-      behind(bot).persistence.store:put("aside", "later",
+      assert.equal(4, #bot:dead_letters())
+      behind(bot).persistence.store:put("dead_letters", "later",
         { method = "editChatTitle", text = '{"chatId":"c","title":"later"}', at = 1 })
       seen = core.waiter()
-      assert.is_true(bot:replay "later")
+      assert.is_true(bot:requeue "later")
       assert.equal("later", seen:wait(5))
-      assert.equal(4, #bot:aside())
+      assert.equal(4, #bot:dead_letters())
     end, { log = log.new { level = "warn", sink = function(_, text) lines[#lines + 1] = text end } })
   end)())
 

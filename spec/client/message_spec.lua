@@ -26,7 +26,7 @@ local function received(kind, content, more)
   }
   for key, value in pairs(more or {}) do payload[key] = value ~= "none" and value or nil end
   local bot = new_bot()
-  return message.item(bot, payload, CHAT, 1, 1, CHAT).event, bot
+  return message.new(bot, { payload = payload, chat_id = CHAT }), bot
 end
 
 local function html(text, more)

@@ -95,7 +95,7 @@ describe("a client", function()
       payload.type, payload.content = kind, example_of("Content", 0, { type = kind })
       each_damage(payload, function(damaged, place)
         damaged.messageId, damaged.chatId = "m1", "c1"
-        local msg = message.item(bot, damaged, "c1", 1, 1, "c1").event
+        local msg = message.new(bot, { payload = damaged, chat_id = "c1" })
         for _, name in ipairs(FIELDS) do
           local ok, err = pcall(function() return msg[name] end)
           assert.is_true(ok, ("%s, with %s wrong: %s"):format(name, place, err))

@@ -8,7 +8,6 @@ local system = require "spec.support.system"
 
 local MAX_FRAME = 1 << 20
 local PATIENCE = 20                     -- seconds for a client to see the end of its connection
-local CONNECT = 5                       -- seconds for its handshake
 local FILE = "0123456789abcdef"         -- what may be downloaded from a Bridge
 
 ---@class spec.conformance.End
@@ -118,7 +117,7 @@ end
 function End:visit(id, port, options)
   local seen = self:of(id)
   local given = { url = ("%s://localhost:%d/%s"):format(self.tls and "wss" or "ws", port, id), ping_interval = 0,
-    max_frame = MAX_FRAME, connect_timeout = CONNECT, tls = self.tls and { ca_file = self.certificates.ca_file } }
+    max_frame = MAX_FRAME, connect_timeout = PATIENCE, tls = self.tls and { ca_file = self.certificates.ca_file } }
   for key, value in pairs(options or {}) do given[key] = value end
   local socket, err = core.socket(given)
   seen.refused = err

@@ -214,7 +214,7 @@ local function wrong_content(row, at, result, seen)
   if at.bridge then return nil end
   if row.host and seen.hosts[1] ~= row.host then return "the handler sees the host " .. shown(seen.hosts[1]) end
   local refused = first.status >= 400 and first.status ~= 404
-  if row.handled or refused then return differ("handled", refused and {} or row.handled, seen.handled) end
+  if row.handled or refused then return differ("handled", row.handled or {}, seen.handled) end
 end
 
 -- The request behind those of the row, if it can have been answered.
@@ -232,7 +232,6 @@ local function wrong_probe(row, result)
 end
 
 function judge.http(row, at, result, seen)
-  if row.maybe and not result.answers[1] then return differ("handled", row.handled, seen.handled) or late(result) end
   local wrong = wrong_statuses(row.statuses, statuses(result, #row.statuses))
   if wrong then return wrong end
   if result.left ~= "" then return "behind the answers comes " .. shown(bytes.unhex(result.left)) end

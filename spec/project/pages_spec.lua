@@ -185,7 +185,7 @@ describe("the page on delivery", function()
     bot:on_message(function() error "no good" end)
     bot:start()
     chat:say "hello"
-    helper.eventually(function() return #bot:aside() == 1 end)
+    helper.eventually(function() return #bot:dead_letters() == 1 end)
     for place = 2, 3 do
       local script = scripts("docs/delivery.md")[place]:gsub("mira@example.com", "mira@localhost")
       local room = setmetatable({ bot = bot, print = function() end }, { __index = _G })

@@ -95,7 +95,9 @@ function bots.message(content, more)
     if key ~= "kind" and key ~= "bot" then payload[key] = value end
   end
   local bot = more.bot or stand_in
-  return message.item(behind(bot) and behind(bot).client or bot, payload, bots.CHAT, 1, 1, bots.CHAT).event
+  return message.new(behind(bot) and behind(bot).client or bot, {
+    key = bots.CHAT, id = payload.messageId, payload = payload, chat_id = bots.CHAT, tries = 0,
+  })
 end
 
 ---@param text string

@@ -23,6 +23,13 @@ function Fifo:push(entry)
   if last - self.first >= self.limit then return self:pop() end
 end
 
+---Put an entry before the oldest one.
+---@param entry any not nil
+function Fifo:push_front(entry)
+  local first = self.first - 1
+  self[first], self.first = entry, first
+end
+
 ---@return any oldest entry; nil: there is none
 function Fifo:peek()
   return self[self.first]

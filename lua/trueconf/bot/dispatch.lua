@@ -4,14 +4,13 @@
 local core = require "trueconf.core"
 local events = require "trueconf.api.events"
 local face = require "trueconf.base.face"
-local fifo = require "trueconf.base.fifo"
 local router = require "trueconf.bot.router"
 local hooks = require "trueconf.base.hooks"
 local log_throttle = require "trueconf.base.log_throttle"
-local works = require "trueconf.bot.handler_run"
+local options = require "trueconf.base.options"
+local handler_run = require "trueconf.bot.handler_run"
 
 local INSIDE = face.INSIDE
-local NONE = {}
 
 ---@class trueconf.Dispatch
 ---@field working integer handlers at work
@@ -22,10 +21,7 @@ local NONE = {}
 ---@field private idle_at integer so few may be at work for wait_until_idle() to return
 ---@field private idle trueconf.core.Waiter?
 ---@field private log_throttle trueconf.LogThrottle? what was logged lately; made when it is needed
----@field private held trueconf.Fifo? lanes that wait for room
----@field private is_held table<string|integer, true>? the same lanes
 ---@field watched boolean? its handlers are looked at in time
----@field private acks { epoch: integer, [integer]: integer }? requests whose acks wait until the store is written
 local Dispatch = {}
 Dispatch.__index = Dispatch
 
@@ -56,16 +52,16 @@ function Dispatch:may_say(kind)
 end
 
 -- Where the handler was registered, unless the traceback has that line.
-local function handler_of(place, traceback)
-  if not place or traceback:find(place:gsub("%p", "%%%0") .. "[:>]") then return "" end
-  return " in the handler of " .. place
+local function handler_of(source, traceback)
+  if not source or traceback:find(source:gsub("%p", "%%%0") .. "[:>]") then return "" end
+  return " in the handler of " .. source
 end
 
 -- The same error of the same handler is logged once a minute, with its number since.
-local function log_error(self, what, failure, place)
-  local held_back = self:may_say((place or "") .. "\0" .. tostring(failure.err))
+local function log_error(self, what, failure, source)
+  local held_back = self:may_say((source or "") .. "\0" .. tostring(failure.err))
   if not held_back then return end
-  self.engine.client.log:error("error while handling %s%s%s: %s", what, handler_of(place, failure.traceback),
+  self.engine.client.log:error("error while handling %s%s%s: %s", what, handler_of(source, failure.traceback),
     held_back > 0 and (", %d more like this since the last one"):format(held_back) or "", failure.traceback)
 end
 
@@ -73,62 +69,72 @@ end
 ---@private
 ---@param failure { err: any, traceback: string }
 ---@param item table? the message, or what holds an event; nil: a change of state
----@param place string? where the handler was registered
+---@param source string? where the handler was registered
 ---@param what string? what has failed, if it is no item
-function Dispatch:report(failure, item, place, what)
+function Dispatch:report(failure, item, source, what)
   what = item and self.name_of(item) or what or "a change of state"
   if hooks.failed then hooks.failed(failure, what) end
   local hook = self.engine.router.routes.hooks.error
   if hook then
-    local ok, second = pcall(hook.run, failure.err, failure.traceback, item and item.event, place)
+    local ok, second = pcall(hook.run, failure.err, failure.traceback, item and item.event, source)
     if ok then return end
     self.engine.client.log:error("error in the error handler: %s", second)
   end
-  log_error(self, what, failure, place)
+  log_error(self, what, failure, source)
 end
 
 -- One handler ------------------------------------------------------------------------------------
 
--- Acknowledge what a handler has done with, and go on in its chat.
-function Dispatch:finish(item)
-  if self.engine.options.ack == "manual" and not item.acked and not item.method then
-    self.queue:release(item.lane, item)
-  else
-    self.queue:ack(item.lane, item)     -- which notes in the store that it was handled
-    if not item.acked then self:send_ack(item) end
+-- A handler has finished with a claim: acknowledge it, and go on with its chat.
+---@param claim trueconf.Item
+---@param effects trueconf.StoreChange[]? what the handler has changed in the store
+function Dispatch:finish(claim, effects)
+  local engine = self.engine
+  local is_left_open = engine.options.ack == "manual" and not claim.method and engine.acks:is_expected(claim.id)
+  if claim.settled or is_left_open then
+    if effects then engine.persistence:apply(effects) end
+    self.queue:release(claim)
+  elseif self.queue:settle(claim, effects) then
+    engine.acks:send(claim.id)
   end
-  self:begin(item.lane)
+  self:begin_ready()
 end
 
 -- Find the handlers, in the table as it is now.
-local function run_handlers(work)
-  local engine, method = work.engine, work.method
-  if engine.dialogs:offer(work) then return end
-  if method == router.MESSAGE or router.is_known(method) then return router.run(engine.router, work) end
+local function run_handlers(run)
+  local engine, method = run.engine, run.method
+  if engine.dialogs:offer(run) then return end
+  if method == router.MESSAGE or router.is_known(method) then return router.run(engine.router, run) end
   local hook = engine.router.routes.hooks.unknown
-  if hook then hook.run(method, work.event) end
+  if hook then hook.run(method, run.event) end
 end
 
-local function handle(self, item)
-  local work <close> = works.begin(self.engine, item, item.event, item.method or router.MESSAGE)
-  local ok, failure = xpcall(run_handlers, works.with_traceback, work)
-  if not ok then work:failed(failure) end
-  work.stage = "returned"
+local function handle(self, claim)
+  local run <close> = handler_run.begin(self.engine, claim, claim.event, claim.method or router.MESSAGE)
+  local ok, failure = xpcall(run_handlers, handler_run.with_traceback, run)
+  if not ok then run:failed(failure) end
+  run.stage = "returned"
 end
 
 ---A handler has ended, in whatever way. Nothing here may wait.
 ---@private
----@param work trueconf.Work
+---@param run trueconf.HandlerRun
 ---@param counts boolean whether it was one of those at work
-function Dispatch:end_work(work, counts)
+function Dispatch:end_run(run, counts)
   local engine = self.engine
   self.working = self.working - 1
   if counts then self.at_work = self.at_work - 1 end
-  local held = work.item
+  local held = run.item
   if held.dialog then held = held.dialog.held end
-  if work.sessions then engine.persistence:save_sessions(work) end
-  if held and work.failure then engine.persistence:fail(held, work) elseif held then self:finish(held) end
-  if self.held then self:begin_held() end
+  local effects = run.sessions and engine.persistence:session_changes(run)
+  if not held then
+    if effects then engine.persistence:apply(effects) end
+    self:begin_ready()
+  elseif run.failure then
+    engine.persistence:fail(held, run, effects)
+  else
+    self:finish(held, effects)
+  end
   if engine.receive.turned_away then engine.receive:fetch_turned_away() end
   if engine.stopped and self.working == 0 then engine:settle_down() end
   if self.idle and self.working <= self.idle_at then self.idle:wake() end
@@ -136,120 +142,80 @@ end
 
 -- Which is next ----------------------------------------------------------------------------------
 
-local function has_room(self)
-  local engine = self.engine
-  return not engine.persistence.stuck and self.at_work < engine.options.max_handlers
-end
-
--- Note that a lane waits until fewer handlers are at work.
-local function hold(self, lane)
-  self.held, self.is_held = self.held or fifo.new(), self.is_held or {}
-  if self.is_held[lane] then return end
-  self.is_held[lane] = true
-  self.held:push(lane)
-end
-
----Begin with lanes that had to wait for room.
----@private
-function Dispatch:begin_held()
-  local held = self.held
-  while held and held:peek() and has_room(self) do
-    local lane = held:pop()
-    self.is_held[lane] = nil
-    self:begin(lane)
-  end
-end
-
 local function count_in(self)
   self.working, self.at_work = self.working + 1, self.at_work + 1
-  if not self.watched then works.watch(self.engine) end
+  if not self.watched then handler_run.watch(self.engine) end
 end
 
----Start a handler for what was claimed.
+---Start a handler for a claim.
 ---@private
----@param item table
-function Dispatch:work_on(item)
-  core.spawn(handle, self, item)
+---@param claim trueconf.Item
+function Dispatch:work_on(claim)
+  core.spawn(handle, self, claim)
   count_in(self)
 end
 
--- Claim the next message of a lane for the handler that waits for it, or for a new one. With no room left, only
--- answers that a handler waits for go on. What waits when the bot stops goes on waiting: it is begun by the next
--- start, or delivered again. What there is no memory to begin with waits for the next connection; see begin_lanes().
-function Dispatch:begin(lane)
-  local engine = self.engine
-  local postponed = engine.persistence.postponed
-  if engine.stopping or postponed and postponed[lane] then return end
-  local item = self.queue:peek(lane)
-  if not item then return end
-  local wait = engine.dialogs:find_wait(item)
-  if not wait and not has_room(self) then return hold(self, lane) end
-  if not wait and not pcall(core.spawn, handle, self, item) then return self.link:drop() end
-  self.queue:claim(lane)
-  if self.engine.options.ack == "before" then self:send_ack(item) end
+-- Make the event of a claim, and start a handler for it if none waits for it.
+local function start(self, claim)
+  claim.event = self.engine.receive:event_of(claim)
+  local wait = self.engine.dialogs:find_wait(claim)
+  if not wait then core.spawn(handle, self, claim) end
+  return wait
+end
+
+-- Give a claim to the handler that waits for it, or to a new one; or put it back, for the next connection, if memory
+-- is short.
+local function begin(self, claim)
+  local ok, wait = pcall(start, self, claim)
+  if not ok then
+    self.queue:reap(function(other) return other ~= claim end)
+    self.link:drop()
+    return false
+  end
+  if self.engine.options.ack == "before" then self.engine.acks:send(claim.id) end
   if wait then
-    engine.dialogs:hand_over(item, wait)
+    self.engine.dialogs:hand_over(claim, wait)
   else
     count_in(self)
   end
+  return true
 end
 
----Begin with all lanes in which messages wait.
+---Begin with items that are ready, as long as there is room for handlers; answers that a handler waits for need none.
+---Items that wait when the bot stops go on waiting: the next start begins with them, or they are delivered again.
 ---@private
-function Dispatch:begin_lanes()
-  for _, lane in ipairs(self.queue:lanes()) do self:begin(lane) end
+function Dispatch:begin_ready()
+  local engine, queue = self.engine, self.queue
+  while queue.waiting > 0 and not engine.stopping do
+    local has_room = self.at_work < engine.options.max_handlers and not engine.persistence.stuck
+    local claim = queue:claim(has_room and 1 or 0)[1]
+    if not claim or not begin(self, claim) then return end
+  end
 end
 
 -- Acknowledging ----------------------------------------------------------------------------------
 
----Acknowledge a request of the server, once all is written that was put into the store before.
+---Acknowledge a claim before its handler has finished.
 ---@private
----@param id integer
----@param epoch integer of its connection
----@return boolean sent or to be sent
-function Dispatch:acknowledge(id, epoch)
-  local store, acks = self.engine.persistence.store, self.acks
-  if not store or store.unwritten == 0 then return self.link:ack(id, epoch) end
-  if not acks or acks.epoch ~= epoch then -- those of a lost connection would reach nobody
-    acks = { epoch = epoch }
-    self.acks = acks
+---@param claim trueconf.Item
+---@return boolean sent
+function Dispatch:ack_now(claim)
+  local engine = self.engine
+  if not engine.acks:is_expected(claim.id) then return false end
+  if engine.options.ack == "manual" then
+    self.queue:settle(claim, nil, true)
+    self:begin_ready()
   end
-  acks[#acks + 1] = id
-  return true
-end
-
----The store is written: send the acks that have waited for that.
----@private
-function Dispatch:send_held_acks()
-  local acks = self.acks
-  if not acks then return end
-  self.acks = nil
-  for _, id in ipairs(acks) do self.link:ack(id, acks.epoch) end
-end
-
----Acknowledge a message or an event, and each delivery of it that has come meanwhile.
----@private
----@return boolean sent
-function Dispatch:send_ack(item)
-  item.acked = true
-  for _, id in ipairs(item.other_frames or NONE) do self:acknowledge(id, item.epoch) end
-  return self:acknowledge(item.frame_id, item.epoch)
-end
-
----@private
----@param item table
----@return boolean sent
-function Dispatch:ack_item(item)
-  if item.acked then return false end
-  if self.engine.options.ack == "manual" then self.queue:ack(item.lane, item) end
-  return self:send_ack(item)
+  return engine.acks:send(claim.id)
 end
 
 ---Acknowledge a message by hand; the same as msg:ack().
 ---@param msg trueconf.Message
 ---@return boolean sent
 function Dispatch:ack(msg)
-  return self:ack_item(msg[INSIDE])
+  local claim = type(msg) == "table" and msg[INSIDE]
+  if not claim then options.refuse("ack", "a message", msg, 2) end
+  return self:ack_now(claim)
 end
 
 -- Stopping ---------------------------------------------------------------------------------------
@@ -259,7 +225,7 @@ end
 ---@async
 ---@param deadline number seconds
 function Dispatch:wait_until_idle(deadline)
-  self.idle_at = works.running(self.engine) and 1 or 0
+  self.idle_at = handler_run.running(self.engine) and 1 or 0
   if self.working <= self.idle_at then return end
   self.idle = core.waiter()
   self.idle:wait(deadline)

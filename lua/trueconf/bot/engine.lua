@@ -3,6 +3,7 @@
 -- knows its link to the server by what it calls on it (`ack`, `drop`, `start`, ...) and by what the link calls here
 -- (on_request, on_state), and its queue by its verbs.
 
+local acks = require "trueconf.bot.acks"
 local clicks = require "trueconf.bot.clicks"
 local core = require "trueconf.core"
 local dialogs = require "trueconf.bot.dialog"
@@ -15,7 +16,7 @@ local receive = require "trueconf.bot.receive"
 local router = require "trueconf.bot.router"
 local hooks = require "trueconf.base.hooks"
 local stop_signals = require "trueconf.base.stop_signals"
-local works = require "trueconf.bot.handler_run"
+local handler_run = require "trueconf.bot.handler_run"
 
 ---@class trueconf.Engine
 ---@field face trueconf.Bot what the script holds
@@ -24,6 +25,7 @@ local works = require "trueconf.bot.handler_run"
 ---@field options trueconf.BotOptions
 ---@field router trueconf.Router what the script has registered
 ---@field queue trueconf.Queue
+---@field acks trueconf.Acks
 ---@field receive trueconf.Receive
 ---@field dispatch trueconf.Dispatch
 ---@field dialogs trueconf.Dialogs
@@ -39,9 +41,12 @@ local Engine = {}
 local parts = {
   clicks = clicks.new, dialogs = dialogs.new, dispatch = dispatch.new, persistence = persistence.new,
   receive = receive.new,
+  acks = function(engine) return acks.new(engine.link) end,
   queue = function(engine)
     local given = engine.options
-    return queue.new { limit = math.max(given.remember, 1), max_waiting = given.max_waiting }
+    local own = queue.new { limit = math.max(given.remember, 1), max_waiting = given.max_waiting }
+    own.on_ready = function() engine.dispatch:begin_ready() end
+    return own
   end,
 }
 
@@ -76,7 +81,7 @@ end
 function Engine:replace_handlers(register)
   local draft = router.new_routes()
   self.router.draft = draft
-  local ok, err = xpcall(register, works.with_traceback, self.face)
+  local ok, err = xpcall(register, handler_run.with_traceback, self.face)
   self.router.draft = nil
   if not ok then return nil, err.err end
   set_routes(self, draft)
@@ -85,23 +90,23 @@ end
 
 -- Help ------------------------------------------------------------------------------------
 
-local function answer_help(self, walk)
-  local msg = walk.event
+local function answer_help(self, context)
+  local msg = context.event
   local name = msg.command.text:match "^%S+"
   name = name and core.fold(name:gsub("^" .. self.options.command_prefix:gsub("%p", "%%%0"), ""))
-  local text = router.help(self.router, walk, name)
+  local text = router.help(self.router, context, name)
   if text then assert(msg:reply(text)) end
   return text ~= nil
 end
 
 -- What is done with an event that no handler took: the help is there unless a handler is for it.
-local function fall_back(own, walk, routes)
-  local self = walk.engine
-  local wants_help = self.options.help and walk.method == router.MESSAGE and walk.event.command
-    and walk.event.command.name == "help"
-  if wants_help and router.is_meant(walk) and answer_help(self, walk) then return true end
-  if walk.method == router.CLICK and self.clicks:take_late(walk.event) then return true end
-  return router.fall_back(own, walk, routes)
+local function fall_back(own, context, routes)
+  local self = context.engine
+  local wants_help = self.options.help and context.method == router.MESSAGE and context.event.command
+    and context.event.command.name == "help"
+  if wants_help and router.is_meant(context) and answer_help(self, context) then return true end
+  if context.method == router.CLICK and self.clicks:take_late(context.event) then return true end
+  return router.fall_back(own, context, routes)
 end
 
 -- The link --------------------------------------------------------------------------------
@@ -141,13 +146,13 @@ end
 function Engine:on_state(new, old, err, pause)
   if new == "ready" then
     self.ready_at = core.monotonic()
-    if rawget(self, "queue") then self.dispatch:begin_lanes() end
+    if rawget(self, "queue") then self.dispatch:begin_ready() end
   end
   log_state(self, new, old, err, pause)
   local hook = self.router.routes.hooks.state
   if hook then
-    local ok, failure = xpcall(hook.run, works.with_traceback, new, old, err)
-    if not ok then self.dispatch:report(failure, nil, hook.place) end
+    local ok, failure = xpcall(hook.run, handler_run.with_traceback, new, old, err)
+    if not ok then self.dispatch:report(failure, nil, hook.source) end
   end
   if new == "failed" then self.ended:wake(nil, err) end
   if new == "closed" then self.ended:wake(true) end
@@ -181,23 +186,23 @@ function Engine:start()
   if kept then kept:reopen() end
   self.stopping, self.stopped, self.ended = false, false, core.waiter()
   core.busy_limit(self.options.busy_timeout)
-  works.unwatch(self)
+  handler_run.unwatch(self)
   self.link:start()
   if kept then kept:start() end
-  if rawget(self, "queue") then self.dispatch:begin_lanes() end
+  if rawget(self, "queue") then self.dispatch:begin_ready() end
 end
 
 ---The coroutines of its handlers.
 ---@private
 ---@return thread[]
 function Engine:threads()
-  return works.threads(self)
+  return handler_run.threads(self)
 end
 
 ---Nothing of the bot is at work any more.
 ---@private
 function Engine:settle_down()
-  works.unwatch(self)
+  handler_run.unwatch(self)
   local kept = rawget(self, "persistence")
   if kept then kept:close() end
 end
@@ -212,7 +217,8 @@ function Engine:stop(deadline)
   local ends = core.monotonic() + (deadline or self.options.stop_timeout)
   local kept = rawget(self, "persistence")
   self.stopping = true
-  if kept then kept:stop_retries() end
+  if kept then kept:stop_writing() end
+  if rawget(self, "queue") then self.queue:hurry() end
   if rawget(self, "dialogs") then self.dialogs:end_all() end
   self.dispatch:wait_until_idle(math.max(0, ends - core.monotonic()))
   kept = rawget(self, "persistence")

@@ -1,33 +1,33 @@
 -- SPDX-License-Identifier: MIT
--- One run of a handler on a message or an event: one coroutine with a deadline, so that it cannot block its chat for
--- ever. It is cleaned up after every end: by itself, by an error, closed at its deadline, or closed by the runtime
--- because it has called coroutine.yield or has blocked the loop.
+-- A handler at work on a message or an event: one coroutine, watched so that it cannot hold its chat
+-- for ever, and cleaned up after however it ends: by itself, by an error, closed at its deadline, or
+-- given up by the runtime because it has yielded by itself or would not let the loop turn.
 
 local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
 local Error = require "trueconf.base.error"
 
----@class trueconf.Work: trueconf.Walk
----@field item table the item of the message or event
+---@class trueconf.HandlerRun: trueconf.Context
+---@field item table the message, or what holds an event
 ---@field thread thread
----@field since number start of the run, or of its work after the last wait for a person; monotonic seconds
+---@field since number when it began, or came back from waiting for a person; monotonic seconds
 ---@field stage "working"|"waiting"|"returned"|"over" waiting: for a person's answer, so that neither the limit nor the
----deadline counts; over: its message is released
----@field failure { err: any, traceback: string }? its error
+---deadline counts; over: what it held is let go
+---@field failure { err: any, traceback: string }? why it has failed
 ---@field sessions table<trueconf.Session, true>? that it has opened
 ---@field private warned boolean?
-local Work = {}
-Work.__index = Work
+local HandlerRun = {}
+HandlerRun.__index = HandlerRun
 
----@type table<thread, trueconf.Work> handlers at work, of all bots of the process
-local works = {}
+---@type table<thread, trueconf.HandlerRun> handlers at work, of all bots of the process
+local runs = {}
 
----The running handler.
----@param engine? trueconf.Engine of this bot; nil: of any bot
----@return trueconf.Work? work nil: this is no handler's coroutine
+---The handler that runs.
+---@param engine? trueconf.Engine of this bot; nil: of whatever bot
+---@return trueconf.HandlerRun? run nil: this is no handler's coroutine
 local function running(engine)
-  local work = works[coroutine.running()]
-  return work and (not engine or work.engine == engine) and work or nil
+  local run = runs[coroutine.running()]
+  return run and (not engine or run.engine == engine) and run or nil
 end
 
 ---The coroutines of a bot's handlers.
@@ -35,8 +35,8 @@ end
 ---@return thread[]
 local function threads(engine)
   local list = {}
-  for thread, work in pairs(works) do
-    if work.engine == engine then list[#list + 1] = thread end
+  for thread, run in pairs(runs) do
+    if run.engine == engine then list[#list + 1] = thread end
   end
   return list
 end
@@ -52,26 +52,26 @@ end
 ---@param item table
 ---@param event table the message or the event
 ---@param method string the notification on the wire
----@return trueconf.Work
+---@return trueconf.HandlerRun
 local function begin(engine, item, event, method)
   local thread = coroutine.running()
-  local work = setmetatable({
-    bot = engine.face, engine = engine, item = item, event = event, method = method, place = false,
+  local run = setmetatable({
+    bot = engine.face, engine = engine, item = item, event = event, method = method, source = false,
     thread = thread, since = core.monotonic(), stage = "working",
-  }, Work)
-  works[thread] = work
-  return work
+  }, HandlerRun)
+  runs[thread] = run
+  return run
 end
 
--- End the run, once.
-local function let_go(work)
-  local counts = work.stage ~= "waiting"
-  work.stage, works[work.thread] = "over", nil
-  work.engine.dispatch:end_work(work, counts)
+-- The end, once.
+local function let_go(run)
+  local counts = run.stage ~= "waiting"
+  run.stage, runs[run.thread] = "over", nil
+  run.engine.dispatch:end_run(run, counts)
 end
 
--- Runs at the end of the handler's coroutine, also when it is closed. Nothing here may wait.
-function Work:__close()
+-- Runs at the end of the handler's coroutine, and when somebody closes it. Nothing here may wait.
+function HandlerRun:__close()
   if self.stage == "over" then return end
   if self.stage ~= "returned" then
     local err = Error.new("CANCELLED", GIVEN_UP, { op = "handler" })
@@ -82,13 +82,13 @@ function Work:__close()
 end
 
 ---@param failure { err: any, traceback: string }
-function Work:report(failure)
-  self.engine.dispatch:report(failure, self.item, self.place or nil)
+function HandlerRun:report(failure)
+  self.engine.dispatch:report(failure, self.item, self.source or nil)
 end
 
----Note the error of a handler.
+---Note what the handlers have raised.
 ---@param failure { err: any, traceback: string }
-function Work:failed(failure)
+function HandlerRun:failed(failure)
   local engine = self.engine
   if engine.dialogs.is_over(failure.err) then
     engine.client.log:info("%s: the dialog is over: %s", engine.dispatch.name_of(self.item), failure.err)
@@ -98,16 +98,17 @@ function Work:failed(failure)
   self:report(failure)
 end
 
----Stop the clock of the deadline while the handler waits for a person.
-function Work:pause()
-  if self.sessions then self.engine.persistence:save_sessions(self) end
+---Time spent on waiting for a person is not the handler's.
+function HandlerRun:pause()
+  local persistence = self.engine.persistence
+  if self.sessions then persistence:apply(persistence:session_changes(self)) end
   self.stage = "waiting"
   local dispatch = self.engine.dispatch
   dispatch.at_work = dispatch.at_work - 1
-  dispatch:begin_held()
+  dispatch:begin_ready()
 end
 
-function Work:go_on()
+function HandlerRun:go_on()
   self.stage, self.warned, self.since = "working", nil, core.monotonic()
   local dispatch = self.engine.dispatch
   dispatch.at_work = dispatch.at_work + 1
@@ -117,39 +118,39 @@ end
 
 local WARN_AT = 0.5                     -- of the deadline
 
-local function warn(work, limit)
-  local engine = work.engine
+local function warn(run, limit)
+  local engine = run.engine
   engine.client.log:warn("the handler of %s is at work on %s for %g s; at %g s it is ended. It waits here: %s",
-    work.place or "?", engine.dispatch.name_of(work.item), limit * WARN_AT, limit, debug.traceback(work.thread))
+    run.source or "?", engine.dispatch.name_of(run.item), limit * WARN_AT, limit, debug.traceback(run.thread))
 end
 
--- Close a handler after its deadline; its <close> variables run.
-local function end_late(work, limit)
-  if work.stage ~= "working" then return end
+-- Close a handler that is past its deadline; its <close> variables run.
+local function end_late(run, limit)
+  if run.stage ~= "working" then return end
   local err = Error.new("TIMEOUT", ("the handler was ended after %g s"):format(limit), { op = "handler" })
-  local traceback = debug.traceback(work.thread, tostring(err))
-  work.failure = { err = err, traceback = traceback }
-  let_go(work)
-  core.cancel(work.thread)
-  work:report(work.failure)
+  local traceback = debug.traceback(run.thread, tostring(err))
+  run.failure = { err = err, traceback = traceback }
+  let_go(run)
+  core.cancel(run.thread)
+  run:report(run.failure)
 end
 
--- Do what is due for a handler now: the warning, or closing it. Returns the time of the next check.
-local function look_at(work, now, limit)
-  local spent = now - work.since
+-- When something is next due of a handler; what is due now is done.
+local function look_at(run, now, limit)
+  local spent = now - run.since
   if spent >= limit then
-    core.spawn(end_late, work, limit) -- on_error, which is called then, may wait
+    core.spawn(end_late, run, limit) -- whoever is told of it may wait
     return nil
   end
-  if spent < limit * WARN_AT then return work.since + limit * WARN_AT end
-  if not work.warned then
-    work.warned = true
-    warn(work, limit)
+  if spent < limit * WARN_AT then return run.since + limit * WARN_AT end
+  if not run.warned then
+    run.warned = true
+    warn(run, limit)
   end
-  return work.since + limit
+  return run.since + limit
 end
 
--- One timer for all bots of the process, set to the earliest check that is due.
+-- One timer for all bots of the process, set to the first time something is due.
 ---@type table<trueconf.Engine, true> engines whose handlers are looked at
 local watched = {}
 local timer, timer_at
@@ -164,11 +165,11 @@ end
 
 function sweep()
   local now, busy, first = core.monotonic(), {}, nil
-  for _, work in pairs(works) do
-    local due = watched[work.engine] and work.stage == "working"
-      and look_at(work, now, work.engine.options.handler_timeout)
+  for _, run in pairs(runs) do
+    local due = watched[run.engine] and run.stage == "working"
+      and look_at(run, now, run.engine.options.handler_timeout)
     if due then
-      busy[work.engine] = true
+      busy[run.engine] = true
       if not first or due < first then first = due end
     end
   end
@@ -177,19 +178,19 @@ function sweep()
   set_timer(first)
 end
 
----Check the running handlers of a bot in time.
+---See to it that handlers of a bot are looked at in time, while any are at work.
 ---@param engine trueconf.Engine
 local function watch(engine)
   local limit = engine.options.handler_timeout
   if limit == 0 then return end
   local now = core.monotonic()
   local due = now + limit * WARN_AT
-  -- A timer that should have fired belonged to a loop that was closed.
+  -- One that should have fired went with the loop it was for.
   if not timer or due < timer_at or timer_at < now then set_timer(due) end
   watched[engine], engine.dispatch.watched = true, true
 end
 
----Stop checking a bot: the timer would only keep the loop alive.
+---Look after a bot no more: the timer would only keep the loop alive.
 ---@param engine trueconf.Engine
 local function unwatch(engine)
   if not watched[engine] then return end

@@ -18,7 +18,7 @@ local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
 local sorted_keys = require "trueconf.base.sorted_keys"
 local text = require "trueconf.text"
-local works = require "trueconf.bot.handler_run"
+local handler_run = require "trueconf.bot.handler_run"
 
 local MOST_WAITING = 10000
 local ROOM_AGAIN = 9000                 -- waiting, after there was no room
@@ -367,7 +367,7 @@ end
 function Outbox:deliver(posted, queue)
   local tries = 0
   while self.running do
-    local ok, failure = xpcall(self.step, works.with_traceback, self, posted)
+    local ok, failure = xpcall(self.step, handler_run.with_traceback, self, posted)
     if not ok then self:raised(posted, failure) end
     if posted.state ~= "waiting" or not self.running then return end
     local rest = rest_of_grace(posted)
@@ -482,9 +482,9 @@ end
 ---@return trueconf.UnsentMessage[] messages oldest first
 function Outbox:unsent()
   local list = self.store:list "unsent"
-  for place, item in ipairs(list) do
+  for index, item in ipairs(list) do
     local record = item.value
-    list[place] = {
+    list[index] = {
       id = item.id, chat_id = record.chat_id, user_id = record.user_id, text = record.text, key = record.key,
       posted_at = record.at, tries = record.tries, error = record.error, message = record.message,
     }

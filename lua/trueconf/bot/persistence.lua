@@ -1,60 +1,40 @@
 -- SPDX-License-Identifier: MIT
 -- What a bot keeps in its store, and the promises that rest on it: which messages were handled, what was
--- set aside, sessions, and the outbox.
+-- dead letters, sessions, and the outbox.
 
 local backoff = require "trueconf.base.backoff"
 local core = require "trueconf.core"
-local asides = require "trueconf.bot.dead_letters"
-local message = require "trueconf.bot.message"
+local dead_letters = require "trueconf.bot.dead_letters"
 local outboxes = require "trueconf.bot.outbox"
 local protocol = require "trueconf.protocol"
 local sessions = require "trueconf.bot.sessions"
 local stores = require "trueconf.store"
-local works = require "trueconf.bot.handler_run"
+local handler_run = require "trueconf.bot.handler_run"
 
-local HANDLED = "handled"
-local HANDLED_LIFE = 30 * 86400 * 1000  -- milliseconds; no server delivers again what is older
 local FIRST_RETRY, LONGEST_RETRY = 1, 60 -- seconds between tries of a handler
 local PERSONAL = protocol.enums.ChatType.P2P
 
 ---@class trueconf.Persistence
 ---@field store trueconf.Store? nil: it was not needed yet, or is closed
 ---@field stuck boolean nothing new is begun, as the store cannot be written
----@field postponed table<string|integer, true>? lanes that wait until what their handlers need can be stored
+---@field private puts_off boolean? messages wait until their handlers can store what they have to
 ---@field private engine trueconf.Engine
 ---@field private path string? of a store that the bot opens and closes by itself
----@field private aside_box trueconf.Aside
+---@field private letters trueconf.DeadLetters
 ---@field private sessions trueconf.Sessions
 ---@field private outbox_box trueconf.Outbox
----@field private replays integer how many messages were replayed
+---@field private requeued integer how many dead letters were put into the queue again
 ---@field private write_timer trueconf.core.Timer? when it is tried again to write the store
----@field private retry_timers table<table, trueconf.core.Timer>? messages whose handler is tried again, and when
 local Persistence = {}
 Persistence.__index = Persistence
 
 ---@param engine trueconf.Engine
 ---@return trueconf.Persistence
 local function new(engine)
-  return setmetatable({ engine = engine, stuck = false, replays = 0 }, Persistence)
+  return setmetatable({ engine = engine, stuck = false, requeued = 0 }, Persistence)
 end
 
 -- The store ----------------------------------------------------------------------------------
-
--- What was handled before this process began.
-local function recall_handled(self)
-  local queue, oldest = self.engine.queue, core.now() - HANDLED_LIFE
-  self.store:drop_oldest(HANDLED, queue.limit)
-  for _, item in ipairs(self.store:list(HANDLED)) do
-    if item.value.at < oldest then self.store:remove(HANDLED, item.id) else queue:remember(item.id) end
-  end
-end
-
-local function keep_handled(self)
-  self.engine.queue.on_remember = function(id, forgotten)
-    self.store:put(HANDLED, id, { at = core.now() })
-    if forgotten then self.store:remove(HANDLED, forgotten) end
-  end
-end
 
 local function retry_pause(tries)
   return backoff.pause(tries, FIRST_RETRY, LONGEST_RETRY)
@@ -62,10 +42,9 @@ end
 
 -- Go on with the messages that have waited because what they need could not be stored.
 local function go_on(self)
-  local lanes = self.postponed
-  self.postponed = nil
-  for lane in pairs(lanes or {}) do self.engine.dispatch:begin(lane) end
-  self.engine.dispatch:begin_held()
+  if self.puts_off then self.engine.queue:hurry() end
+  self.puts_off = nil
+  self.engine.dispatch:begin_ready()
   if self.engine.stopping == false then self.outbox_box:hurry() end
 end
 
@@ -80,7 +59,7 @@ end
 -- The store was written, or could not be. As long as it cannot be, nothing new is begun and nothing acknowledged:
 -- what comes stays unread at the server.
 local function store_tried(self, err)
-  if not err then self.engine.dispatch:send_held_acks() end
+  if not err then self.engine.acks:flush() end
   if self.stuck == (err ~= nil) then return end
   self.stuck = err ~= nil
   if err then
@@ -100,11 +79,9 @@ local function use_store(self, store, keeps_handled)
   self.store = store
   self.stuck = store.failing ~= nil
   store:watch(self, function(err) store_tried(self, err) end)
-  if keeps_handled then
-    recall_handled(self)
-    keep_handled(self)
-  end
-  self.aside_box, self.sessions = asides.new(store), sessions.new(store)
+  self.engine.acks.store = store
+  self.engine.queue:use(store, keeps_handled)
+  self.letters, self.sessions = dead_letters.new(store), sessions.new(store)
   self.outbox_box = outboxes.new(self.engine, store)
   if self.engine.stopping == false then self.outbox_box:start() end
 end
@@ -143,7 +120,6 @@ end
 ---@private
 function Persistence:reopen()
   if self.path and not self.store then assert(open(self, self.path)) end
-  self.postponed = nil
   if self.stuck then write_later(self, 1) end
 end
 
@@ -176,78 +152,97 @@ function Persistence:close()
   if self.path then self.outbox_box:close() end
   local unwritten, ok, err = self.store.unwritten, close(self.store)
   if not ok then self.engine.client.log:error("%d changes of the store are not kept: %s", unwritten, err) end
-  if self.path then self.store = nil end
+  if self.path then
+    self.store, self.engine.acks.store = nil, nil
+    self.engine.queue:use(nil, false)
+  end
 end
 
 -- Handlers that fail --------------------------------------------------------------------------
 
--- The chat waits meanwhile, so that its order holds.
-local function try_again(self, item)
-  self.retry_timers = self.retry_timers or {}
-  self.retry_timers[item] = core.timer(retry_pause(item.tries), function()
-    self.retry_timers[item] = nil
-    self.engine.dispatch:work_on(item)
-  end)
-end
-
 -- The message waits, unread at the server, before those that came after it, until what its handler needs can be stored:
 -- the store is written again, or the outbox has room.
-local function postpone(self, item)
-  self.engine.queue:reap(function(other) return other ~= item end)
-  self.postponed = self.postponed or {}
-  self.postponed[item.lane] = true
+local function postpone(self, claim)
+  self.engine.queue:later(claim, math.huge)
+  self.puts_off = true
   local dispatch = self.engine.dispatch
   if not dispatch:may_say "postponed" then return end
   self.engine.client.log:warn("%s waits, and its chat with it, until its handler can store what it has to",
-    dispatch.name_of(item))
+    dispatch.name_of(claim))
 end
 
 local function tell_if_full(self, is_full)
-  if is_full and self.engine.dispatch:may_say "aside is full" then
-    self.engine.client.log:warn "more messages are set aside than are kept, the oldest ones go: see bot:aside()"
+  if is_full and self.engine.dispatch:may_say "dead letters" then
+    self.engine.client.log:warn "there are more dead letters than are kept, the oldest ones go: see bot:dead_letters()"
   end
 end
 
 -- The server cannot help: it would deliver the message again at each connection.
-local function set_aside(self, item, work)
-  local place = work.place or nil
-  tell_if_full(self, kept(self).aside_box:put(item.event, work.failure, place, item.tries))
+---@return trueconf.StoreChange
+local function dead_letter(self, claim, run)
+  local source = run.source or nil
+  local change, is_full = kept(self).letters:change(claim.event, run.failure, source, claim.tries)
+  tell_if_full(self, is_full)
   local dispatch = self.engine.dispatch
-  if not dispatch:may_say("aside " .. (place or "")) then return end
-  self.engine.client.log:info("%s is set aside, bot:aside() has it: the handler has failed %s", dispatch.name_of(item),
-    item.tries == 1 and "once" or item.tries .. " times")
+  if dispatch:may_say("dead letter " .. (source or "")) then
+    self.engine.client.log:info("%s is a dead letter now, see bot:dead_letters(): its handler has failed %s",
+      dispatch.name_of(claim), claim.tries == 1 and "once" or claim.tries .. " times")
+  end
+  return change
+end
+
+-- What becomes of a claim whose handler has failed: put off, or finished.
+local function put_off(self, claim)
+  local engine, given = self.engine, self.engine.options
+  local lacks_room = self.stuck or self.outbox_box and self.outbox_box.is_full
+  if claim.dialog or given.ack == "manual" then return false end
+  if lacks_room then
+    postpone(self, claim)
+    return true
+  end
+  if claim.method then return false end
+  claim.tries = claim.tries + 1
+  if claim.tries >= given.tries or engine.stopping then return false end
+  engine.queue:later(claim, retry_pause(claim.tries)) -- the chat waits meanwhile, so that its order holds
+  return true
 end
 
 ---A handler has failed over a message.
 ---@private
----@param item trueconf.Item
----@param work trueconf.Work
-function Persistence:fail(item, work)
-  local engine, given = self.engine, self.engine.options
-  local lacks_room = self.stuck or self.outbox_box and self.outbox_box.is_full
-  if lacks_room and not item.dialog and given.ack ~= "manual" then return postpone(self, item) end
-  if item.method or given.ack == "manual" then return engine.dispatch:finish(item) end
-  item.tries = (item.tries or 0) + 1
-  if item.tries < given.tries and not item.dialog and not engine.stopping then return try_again(self, item) end
-  set_aside(self, item, work)
-  engine.dispatch:finish(item)
+---@param claim trueconf.Item
+---@param run trueconf.HandlerRun
+---@param effects trueconf.StoreChange[]?
+function Persistence:fail(claim, run, effects)
+  local dispatch = self.engine.dispatch
+  if put_off(self, claim) then
+    if effects then self:apply(effects) end
+    return dispatch:begin_ready()
+  end
+  if not claim.method and self.engine.options.ack ~= "manual" then
+    if claim.dialog then claim.tries = claim.tries + 1 end
+    effects = effects or {}
+    effects[#effects + 1] = dead_letter(self, claim, run)
+  end
+  dispatch:finish(claim, effects)
 end
 
----Put messages back that wait for another try; the next start begins with them.
+---Make changes of the store that belong to no claim.
 ---@private
-function Persistence:stop_retries()
-  if self.write_timer then self.write_timer:cancel() end
-  local timers = self.retry_timers
-  if not timers then return end
-  self.retry_timers = nil
-  for _, timer in pairs(timers) do timer:cancel() end
-  self.engine.queue:reap(function(item) return timers[item] == nil end)
+---@param changes trueconf.StoreChange[]
+function Persistence:apply(changes)
+  if self.store then self.store:apply(changes) end
 end
 
----Messages that were set aside because their handler has failed: at most the newest 1000.
----@return trueconf.AsideMessage[] messages oldest first
-function Persistence:aside()
-  return kept(self).aside_box:list()
+---Try to write the store no more; the next start does.
+---@private
+function Persistence:stop_writing()
+  if self.write_timer then self.write_timer:cancel() end
+end
+
+---Dead letters: messages whose handler has failed, and what could not be read; at most the newest 1000.
+---@return trueconf.DeadLetter[] letters oldest first
+function Persistence:dead_letters()
+  return kept(self).letters:list()
 end
 
 ---Keep what the server has sent and the bot cannot read.
@@ -255,50 +250,48 @@ end
 ---@param method string
 ---@param payload string
 ---@param why string
-function Persistence:set_unreadable_aside(method, payload, why)
-  tell_if_full(self, kept(self).aside_box:put_unreadable(method, payload, why))
+function Persistence:keep_unreadable(method, payload, why)
+  tell_if_full(self, kept(self).letters:put_unreadable(method, payload, why))
   if not self.engine.dispatch:may_say("unreadable " .. method) then return end
-  self.engine.client.log:error("%s of the server cannot be read and is set aside, bot:aside() has it: %s", method, why)
+  self.engine.client.log:error("%s of the server cannot be read, it is a dead letter now, see bot:dead_letters(): %s",
+    method, why)
 end
 
--- A message or an event that was set aside, as an item for the queue; what could not be read is read again.
-local function revive(self, aside, key)
-  local engine = self.engine
-  local payload, chat_id = aside.payload, aside.chat_id
-  if aside.text and aside.method ~= "sendMessage" then
-    local event, why = engine.receive:read_event(aside.method, aside.text)
-    return event and engine.receive:event_item(event, aside.method, key), why
+-- A dead letter as an item for the queue; what could not be read is read again.
+local function revive(self, letter, id)
+  local receive = self.engine.receive
+  local payload, chat_id = letter.payload, letter.chat_id
+  if letter.text and letter.method ~= "sendMessage" then
+    local event, decoded = receive:read_event(letter.method, letter.text)
+    if not event then return nil, decoded end
+    return receive:event_item(event, decoded, letter.method, id)
   end
-  if aside.text then payload, chat_id = engine.receive.read_message(aside.text) end
+  if letter.text then payload, chat_id = receive.read_message(letter.text) end
   if not payload then return nil, chat_id end
-  local lane = engine.options.order == "chat" and chat_id or key
-  return message.item(engine.client, payload, chat_id, 0, 0, lane)
+  return receive:message_item(payload, chat_id, id)
 end
 
----Handle a message once more that was set aside, behind what waits in its chat.
+---Put a dead letter into the queue again, behind the messages that wait in its chat.
 ---@param id string of the message
 ---@return true? ok nil without an error: there is no such message
 ---@return trueconf.Error? err LIMIT: too many messages wait; PROTOCOL: it still cannot be read
-function Persistence:replay(id)
-  local aside = kept(self).aside_box:get(id)
-  if not aside then return nil end
+function Persistence:requeue(id)
+  local letter = kept(self).letters:get(id)
+  if not letter then return nil end
   -- Numbers are not remembered as handled; those of connections are positive.
-  self.replays = self.replays + 1
-  local key = -self.replays
-  local item, why = revive(self, aside, key)
+  self.requeued = self.requeued + 1
+  local item, why = revive(self, letter, -self.requeued)
   if not item then return nil, core.error("PROTOCOL", "it cannot be read: " .. why) end
-  item.acked = true
-  local outcome, err = self.engine.queue:enqueue(item.lane, key, item)
-  if outcome ~= "queued" then return nil, err end
-  self.aside_box:remove(id)
-  self.engine.dispatch:begin(item.lane)
+  if self.engine.queue:take({ item })[1] == "full" then return nil, self.engine.receive:full_error() end
+  self.letters:remove(id)
+  self.engine.dispatch:begin_ready()
   return true
 end
 
----Forget a message that was set aside.
+---Forget a dead letter.
 ---@param id string
-function Persistence:forget_aside(id)
-  kept(self).aside_box:remove(id)
+function Persistence:discard(id)
+  kept(self).letters:remove(id)
 end
 
 -- Sessions ------------------------------------------------------------------------------------
@@ -309,25 +302,29 @@ end
 ---@param id string
 ---@return table
 function Persistence:session_here(kind, id)
-  local work = works.running(self.engine)
-  if not work then error("sessions are there while a handler runs; elsewhere there is bot:with_session()", 3) end
+  local run = handler_run.running(self.engine)
+  if not run then error("sessions are there while a handler runs; elsewhere there is bot:with_session()", 3) end
   local session = kept(self).sessions:open(kind, id)
-  work.sessions = work.sessions or {}
-  work.sessions[session] = true
+  run.sessions = run.sessions or {}
+  run.sessions[session] = true
   return session.value
 end
 
----Write down what a handler has changed in its sessions.
+---Changes of the store by which the sessions of a handler are kept.
 ---@private
----@param work trueconf.Work
-function Persistence:save_sessions(work)
-  for session in pairs(work.sessions or {}) do
-    local ok, err = self.sessions:save(session)
-    if not ok then
+---@param run trueconf.HandlerRun
+---@return trueconf.StoreChange[]
+function Persistence:session_changes(run)
+  local changes = {}
+  for session in pairs(run.sessions) do
+    local change, err = self.sessions:change(session)
+    changes[#changes + 1] = change
+    if err then
       err = ("the session of %s is not kept: %s"):format(session.key, err.message)
-      core.spawn(work.report, work, { err = err, traceback = err })
+      core.spawn(run.report, run, { err = err, traceback = err })
     end
   end
+  return changes
 end
 
 ---Call fn(session) with the session table of a user or a chat, and keep what it has changed; for what is
@@ -344,7 +341,10 @@ function Persistence:with_session(kind, id, fn)
   end
   local session = kept(self).sessions:open(kind, kind == "user" and protocol.plain_id(id) or id)
   fn(session.value)
-  return self.sessions:save(session)
+  local change, err = self.sessions:change(session)
+  if err then return nil, err end
+  self:apply { change } -- an empty list if nothing has changed
+  return true
 end
 
 -- The outbox ----------------------------------------------------------------------------------

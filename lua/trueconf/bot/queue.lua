@@ -1,236 +1,330 @@
 -- SPDX-License-Identifier: MIT
--- The messages of each chat, in order and one at a time. A message is enqueued when it
--- arrives, claimed for a handler when its chat is free, and acknowledged when that has
--- finished; ids are remembered, so that what the server delivers again is not handled
--- again. A plain data structure: no I/O, no coroutines. Only ids that are text are remembered: numbers
--- are those of a connection, and nothing comes twice under them.
+-- The messages and events of a bot, ordered by key: a chat, or whatever must be handled one after the other. take()
+-- lets items in, claim() hands out the next item of keys that are ready, settle() ends a claim together with what the
+-- handler has changed. A key is in one state at a time: ready, claimed, or put off by later().
 --
--- Every operation but reap() takes constant time. A chat costs memory only while it has
--- messages, and its record is used again for the next chat.
+-- Items are plain data, and the bot knows a queue by its verbs alone, so a queue on another machine can take this
+-- one's place. This one keeps items in memory, as the server delivers again what was not acknowledged; its store
+-- remembers the ids of settled items and takes the effects of a handler, in one transaction.
+--
+-- Every verb but reap() and hurry() takes constant time. A key costs memory only while it has items, and its record is
+-- used again for the next key.
 
-local Error = require "trueconf.base.error"
+local core = require "trueconf.core"
+local fifo = require "trueconf.base.fifo"
 
-local REMEMBERED = 10000                -- handled ids
-local MAX_WAITING = 10000               -- messages in all chats; a server sends up to 1000 unread at once
-local SPARE_CHATS = 64                  -- records kept for the next busy chats
-local SPARE_PLACES = 64                 -- a record that has grown beyond this is not kept
+local HANDLED = "handled"               -- the collection of settled ids
+local HANDLED_LIFE = 30 * 86400 * 1000  -- milliseconds; no server delivers older messages again
+local REMEMBERED = 10000                -- settled ids
+local MAX_WAITING = 10000               -- items of all keys; a server sends up to 1000 unread at once
+local SPARE_RECORDS = 64                -- kept for the next busy keys
+local SPARE_SLOTS = 64                  -- a record that has grown beyond this is not kept
 
--- A chat's record holds the ids and items that wait at [first .. last], alternating, and
--- what is claimed in `id` and `item`.
-local function new_record()
-  return { first = 1, last = 0 }
-end
+---What is taken in and claimed. A claim is the item itself, with the notes of the handler in further fields.
+---@class trueconf.Item
+---@field key string|integer items of one key are handled one after the other
+---@field id string|integer unique; texts are remembered once they are settled, numbers belong to one connection
+---@field payload table as it came
+---@field chat_id string?
+---@field method string? the notification; nil: a message
+---@field tries integer how often its handler has failed
+---@field settled boolean? its handler goes on and holds the key
+
+-- A key's record: the items that wait at [first .. last], the claim, and its state.
+---@class trueconf.QueueRecord
+---@field first integer
+---@field last integer
+---@field claim trueconf.Item? the item that a handler holds
+---@field ready boolean? it stands in the ready list
+---@field urgent boolean? at the front of it
+---@field later trueconf.core.Timer|true|nil it is put off: until the timer fires, or until hurry()
+---@field grown boolean? it is not kept for another key
 
 ---@class trueconf.Queue
----@field private chats table<string, table> records of the chats with something to do
----@field private pending table<string, any> id -> item that is waiting, claimed or released
----@field private released table<any, table> item -> its chat, id and turn
----@field private handled table<string, boolean>
+---@field waiting integer items that wait, of all keys
+---@field is_urgent? fun(item: trueconf.Item): boolean claimed even if there is no room; asked when a key gets ready
+---@field on_ready? fun() a key has become ready by itself: what was put off is due
+---@field limit integer settled ids that are remembered
+---@field private keys table<string|integer, trueconf.QueueRecord> of the keys with something to do
+---@field private ready trueconf.Fifo keys whose next item may be claimed
+---@field private pending table<string|integer, true> ids that wait, are claimed or released
+---@field private released table<trueconf.Item, integer> claims without their key, numbered
+---@field private handled table<string, true>
 ---@field private ring string[] the handled ids; the oldest is replaced at `ring_next`
+---@field private store trueconf.Store?
 local Queue = {}
 Queue.__index = Queue
 
 ---@class (exact) trueconf.QueueOptions
----@field limit? integer handled ids that are remembered; default 10000
----@field max_waiting? integer messages that may wait, all chats together; default 10000
----@field on_remember? fun(id: string, forgotten: string?) an id was remembered, in place of another one
+---@field limit? integer settled ids that are remembered; default 10000
+---@field max_waiting? integer items that may wait, all keys together; default 10000
 
 ---@param options? trueconf.QueueOptions
 ---@return trueconf.Queue
 local function new(options)
   options = options or {}
   return setmetatable({
-    chats = {}, spare = {}, spares = 0,
-    pending = {}, waiting = 0, claimed = 0,
-    released = {}, turn = 0,
-    handled = {}, ring = {}, ring_next = 1, limit = options.limit or REMEMBERED,
-    max_waiting = options.max_waiting or MAX_WAITING, on_remember = options.on_remember,
+    keys = {}, ready = fifo.new(), spare = {}, spares = 0, outcomes = {}, claims = {},
+    pending = {}, waiting = 0, claimed = 0, released = {}, releases = 0, handled = {}, ring = {}, ring_next = 1,
+    limit = options.limit or REMEMBERED, max_waiting = options.max_waiting or MAX_WAITING,
   }, Queue)
 end
 
-function Queue:open_record(chat)
+-- Ids that were settled ---------------------------------------------------------------------------
+
+-- Remember an id in place of the oldest one, which is returned, if there are too many.
+local function remember(self, id)
+  local slot = self.ring_next
+  local oldest = self.ring[slot]
+  if oldest then self.handled[oldest] = nil end
+  self.ring[slot], self.handled[id] = id, true
+  self.ring_next = slot < self.limit and slot + 1 or 1
+  return oldest
+end
+
+---Keep settled ids, and the effects of handlers, in a store.
+---@param store trueconf.Store? nil: in none any more
+---@param remembers boolean the ids too: what was settled before this process began is known
+function Queue:use(store, remembers)
+  self.store, self.remembers = store, remembers
+  if not remembers then return end
+  store:drop_oldest(HANDLED, self.limit)
+  local oldest = core.now() - HANDLED_LIFE
+  for _, kept in ipairs(store:list(HANDLED)) do
+    if kept.value.at < oldest then store:remove(HANDLED, kept.id) else remember(self, kept.id) end
+  end
+end
+
+local function note_settled(self, id)
+  self.pending[id] = nil
+  if type(id) ~= "string" then return end
+  local forgotten = remember(self, id)
+  if not self.remembers then return end
+  self.store:put(HANDLED, id, { at = core.now() })
+  if forgotten then self.store:remove(HANDLED, forgotten) end
+end
+
+-- The state of a key ------------------------------------------------------------------------------
+
+local function open_record(self, key)
   local spares = self.spares
   local record = self.spare[spares]
   if record then
     self.spare[spares], self.spares = nil, spares - 1
   else
-    record = new_record()
+    record = { first = 1, last = 0 }
   end
-  self.chats[chat] = record
+  self.keys[key] = record
   return record
 end
 
--- Give the record of a chat that holds no claimed item away, unless others wait in it.
-function Queue:close_record(chat, record)
-  if record.first <= record.last then return end
-  self.chats[chat] = nil
-  if self.spares < SPARE_CHATS and not record.grown then
+-- Put a key that is neither claimed nor put off into the ready list, or give its record away if no item waits.
+local function make_ready(self, key, record)
+  if record.first <= record.last then
+    if record.ready then return end
+    record.ready = true
+    record.urgent = self.is_urgent and self.is_urgent(record[record.first]) or nil
+    if record.urgent then self.ready:push_front(key) else self.ready:push(key) end
+    return
+  end
+  self.keys[key] = nil
+  if self.spares < SPARE_RECORDS and not record.grown then
     self.spares = self.spares + 1
     self.spare[self.spares] = record
   end
 end
 
----Remember an id as handled, in place of the oldest one if there are too many.
----@param id string
----@return string? forgotten
-function Queue:remember(id)
-  local place = self.ring_next
-  local oldest = self.ring[place]
-  if oldest then self.handled[oldest] = nil end
-  self.ring[place], self.handled[id] = id, true
-  self.ring_next = place < self.limit and place + 1 or 1
-  return oldest
+-- Put an item back before all that wait under its key. Slots run down past 1 and up again with claims, so nothing is
+-- moved.
+local function put_back(self, item)
+  local record = self.keys[item.key] or open_record(self, item.key)
+  local first = record.first - 1
+  record[first], record.first = item, first
+  self.waiting = self.waiting + 1
+  return record
 end
 
----Put a message at the end of its chat, unless it is known.
----@param chat string|integer
----@param id string|integer unique among all chats
----@param item table what claim() shall return; each message needs one of its own
----@return "queued"|"duplicate"|"handled"|nil what "handled": it was acknowledged here before
----@return any duplicate_or_err with "duplicate" the item that is under way under this id; with nil LIMIT
-function Queue:enqueue(chat, id, item)
+-- End the claim of a key.
+local function unclaim(self, record)
+  record.claim = nil
+  self.claimed = self.claimed - 1
+end
+
+-- The verbs ---------------------------------------------------------------------------------------
+
+local function take_one(self, item)
+  local id, key = item.id, item.key
   if self.handled[id] then return "handled" end
-  local known = self.pending[id]
-  if known ~= nil then return "duplicate", known end
-  if self.waiting >= self.max_waiting then
-    return nil, Error.new("LIMIT", ("%d messages wait to be handled, no more are taken"):format(self.waiting))
-  end
-  local record = self.chats[chat] or self:open_record(chat)
-  local last = record.last
-  record[last + 1], record[last + 2], record.last = id, item, last + 2
-  self.pending[id] = item
+  if self.pending[id] then return "duplicate" end
+  if self.waiting >= self.max_waiting then return "full" end
+  local record = self.keys[key] or open_record(self, key)
+  local last = record.last + 1
+  record[last], record.last = item, last
+  self.pending[id] = true
   self.waiting = self.waiting + 1
+  if not record.claim and not record.later then make_ready(self, key, record) end
   return "queued"
 end
 
----The next message of a chat that claim() would return.
----@param chat string|integer
----@return any item nil if none waits or another one is claimed
-function Queue:peek(chat)
-  local record = self.chats[chat]
-  if not record or record.item ~= nil then return nil end
-  return record[record.first + 1]
+---@alias trueconf.Outcome
+---| "queued"    # it waits behind the others of its key
+---| "duplicate" # an item with this id waits or is being handled
+---| "handled"   # an item with this id was settled
+---| "full"      # too many items wait
+
+---Let items in, each at the end of its key, unless they are known.
+---@param batch trueconf.Item[]
+---@return trueconf.Outcome[] outcomes at the index of each item; the list is used again by the next call
+function Queue:take(batch)
+  local outcomes = self.outcomes
+  for index = 1, #batch do outcomes[index] = take_one(self, batch[index]) end
+  return outcomes
 end
 
----Take the next message of a chat for a handler.
----@param chat string
----@return any item nil if none waits or another one is claimed
-function Queue:claim(chat)
-  local record = self.chats[chat]
-  if not record or record.item ~= nil then return nil end
+local function claim_next(self, record)
   local first = record.first
-  local id, item = record[first], record[first + 1]
-  record[first], record[first + 1], record.first = nil, nil, first + 2
+  local item = record[first]
+  record[first], record.first = nil, first + 1
   if record.first > record.last then
-    record.grown = record.grown or record.last > SPARE_PLACES
+    record.grown = record.grown or record.last > SPARE_SLOTS
     record.first, record.last = 1, 0
   end
-  record.id, record.item = id, item
+  record.ready, record.urgent, record.claim = nil, nil, item
   self.waiting, self.claimed = self.waiting - 1, self.claimed + 1
   return item
 end
 
--- Free the chat of its claimed item and return the id.
-function Queue:free(chat, record)
-  local id = record.id
-  record.id, record.item = nil, nil
-  self.claimed = self.claimed - 1
-  self:close_record(chat, record)
-  return id
+---Take the next item of keys that are ready; their other items wait until it is settled, released or put off. Nothing
+---is waited for: claim again after each other verb, and when on_ready() is called.
+---@param n integer items, at most; urgent ones come beyond that
+---@return trueconf.Item[] claims the list is used again by the next call
+function Queue:claim(n)
+  local claims, count, ready, keys = self.claims, 0, self.ready, self.keys
+  local key = ready:peek()
+  while key and (n > 0 or keys[key].urgent) do
+    local record = keys[ready:pop()]
+    if not record.urgent then n = n - 1 end
+    count = count + 1
+    claims[count] = claim_next(self, record)
+    key = ready:peek()
+  end
+  for index = #claims, count + 1, -1 do claims[index] = nil end
+  return claims
 end
 
----Note that a message has been handled, and free its chat if it still holds it.
----@param chat string
----@param item any claimed, or claimed and released
----@return boolean done false if the item is neither: it was acknowledged or put back
-function Queue:ack(chat, item)
-  local record = self.chats[chat]
-  local id
-  if record and record.item == item then
-    id = self:free(chat, record)
+---End a claim: its id is remembered, and its key is ready for the next item. What the handler has changed is written
+---in the same transaction.
+---@param claim trueconf.Item
+---@param effects? trueconf.StoreChange[] sessions, dead letters, posts
+---@param holds_key? boolean the handler goes on, and the key with it: release() gives it up
+---@return boolean done false: it was settled or put back before, and nothing is written
+function Queue:settle(claim, effects, holds_key)
+  local key = claim.key
+  local record = self.keys[key]
+  local claimed = record and record.claim == claim
+  if claim.settled or not claimed and not self.released[claim] then return false end
+  if effects and self.store then self.store:apply(effects) end
+  note_settled(self, claim.id)
+  if not claimed then
+    self.released[claim] = nil
+  elseif holds_key then
+    claim.settled = true
   else
-    local place = self.released[item]
-    if not place or place.chat ~= chat then return false end
-    self.released[item], id = nil, place.id
-  end
-  self.pending[id] = nil
-  if type(id) == "string" then
-    local forgotten = self:remember(id)
-    if self.on_remember then self.on_remember(id, forgotten) end
+    unclaim(self, record)
+    make_ready(self, key, record)
   end
   return true
 end
 
----Free the chat for its next message, while the item goes on being handled.
----@param chat string
----@param item any claimed
+---Give up the key for its next item, while the claim goes on.
+---@param claim trueconf.Item
 ---@return boolean done
-function Queue:release(chat, item)
-  local record = self.chats[chat]
-  if not record or item == nil or record.item ~= item then return false end
-  self.turn = self.turn + 1
-  self.released[item] = { chat = chat, id = self:free(chat, record), turn = self.turn }
+function Queue:release(claim)
+  local key = claim.key
+  local record = self.keys[key]
+  if not record or record.claim ~= claim then return false end
+  if not claim.settled then
+    self.releases = self.releases + 1
+    self.released[claim] = self.releases
+  end
+  unclaim(self, record)
+  make_ready(self, key, record)
   return true
 end
 
--- Put an item back before all that waits in its chat. Places run down past 1 and up
--- again with claims, so nothing is moved.
-function Queue:put_back(chat, id, item)
-  local record = self.chats[chat] or self:open_record(chat)
-  local first = record.first - 2
-  record[first], record[first + 1], record.first = id, item, first
-  self.waiting = self.waiting + 1
+local function due(self, key)
+  local record = self.keys[key]
+  record.later = nil
+  make_ready(self, key, record)
 end
 
-function Queue:reap_claimed(is_alive)
-  local gone = {}
-  for chat, record in pairs(self.chats) do
-    if record.item ~= nil and not (is_alive and is_alive(record.item, chat)) then gone[#gone + 1] = chat end
+---Put a claim back before the other items of its key, and put the key off.
+---@param claim trueconf.Item
+---@param seconds number math.huge: until hurry()
+---@return boolean done
+function Queue:later(claim, seconds)
+  local key = claim.key
+  local record = self.keys[key]
+  if not record or record.claim ~= claim then return false end
+  record.later = seconds == math.huge or core.timer(seconds, function()
+    due(self, key)
+    if self.on_ready then self.on_ready() end
+  end)
+  unclaim(self, record)
+  put_back(self, claim)
+  return true
+end
+
+---Make every key ready that is put off.
+function Queue:hurry()
+  for key, record in pairs(self.keys) do
+    local timer = record.later
+    if timer then
+      if timer ~= true then timer:cancel() end
+      due(self, key) -- which assigns no new key
+    end
   end
-  for _, chat in ipairs(gone) do
-    local record = self.chats[chat]
-    local item = record.item
-    self:put_back(chat, record.id, item)
-    self:free(chat, record)
+end
+
+local function reap_claimed(self, is_alive)
+  local gone = {}
+  for _, record in pairs(self.keys) do
+    local claim = record.claim
+    if claim and not (is_alive and is_alive(claim)) then gone[#gone + 1] = claim end
+  end
+  for _, claim in ipairs(gone) do
+    local record = self.keys[claim.key]
+    unclaim(self, record)
+    if not claim.settled then put_back(self, claim) end
+    make_ready(self, claim.key, record)
   end
   return #gone
 end
 
-function Queue:reap_released(is_alive)
-  local gone = {}
-  for item, place in pairs(self.released) do
-    if not (is_alive and is_alive(item, place.chat)) then gone[#gone + 1] = item end
+local function reap_released(self, is_alive)
+  local gone, released = {}, self.released
+  for claim in pairs(released) do
+    if not (is_alive and is_alive(claim)) then gone[#gone + 1] = claim end
   end
-  table.sort(gone, function(a, b) return self.released[a].turn > self.released[b].turn end)
-  for _, item in ipairs(gone) do
-    local place = self.released[item]
-    self.released[item] = nil
-    self:put_back(place.chat, place.id, item)
+  table.sort(gone, function(a, b) return released[a] > released[b] end)
+  for _, claim in ipairs(gone) do
+    released[claim] = nil
+    local record = put_back(self, claim)
+    if not record.claim and not record.later then make_ready(self, claim.key, record) end
   end
   return #gone
 end
 
----The chats in which messages wait.
----@return (string|integer)[]
-function Queue:lanes()
-  local lanes = {}
-  for chat, record in pairs(self.chats) do
-    if record.first <= record.last then lanes[#lanes + 1] = chat end
-  end
-  return lanes
-end
-
----Put back what handlers have claimed or released and never acknowledged, in its old
----order before what waits in the chat.
----@param is_alive? fun(item: any, chat: string): boolean whether its handler is still there; none: all are gone
+---Put the claims back whose handlers are gone, in their old order before the other items of their keys.
+---@param is_alive? fun(claim: trueconf.Item): boolean whether its handler is still there; nil: all are gone
 ---@return integer count
 function Queue:reap(is_alive)
-  return self:reap_claimed(is_alive) + self:reap_released(is_alive)
+  return reap_claimed(self, is_alive) + reap_released(self, is_alive)
 end
 
----@return integer waiting not claimed yet
----@return integer claimed held by a handler, with the chat
----@return integer released held by a handler, without the chat
+---@return integer waiting items that are not claimed
+---@return integer claimed items that handlers hold, with their keys
+---@return integer released items that handlers hold, without their keys
 function Queue:counts()
   local released = 0
   for _ in pairs(self.released) do released = released + 1 end

@@ -3,13 +3,13 @@
 
 local events = require "trueconf.api.events"
 local chat_cache = require "trueconf.api.chat_cache"
+local Error = require "trueconf.base.error"
 local json = require "trueconf.base.json"
 local message = require "trueconf.bot.message"
 local protocol = require "trueconf.protocol"
 local router = require "trueconf.bot.router"
 
 local MOST_AUTHORS = 1000               -- whose ids are kept in compared form
-local MOST_DELIVERIES = 100             -- of one message at once that get their acks
 
 ---@class trueconf.Receive
 ---@field turned_away integer? messages for which there was no room
@@ -26,7 +26,7 @@ Receive.__index = Receive
 ---@param engine trueconf.Engine
 ---@return trueconf.Receive
 local function new(engine)
-  return setmetatable({ engine = engine, link = engine.link }, Receive)
+  return setmetatable({ engine = engine, link = engine.link, batch = {} }, Receive)
 end
 
 local function chat_of(envelope)
@@ -69,43 +69,53 @@ function Receive:is_mine(envelope, epoch)
   return mine
 end
 
--- A message that is under way came again. Each delivery on this connection gets its ack, those of a lost one get none.
-local function redirect(self, known, id, epoch)
-  if known.acked then
-    self.engine.dispatch:acknowledge(id, epoch)
-  elseif known.epoch == epoch then
-    local others = known.other_frames or {}
-    known.other_frames = others
-    if #others < MOST_DELIVERIES then others[#others + 1] = id end
-  else
-    known.frame_id, known.epoch, known.other_frames = id, epoch, nil
+-- Put an item into the queue, and begin with it if its chat is free.
+---@return trueconf.Outcome
+local function take(self, item, frame_id, epoch)
+  local engine, batch = self.engine, self.batch
+  batch[1] = item
+  local outcome = engine.queue:take(batch)[1]
+  if outcome == "queued" then
+    engine.acks:expect(item.id, frame_id, epoch)
+    engine.dispatch:begin_ready()
+  elseif outcome == "handled" then
+    engine.acks:acknowledge(frame_id, epoch)
+  elseif outcome == "duplicate" then
+    engine.acks:came_again(item.id, frame_id, epoch)
   end
+  return outcome
 end
 
--- Put a message into the queue of its chat, and begin with it if the chat is free.
-function Receive:take_in(envelope, chat_id, id, epoch)
-  local engine = self.engine
-  local given = engine.options
-  local key = given.remember > 0 and envelope.messageId or epoch << 32 | id
-  local lane = given.order == "chat" and chat_id or key
-  local item = message.item(engine.client, envelope, chat_id, id, epoch, lane)
-  local outcome, known = engine.queue:enqueue(lane, key, item)
-  if outcome == "queued" then
-    engine.dispatch:begin(lane)
-  elseif outcome == "handled" then
-    engine.dispatch:acknowledge(id, epoch)
-  elseif outcome == "duplicate" then
-    redirect(self, known, id, epoch)
-  else
-    self:turn_away(known)
-  end
+---The item of a message.
+---@private
+---@param envelope table
+---@param chat_id string
+---@param id string|integer
+---@return trueconf.Item
+function Receive:message_item(envelope, chat_id, id)
+  return {
+    key = self.engine.options.order == "chat" and chat_id or id, id = id, payload = envelope, chat_id = chat_id,
+    tries = 0,
+  }
+end
+
+function Receive:take_in(envelope, chat_id, frame_id, epoch)
+  local id = self.engine.options.remember > 0 and envelope.messageId or epoch << 32 | frame_id
+  local item = self:message_item(envelope, chat_id, id)
+  if take(self, item, frame_id, epoch) == "full" then self:turn_away() end
 end
 
 -- There is no room for a message. Nothing but a new connection brings it again.
-function Receive:turn_away(err)
+function Receive:turn_away()
   self.turned_away = (self.turned_away or 0) + 1
   if not self.engine.dispatch:may_say "turned away" then return end
-  self.engine.client.log:error("messages are not taken and stay unread: %s", err)
+  self.engine.client.log:error("messages are not taken and stay unread: %s", self:full_error())
+end
+
+---@private
+---@return trueconf.Error
+function Receive:full_error()
+  return Error.new("LIMIT", ("%d messages wait to be handled, no more are taken"):format(self.engine.queue.waiting))
 end
 
 ---Have the messages delivered again for which there was no room, when nothing else is to be done.
@@ -131,50 +141,59 @@ local function make_event_meta(bot)
   }
 end
 
----The event of a notification, if it says what the schema says.
+---Read a notification, if it says what the schema says.
 ---@private
 ---@param method string
 ---@param payload string
 ---@return table? event
----@return string? why
+---@return string|table payload_or_why decoded, or why it cannot be read
 function Receive:read_event(method, payload)
   local decoded, err = json.receive(payload)
   if type(decoded) ~= "table" then return nil, err and err.message or "its payload is no object" end
-  return events.read(self.engine.client, method, decoded)
+  local event, why = events.read(self.engine.client, method, decoded)
+  return event, why or decoded
 end
 
 -- A message or event that was wanted and cannot be read is kept, for whoever finds out why.
 local function pass_over(self, method, payload, why, id, epoch, wanted)
   self.link:damaged()
   if wanted then
-    self.engine.persistence:set_unreadable_aside(method, payload, why)
+    self.engine.persistence:keep_unreadable(method, payload, why)
   else
     self.engine.client.log:warn("request %d is no %s: %s", id, method, why)
   end
-  self.engine.dispatch:acknowledge(id, epoch)
+  self.engine.acks:acknowledge(id, epoch)
 end
 
 -- Put an event into the queue of its chat, behind the messages that came before it.
-function Receive:take_event(event, method, id, epoch)
-  local key = epoch << 32 | id
-  local item = self:event_item(event, method, key)
-  item.frame_id, item.epoch = id, epoch
-  local outcome, err = self.engine.queue:enqueue(item.lane, key, item)
-  if outcome == "queued" then
-    self.engine.dispatch:begin(item.lane)
-  else
-    self.link:ack(id, epoch)
-    self.engine.client.log:error("%s is not taken: %s", method, err)
-  end
+function Receive:take_event(event, payload, method, frame_id, epoch)
+  local item = self:event_item(event, payload, method, epoch << 32 | frame_id)
+  if take(self, item, frame_id, epoch) ~= "full" then return end
+  self.link:ack(frame_id, epoch)
+  self.engine.client.log:error("%s is not taken: %s", method, self:full_error())
 end
 
----The item that holds an event in the queue.
+---The item of an event.
 ---@private
----@param key integer its id there
-function Receive:event_item(event, method, key)
-  self.event_meta = self.event_meta or make_event_meta(self.engine.face)
-  setmetatable(event, self.event_meta)
-  return { event = event, method = method, lane = self.engine.options.order == "chat" and events.key(event) or key }
+---@param id integer
+---@return trueconf.Item
+function Receive:event_item(event, payload, method, id)
+  local chat_id = event.chat_id
+  return {
+    key = self.engine.options.order == "chat" and events.key(event) or id, id = id, payload = payload, method = method,
+    chat_id = type(chat_id) == "string" and chat_id or nil, tries = 0,
+  }
+end
+
+---What a handler gets for an item.
+---@private
+---@param item trueconf.Item
+---@return trueconf.Message|table
+function Receive:event_of(item)
+  local engine = self.engine
+  if not item.method then return message.new(engine.client, item) end
+  self.event_meta = self.event_meta or make_event_meta(engine.face)
+  return setmetatable(assert(events.read(engine.client, item.method, item.payload)), self.event_meta)
 end
 
 -- Whether a handler would look at a notification.
@@ -190,15 +209,17 @@ function Receive:on_notification(method, payload, id, epoch)
   local wanted = is_wanted(engine, method) and not engine.stopping
   local concerns = events.concerns_client(method) or chat_cache.concerned(engine.client, method)
     or engine.dialogs:may_end(method)
-  local event, why
-  if wanted or concerns then event, why = self:read_event(method, payload) end
-  if why then return pass_over(self, method, payload, why, id, epoch, wanted) end
+  local event, decoded
+  if wanted or concerns then
+    event, decoded = self:read_event(method, payload)
+    if not event then return pass_over(self, method, payload, decoded, id, epoch, wanted) end
+  end
   if event and concerns then
     chat_cache.notice(engine.client, method, event)
     engine.dialogs:notice(method, event)
   end
   if event and wanted and not (method == router.CLICK and engine.clicks:is_double(event)) then
-    self:take_event(event, method, id, epoch)
+    self:take_event(event, decoded, method, id, epoch)
   else
     self.link:ack(id, epoch)
   end

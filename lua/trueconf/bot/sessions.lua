@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- Session tables: the data of a bot about a user or a chat, kept in its store. Handlers that use the same session at
--- the same time share one table; it is written when a handler has finished or begins to wait for a person, and only if
--- it has changed.
+-- Session tables: what a bot remembers of a user or a chat, kept in its store. Whoever asks for the same
+-- one at the same time gets the same table; it is written when a handler has finished or begins to wait for
+-- a person, and only if it has changed.
 
 local json = require "trueconf.base.json"
 
 ---@class trueconf.Session
----@field value table that handlers use
+---@field value table what handlers see
 ---@field private key string
 ---@field private text string as it is in the store
 
@@ -37,21 +37,16 @@ function Sessions:open(kind, id)
   return session
 end
 
----Write a session down if it has changed.
+---The change of the store by which a session is kept.
 ---@param session trueconf.Session
----@return true? ok
----@return trueconf.Error? err PROTOCOL: a value without a form in JSON, which is named
-function Sessions:save(session)
+---@return trueconf.StoreChange? change nil without an error: the session is as it is in the store
+---@return trueconf.Error? err PROTOCOL: something in it has no form in JSON; it is named
+function Sessions:change(session)
   local text, err = json.encode_exact(session.value)
   if not text then return nil, err end
-  if text == session.text then return true end
+  if text == session.text then return nil end
   session.text = text
-  if next(session.value) == nil then
-    self.store:remove(COLLECTION, session.key)
-  else
-    self.store:put(COLLECTION, session.key, session.value)
-  end
-  return true
+  return { collection = COLLECTION, id = session.key, value = next(session.value) ~= nil and session.value or nil }
 end
 
 return { new = new }

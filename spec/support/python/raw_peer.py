@@ -12,7 +12,7 @@ A listener knows the row by the path that is asked for, /ID. A step is a list:
   send HEX           bytes
   chop HEX N         bytes, N at a time
   head               wait for the head of what comes
-  reply HEX N        bytes in which {accept} is what the key of the request demands; N at a time, or at once
+  reply HEX          bytes in which {accept} is what the key of the request demands
   pong HEX           wait for a PONG with this payload behind the head
   close              wait for a close frame
   answers N          wait for so many HTTP answers
@@ -152,24 +152,20 @@ class Row:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def chop(self, data, size):
-        for place in range(0, len(data), size):
-            await self.write(data[place:place + size])
-            if size < len(data):
-                await asyncio.sleep(PAUSE)
-
     async def step(self, name, *args):
         if name == "send":
             await self.write(bytes.fromhex(args[0]))
         elif name == "chop":
-            await self.chop(bytes.fromhex(args[0]), args[1])
+            data = bytes.fromhex(args[0])
+            for place in range(0, len(data), args[1]):
+                await self.write(data[place:place + args[1]])
+                await asyncio.sleep(PAUSE)
         elif name == "head":
             return await self.read(self.has_head)
         elif name == "reply":
             key = re.search(rb"\r\nsec-websocket-key: *(\S+)", self.received, re.I)
             accept = base64.b64encode(hashlib.sha1((key[1] if key else b"") + GUID).digest())
-            data = bytes.fromhex(args[0]).replace(b"{accept}", accept)
-            await self.chop(data, args[1] if len(args) > 1 else len(data))
+            await self.write(bytes.fromhex(args[0]).replace(b"{accept}", accept))
         elif name == "pong":
             return await self.read(lambda: self.has(10, args[0]))
         elif name == "close":

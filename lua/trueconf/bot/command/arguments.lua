@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The arguments of a command: reads the words of a person by the declaration of the author, by position or by name:
--- "/order large", "/order size=large", "/order --size large".
+-- The arguments of a command: what its author declares, what a person has written, and how the two
+-- come together. By index or by name: "/order large", "/order size=large", "/order --size large".
 
 local core = require "trueconf.core"
 local options = require "trueconf.base.options"
@@ -10,15 +10,15 @@ local words = require "trueconf.bot.command.words"
 ---@class trueconf.Argument
 ---@field [1] string name, under which the handler finds the value
 ---@field type? string|fun(word: string, msg: trueconf.Message): any, string? "string" (default), "integer", "number",
----"boolean", "duration" (seconds), "date" (year, month, day), "user" (TrueConf ID), "text" (the rest of the line as it
----was written); or a function that returns the value, or nil and the expected form in words
----@field one_of? string[] allowed values, in any case of letters
+---"boolean", "duration" (seconds), "date" (year, month, day), "user" (TrueConf ID), "text" (all that follows, as it was
+---written); or a function that returns the value, or nil and what was expected
+---@field one_of? string[] the values it may have, in any case of letters
 ---@field min? number
 ---@field max? number
----@field default? any value when it is missing; makes the argument optional
+---@field default? any taken when it is missing; the argument is then optional
 ---@field optional? boolean
----@field named? boolean only by its name, never by position; booleans always are
----@field many? boolean takes all remaining words, as a list
+---@field named? boolean only by its name, never by its place; so are all booleans
+---@field many? boolean takes all the words that are left, as a list
 ---@field description? string for the help
 
 local SCHEMA = {
@@ -41,8 +41,8 @@ local arguments = {}
 
 -- Declaring --------------------------------------------------------------------------------------
 
-local function declare(given, place, level)
-  local what = ("argument %d of the command"):format(place)
+local function declare(given, index, level)
+  local what = ("argument %d of the command"):format(index)
   if type(given) ~= "table" or type(given[1]) ~= "string" or not given[1]:find "^[%a_\x80-\xff][%w_\x80-\xff]*$" then
     error(what .. " must be a table that begins with the argument's name", level + 1)
   end
@@ -52,7 +52,7 @@ local function declare(given, place, level)
   end
   local argument = options.check(SCHEMA, named, level + 1, ("argument '%s'"):format(given[1]))
   argument.name = given[1]
-  -- A switch is off by default.
+  -- A switch is off unless it is named.
   if argument.type == "boolean" and argument.default == nil then argument.default = false end
   argument.named = argument.named or argument.type == "boolean"
   argument.optional = argument.optional or argument.default ~= nil
@@ -60,7 +60,7 @@ local function declare(given, place, level)
   return argument
 end
 
--- An argument that can never be reached is a mistake of the script.
+-- One that cannot be reached is a mistake of the script.
 local function check_order(list, level)
   local optional, greedy
   for _, argument in ipairs(list) do
@@ -83,11 +83,11 @@ end
 ---@return table list the arguments in order, also by name in `by_name`
 function arguments.declare(given, level)
   local list = { by_name = {} }
-  for place, one in ipairs(given) do
-    local argument = declare(one, place, level + 1)
+  for index, one in ipairs(given) do
+    local argument = declare(one, index, level + 1)
     local key = core.fold(argument.name)
     if list.by_name[key] then error(("argument '%s' is given twice"):format(argument.name), level + 1) end
-    list[place], list.by_name[key] = argument, argument
+    list[index], list.by_name[key] = argument, argument
   end
   check_order(list, level + 1)
   return list
@@ -103,7 +103,7 @@ end
 local Reading = {}
 Reading.__index = Reading
 
--- Mistakes are raised as this table; inside the pcall only types that are functions may wait.
+-- Mistakes leave by error(), as this table; nothing here waits inside the pcall but types by function.
 local function fail(argument, text, ...)
   error({ argument = argument and argument.name, message = text:format(...), is_mistake = true }, 0)
 end
@@ -124,7 +124,7 @@ function Reading:set(argument, value)
   self.found[argument.name] = value
 end
 
--- The argument named by "--size", "--no-fast" or "size=".
+-- The argument that "--size", "--no-fast" or "size=" names.
 function Reading:named(name)
   name = core.fold(name)
   local argument = self.list.by_name[name]
@@ -139,7 +139,7 @@ function Reading:unknown(name)
     near and (", did you mean --%s?"):format(self.list.by_name[near].name) or "")
 end
 
--- Takes a word that names its argument; returns false for other words. Telephones make one long dash of two.
+-- A word that names its argument; whether it was one. Telephones make one long dash of two.
 function Reading:take_named(word)
   if word.quoted then return false end
   local dashed = word.text:match "^%-%-(.+)$" or word.text:match "^—(.+)$"
@@ -161,27 +161,27 @@ function Reading:take_named(word)
   return true
 end
 
--- name="two words": the quote was split at its spaces, so split again from its beginning.
+-- name="two words": the quote has been cut at its spaces, so cut again from where it begins.
 function Reading:take_quoted(argument, word, value)
   local from = word.from + #word.text - #value
   local list, unclosed = words.split(self.text:sub(from), self.mentioned)
   self.unclosed = unclosed
   self:set(argument, self:value_of(argument, list[1]))
   local resume = list[2] and from + list[2].from - 1 or #self.text + 1
-  self.words, self.place = words.split(self.text:sub(resume), self.mentioned), 0
+  self.words, self.index = words.split(self.text:sub(resume), self.mentioned), 0
   for _, one in ipairs(self.words) do one.from = one.from + resume - 1 end
   return true
 end
 
 function Reading:take_next(argument)
-  self.place = self.place + 1
-  local word = self.words[self.place]
+  self.index = self.index + 1
+  local word = self.words[self.index]
   if not word then fail(argument, "%s has no value", argument.name) end
   self:set(argument, self:value_of(argument, word))
   return true
 end
 
--- The next argument for a word without a name.
+-- The next argument that a word without a name may be.
 function Reading:next_open()
   for _, argument in ipairs(self.list) do
     local value = self.found[argument.name]
@@ -189,14 +189,14 @@ function Reading:next_open()
   end
 end
 
-function Reading:take_by_place(word)
+function Reading:take_by_index(word)
   local argument = self:next_open()
   if not argument then fail(nil, "unexpected %s", shown(word.text)) end
   if argument.type == "text" then
-    local rest = word.quoted and self.place == #self.words and word.text
+    local rest = word.quoted and self.index == #self.words and word.text
       or words.readable(self.text:sub(word.from), self.mentioned)
     self:set(argument, rest)
-    self.place, self.unclosed = #self.words, false -- it is taken as it is, with any quotes
+    self.index, self.unclosed = #self.words, false -- it is taken as it is, with any quotes
   elseif argument.many then
     local list = self.found[argument.name] or {}
     list[#list + 1] = self:value_of(argument, word)
@@ -220,19 +220,19 @@ end
 
 local function read_all(reading)
   local by_name = true
-  while reading.place < #reading.words do
-    reading.place = reading.place + 1
-    local word = reading.words[reading.place]
+  while reading.index < #reading.words do
+    reading.index = reading.index + 1
+    local word = reading.words[reading.index]
     if by_name and word.text == "--" and not word.quoted then
       by_name = false
     elseif not (by_name and reading:take_named(word)) then
-      reading:take_by_place(word)
+      reading:take_by_index(word)
     end
   end
   if reading.unclosed then fail(nil, "a quote is not closed") end
 end
 
----Read the words after a command's name.
+---Read what stands behind a command's name.
 ---@param list table declared
 ---@param command trueconf.Command
 ---@param msg trueconf.Message
@@ -241,7 +241,7 @@ end
 function arguments.read(list, command, msg)
   local cut, unclosed = words.split(command.raw, command.mentioned)
   local reading = setmetatable({
-    list = list, msg = msg, text = command.raw, mentioned = command.mentioned, words = cut, place = 0, found = {},
+    list = list, msg = msg, text = command.raw, mentioned = command.mentioned, words = cut, index = 0, found = {},
     unclosed = unclosed,
   }, Reading)
   local ok, mistake = pcall(function()
@@ -258,11 +258,11 @@ end
 ---@return string[]
 function arguments.words(command)
   local list = words.split(command.raw, command.mentioned)
-  for place, word in ipairs(list) do list[place] = word.user_id or word.text end
+  for index, word in ipairs(list) do list[index] = word.user_id or word.text end
   return list
 end
 
--- Usage --------------------------------------------------------------------------------------------
+-- Telling ------------------------------------------------------------------------------------------
 
 -- One argument as the usage line shows it: SIZE, [COUNT], [NAME...], [--fast].
 local function in_usage(argument)
@@ -276,13 +276,13 @@ end
 ---@return string
 function arguments.usage(list)
   local shown_list = {}
-  for place, argument in ipairs(list) do shown_list[place] = " " .. in_usage(argument) end
+  for index, argument in ipairs(list) do shown_list[index] = " " .. in_usage(argument) end
   return table.concat(shown_list)
 end
 
----Describe an argument: its values, its default.
+---What is to be said of an argument: its values, its default.
 ---@param argument table
----@return string? text nil: the usage line says everything
+---@return string? text nil: the usage line says it all
 function arguments.details(argument)
   local parts = { argument.description }
   if argument.one_of then parts[#parts + 1] = values.listed(argument.one_of) end

@@ -1,30 +1,30 @@
 -- SPDX-License-Identifier: MIT
--- Splits the text after a command's name into words: "quoted words" stay together, also in the quotes that telephones
--- insert, and a mention is one word.
+-- What stands behind a command's name, cut into words: "quoted words" hold together, also in the
+-- quotes that telephones put in, and a mention is one word.
 
 local MARKED = require "trueconf.text.mentions".MARKED
 
 ---@class (exact) trueconf.command.Word
 ---@field text string without its quotes
----@field from integer place of its first byte
+---@field from integer index of its first byte
 ---@field quoted boolean
 ---@field user_id string? of a mention
 
 local words = {}
 
--- The closing quotes, by the opening quote.
+-- What ends a quoted word, by what begins it.
 local CLOSING = {
   ['"'] = '"', ["'"] = "'", ["“"] = "”", ["”"] = "”", ["„"] = "“”", ["«"] = "»", ["‘"] = "’", ["’"] = "’",
 }
 
----True if a text begins with a quote.
+---Whether a text begins with a quote.
 ---@param text string
 ---@return boolean
 function words.opens_quote(text)
   return CLOSING[text:match("^" .. utf8.charpattern)] ~= nil
 end
 
--- The first of some characters after an index; a backslash escapes the next character.
+-- The first of some characters behind a place; a backslash takes its meaning from the next one.
 local function find_closing(text, at, closing)
   while at <= #text do
     local character = text:match("^" .. utf8.charpattern, at)

@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: MIT
--- Choices of a question: shows them, and finds the choice that an answer means.
+-- Choices of a question: how they are shown, and which of them an answer means.
 
 local core = require "trueconf.core"
 local limits = require "trueconf.protocol.limits"
 local values = require "trueconf.bot.command.values"
 
 local MOST = limits.BUTTON_ROWS * limits.BUTTONS_IN_ROW
-local SHORT = 10                        -- characters of a label that may share its row
+local SHORT = 10                        -- characters of a label that leave room for others in the row
 local SHORT_PER_ROW = 4
 local COMMAND, ITS_TOKEN = "choice-%s-%d", "^choice%-(%x+)%-%d+$" -- of a button
-local FEW = 8                           -- labels that fit into a sentence
+local FEW = 8                           -- labels that are named within a sentence
 
 local choices = {}
 
@@ -21,11 +21,11 @@ local choices = {}
 ---@field value string|trueconf.Choice what msg:ask returns
 ---@field label string
 ---@field id string?
----@field words string[] folded words that mean this choice
+---@field words string[] folded, by which it is known
 
 ---@class trueconf.dialog.Choices
 ---@field [integer] trueconf.dialog.Choice
----@field numbered boolean a number means a choice, too
+---@field numbered boolean whether the number of a choice names it, too
 
 -- Declaring --------------------------------------------------------------------------------------
 
@@ -33,18 +33,18 @@ local function trim(text)
   return text:match "^%s*(.-)%s*$"
 end
 
--- Trimmed last, because folding replaces other spaces by plain ones.
+-- Trimmed last: folding makes plain spaces of others.
 local function word_of(text)
   return trim(core.fold(text))
 end
 
 choices.word_of = word_of
 
-local function read_choice(given, place, level)
+local function read_choice(given, index, level)
   local label, id = given, nil
   if type(given) == "table" then label, id = given.label, given.id end
   if type(label) ~= "string" or word_of(label) == "" or id ~= nil and type(id) ~= "string" then
-    error(("ask: choice %d must be a string, or a table with the strings label and id"):format(place), level + 1)
+    error(("ask: choice %d must be a string, or a table with the strings label and id"):format(index), level + 1)
   end
   label = trim(label):gsub("%s*[\r\n]+%s*", " ")
   return { value = given, label = label, id = id, words = { word_of(label), id and word_of(id) } }
@@ -56,17 +56,17 @@ end
 function choices.declare(given, level)
   if given[1] == nil then error("ask: choices must be a list of at least one", level + 1) end
   local declared, seen = { numbered = true }, {}
-  for place, one in ipairs(given) do
-    local choice = read_choice(one, place, level + 1)
+  for index, one in ipairs(given) do
+    local choice = read_choice(one, index, level + 1)
     for _, word in ipairs(choice.words) do
-      if seen[word] and seen[word] ~= place then
-        error(("ask: choice %d means the same as choice %d: '%s'"):format(place, seen[word], word), level + 1)
+      if seen[word] and seen[word] ~= index then
+        error(("ask: choice %d means the same as choice %d: '%s'"):format(index, seen[word], word), level + 1)
       end
-      seen[word] = place
-      -- With choices "2" and "3", the answer 2 must not mean the second one.
+      seen[word] = index
+      -- The 2 of "2" and "3" must not be the second one.
       if word:find "^%d" then declared.numbered = false end
     end
-    declared[place] = choice
+    declared[index] = choice
   end
   return declared
 end
@@ -78,8 +78,8 @@ end
 ---@return string
 function choices.list(declared)
   local lines = {}
-  for place, choice in ipairs(declared) do
-    lines[place] = (declared.numbered and place .. ". " or "- ") .. choice.label
+  for index, choice in ipairs(declared) do
+    lines[index] = (declared.numbered and index .. ". " or "- ") .. choice.label
   end
   return table.concat(lines, "\n")
 end
@@ -92,7 +92,7 @@ local function longest_label(declared)
   return longest
 end
 
----True if the choices fit on buttons.
+---Whether buttons can hold them.
 ---@param declared trueconf.dialog.Choices
 ---@return boolean
 function choices.fit_buttons(declared)
@@ -101,12 +101,12 @@ end
 
 ---The token in the command of a button.
 ---@param command string
----@return string? token nil: it is not the command of a choice
+---@return string? token nil: it is no choice
 function choices.token_of(command)
   return command:match(ITS_TOKEN)
 end
 
----The choices as buttons. A click always has the button's command, so the command names the choice.
+---The choices as buttons. What comes back of a click for sure is the button's command, so that names the choice.
 ---@param declared trueconf.dialog.Choices
 ---@param token string that no other question has
 ---@return trueconf.Button[][] rows
@@ -115,9 +115,9 @@ function choices.buttons(declared, token)
   local together = longest_label(declared) <= SHORT and SHORT_PER_ROW or 1
   local per_row = math.max(math.ceil(#declared / limits.BUTTON_ROWS), together)
   local rows, by_command = {}, {}
-  for place, choice in ipairs(declared) do
-    local command = COMMAND:format(token, place)
-    local row = (place - 1) // per_row + 1
+  for index, choice in ipairs(declared) do
+    local command = COMMAND:format(token, index)
+    local row = (index - 1) // per_row + 1
     rows[row] = rows[row] or {}
     table.insert(rows[row], { type = "command", label = choice.label, id = choice.id, command = command })
     by_command[command] = choice
@@ -135,7 +135,7 @@ local function exact(declared, word)
   end
 end
 
--- The choices whose label begins with a word.
+-- Those whose label begins with a word.
 local function beginning_with(declared, word)
   local found = {}
   for _, choice in ipairs(declared) do
@@ -146,7 +146,7 @@ end
 
 local function either(some)
   local labels = {}
-  for place, choice in ipairs(some) do labels[place] = choice.label end
+  for index, choice in ipairs(some) do labels[index] = choice.label end
   return values.listed(labels)
 end
 
@@ -156,7 +156,7 @@ local function complaint(declared, near)
   return "Please answer with one of these:\n" .. choices.list(declared)
 end
 
----The choice that a text means: its label or id, its number, or the beginning of its label.
+---The choice that a text means: by its label or id, its number, or how its label begins.
 ---@param declared trueconf.dialog.Choices
 ---@param text string
 ---@return trueconf.dialog.Choice?

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Dialogs: handlers that wait for a message or a click. A waiting handler releases its chat's queue. When the answer
--- arrives, it owns that message until it waits again or returns.
+-- Dialogs: handlers that wait for what somebody writes or clicks. A handler that waits lets go of what it holds, so
+-- that its chat goes on, and what it has waited for it holds in turn until it waits again or ends.
 
 local chats = require "trueconf.bot.chat_handle"
 local core = require "trueconf.core"
@@ -11,15 +11,15 @@ local options = require "trueconf.base.options"
 local protocol = require "trueconf.protocol"
 local questions = require "trueconf.bot.dialog.question"
 local waits = require "trueconf.bot.dialog.waits"
-local works = require "trueconf.bot.handler_run"
+local handler_run = require "trueconf.bot.handler_run"
 
 local CLICK = "command"                 -- the notification
--- Seconds: unread messages come within AFTER_READY of a connection; a timer that is SLEPT late means that the machine
--- has slept; within AFTER_SLEEP of that a lost connection is noticed, because its pings get no answer.
+-- Seconds: what is unread comes within AFTER_READY of a connection; by how much a timer is late that has slept; within
+-- AFTER_SLEEP of that a lost connection is noticed, as its pings get no answer.
 local AFTER_READY, SLEPT, AFTER_SLEEP = 5, 2, 15
-local RAISED = {}                       -- in place of an error: the filter of a wait has raised the second value
+local RAISED = {}                       -- in the place of an error: the filter of a wait has raised what comes with it
 
--- The waits of a bot that has never waited.
+-- Of a bot that has never waited.
 local NONE = waits.new()
 
 ---@class trueconf.Dialogs
@@ -34,13 +34,13 @@ local function new(engine)
   return setmetatable({ engine = engine, waits = NONE }, Dialogs)
 end
 
--- Makes the error that ends a dialog. When it is raised in a handler, as by assert(), it ends the handler without a
--- report.
+-- An error by which a dialog is over. Who lets it pass through a handler, as assert() does, ends the handler with it;
+-- nobody is told of that.
 local function over(name, message, ...)
   return Error.new(name, message:format(...), { op = "ask" })
 end
 
----True for an error that ends a dialog. The assert() of a test framework puts it into a table of its own.
+---Whether an error says that a dialog is over. The assert() of a test framework puts it into a table of its own.
 ---@private
 ---@param err any
 ---@return boolean
@@ -49,22 +49,17 @@ function Dialogs.is_over(err)
   return Error.is(err) and err.op == "ask"
 end
 
--- Matching waits and messages -----------------------------------------------------------------
+-- What fits -----------------------------------------------------------------------------------
 
--- True if a wait is for this author.
+-- Whether a wait is for this author.
 local function is_from(wait, author)
   if not wait.from then return true end
   local id = protocol.plain_id(author)
   return wait.from[id] or wait.from[id:match "^[^@]*"] or false
 end
 
-local function chat_id_of(item)
-  return item.chat_id or item.event.chat_id
-end
-
--- Does a wait take a message or a click? Returns true, false, or "maybe" if its filter must be asked.
-local function fits(wait, item)
-  local event = item.event
+-- Whether a wait takes a message or a click: true, false, or "maybe" if its filter must be asked.
+local function fits(wait, item, event)
   if item.method then
     return item.method == CLICK and wait.clicks ~= nil and wait.clicks[event.command] ~= nil
   end
@@ -74,16 +69,17 @@ local function fits(wait, item)
   return wait.filter and "maybe" or true
 end
 
----The wait that takes an item for sure; nil: none does, or an earlier one has a filter. Filters are not asked, because
----nothing here may wait.
+---The first wait that takes an item for sure. Nothing here may wait, so filters are not asked: whether one stands
+---before it comes second.
 ---@private
 ---@param item table
 ---@return trueconf.Wait? wait
 function Dialogs:find_wait(item)
-  local chat_id = chat_id_of(item)
+  local chat_id = item.chat_id
   if not self.waits:any(chat_id) then return nil end
+  local event = item.event or self.engine.receive:event_of(item)
   for _, wait in ipairs(self.waits:of(chat_id)) do
-    local answer = fits(wait, item)
+    local answer = fits(wait, item, event)
     if answer == "maybe" then return nil end
     if answer then return wait end
   end
@@ -96,7 +92,7 @@ function Dialogs:end_wait(wait, ...)
   wait.waiter:wake(nil, ...)
 end
 
--- Ask the filter of a wait; its error is raised in the waiting handler.
+-- Ask the filter of a wait; what it raises is raised where the wait is.
 local function passes(self, wait, msg)
   local ok, answer = pcall(wait.filter, msg, self.engine.face)
   if ok then return answer end
@@ -104,19 +100,19 @@ local function passes(self, wait, msg)
   return false
 end
 
----Offer a handler's message or click to the waits, and ask their filters.
+---Offer what a handler was begun for to those who wait, asking their filters.
 ---@private
----@param work trueconf.Work
+---@param run trueconf.HandlerRun
 ---@return boolean taken
-function Dialogs:offer(work)
-  local item = work.item
-  local chat_id = chat_id_of(item)
+function Dialogs:offer(run)
+  local item = run.item
+  local chat_id = item.chat_id
   if not self.waits:any(chat_id) then return false end
   for _, wait in ipairs(self.waits:of(chat_id)) do
-    local answer = wait.open and fits(wait, item)
+    local answer = wait.open and fits(wait, item, item.event)
     if answer == "maybe" then answer = passes(self, wait, item.event) and wait.open end
     if answer then
-      work.item = { event = item.event, method = item.method, dialog = {} } -- the message is no longer this handler's
+      run.item = { event = item.event, method = item.method, dialog = {} } -- the claim is no longer this handler's
       self:hand_over(item, wait)
       return true
     end
@@ -124,22 +120,22 @@ function Dialogs:offer(work)
   return false
 end
 
----True if a notification could be an answer.
+---Whether a notification could be an answer.
 ---@private
 function Dialogs:may_answer(method)
   return method == CLICK and self.waits:any_clicks()
 end
 
--- Owning and releasing a message -----------------------------------------------------------------
+-- Holding and letting go -------------------------------------------------------------------------
 
----Give a message or a click to its wait. A handler owns it until it waits again; outside of handlers it is released at
----once, because nothing would release it later.
+---Give a message or a click to who waits for it. A handler holds it until it waits again; outside of handlers nobody
+---would let go of it.
 ---@private
 ---@param item table
 ---@param wait trueconf.Wait
 function Dialogs:hand_over(item, wait)
   self.waits:remove(wait)
-  local held = wait.work and wait.work.stage ~= "over"
+  local held = wait.run and wait.run.stage ~= "over"
   if held then wait.item = item end
   wait.waiter:wake(item.event)
   if not held then self.engine.dispatch:finish(item) end
@@ -159,20 +155,20 @@ local function let_go(self, dialog)
   return held ~= nil
 end
 
--- The handler takes over the message it has waited for.
+-- A handler has got what it has waited for.
 local function hold(wait)
   if not wait.item then return end
-  local dialog = dialog_of(wait.work.item)
+  local dialog = dialog_of(wait.run.item)
   wait.item.dialog, dialog.held, wait.item = dialog, wait.item, nil
 end
 
----Release the chat's queue of the running handler; see dialog.leave().
+---Let the chat of the running handler go on; see dialog.leave().
 ---@private
----@param item table? of the message, outside of handlers
+---@param item table? of the message, for who is no handler
 ---@return boolean left
 function Dialogs:leave(item)
-  local work = works.running(self.engine)
-  if work then return let_go(self, dialog_of(work.item)) end
+  local run = handler_run.running(self.engine)
+  if run then return let_go(self, dialog_of(run.item)) end
   local dialog = dialog_of(item)
   return dialog.held == item and let_go(self, dialog)
 end
@@ -183,8 +179,8 @@ local function stopping_error()
   return over("CLOSED", "the bot is stopping"), "stop"
 end
 
--- Runs at every end of a wait, also when its question could not be sent, or its coroutine is closed: an answer that has
--- come by then goes to the ordinary handlers.
+-- Runs when a wait ends in whatever way, also when its question could not be sent, or its coroutine is closed: an
+-- answer that has come by then is for the ordinary handlers.
 local Wait = {}
 
 function Wait.__close(wait)
@@ -196,30 +192,32 @@ function Wait.__close(wait)
   if engine.stopping then engine.dispatch:finish(item) else engine.dispatch:work_on(item) end
 end
 
--- Begin to wait: from here on no answer is missed. Above the limit the oldest wait ends.
+-- Begin to wait: from here on nothing is missed. The oldest who wait make room.
 local function open_wait(self, wait)
   local most = self.engine.options.max_dialogs
   if self.engine.stopping then return nil, stopping_error() end
-  if self.waits == NONE then self.waits = waits.new() end
+  if self.waits == NONE then
+    self.waits = waits.new()
+    self.engine.queue.is_urgent = function(item) return self:find_wait(item) ~= nil end
+  end
   while self.waits.count >= most do
     self:end_wait(self.waits:oldest(), over("LIMIT", "ended, as more than %d dialogs wait and it was the oldest one",
       most))
   end
-  wait.dialogs, wait.waiter, wait.work = self, core.waiter(), works.running(self.engine)
+  wait.dialogs, wait.waiter, wait.run = self, core.waiter(), handler_run.running(self.engine)
   wait.since, wait.began = wait.since or core.now(), core.monotonic()
   wait.expires = core.now() + math.floor(wait.timeout * 1000)
   self.waits:add(setmetatable(wait, Wait))
   return wait
 end
 
--- Seconds until all messages have arrived that were written before a wait timed out: unread ones still have to come
--- when the connection was lost meanwhile, and after this process or its machine has slept, a lost connection may not
--- have been noticed yet.
+-- Seconds until all is here that was said before a wait has timed out: it is still to be fetched when the connection
+-- was lost meanwhile, and when this process or its machine has slept, a lost connection may not have been noticed.
 local function seconds_behind(self, wait, woke_at)
   local engine = self.engine
   local now, state, ready_at = core.monotonic(), engine.link:state(), engine.ready_at
   if state == "closed" or state == "failed" then return 0 end
-  -- The monotonic clock goes on while a process is stopped, the real-time clock also while its machine sleeps.
+  -- The one clock goes on while a process is stopped, the other one also while its machine sleeps.
   local late = math.max(now - woke_at, (core.now() - wait.expires) / 1000 - (now - wait.began - wait.timeout))
   if late > SLEPT and not wait.slept_until then wait.slept_until = now + AFTER_SLEEP end
   if state ~= "ready" then return AFTER_READY end
@@ -242,14 +240,14 @@ local function await(self, wait)
   return nil, over("TIMEOUT", "no answer within %g s", wait.timeout), "timeout"
 end
 
--- Wait for the answer; the queue of the chat is released meanwhile.
+-- Wait for what comes; the chat goes on meanwhile.
 local function rest(self, wait, item)
-  local work = wait.work
-  if work or item then self:leave(item) end
-  if work then work:pause() end
+  local run = wait.run
+  if run or item then self:leave(item) end
+  if run then run:pause() end
   local answer, err, more = await(self, wait)
-  if work then
-    work:go_on()
+  if run then
+    run:go_on()
     hold(wait)
   end
   if answer then return answer end
@@ -280,7 +278,7 @@ end
 
 -- Asking -----------------------------------------------------------------------------------------
 
--- Send a question by `say`, and wait for an answer to it.
+-- Say something and wait for an answer to it. `say` sends it.
 local function exchange(self, question, item, say)
   local opts = question.opts
   local wait <close>, err, kind = open_wait(self, {
@@ -300,7 +298,7 @@ local function exchange(self, question, item, say)
   return answer, err, kind
 end
 
--- Ask until an answer is valid.
+-- Ask until there is an answer that will do.
 local function pursue(self, question, item)
   local say = function() return question:show() end
   local answer, why, kind
@@ -316,7 +314,7 @@ local function pursue(self, question, item)
   return nil, over("LIMIT", "no answer would do in %d tries, the last one: %s", question:tries(), why), "invalid"
 end
 
--- No answer will come: send the question's text for that, or call its function.
+-- There will be no answer: say or do what the question has for that.
 local function conclude(self, question, err, kind)
   local ending = kind and question.opts["on_" .. kind]
   if type(ending) == "function" then
@@ -346,21 +344,21 @@ function Dialogs:ask_in(chat, words, opts, item, level)
   return conclude(self, question, more, kind)
 end
 
--- Listing and cancelling ----------------------------------------------------------------------------
+-- Looking and ending -------------------------------------------------------------------------------
 
----A waiting dialog.
+---A dialog that waits.
 ---@class trueconf.WaitingDialog
 ---@field chat_id string
 ---@field author string? of the message it began with
----@field from string[]|"anyone" people whose answer it waits for
+---@field from string[]|"anyone" whose answer it waits for
 ---@field question string? none for chat:wait
----@field since integer time of the question, UNIX milliseconds
----@field expires integer time of its timeout, UNIX milliseconds
+---@field since integer when it was asked, UNIX milliseconds
+---@field expires integer when it will have waited for too long
 local WaitingDialog = {}
 
----Cancel the dialog: its question returns nil and the error CANCELLED.
+---End it: its question returns nil and the error CANCELLED.
 ---@param reason? string for the error
----@return boolean ended false: it had ended before
+---@return boolean ended false: it was over
 function WaitingDialog:cancel(reason)
   if not self.wait.open then return false end
   self.dialogs:end_wait(self.wait, over("CANCELLED", "%s", reason or "the bot has ended the dialog"), "cancel")
@@ -378,12 +376,12 @@ local function names(set)
   return list
 end
 
----The waiting dialogs, the oldest first. Their method cancel() ends them.
+---The dialogs that wait for somebody, the oldest first. Each can be ended by its method cancel().
 ---@return trueconf.WaitingDialog[]
 function Dialogs:dialogs()
   local list = {}
-  for place, wait in ipairs(self.waits:list()) do
-    list[place] = face.set(setmetatable({
+  for index, wait in ipairs(self.waits:list()) do
+    list[index] = face.set(setmetatable({
       chat_id = wait.chat_id, author = wait.author, from = names(wait.from), question = wait.question,
       since = wait.since, expires = wait.expires,
     }, WaitingFace), { waiting = { dialogs = self, wait = wait } })
@@ -391,7 +389,7 @@ function Dialogs:dialogs()
   return list
 end
 
----A chat by its id, to write, ask and wait there.
+---Where to write, ask and wait, by the id of a chat.
 ---@param chat_id string
 ---@return trueconf.ChatHandle
 function Dialogs:chat(chat_id)
@@ -399,7 +397,7 @@ function Dialogs:chat(chat_id)
   return chats.new(self.engine, { id = chat_id })
 end
 
----End all waits, because the bot stops.
+---Let all who wait know that the bot stops.
 ---@private
 function Dialogs:end_all()
   while self.waits:oldest() do self:end_wait(self.waits:oldest(), stopping_error()) end
@@ -415,7 +413,7 @@ function leavings.removeChat(self, event)
   end
 end
 
--- Remove a person from a wait; returns true if nobody is left who could answer.
+-- Nobody is left who could answer.
 local function without(wait, id)
   local from = wait.from
   if not from then return false end
@@ -429,18 +427,18 @@ function leavings.removeChatParticipant(self, event)
   for _, wait in ipairs(self.waits:of(event.chat_id)) do
     if is_me or without(wait, id) then
       self:end_wait(wait, over("USER_IS_NOT_CHAT_PARTICIPANT", is_me and "the bot was removed from the chat"
-        or "the person has left the chat"))
+        or "who was to answer has left the chat"))
     end
   end
 end
 
----True if a notification may end dialogs.
+---Whether a notification may end dialogs.
 ---@private
 function Dialogs:may_end(method)
   return leavings[method] ~= nil and self.waits.count > 0
 end
 
----End the dialogs in which nobody can answer any more.
+---End dialogs in which nobody can answer any more.
 ---@private
 function Dialogs:notice(method, event)
   if self:may_end(method) then leavings[method](self, event) end
