@@ -470,11 +470,39 @@ describe("a download", function()
     end
   end))
 
+  it("is not sent to a client that has it already", scene(function(bridge, herald, chat_id)
+    local address = sent(bridge, herald, chat_id).downloadUrl
+    local tag = get(bridge, address).answer_headers.ETag
+    local cases = {
+      [304] = { { ["if-none-match"] = tag }, { ["if-none-match"] = '"x", W/' .. tag }, { ["if-none-match"] = "*" },
+        { ["if-none-match"] = tag, range = "bytes=0-1" }, { ["if-none-match"] = tag, ["if-match"] = tag } },
+      [200] = { { ["if-none-match"] = '"x"' }, { ["if-none-match"] = "" }, { ["if-match"] = '"x", ' .. tag },
+        { ["if-match"] = "*" } },
+      [206] = { { ["if-none-match"] = '"x"', range = "bytes=0-1" } },
+      [412] = { { ["if-match"] = '"x"' }, { ["if-match"] = "W/" .. tag },
+        { ["if-match"] = '"x"', range = "bytes=0-1" } },
+    }
+    for status, conditions in pairs(cases) do
+      for index, headers in ipairs(conditions) do
+        local answer = get(bridge, address, headers)
+        assert.equal(status, answer.status, ("%d, case %d"):format(status, index))
+        assert.equal(tag, answer.answer_headers.ETag)
+        if status > 300 then assert.equal("", answer.answer) end
+      end
+    end
+  end))
+
+  it("is described to HEAD, whatever its Range", scene(function(bridge, herald, chat_id)
+    local answer = get(bridge, sent(bridge, herald, chat_id).downloadUrl, { range = "bytes=0-1" }, "HEAD")
+    assert.equal(200, answer.status)
+    assert.same({ 0, 10 }, { answer.answer.offset, answer.answer.length })
+  end))
+
   it("is asked for by GET, an upload sent by POST", scene(function(bridge, herald, chat_id)
     local address = sent(bridge, herald, chat_id).downloadUrl
     local answer = get(bridge, address, {}, "DELETE")
     assert.equal(405, answer.status)
-    assert.equal("GET", answer.answer_headers.Allow)
+    assert.equal("GET, HEAD", answer.answer_headers.Allow)
     answer = request_of("GET", FILES, {})
     bridge.files:handle(answer)
     assert.equal(405, answer.status)
@@ -592,6 +620,12 @@ describe("a client that is not ours", function()
       curl('-r %s -o %s "%s"', range, copy, address)
       assert.equal(expected, system.read(copy))
     end
+    local head = curl('-I "%s"', address)
+    assert.matches("^HTTP/1.1 200 OK\r\n.*\r\nContent%-Length: 100000\r\n", head)
+    local tag = head:match("\r\nETag: ([^\r]*)"):gsub('"', '\\"')
+    local again = curl('-i -H "If-None-Match: %s" "%s"', tag, address)
+    assert.matches("^HTTP/1.1 304 Not Modified\r\n.*\r\n\r\n$", again)
+    assert.is_nil(again:find "Content%-Length")
     bot:stop()
     server:stop()
   end))

@@ -10,7 +10,7 @@ local function position(digits)
   return math.tointeger(tonumber(digits)) or math.maxinteger
 end
 
--- First byte and length of the requested part; nil: the whole file; false: the file has no such part.
+-- First byte and length of the part that is asked for; nil: all of it; false: there is no such part.
 local function range_of(header, size)
   local first, last = (header or ""):match "^bytes=(%d*)%-(%d*)$"
   if not first or first == "" and last == "" then return nil end
@@ -23,15 +23,31 @@ local function range_of(header, size)
   return first, last - first + 1
 end
 
--- A file never changes under its address, so its id is the ETag (RFC 9110, ETag and If-Range).
+-- A file never changes under its address, so its id will do (RFC 9110, ETag and If-Range).
 local function tag_of(path)
   return ('"%s"'):format(path:match "[^/]*$")
 end
 
-local function wanted_range(headers, size, tag)
-  local condition = headers["if-range"]
-  if condition and condition ~= tag then return nil end
-  return range_of(headers.range, size)
+-- Whether a list of tags names this one. Tags of a weak comparison are marked W/ and count only there.
+local function names(list, tag, weakly)
+  if list == "*" then return true end
+  for mark, named in list:gmatch '(W?/?)("[^"]*")' do
+    if named == tag and (weakly or mark == "") then return true end
+  end
+  return false
+end
+
+-- The status of an answer without the file, by the conditions of a request (RFC 9110, 13.2.2); nil: the file is wanted.
+local function unwanted(headers, tag)
+  local match, none_match = headers["if-match"], headers["if-none-match"]
+  if match and not names(match, tag, false) then return 412 end
+  if none_match and names(none_match, tag, true) then return 304 end
+end
+
+local function wanted_range(request, size, tag)
+  local condition = request.headers["if-range"]
+  if request.method ~= "GET" or condition and condition ~= tag then return nil end
+  return range_of(request.headers.range, size)
 end
 
 ---@param bridge trueconf.bridge.Server
@@ -41,7 +57,9 @@ end
 function served_file.give(bridge, request, file, path)
   local tag, headers = tag_of(path), reply.file_headers(file.name, file.mime)
   headers.ETag, headers["Accept-Ranges"], headers["Cache-Control"] = tag, "bytes", "private"
-  local status, first, length = 200, wanted_range(request.headers, file.size, tag)
+  local refused = unwanted(request.headers, tag)
+  if refused then return request:respond(refused, headers, "") end
+  local status, first, length = 200, wanted_range(request, file.size, tag)
   if first == false then
     headers["Content-Range"] = ("bytes */%d"):format(file.size)
     return request:respond(416, headers, "")
