@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # trueconf: the C core, its checks and its installation. `make help` lists the targets.
 
-# What the caller may set, besides CC and CPPFLAGS.
+# Variables for the caller, besides CC and CPPFLAGS.
 CFLAGS ?= -O2 -g
 LDFLAGS ?=
 LUA ?= lua5.4
@@ -100,7 +100,7 @@ sanitize: ## run the specs under AddressSanitizer and UndefinedBehaviorSanitizer
 	 COVERAGE=$(if $(COVERAGE),$(CURDIR)/$(SANITIZED)/lua) BUILD=$(SANITIZED) LIMIT=300 \
 	 PRELOAD=$$(gcc -print-file-name=libasan.so) $(RUN_SPECS) $(SPEC)
 
-# Specs of what several threads work on: the watcher of busy coroutines, libuv's pool, Lua states side by side.
+# Specs of code on several threads: the watcher of busy coroutines, libuv's pool, several Lua states.
 TSAN_SPECS ?= $(patsubst %,spec/%_spec.lua,files/preview $(addprefix core/, \
   busy directory input password private_file probe threads))
 TSAN_BUILD = build/tsan
@@ -114,7 +114,7 @@ tsan: ## run the specs of what threads share under ThreadSanitizer (TSAN_SPECS=f
 	 BUILD=$(TSAN_BUILD) LIMIT=300 FILTER='$(FILTER)' LUA=$(CURDIR)/spec/support/tsan-lua tools/run-specs \
 	  $(or $(TSAN_SPECS),$(error TSAN_SPECS names no file))
 
-# A run that notes what it reaches: gcov counts in C, coverage.so in Lua. `make coverage` prints it, of any build.
+# A run that notes the lines it reaches: gcov in C, coverage.so in Lua. `make coverage` prints them, of any build.
 NOTED = rm -rf $1/lua && mkdir -p $1/lua && find $1/obj -name '*.gcda' -delete && \
   gcc -O2 -shared -fPIC $(PKG_CFLAGS) -o $1/coverage.so spec/support/c/coverage.c
 COVERED = build/coverage

@@ -23,7 +23,7 @@ static struct conn *pushed_to; /* the first connection that was authorized */
 static struct push ring[RING];
 static double next_push_at;
 
-/* What is pushed ---------------------------------------------------------------------------------- */
+/* Pushes ------------------------------------------------------------------------------------------ */
 
 static void respond(struct conn *c, uint64_t id, const char *payload) {
   struct buffer *b = frame_begin();
@@ -87,7 +87,7 @@ void push_more(double t) {
   }
 }
 
-/* What the client says ---------------------------------------------------------------------------- */
+/* Frames of the client ---------------------------------------------------------------------------- */
 
 static struct push *find_push(uint64_t id) {
   struct push *p = &ring[id % RING];

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- kit.lua - what virtual time saves, and whether it takes the same course each time.
+-- kit.lua - measures the gain of virtual time, and checks that it runs the same way each time.
 -- Lives through a year with a daily reminder, then through the same bad hours again and again, each time in a process
 -- of its own, and compares what was said.
 --

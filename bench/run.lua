@@ -56,7 +56,7 @@ local function output(command)
   return (pipe:read "a":gsub("%s+$", ""))
 end
 
--- What is measured -----------------------------------------------------------------------------------------------
+-- Measurements ---------------------------------------------------------------------------------------------------
 
 ---One run of the load server; `times` runs of it in each round.
 local function runs()

@@ -26,7 +26,7 @@
 
 enum phase { CONNECTING, WARMING, MEASURING, DRAINING, DONE };
 
-/* What is known of client and server at one moment. */
+/* The state of client and server at one moment. */
 struct sample {
   double at, client_cpu, server_cpu;
   uint64_t messages;

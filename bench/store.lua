@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a data folder costs: messages sent to a Bridge that keeps them in memory and to one that keeps them
--- on disk, by turns in one process. Prints CPU time per message (client and Bridge together) and the ratio.
+-- The cost of a data folder: sends messages to a Bridge that keeps them in memory and to one that keeps them on disk,
+-- by turns in one process. Prints CPU time per message (client and Bridge together) and the ratio.
 --
 --   lua5.4 bench/store.lua [MESSAGES] [ROUNDS]
 

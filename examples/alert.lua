@@ -3,18 +3,19 @@
 --
 --   */5 * * * *  df / | awk '$5+0 > 90' | lua5.4 alert.lua --key "disk $(date +\%F)" mira@chat.example.com
 --
--- The text is given, or comes from the standard input; without any there is no alert. With a key the same alert is sent
--- once, however often cron comes by: here once a day. What cannot be sent now is kept, and the next call sends it
--- first. While all is well nothing is printed, since cron mails what is.
+-- The text is an argument, or comes from the standard input; without a text there is no alert. With an idempotency key
+-- the same alert is sent only once, however often cron runs the script: here once a day. An alert that cannot be sent
+-- now is kept, and the next call sends it first. The script prints nothing unless something fails, since cron mails the
+-- output.
 -- Cron has nearly no environment: write url, username and password into ~/.config/trueconf/config, mode 0600.
 --
--- Status: 0 sent, now or before; 1 refused, or it cannot be kept; 2 used wrongly; 75 kept, but not sent yet.
+-- Exit codes: 0 sent, now or before; 1 refused, or it cannot be kept; 2 wrong usage; 75 kept, but not sent yet.
 
 local argparse = require "argparse"
 local trueconf = require "trueconf"
 
 local PATIENCE = 30                     -- seconds for the store to be free, and for the server to answer
-local MOST = 1 << 20                    -- bytes that are read
+local MOST = 1 << 20                    -- bytes of the input
 
 local function fail(status, message)
   io.stderr:write("alert: ", tostring(message), "\n")
@@ -31,14 +32,14 @@ local function read_arguments()
   return parser:parse()
 end
 
--- What programs print may be long, and is not always UTF-8; its beginning will do.
+-- The output of programs may be long, and is not always UTF-8: send its beginning.
 local function read_text(words)
   local text = words[1] and table.concat(words, " ") or io.read(MOST) or ""
   if not utf8.len(text) then text = text:gsub("[\x80-\xff]", "?") end
   return trueconf.text.cut(text:match "^%s*(.-)%s*$")
 end
 
--- Two calls may meet; the file belongs to one of them at a time.
+-- Two calls may run at the same time; only one of them can open the file.
 local function open_store(path)
   local deadline = trueconf.monotonic() + PATIENCE
   local store, err = trueconf.store.open(path)
@@ -49,7 +50,7 @@ local function open_store(path)
   return store or fail(1, err)
 end
 
--- Whatever waits is sent, also what an earlier call has left.
+-- Send all waiting alerts, also those of earlier calls.
 local function send(bot)
   bot:start()
   local deadline = trueconf.monotonic() + PATIENCE

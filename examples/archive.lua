@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- A bot that keeps the files of each chat: it saves what it is sent, "list" names what there is, and "get NAME"
--- brings it back.
+-- A bot that keeps the files of each chat: it saves each file it gets, "list" lists the files, and "get NAME" sends one
+-- back.
 --
 --   TRUECONF_USERNAME=herald TRUECONF_PASSWORD=... lua5.4 examples/archive.lua [FOLDER]
 --
--- The folder must exist; a bot that starts again knows what is in it. Without one the files come here, and the bot
--- knows them while it runs. TRUECONF_URL names the server; without it the bot looks for the local Bridge.
+-- The folder must exist; after a restart the bot still knows its files. Without a folder the files are saved here, and
+-- the bot knows them only while it runs. TRUECONF_URL names the server; the default is the local Bridge.
 
 local filter = require "trueconf.filter"
 local trueconf = require "trueconf"
@@ -15,7 +15,7 @@ local LARGEST = 100 * 1000 * 1000       -- bytes
 
 local bot = trueconf.bot { store = arg[1] and FOLDER .. "/archive.db" }
 
--- What a sender calls a file is no path, so each lies there under the ID of its message.
+-- The sender chose the file's name, so it must not become a path: each file is saved under the ID of its message.
 local function path_of(id)
   return ("%s/%s"):format(FOLDER, id)
 end

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- A list of chores for each chat, kept by commands: /add, /list, /done, and /clear for who owns the
--- group. /help is made from them.
+-- A list of chores for each chat, kept by commands: /add, /list, /done, and /clear for the owner of the group. The bot
+-- makes /help from them.
 --
 --   TRUECONF_USERNAME=herald TRUECONF_PASSWORD=... lua5.4 examples/commands.lua [FILE]
 --
--- The lists are kept in the file; without one they end with the bot. TRUECONF_URL names the server; without it the bot
--- looks for the local Bridge.
+-- The lists are kept in the file; without a file they are lost when the bot ends. TRUECONF_URL names the server; the
+-- default is the local Bridge.
 
 local filter = require "trueconf.filter"
 local trueconf = require "trueconf"
@@ -14,7 +14,7 @@ local MOST = 50                         -- chores of a chat
 
 local bot = trueconf.bot { store = arg[1] }
 
--- The chat's list, for every handler. What is put into a session is kept.
+-- The chat's list, for every handler. The bot stores the session.
 bot:use(function(msg, next)
   local session = msg.chat_session
   session.chores = session.chores or {}

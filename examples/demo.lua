@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- What `make demo` shows: a Bridge in this process, the bot of examples/order.lua in another one,
--- and two people who talk to it at the same time. In the middle the bot is killed and started
--- again. Between the processes go real HTTP and WebSocket connections.
+-- The script of `make demo`: a Bridge in this process, the bot of examples/order.lua in another one, and two people who
+-- talk to it at the same time. In the middle the bot is killed and started again. The processes talk over real HTTP and
+-- WebSocket connections.
 --
--- The status is 0 if every expected answer came.
+-- The exit code is 0 if every expected answer came.
 
 local trueconf = require "trueconf"
 local bridge = require "trueconf.bridge"
@@ -11,7 +11,7 @@ local bridge = require "trueconf.bridge"
 local BOT, PASSWORD = "herald", "4711"
 local PAUSE = 0.5                       -- seconds a person takes before writing
 local PATIENCE = 10                     -- seconds any single step may take
-local LIMIT = 60                        -- seconds all of it may take
+local LIMIT = 60                        -- seconds the whole demo may take
 
 -- The screen ------------------------------------------------------------------------------
 -- 80 columns: the time, then a column for each of the two chats.
@@ -40,7 +40,7 @@ local function wrapped(text, width)
   return lines
 end
 
--- Something that happens in the chat of `person`.
+-- Print an event in the column of `person`.
 local function show(person, text, style)
   local time = os.date "%H:%M:%S"
   for _, line in ipairs(wrapped(text, WIDTH)) do
@@ -49,7 +49,7 @@ local function show(person, text, style)
   end
 end
 
--- What stands above the two columns.
+-- The heads of the two columns.
 local function show_heads()
   local head = "%s's chat with " .. BOT
   print()
@@ -57,19 +57,19 @@ local function show_heads()
   print((" "):rep(10) .. styled(left .. head:format "Boris", "dim"))
 end
 
--- Something that happens to the bot.
+-- Print an event of the bot.
 local function announce(text, ...)
   print(styled(os.date "%H:%M:%S", "dim") .. "  " .. styled("-- " .. text:format(...), "bold"))
 end
 
 -- Waiting ---------------------------------------------------------------------------------
 
--- What was expected and did not come: the message says it all, a place in this file says nothing.
+-- Fail because an expected answer did not come, without a line of this file, which says nothing.
 local function fail(text, ...)
   error(text:format(...), 0)
 end
 
--- Wait until fn() returns something true, for what another process brings about.
+-- Wait until fn() returns something true, for an effect of another process.
 local function eventually(what, fn)
   for _ = 1, PATIENCE / 0.02 do
     local value = fn()
@@ -100,7 +100,7 @@ local function interpreter()
   return arg[index]
 end
 
--- A shell waits beside us for the bot's end. Nothing the user has set for bots of their own reaches this one.
+-- A shell waits for the bot's end. The bot ignores the user's own settings for bots.
 local LAUNCH = [[
 box=%s
 rm -f "$box/pid" "$box/status"

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A host for groups: greets who joins, "/who" lists the participants, "/talkers" counts who wrote
--- how much. Add the bot to a group to try it.
+-- A host for groups: greets new members, "/who" lists the participants, "/talkers" counts the messages of each. Add the
+-- bot to a group to try it.
 --
 --   TRUECONF_USERNAME=herald TRUECONF_PASSWORD=... lua5.4 examples/host.lua
 
@@ -30,7 +30,7 @@ bot:on_command("who", function(msg)
   assert(msg:reply(table.concat(names, ", ")))
 end, { description = "list the participants" })
 
--- Reading the whole history takes a while; meanwhile the others see that the bot is at it.
+-- Reading the whole history takes a while; meanwhile the others see that the bot is typing.
 bot:on_command("talkers", function(msg)
   local _ <close> = bot:keep_typing(msg.chat_id)
   local counts, order = {}, {}

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- A moderator for groups: removes messages with banned words and warns who wrote them, and mutes who
--- has been warned too often or writes too fast. Make the bot an admin of the group. Owner and admins
--- say /ban WORD, /allow WORD, /warn PERSON [REASON], /mute PERSON [TIME], /forgive PERSON.
+-- A moderator for groups: removes messages with banned words, warns their authors, and mutes people after too many
+-- warnings or when they write too fast (rate limit). Make the bot an admin of the group. Owner and admins use /ban
+-- WORD, /allow WORD, /warn PERSON [REASON], /mute PERSON [TIME], /forgive PERSON.
 --
 --   TRUECONF_USERNAME=herald TRUECONF_PASSWORD=... lua5.4 examples/moderator.lua
 --
--- What it knows it forgets when it ends.
+-- The bot keeps its data in memory: it is lost when the bot ends.
 
 local filter = require "trueconf.filter"
 local middleware = require "trueconf.middleware"
@@ -52,7 +52,7 @@ local function warn(msg, user_id, reason)
   mute(msg, user_id, MUTE)
 end
 
--- Without the right to remove messages the bot goes on with words alone.
+-- Without the right to remove messages, the bot only warns.
 local function remove(msg)
   local removed, err = msg:remove(true)
   if not removed then bot.log:warn("message %s stays: %s", msg.id, err) end
@@ -93,7 +93,7 @@ office:on_command("forgive", function(msg, args)
   tell(msg.chat_id, args.person, "begins anew.")
 end, { { "person", type = "user" }, description = "forget warnings and mute" })
 
--- What owner and admins write besides is not looked at.
+-- Other messages of owner and admins are not moderated.
 office:default(function() end)
 
 -- For everybody else -------------------------------------------------------------------------

@@ -1,16 +1,16 @@
 -- SPDX-License-Identifier: MIT
--- A bot that takes orders for T-shirts. It asks for what it has to know, each person in a dialog of
--- their own, with buttons where the server has them; "/order large red" orders in one line.
+-- A bot that takes orders for T-shirts. It asks each person in a dialog of their own, with buttons where the server has
+-- them; "/order large red" orders in one line.
 --
 --   TRUECONF_USERNAME=herald TRUECONF_PASSWORD=... lua5.4 examples/order.lua
 --
--- TRUECONF_URL names the server; without it the bot looks for the local Bridge.
+-- TRUECONF_URL names the server; the default is the local Bridge.
 
 local trueconf = require "trueconf"
 
 local SIZES = { "small", "medium", "large" }
 
--- However a dialog ends early, the person is told, and assert() ends the handler without an error.
+-- When a dialog ends early, the person gets one of these texts, and assert() ends the handler without an error.
 local bot = trueconf.bot {
   ask_defaults = {
     timeout = 600,
@@ -21,7 +21,7 @@ local bot = trueconf.bot {
   },
 }
 
--- A message that cannot be sent must not pass unnoticed, nor end a handler before its time.
+-- Log a message that cannot be sent, and let the handler go on.
 local function noted(sent, err)
   if not sent then bot.log:error("a message was not sent: %s", err) end
 end
@@ -41,7 +41,7 @@ local function ask_colour(msg)
   return assert(msg:ask("And the colour?", { validate = colour_of }))
 end
 
--- Stands for the shop's own system, which takes its time. Only this handler waits.
+-- Stands for the shop's own slow system. Only this handler waits.
 local function book()
   trueconf.sleep(1)
 end

@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- A bot that reminds: "/remind 2h call the dentist" once, "/every 1d water the plants" again and again, "/list" shows
--- what is to come, "/forget 1" takes it back.
+-- A bot that reminds: "/remind 2h call the dentist" once, "/every 1d water the plants" again and again, "/list" lists
+-- the reminders, "/forget 1" removes one.
 --
 --   TRUECONF_USERNAME=herald TRUECONF_PASSWORD=... lua5.4 examples/reminder.lua
 --
--- It keeps its reminders in memory: they end with it.
+-- The bot keeps its reminders in memory: they are lost when the bot ends.
 
 local trueconf = require "trueconf"
 
@@ -26,16 +26,16 @@ local function remove(reminder)
   if not list[1] then reminders[reminder.chat_id] = nil end
 end
 
--- From its hour on, not from now: a daily reminder does not come later each day.
+-- The next time counts from the last time, not from now, so that a daily reminder does not drift.
 local function schedule(reminder, seconds)
   reminder.due = (reminder.due or trueconf.now()) + math.floor(seconds * 1000)
   reminder.timer = trueconf.timer(math.max(reminder.due - trueconf.now(), 0) / 1000, function()
     if reminder.every then schedule(reminder, reminder.every) else remove(reminder) end
-    assert(bot:post(reminder.chat_id, "Reminder: " .. reminder.text)) -- also while the server is away, once
+    assert(bot:post(reminder.chat_id, "Reminder: " .. reminder.text)) -- also while the server is away, and only once
   end)
 end
 
--- Take a reminder, and say so.
+-- Add a reminder, and confirm it.
 local function take(msg, args, again)
   local list = reminders[msg.chat_id] or {}
   if #list == MOST then return "That is enough for one chat. /forget one first." end

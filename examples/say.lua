@@ -4,7 +4,7 @@
 --
 --   TRUECONF_USERNAME=mira TRUECONF_PASSWORD=... lua5.4 examples/say.lua herald "hello"
 --
--- The status is 0 if an answer came within ten seconds.
+-- The exit code is 0 if an answer came within ten seconds.
 
 local trueconf = require "trueconf"
 
@@ -26,7 +26,7 @@ me:on_message(function(msg)
   if msg.chat_id == chat_id then answered:wake(msg.text) end
 end)
 
--- What waits outside a coroutine drives the loop until it is done, so this reads like any script.
+-- A call that waits outside a coroutine runs the loop until it is done, so this reads like any script.
 local function say()
   me:start()
   local ok, err = me:wait_ready(PATIENCE)

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- Several bots in one process: a reception at each of two servers, and an office that hears who has rung, and answers.
--- Each reception has a router of its own. A signal stops them all in good order, and so does one that gives up.
+-- Several bots in one process: a reception at each of two servers, and an office that gets the visitors' messages and
+-- answers. Each reception has a router of its own. A signal stops all bots gracefully, and so does a bot that gives up.
 --
 --   RECEPTION_PASSWORD=... OFFICE_PASSWORD=... PARTNER_URL=https://chat.partner.example lua5.4 examples/several.lua
 --
--- TRUECONF_URL names the server of office and reception, PARTNER_URL that of the other reception; without them the
--- bots look for the local Bridge.
+-- TRUECONF_URL names the server of office and reception, PARTNER_URL that of the other reception; the default is the
+-- local Bridge.
 
 local filter = require "trueconf.filter"
 local trueconf = require "trueconf"
@@ -18,10 +18,10 @@ local partner = trueconf.bot {
   url = os.getenv "PARTNER_URL", username = "reception", password = os.getenv "RECEPTION_PASSWORD",
 }
 
-local visitors = {}                     -- who has rung, by number
-local rung, on_duty = 0, nil            -- how often; the office's chat where that is told
+local visitors = {}                     -- visitors who have rung, by number
+local rung, on_duty = 0, nil            -- number of rings; the office's chat that gets them
 
--- What visitors can do at a reception.
+-- The handlers of a reception.
 local function door(place)
   local router = trueconf.router()
   router:on_command("ring", filter.private, function(msg, _, _, bot)
@@ -51,7 +51,7 @@ end, {
   { "number", type = "integer" }, { "text", type = "text" }, description = "write to somebody who has rung",
 })
 
--- Each bot minds SIGINT and SIGTERM by itself.
+-- Each bot handles SIGINT and SIGTERM by itself.
 local bots, failed = { office, reception, partner }, false
 
 local function run(bot)

@@ -4,7 +4,7 @@
 --
 --   TRUECONF_USERNAME=herald TRUECONF_PASSWORD=... lua5.4 examples/survey.lua
 --
--- TRUECONF_URL names the server; without it the bot looks for the local Bridge.
+-- TRUECONF_URL names the server; the default is the local Bridge.
 
 local filter = require "trueconf.filter"
 local text = require "trueconf.text"
@@ -12,7 +12,7 @@ local trueconf = require "trueconf"
 
 local OPEN_FOR = 600                    -- seconds a member has for the answer
 local MOST = 10                         -- answers to choose from
-local BAR = 10                          -- signs of a bar that stands for all who have answered
+local BAR = 10                          -- characters of the bar for all votes
 
 local bot = trueconf.bot { ask_defaults = { timeout = 300, on_cancel = "No poll, then." } }
 
@@ -29,7 +29,7 @@ local function answers_of(msg)
   return #list > 1 and #list <= MOST and list, ("Between 2 and %d answers, please, with commas between."):format(MOST)
 end
 
--- The members of a group but for the bot.
+-- The members of a group except the bot.
 local function members_of(chat_id)
   local list, me = {}, bot:user_id():lower()
   for member in bot:participants(chat_id) do
@@ -38,7 +38,7 @@ local function members_of(chat_id)
   return list
 end
 
--- What one member chooses; nil if they do not. Nobody else can click the buttons of a personal chat.
+-- The choice of one member; nil without an answer. Nobody else can click the buttons of a personal chat.
 local function vote_of(user_id, poll)
   local chat_id, err = bot:create_p2p_chat(user_id)
   local vote
@@ -51,7 +51,7 @@ local function vote_of(user_id, poll)
   return vote
 end
 
--- Ask all members at once and count; returns when the last one has answered or let the time pass.
+-- Ask all members at once and count the answers; returns when the last one has answered or the time is over.
 local function collect(poll)
   local votes, open, over = {}, #poll.members, trueconf.waiter()
   for _, user_id in ipairs(poll.members) do
@@ -94,7 +94,7 @@ bot:on_command("poll", filter.group, function(msg)
   poll.answers = assert(msg:ask("Which answers are there? Write them with commas between.", { validate = answers_of }))
   poll.members = members_of(msg.chat_id)
   assert(msg:answer(("I am asking %d people now; they have %d minutes."):format(#poll.members, OPEN_FOR // 60)))
-  trueconf.spawn(hold, poll, msg.chat) -- no handler waits so long, and the group goes on
+  trueconf.spawn(hold, poll, msg.chat) -- in a coroutine of its own, so that the group's handler does not wait
 end, { description = "ask all members of this group" })
 
 bot:default(function(msg)

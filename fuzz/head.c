@@ -74,7 +74,7 @@ static size_t (*execute)(http_parser *, const http_parser_settings *, const char
 static void (*init)(http_parser *, enum http_parser_type);
 static int (*should_keep_alive)(const http_parser *);
 
-/* What it tells, written down as we do. */
+/* The request as http_parser reports it, in the form of ours. */
 struct theirs {
   struct buffer url, fields, data;
   bool value, whole, keep;

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Writes docs/conversations.md: for each method of the schema a conversation between a bot and a Bridge, played here
--- and recorded. What is said is in conversations/scripts/. Fails if a method has no conversation, or one that shows no
--- request, no error or not the notification of its name.
+-- and recorded. The scripts are in conversations/scripts/. Fails if a method has no conversation, or one without a
+-- request, an error or the notification of its name.
 --
 --   lua5.4 tools/conversations.lua [FILE]     default: docs/conversations.md
 package.path = (arg[0]:match "^.*/" or "") .. "?.lua;" .. package.path
@@ -13,13 +13,13 @@ local stages = require "conversations.stage"
 local SUBJECTS = { "connection", "messages", "chats", "participants", "files", "surveys" }
 
 ---@class conversations.Conversation
----@field title string? of one that is about no method
----@field text string? what there is to know beforehand
+---@field title string? of a conversation that is about no method
+---@field text string? introduction
 ---@field bridge table? options of the Bridge
 ---@field bot table? options of the bot
 ---@field offline boolean? the bot is not started
----@field before conversations.Step[]? what is needed; only the script is shown
----@field [integer] conversations.Step the last one of a method's ends with an error
+---@field before conversations.Step[]? preparation; only the script is shown
+---@field [integer] conversations.Step steps; the last one of a method ends with an error
 
 local out = {}
 
@@ -31,10 +31,10 @@ local function write_block(language, text)
   write("```%s\n%s\n```\n", language, text)
 end
 
--- What was recorded -------------------------------------------------------------------------
+-- Recorded frames ---------------------------------------------------------------------------
 
--- What is shown, by name: the section with a request of a method, with an error of one, with a notification. The
--- section of a method of this name comes before others.
+-- The sections that show a request of a method, an error of a method, or a notification, by name. The section of a
+-- method of this name takes precedence.
 local asked, refused, told = {}, {}, {}
 local section
 
@@ -69,9 +69,9 @@ local function write_records(records, only)
   for _, block in ipairs(blocks) do write_block(block.language, block.text) end
 end
 
--- What scripts see --------------------------------------------------------------------------
+-- Lua values --------------------------------------------------------------------------------
 
--- A click comes with the objects it was read from; these are what is of use.
+-- A click also holds the objects it was read from; these are the useful fields.
 local SHOWN_OF = { command = { "command", "custom_data", "button_id", "chat_id", "message", "command_id" } }
 
 local function write_results(stage, step, result, err, events)

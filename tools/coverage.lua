@@ -5,8 +5,8 @@
 --   lua5.4 tools/coverage.lua BUILD all      all files by room, the least covered first
 --   lua5.4 tools/coverage.lua BUILD FILE     the lines of one file that nothing reached
 --
--- What ran is in BUILD: for C gcov's counts, for Lua a byte for each line (spec/support/c/coverage.c). Which lines of
--- Lua can run is what luac5.4 lists.
+-- BUILD holds the lines that ran: for C gcov's counts, for Lua a byte for each line (spec/support/c/coverage.c).
+-- luac5.4 lists the lines of Lua that can run.
 
 local WORST = 15
 
@@ -50,7 +50,7 @@ end
 
 -- C ---------------------------------------------------------------------------------------
 
----What gcov prints of the files in csrc. A header comes once for each object that includes it.
+---The output of gcov for the files in csrc. A header comes once for each object that includes it.
 local function c_files(build, files)
   local lines
   local gcov = "find %s/obj -name '*.gcno' 2>/dev/null | sort | xargs -r gcov -t 2>/dev/null"
@@ -66,7 +66,7 @@ local function c_files(build, files)
   end
 end
 
--- What is printed -------------------------------------------------------------------------
+-- Output ----------------------------------------------------------------------------------
 
 local Sum = {}
 Sum.__index = Sum

@@ -124,7 +124,7 @@ local function put_elements(out, command, shared)
   for _, group in ipairs(command._groups) do put_group(out, group, shared) end
 end
 
--- What a command's help has behind its flags; the exit codes come once, at the end of the page.
+-- The end of a command's help, after its flags; the exit codes come once, at the end of the page.
 local function put_examples(out, command)
   local examples = command._epilog and command._epilog:gsub("Exit codes:.*$", ""):match "^Examples:\n(.*)$"
   if not examples then return end

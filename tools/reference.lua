@@ -64,7 +64,7 @@ local function statements(lines)
   return out
 end
 
--- What says where in the protocol a thing is found is for those who work on the code.
+-- Removes references to sections of the protocol, which are for contributors.
 local function without_protocol(text)
   return (text:gsub(" %(protocol[^)]*%)", ""))
 end
@@ -238,7 +238,7 @@ local function write_events()
   write_class("A click: the event `command`", found["trueconf.CommandEvent"])
 end
 
--- What the client makes from the schema; the others have a doc comment in client.lua.
+-- Methods that the client makes from the schema; the others have a doc comment in client.lua.
 local function write_schema_methods(by_hand)
   write [[
 ### Methods of the API
@@ -374,7 +374,7 @@ local function write_texts()
   write_class("Options of `text.split`", found["trueconf.SplitOptions"])
 end
 
--- What bots are given, and whoever likes may make by himself.
+-- Objects that are options of bots, and that scripts can also make themselves.
 local function write_stores_and_logs()
   local stores, logs = read_file(LUA .. "store.lua"), read_file(LUA .. "log.lua")
   write '## Stores\n\n`local store = require "trueconf.store"`; most bots need only the path in their option `store`.\n'

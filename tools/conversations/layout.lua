@@ -29,7 +29,7 @@ local function lay_out(tree, room, indent)
 end
 
 -- Order of keys -----------------------------------------------------------------------------
--- That of the schema, where it names them first; what it does not name comes last.
+-- The order of the schema; keys that it does not name come last.
 
 local ranks, ranked, met = {}, 0, {}
 
@@ -127,7 +127,7 @@ end
 
 -- Lua values --------------------------------------------------------------------------------
 
--- What there is to see of objects whose fields are made when they are asked for.
+-- The shown fields of objects that make their fields on first access.
 local VIEWS = {
   ["trueconf.SentMessage"] = { "id", "chat_id", "timestamp", "file_id", "caption_message_id" },
   ["trueconf.Message"] = {
@@ -158,8 +158,8 @@ end
 
 ---@param name string of the variable
 ---@param value any
----@param fields string[]? what is shown of it; nil: all
----@param clean fun(text: string): string takes out of each string what must not be shown
+---@param fields string[]? shown fields; nil: all
+---@param clean fun(text: string): string masks the secrets in a string
 ---@return string
 function layout.assignment(name, value, fields, clean)
   return name .. " = " .. lay_out(tree_of(value, fields, clean), WIDTH - #name - 3, "")

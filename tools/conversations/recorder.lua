@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Stands between a client and a Bridge, for HTTP only: hands each request on, and writes down what it and the answer
--- were. Secrets, and what differs from run to run, are masked.
+-- A recording proxy between a client and a Bridge, for HTTP only: it passes each request on, and writes down request
+-- and answer. It masks secrets and values that differ from run to run.
 
 local core = require "trueconf.core"
 local url = require "trueconf.base.url"

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Where a conversation is played: a Bridge with two people, and a bot whose frames and HTTP requests are recorded.
--- Clock and random source are replaced, so that it goes the same way each time.
+-- Plays a conversation: a Bridge with two people, and a bot whose frames and HTTP requests are recorded. Clock and
+-- random source are replaced, so that it runs the same way each time.
 
 local bridge = require "trueconf.bridge"
 local core = require "trueconf.core"
@@ -17,17 +17,17 @@ local MOST_TURNS = 1000                 -- until the last ack has come
 
 ---One act of a conversation, and what it caused.
 ---@class conversations.Step
----@field [1] string? what happens, for people
----@field lua string? what the bot's script says; shown
----@field act string? what somebody else does; not shown
+---@field [1] string? description for people
+---@field lua string? code of the bot's script; shown
+---@field act string? code for somebody else; not shown
 ---@field as string? name of the result of `lua` or `act`
 ---@field fails string? name of the error it ends with
----@field only "frame"|"http"|nil what is shown of the two
+---@field only "frame"|"http"|nil show only these
 
 ---@class conversations.Stage
 ---@field happened { kind: "frame"|"http", text: string, direction: string? }[] since it was taken last
 ---@field told { name: string, value: table }[] events, in the same way
----@field private env table what scripts see
+---@field private env table globals of the scripts
 ---@field private server trueconf.bridge.Server
 ---@field private bot trueconf.Bot
 local Stage = {}
@@ -85,7 +85,7 @@ function Stage:hear(name)
   end)
 end
 
--- What else a conversation needs: bytes that go over HTTP by hand, a bot of its own, time.
+-- Further tools for a conversation: HTTP requests by hand, a bot of its own, time.
 function Stage:make_env()
   local recorded = ("http://127.0.0.1:%d"):format(self.recorder.port)
   local function post(task, name, data)
@@ -137,7 +137,7 @@ function Stage:settle()
   error("a notification is not acknowledged", 0)
 end
 
----What has happened since the last call.
+---Frames, requests and events since the last call.
 ---@return table happened
 ---@return table told
 function Stage:take()

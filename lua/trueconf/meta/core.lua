@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 ---@meta trueconf.core
 
--- What the C module trueconf.core offers to the Lua files above it. This file is
--- documentation for people and for the language server; it is never required.
+-- The functions of the C module trueconf.core for the Lua files above it. This file is documentation for people and for
+-- the language server; it is never required.
 --
 -- The rule of waiting: a function marked @async suspends the coroutine that calls
 -- it until the result is there. On the main thread, while the loop is not running,
@@ -21,15 +21,15 @@ core._VERSION = ""
 
 -- Runtime (runtime.c): one libuv loop per Lua state ---------------------------------
 
----Run the loop until core.stop() is called or nothing is left that could happen:
----no waiting coroutine, timer, running client, listener or signal handler.
+---Run the loop until core.stop() is called or nothing can happen any more: there is no waiting coroutine, timer,
+---running client, listener or signal handler.
 function core.run() end
 
 ---Make core.run() return after the current turn.
 function core.stop() end
 
 ---One turn of the loop without blocking, for a foreign event loop.
----@return boolean alive there is something left that could happen
+---@return boolean alive something can still happen
 function core.step() end
 
 ---File descriptor that becomes readable when core.step() has work to do.
@@ -41,26 +41,27 @@ function core.fd() end
 function core.timeout() end
 
 ---Start fn(...) in a coroutine of its own, on the next drain of the ready queue.
----An error in it is reported to the handler of core.on_error and costs only itself.
+---An error in it is reported to the handler of core.on_error and ends only this coroutine.
 ---@param fn function
 ---@param ... any
 ---@return thread
 function core.spawn(fn, ...) end
 
----End a coroutine where it waits: its request is taken back or its connection closed, its `<close>` variables are
----closed, which must not wait, and it is not resumed any more.
+---Cancel a coroutine where it waits: its request is taken back or its connection closed, its `<close>` variables are
+---closed, which must not wait, and it is never resumed again.
 ---@param thread thread
 ---@return boolean cancelled false: it does not wait in a function of this module, it runs or is over
 function core.cancel(thread) end
 
----Call fn() once, when this turn of the loop has resumed all that was ready and before anything that was written
----meanwhile leaves: what is to be safe on disk before others hear of it is made safe here. It must not wait.
+---Call fn() once at the end of this turn of the loop, when all ready coroutines have run and before any frame of the
+---turn is sent. Use it to write to disk before the answers are sent. It must not wait.
 ---@param fn fun()
 function core.before_flush(fn) end
 
----End coroutines that keep everything else from running: each one that the loop has resumed and that has not waited,
----yielded or returned for so long, by the real clock. It is closed like one that yields by itself; pcall does not catch
----that. Not seen are coroutines inside of it, and C functions until they return. For the whole Lua state, until close().
+---Close coroutines that block the loop: each coroutine that the loop has resumed and that has not waited, yielded or
+---returned for this long, by the real clock. It is closed like one that calls coroutine.yield; pcall does not catch
+---that. Coroutines inside of it are not watched, and a C function is waited for. For the whole Lua state, until
+---close().
 ---@param seconds number 0: no limit, as at the beginning
 function core.busy_limit(seconds) end
 
@@ -88,7 +89,7 @@ function Signal:close() end
 ---@return trueconf.core.Signal
 function core.signal(name, fn) end
 
----A place where one coroutine waits for what another one brings; settles once.
+---Lets one coroutine wait for values of another one; settles once.
 ---@class trueconf.core.Waiter
 local Waiter = {}
 
@@ -99,7 +100,7 @@ local Waiter = {}
 ---@return any ...
 function Waiter:wait(timeout) end
 
----@param ... any handed to wait(); at most 8 values
+---@param ... any results of wait(); at most 8 values
 ---@return boolean first false if it was already settled
 function Waiter:wake(...) end
 
@@ -130,14 +131,13 @@ function core.uuid() end
 ---@param seed? integer
 function core.virtual_time(on, start, seed) end
 
----Move virtual time forward; timers fire in order, and time stands still while
----something is under way between the parties of this process.
+---Move virtual time forward; timers fire in order, and the clock stands still while frames are on their way between the
+---parties of this process.
 ---@param seconds number
----@param to_next? boolean go no further than to the time of the first timer, and return when what it
----brings about is over
+---@param to_next? boolean move no further than to the first timer, and return when nothing is left to do after it
 function core.advance(seconds, to_next) end
 
----Say where the Lua files of the library are: a wait that is a mistake is told at a line of somebody else's.
+---Set the folder of the library's Lua files: the error of a wait in a wrong place must name a line of another file.
 ---@param folder string as chunks have it in their source
 function core.library(folder) end
 
@@ -184,8 +184,8 @@ function core.equal(a, b) end
 
 -- Secrets of a server's users (system/password.c, directory.c, private_file.c) ------------------
 
----A new salt for yescrypt. As a hash it fits no password, and checking against it takes as long
----as against a real one of the same cost.
+---A new salt for yescrypt. As a hash it fits no password, and checking against it takes as long as against a real hash
+---of the same cost.
 ---@param cost? integer 1 to 11; every step doubles time and memory; default 5
 ---@return string
 function core.crypt_salt(cost) end
@@ -198,7 +198,7 @@ function core.crypt_salt(cost) end
 ---@return trueconf.Error? err LIMIT: 512 bytes or more, or a NUL in it
 function core.crypt_hash(password, cost) end
 
----The same, without waiting: it costs the loop the time of the hash. For the start of a server.
+---The same, without waiting: it blocks the loop for the time of the hash. For the start of a server.
 ---@param password string
 ---@param cost? integer
 ---@return string? hash
@@ -214,7 +214,7 @@ function core.crypt_verify(password, hash) end
 
 ---@class trueconf.core.LdapBind
 ---@field url string ldap://, ldaps:// or ldapi://
----@field dn string who logs in, escaped (RFC 4514)
+---@field dn string of the user, escaped (RFC 4514)
 ---@field password string an empty one is refused before the directory is asked
 ---@field start_tls? boolean
 ---@field ca_file? string PEM file used in place of the system's trust
@@ -224,25 +224,25 @@ function core.crypt_verify(password, hash) end
 ---Log in to an LDAP directory by a simple bind, on another thread. libldap is loaded by the first call.
 ---@async
 ---@param request trueconf.core.LdapBind
----@return string? name that the directory itself has for the user: "dn:" and the entry's distinguished name, or what it
----answers to who the user is (RFC 4532); "" if it does not tell
+---@return string? name that the directory has for the user: "dn:" and the entry's distinguished name, or its answer to
+---"Who am I?" (RFC 4532); "" if it does not tell
 ---@return string|trueconf.Error? value of the attribute, if it can be read and is not above 512 bytes; else AUTH_FAILED
 ---(refused), UNREACHABLE, TIMEOUT, TLS, CONFIG (ca_file cannot be used), IO (bad address, libldap is missing)
 function core.ldap_bind(request) end
 
----Does the file hold certificates that an LDAP directory's can be checked by? Never waits.
+---Check that a file holds certificates of authorities for an LDAP directory. Never waits.
 ---@param path string
 ---@return true? ok
 ---@return trueconf.Error? err CONFIG; IO or NOMEM when it may work later
 function core.ldap_ca_file(path) end
 
----Make a folder that only its owner may enter, if there is none.
+---Make a folder that only its owner may enter, if it does not exist.
 ---@param path string
 ---@return true? ok
----@return trueconf.Error? err IO, also for a folder that is somebody else's or that others may write to
+---@return trueconf.Error? err IO, also for a folder that belongs to another user or that others may write to
 function core.private_folder(path) end
 
----Read a small file: a plain one, a pipe to its end, or /dev/null. It does not wait, save for who writes to the pipe.
+---Read a small file: a plain one, a pipe to its end, or /dev/null. It waits only for the writer of a pipe.
 ---@param path string
 ---@param limit? integer bytes; default 1 MiB, and more is an error
 ---@param patience? integer seconds for a pipe; default 30; 0: a pipe is refused
@@ -250,7 +250,7 @@ function core.private_folder(path) end
 ---@return boolean|trueconf.Error is_private nobody but the owner may read it; or an error IO
 function core.read_file(path, limit, patience) end
 
----The same of a secret.
+---Read a small file with a secret, which only its owner may be able to read.
 ---@param path string
 ---@param limit? integer
 ---@param patience? integer
@@ -258,8 +258,8 @@ function core.read_file(path, limit, patience) end
 ---@return trueconf.Error? err IO, also for a file that others may read
 function core.read_private(path, limit, patience) end
 
----Write a file that only its owner may read, and put it in place at once when it is complete. Links are followed; only
----a plain file is replaced.
+---Write a file that only its owner may read, atomically: it appears under its name when it is complete. Links are
+---followed; only a plain file is replaced.
 ---@param path string
 ---@param text string
 ---@param new_only? boolean leave a file that is there as it is
@@ -275,12 +275,12 @@ function core.private_file(path) end
 
 -- The standard output (system/standard.c) -------------------------------------------------------
 
----Write what was printed and is still in a buffer.
----@return true? ok all of the output has been taken
+---Flush the standard output.
+---@return true? ok all of the output has been written
 ---@return trueconf.Error? err IO
 function core.flush_output() end
 
----Add a variable to the environment of the process, unless it is there; before anything else runs that may read it.
+---Set an environment variable of the process, unless it is set; call it before anything else may read the environment.
 ---@param name string
 ---@param value string
 function core.add_variable(name, value) end
@@ -294,14 +294,14 @@ function core.add_variable(name, value) end
 ---@return trueconf.Error? err IO: no descriptor is left to wait with
 function core.readable(fd) end
 
----Read what is there; waits with the whole process if there is nothing yet.
+---Read the available bytes; blocks the whole process if there are none yet.
 ---@param fd integer
 ---@return string? bytes at most 65536; nil without an error: the end
 ---@return trueconf.Error? err IO
 function core.read(fd) end
 
----Begin to read a line that can be changed while it is typed; those before it come again. There is one terminal, so one
----line at a time. The work is done by the readline of the interpreter.
+---Begin to read a line with the line editor: the readline of the interpreter, with history. There is one terminal, so
+---one line at a time.
 ---@param prompt string
 ---@return true? ok
 ---@return trueconf.Error? err UNSUPPORTED: it has none
@@ -311,7 +311,7 @@ function core.edit_begin(prompt) end
 ---@return string|false|nil line nil: it goes on; false: the input has ended
 function core.edit_key() end
 
----Give the terminal back as it was.
+---Restore the terminal.
 function core.edit_end() end
 
 ---A text that changes when a file is written to, or another one takes its place.
@@ -342,14 +342,14 @@ function Source:read() end
 
 function Source:close() end
 
----Where a file is written: links are followed, and at their end is a plain file or nothing.
+---The path for writing a file: links are followed, and at their end is a plain file or nothing.
 ---@param path string
 ---@return string? path
 ---@return trueconf.Error? err IO
 function core.file_target(path) end
 
----Give a finished file its name, and wait until that outlives a power failure. When it fails, the finished file is
----removed.
+---Rename a finished file to its name, durably: wait until the rename survives a power failure. When it fails, the
+---finished file is removed.
 ---@async
 ---@param from string on the same file system
 ---@param to string where a plain file is replaced
@@ -366,9 +366,9 @@ function core.replace_file(from, to, new_only) end
 ---@field size? integer pixels of the longer side of the preview, at most; 1 to 4096, default 512
 ---@field timeout? number seconds; default 10
 
----Make a small picture of a JPEG, PNG, GIF or WebP picture of up to 32 MiB and 25 million pixels, on another thread. It
----stands upright, as EXIF data says; of an animation it is the first frame, and an animated WebP is refused. gdk-pixbuf
----is loaded by the first call.
+---Make a preview of a JPEG, PNG, GIF or WebP picture of up to 32 MiB and 25 million pixels, on another thread. It is
+---rotated by the EXIF data; of an animation it is the first frame, and an animated WebP is refused. gdk-pixbuf is
+---loaded by the first call.
 ---@async
 ---@param picture trueconf.core.Picture
 ---@return string? data a JPEG, or a PNG if it is transparent somewhere
@@ -382,18 +382,18 @@ function core.picture_preview(picture) end
 ---@type integer
 core.JSON_MAX_DEPTH = 100
 
----Read JSON text (RFC 8259); json.lua tells what becomes of it.
+---Read JSON text (RFC 8259); json.lua describes the values.
 ---@param text string
 ---@param array_mark table the metatable of empty arrays
 ---@param mend boolean U+FFFD for bytes in strings that are not UTF-8, instead of an error
 ---@param exact? boolean a number with a point or an exponent is a float, also if it is whole
 ---@return any value
----@return string? wrong what is wrong, if it is not JSON; it holds nothing of the text
+---@return string? wrong complaint, if it is not JSON; it quotes nothing of the text
 ---@return integer? at which byte, from 1
 function core.json_decode(text, array_mark, mend, exact) end
 
----Whether lua-cjson writes the value exactly and as we promise: strings are UTF-8, numbers whole and below
----10^14, tables arrays with the keys 1..n or objects, without a metatable but `array_mark`, no deeper than
+---True if lua-cjson writes the value exactly and as we promise: strings are UTF-8, numbers whole and below 10^14,
+---tables arrays with the keys 1..n or objects, without a metatable but `array_mark`, no deeper than
 ---core.JSON_MAX_DEPTH; and no empty array.
 ---@param value any
 ---@param array_mark table
@@ -405,8 +405,8 @@ function core.json_is_plain(value, array_mark, exact) end
 ---@param text string
 ---@return string
 function core.fold(text) end
----The same text for all spellings that a directory takes for one name: letters of any case and width, with spaces and
----signs that nobody sees, or without (RFC 4518).
+---One text for all spellings that an LDAP directory treats as one name: letters of any case and width, with or without
+---spaces and invisible characters (RFC 4518).
 ---@param text string
 ---@return string
 function core.spelling(text) end
@@ -431,12 +431,12 @@ function core.is_letter(code) end
 ---@return string
 function core.mend_utf8(text) end
 
----Where what people see as one character begins (grapheme clusters, UAX 29).
+---The beginnings of grapheme clusters (UAX 29), which people see as one character.
 ---@param text string
 ---@return string starts as long as the text: "\1" at the first byte of a cluster, else "\0"
 function core.grapheme_starts(text) end
 
----Whether a string is UTF-8, as strict as utf8.len().
+---True if a string is UTF-8, as strict as utf8.len().
 ---@param text string
 ---@return boolean
 function core.is_utf8(text) end
@@ -461,10 +461,10 @@ function core.is_utf8(text) end
 ---@field headers? table<string,string>
 ---@field body? string
 ---@field form? trueconf.core.Part[]
----@field save_to? string stream the answer's body into this file, which takes its place there when it is complete
----@field resume? boolean write into the file save_to itself, and let it stay when the transfer fails; what it holds is
----not fetched again, if the server gives parts (RFC 9110, Range). A 206 must begin there, else PROTOCOL; with 200 the
----file begins anew; with another status, 416 too, it is left alone. A header If-Range is the caller's to give
+---@field save_to? string stream the answer's body into this file, which appears there when it is complete
+---@field resume? boolean write into the file save_to itself, and keep it when the transfer fails; its bytes are not
+---transferred again, if the server supports ranges (RFC 9110, Range). A 206 must begin there, else PROTOCOL; with 200
+---the file begins anew; with another status, 416 too, it is left alone. The caller may give a header If-Range
 ---@field on_progress? fun(sent: integer, to_send: integer, received: integer, to_receive: integer) must not
 ---wait; with `resume` of all of the file
 ---@field connect_timeout? number default 10
@@ -507,7 +507,8 @@ function core.http(request) end
 ---@field doubt? trueconf.core.Doubt nil: the chain is good
 ---@field error? trueconf.Error why the first step that is nil was not done: DNS, REFUSED, UNREACHABLE, TIMEOUT, TLS, NOMEM
 
----Is a host this machine (127.0.0.0/8, ::1, localhost and the names below it)? Secrets go unencrypted to no other.
+---True if a host is loopback (127.0.0.0/8, ::1, localhost and the names below it). Only there may secrets go
+---unencrypted.
 ---@param host string an IPv6 address with or without its brackets
 ---@return boolean
 function core.is_loopback(host) end
@@ -517,12 +518,12 @@ function core.is_loopback(host) end
 ---@field port integer
 ---@field source string "option 'proxy'", or the variable of the environment
 
----The HTTP proxy on the way to a server, as all connections settle it. An option decides for every host, "" for the
----direct way. Without one http_proxy or, for TLS, https_proxy or HTTPS_PROXY, then all_proxy or ALL_PROXY of the
----environment; never for this machine, nor for a host that no_proxy or NO_PROXY excludes.
+---The HTTP proxy for a server, the same for all connections. An option applies to every host, "" means no proxy.
+---Without the option: http_proxy or, for TLS, https_proxy or HTTPS_PROXY, then all_proxy or ALL_PROXY of the
+---environment; never for loopback, nor for a host that no_proxy or NO_PROXY excludes.
 ---@param url string ws, wss, http or https
 ---@param option? string http://[user:password@]host[:port], port 1080 by default
----@return trueconf.core.Proxy|false|nil proxy false: the way is direct
+---@return trueconf.core.Proxy|false|nil proxy false: no proxy
 ---@return trueconf.Error? err CONFIG: the setting is wrong
 function core.proxy_for(url, option) end
 
@@ -591,8 +592,8 @@ function Socket:protocol() end
 ---@field port? integer default 0: any free one
 ---@field tls? { cert_file: string, key_file: string }
 ---@field websocket_paths? (string|{ path: string, subprotocol: string })[] paths that may be upgraded; others get
----404. One with a subprotocol of its own is apart: refuse_upgrades and max_connections are not for it, count() leaves
----its connections out, at most 64 of them are open, and each of them has its head()
+---404. A path with a subprotocol of its own is apart: refuse_upgrades and max_connections do not apply to it, count()
+---leaves its connections out, at most 64 of them are open, and each of them has its head()
 ---@field subprotocol? string chosen when offered; default "json.v1"
 ---@field any_subprotocol? boolean a client that offers none but others is let in without one; false: 400
 ---@field guarded_path? string such as "/control/": connections that begin with a request for it, or for something below
@@ -648,10 +649,11 @@ function Listener:close(abrupt) end
 ---@field content_length? integer bytes of the body; nil if it comes in chunks, its length unknown
 ---@field peer string address of the client
 
----What becomes of a body; nil and {} leave it in memory. Files are written piece by piece as the body comes, in
----constant memory; each write of up to 64 KiB is synchronous, so that the client never runs ahead of the disk. Half a
----file is removed: when the client leaves, the body is refused (413 above max_body, 415 if it is no form, 400 if the
----form is broken or cut off, 507 if the disk is full, 500 if a file cannot be written), or the listener closes.
+---The treatment of a body; nil and {} keep it in memory. Files are written piece by piece as the body comes, in
+---constant memory; each write of up to 64 KiB is synchronous, so that the client never gets ahead of the disk
+---(backpressure). An incomplete file is removed: when the client leaves, the body is refused (413 above max_body, 415
+---if it is no form, 400 if the form is broken or cut off, 507 if the disk is full, 500 if a file cannot be written), or
+---the listener closes.
 ---A body that comes in chunks ends at 100 MiB, with 413.
 ---@class (exact) trueconf.core.BodyDecision
 ---@field save_to? string write the body into this file, made with mode 0600 or emptied; then body_file is set
@@ -675,8 +677,8 @@ function Listener:close(abrupt) end
 ---@field parts? table<string, trueconf.core.ReceivedPart> of a form, those that came; the files are the handler's
 local Request = {}
 
----A file as the body of an answer, read as the client takes it, in constant memory. The answer's status and headers
----(206, Content-Range) are the caller's. A file that shrinks meanwhile ends the connection.
+---A file as the body of an answer, read at the pace of the client, in constant memory. The caller sets the answer's
+---status and headers (206, Content-Range). A file that shrinks meanwhile ends the connection.
 ---@class (exact) trueconf.core.ServedFile
 ---@field path string
 ---@field offset? integer first byte; default 0
@@ -775,7 +777,7 @@ function core.session(options) end
 
 function Session:start() end
 
----Close the connection with 1000 after what is queued has left; calls in flight settle with CLOSED.
+---Close the connection with 1000 after the queued frames have been sent; calls in flight settle with CLOSED.
 ---@async
 function Session:stop() end
 
@@ -817,7 +819,7 @@ function Session:drop() end
 ---@return table counters frames_in, frames_out, bytes_in, bytes_out, connects, calls, in_flight, queued, unsent, stale, duplicate, garbage, unexpected, epoch
 function Session:stats() end
 
----When a token expires, by what is readable: `expires_at`, the token's own claim, else in 30 days (protocol: password
+---The expiry of a token: `expires_at` of the answer, else the token's own claim, else in 30 days (protocol: password
 ---grant).
 ---@param answer string body of the token endpoint's answer, or ""
 ---@param token string
@@ -828,7 +830,7 @@ function core.token_expiry(answer, token) end
 ---@return { from: trueconf.State, event: string, guard: string?, to: trueconf.State, action: string? }[]
 function core.transitions() end
 
----What the table says for an event, as a pure function of the guards' values.
+---Look up the transition for an event, as a pure function of the guards' values.
 ---@param state trueconf.State
 ---@param event string
 ---@param guards table<string, boolean>

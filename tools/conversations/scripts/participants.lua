@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Who takes part in chats.
+-- Participants of chats.
 
 local GROUP = { as = "group_id", lua = 'bot:create_group_chat "Ops"' }
 local ADD_MIRA = { lua = 'bot:add_chat_participant(group_id, "mira@chat.acme.test")' }
