@@ -5,6 +5,7 @@
  * Loop thread only. Callbacks of lws note what happened and queue a job; the job acts.
  * SPDX-License-Identifier: MIT
  */
+#define _GNU_SOURCE /* memrchr */ /* NOLINT(bugprone-reserved-identifier) */
 #include "ws/socket.h"
 
 #include "base/explain.h"
@@ -13,6 +14,7 @@
 #include "base/trust.h"
 #include "base/version.h"
 #include "loop/lookup.h"
+#include "ws/handshake.h"
 #include "ws/received.h"
 #include "ws/tunnel.h"
 
@@ -60,9 +62,11 @@ struct socket {
   const struct socket_ops *ops;
   void *owner;
   struct socket_options options;
-  char chosen[64];     /* subprotocol of the server */
-  char target[300];    /* host and port, as HTTP spells them */
-  struct vhost *vhost; /* once lws connects */
+  char chosen[HANDSHAKE_FIELD];  /* subprotocol of the server */
+  char accept[HANDSHAKE_ACCEPT]; /* what the server has to make of our key */
+  struct buffer head;            /* after an interim answer: the next one */
+  char target[300];              /* host and port, as HTTP spells them */
+  struct vhost *vhost;           /* once lws connects */
   struct proxy proxy;
   struct tunnel *tunnel; /* until lws is connected to it */
 
@@ -118,13 +122,27 @@ static void explain_long_head(struct socket *socket) {
              socket->target, WIRE_MOST_HEAD);
 }
 
-static void explain_status(struct socket *socket, struct lws *wsi, int status) {
+/* Where a redirect leads, without a password and a query, which are nobody's business. */
+static int place_of(const char **location) {
+  const char *at = strstr(*location, "://"), *user;
+  size_t length = strcspn(*location, "?#");
+  at = at && at < *location + length ? at + 3 : *location;
+  user = memrchr(at, '@', strcspn(at, "/?#"));
+  length -= user ? (size_t)(user + 1 - *location) : 0;
+  *location = user ? user + 1 : *location;
+  return (int)(length < 80 ? length : 80);
+}
+
+static void explain_status(struct socket *socket, const char *head, size_t length, int status) {
   struct reason *reason = &socket->wire.reason;
-  char wait[64];
-  bool waits = lws_hdr_copy(wsi, wait, sizeof wait, WSI_TOKEN_HTTP_RETRY_AFTER) > 0;
-  reason_set(reason, ERR_HTTP, status, "%s answered the WebSocket handshake with HTTP status %d",
-             socket->target, status);
-  reason->retry_after = retry_after(waits ? wait : NULL, rt_now(socket->wire.rt));
+  char value[HANDSHAKE_FIELD];
+  const char *location = value;
+  bool leads = status / 100 == 3 && handshake_field(head, length, "Location", value);
+  int shown = leads ? place_of(&location) : 0;
+  reason_set(reason, ERR_HTTP, status, "%.80s answered the WebSocket handshake with HTTP status %d%s%.*s",
+             socket->target, status, leads ? ", which leads to " : "", shown, leads ? location : "");
+  reason->retry_after = retry_after(handshake_field(head, length, "Retry-After", value) ? value : NULL,
+                                    rt_now(socket->wire.rt));
 }
 
 /* The server wants a certificate of ours: its TLS ends the handshake, or the connection after it, or the web
@@ -150,7 +168,7 @@ static void explain(struct socket *socket, struct lws *wsi, const char *words) {
   else if (explain_by_errno(socket, wsi))
     return;
   else if (status > 0 && status != 101)
-    explain_status(socket, wsi, status);
+    explain_status(socket, "", 0, status);
   else if (strstr(words, "ssl") || strstr(words, "SSL") || strstr(words, "tls"))
     reason_set(reason, ERR_TLS, 0, "TLS with %.80s failed: %s", target,
                explain_tls(socket->vhost ? trust_failure(socket->vhost->trust) : 0, words));
@@ -163,6 +181,8 @@ static void explain(struct socket *socket, struct lws *wsi, const char *words) {
   else
     reason_set(reason, ERR_DISCONNECTED, 0, "%s closed the connection during the handshake", target);
 }
+
+/* ---- the handshake ------------------------------------------------------------------------------- */
 
 static void on_established(struct socket *socket, struct lws *wsi) {
   assert(socket->phase == CONNECTING && !socket->attempt_failed && !socket->tunnel);
@@ -184,11 +204,39 @@ static bool add_line(char **at, char *end, const char *line) {
   return true;
 }
 
+/* A new key for each attempt. */
+static bool add_key(struct socket *socket, char **at, char *end) {
+  unsigned char nonce[HANDSHAKE_NONCE];
+  char key[HANDSHAKE_KEY], line[sizeof "Sec-WebSocket-Key: " + HANDSHAKE_KEY];
+  rt_random(socket->wire.rt, nonce, sizeof nonce);
+  handshake_key(nonce, key);
+  snprintf(line, sizeof line, "Sec-WebSocket-Key: %s", key);
+  return handshake_accept(key, socket->accept) && add_line(at, end, line);
+}
+
+/* lws asks for the end of the connection after its answer. */
+static void take_back_close(char **at) {
+  static const char close[] = "connection: close\r\n";
+  if (!memcmp(*at - strlen(close), close, strlen(close)))
+    *at -= strlen(close);
+}
+
+static bool add_upgrade(struct socket *socket, char **at, char *end) {
+  char line[HANDSHAKE_FIELD];
+  const char *offered = socket->options.subprotocol;
+  take_back_close(at);
+  if (!add_line(at, end, "Upgrade: websocket") || !add_line(at, end, "Connection: Upgrade") ||
+      !add_line(at, end, "Sec-WebSocket-Version: 13") || !add_key(socket, at, end))
+    return false;
+  return !offered || (snprintf(line, sizeof line, "Sec-WebSocket-Protocol: %s", offered) < (int)sizeof line &&
+                      add_line(at, end, line));
+}
+
 /* In place of the end of the head, which lws writes afterwards. */
 static int add_headers(struct socket *socket, char **at, size_t room) {
   const struct headers *headers = socket->options.headers;
   char *end = *at + room;
-  bool named = false, fits = true;
+  bool named = false, fits = add_upgrade(socket, at, end);
   for (size_t i = 0; i < headers->count; i++) {
     named = named || header_value(headers->lines[i], "User-Agent");
     fits = fits && add_line(at, end, headers->lines[i]);
@@ -199,18 +247,117 @@ static int add_headers(struct socket *socket, char **at, size_t room) {
   return -1;
 }
 
+/* What matters of the head that lws has read, as text again. false: no memory. */
+static bool write_head(struct buffer *head, struct lws *wsi) {
+  static const struct {
+    const char *name;
+    enum lws_token_indexes token;
+  } wanted[] = {{"Upgrade", WSI_TOKEN_UPGRADE},
+                {"Connection", WSI_TOKEN_CONNECTION},
+                {"Sec-WebSocket-Accept", WSI_TOKEN_ACCEPT},
+                {"Sec-WebSocket-Protocol", WSI_TOKEN_PROTOCOL},
+                {"Sec-WebSocket-Extensions", WSI_TOKEN_EXTENSIONS},
+                {"Content-Length", WSI_TOKEN_HTTP_CONTENT_LENGTH},
+                {"Transfer-Encoding", WSI_TOKEN_HTTP_TRANSFER_ENCODING},
+                {"Location", WSI_TOKEN_HTTP_LOCATION},
+                {"Retry-After", WSI_TOKEN_HTTP_RETRY_AFTER}};
+  char value[HANDSHAKE_FIELD];
+  bool fits = buffer_printf(head, "HTTP/1.%d %03u \r\n", lws_hdr_total_length(wsi, WSI_TOKEN_HTTP) > 0,
+                            lws_http_client_http_response(wsi));
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    if (lws_hdr_total_length(wsi, wanted[i].token) <= 0)
+      continue;
+    if (lws_hdr_copy(wsi, value, sizeof value, wanted[i].token) < 0)
+      strcpy(value, "(too long)");
+    fits = fits && buffer_printf(head, "%s: %s\r\n", wanted[i].name, value);
+  }
+  return fits && buffer_puts(head, "\r\n");
+}
+
+static bool is_interim(int status) {
+  return status / 100 == 1 && status != 101;
+}
+
+/* The server's final answer. -1: it does not let us in. */
+static int on_answer(struct socket *socket, struct lws *wsi, const char *head, size_t length) {
+  struct reason *reason = &socket->wire.reason;
+  int status = handshake_status(head, length);
+  const char *wrong = NULL;
+  if (status == 101)
+    wrong = handshake_check(head, length, socket->accept, socket->options.subprotocol, socket->chosen);
+  else if (!status)
+    wrong = "the head of its answer is not that of HTTP";
+  else if (wants_certificate(socket, status))
+    explain_client_certificate(reason, socket->target);
+  else
+    explain_status(socket, head, length, status);
+  if (wrong)
+    reason_set(reason, ERR_PROTOCOL, 0, "%.80s does not answer as a WebSocket server: %s", socket->target,
+               wrong);
+  if (status != 101 || wrong)
+    return -1;
+  on_established(socket, wsi);
+  return 0;
+}
+
+/* The first head, which lws has read. What comes after an interim answer lws takes for its body. */
+static int on_first_answer(struct socket *socket, struct lws *wsi) {
+  struct buffer head = {0};
+  bool framed = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0 ||
+                lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
+  int result = -1;
+  if (!write_head(&head, wsi))
+    reason_set(&socket->wire.reason, ERR_NOMEM, 0, "no memory for a connection");
+  else if (!is_interim(handshake_status(head.data, head.length)))
+    result = on_answer(socket, wsi, head.data, head.length);
+  else if (framed)
+    reason_set(&socket->wire.reason, ERR_PROTOCOL, 0, "%.80s sent an interim answer with a body",
+               socket->target);
+  else
+    result = 0;
+  buffer_free(&head);
+  return result;
+}
+
+/* Bytes after an interim answer: others of them, the final one, and then frames. */
+static int on_further_answers(struct socket *socket, struct lws *wsi, const void *in, size_t length) {
+  struct buffer *head = &socket->head;
+  size_t size;
+  int result;
+  if (!buffer_append(head, in, length)) {
+    reason_set(&socket->wire.reason, ERR_NOMEM, 0, "no memory for a connection");
+    return -1;
+  }
+  while ((size = handshake_head(head->data, head->length)) && is_interim(handshake_status(head->data, size)))
+    buffer_consume(head, size);
+  if ((size ? size : head->length) > WIRE_MOST_HEAD) {
+    explain_long_head(socket);
+    return -1;
+  }
+  if (!size)
+    return 0;
+  result = on_answer(socket, wsi, head->data, size);
+  if (!result)
+    wire_feed(&socket->wire, head->data + size, head->length - size);
+  buffer_free(head);
+  return result;
+}
+
 static int on_handshake(struct socket *socket, struct lws *wsi, enum lws_callback_reasons why, void *in,
                         size_t length) {
+  char *theirs = NULL;
+  int none = 0;
   switch (why) {
   case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
     return add_headers(socket, in, length);
-  case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
-    if (lws_hdr_copy(wsi, socket->chosen, sizeof socket->chosen, WSI_TOKEN_PROTOCOL) < 0)
-      socket->chosen[0] = 0;
-    return 0;
-  case LWS_CALLBACK_CLIENT_ESTABLISHED:
-    on_established(socket, wsi);
-    return 0;
+  case LWS_CALLBACK_ESTABLISHED_CLIENT_HTTP:
+    return on_first_answer(socket, wsi);
+  case LWS_CALLBACK_RECEIVE_CLIENT_HTTP:
+    return lws_http_client_read(wsi, &theirs, &none) ? -1 : 0; /* calls with the next */
+  case LWS_CALLBACK_RECEIVE_CLIENT_HTTP_READ:
+    return on_further_answers(socket, wsi, in, length);
+  case LWS_CALLBACK_COMPLETED_CLIENT_HTTP:
+    return -1;
   case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
     explain(socket, wsi, in ? in : "");
     attempt_failed(socket, wsi);
@@ -335,6 +482,7 @@ static void finish_connecting(struct socket *socket) {
   assert(socket->addresses && (socket->phase == RESOLVING || socket->phase == CONNECTING));
   free(socket->addresses);
   socket->addresses = NULL;
+  buffer_free(&socket->head);
   rt_timer_stop(socket->wire.rt, &socket->timer);
   rt_underway(socket->wire.rt, -1);
 }
@@ -353,8 +501,9 @@ static void write_target(const struct url *url, char *text, size_t size, bool wi
     snprintf(text, size, "%s%s%s", open, url->host, close);
 }
 
-static int tls_flags(const struct socket_options *o) {
-  return o->url->tls ? LCCSCF_USE_SSL | LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK : 0; /* trust.c verifies */
+static int flags_of(const struct socket_options *o) {
+  int verified = LCCSCF_USE_SSL | LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK; /* trust.c does it */
+  return LCCSCF_HTTP_NO_FOLLOW_REDIRECT | (o->url->tls ? verified : 0);
 }
 
 /* lws does not tell that it got no socket, and of what it tried to make one. */
@@ -387,10 +536,10 @@ static void connect_lws(struct socket *socket, const char *address) {
   info.port = url->port;
   info.path = url->path;
   info.host = host;
-  info.protocol = socket->options.subprotocol;
+  info.method = "GET"; /* the WebSocket is the body of its answer, as far as lws knows */
   info.local_protocol_name = "json.v1";
   info.alpn = "http/1.1";
-  info.ssl_connection = tls_flags(&socket->options);
+  info.ssl_connection = flags_of(&socket->options);
   info.ietf_version_or_minus_one = -1;
   info.opaque_user_data = socket;
   info.pwsi = &socket->wsi;
@@ -430,6 +579,7 @@ static void try_address(struct socket *socket) {
   const char *address = socket->addresses[socket->next_address++];
   assert(socket->phase == CONNECTING && !socket->wsi && !socket->tunnel && !socket->established);
   socket->attempt_failed = false;
+  buffer_free(&socket->head);
   if (!socket->proxy.used) {
     connect_lws(socket, address);
     return;
@@ -539,6 +689,8 @@ static void run_socket(struct rt *rt, lua_State *L, struct rt_job *job) {
     connect_next(socket, L);
   } else if (socket->phase == CONNECTING && socket->established) {
     finish_connecting(socket);
+    if (socket->wire.wsi)
+      lws_http_headers_detach(socket->wire.wsi); /* lws would keep the head as long as the connection lives */
     socket->phase = OPEN;
     socket->ops->opened(socket, L);
   } else if (socket->phase == CONNECTING && socket->attempt_failed) {
@@ -586,6 +738,7 @@ static void room_closing(struct rt *rt, void *state) {
     rt_timer_stop(rt, &socket->timer);
     rt_dequeue(rt, &socket->job);
     free(socket->addresses);
+    buffer_free(&socket->head);
     proxy_free(&socket->proxy);
     socket->addresses = NULL;
     socket->phase = GONE;

@@ -106,162 +106,6 @@ struct lws_context *wire_context(struct rt *rt) {
   return wires->context;
 }
 
-/* ---- pings --------------------------------------------------------------------------------------- */
-
-static void schedule_ping(struct wire *wire) {
-  double next = wire->limits->ping_interval, deadline;
-  if (next <= 0)
-    return;
-  if (wire->unanswered) {
-    deadline = wire->limits->pong_timeout - (double)(rt_monotonic(wire->rt) - wire->unanswered) / 1e9;
-    if (deadline < next)
-      next = deadline;
-  }
-  rt_timer_start(wire->rt, &wire->timer, next);
-}
-
-static void on_ping_timer(struct rt_timer *timer) {
-  struct wire *wire = container_of(timer, struct wire, timer);
-  uint64_t now = rt_monotonic(wire->rt);
-  if (!wire->open)
-    return;
-  if (wire->unanswered && (double)(now - wire->unanswered) / 1e9 >= wire->limits->pong_timeout - 1e-6) {
-    wire_drop(wire, ERR_TIMEOUT, "no PONG came in time");
-    return;
-  }
-  wire_send(wire, WIRE_FIN | WIRE_PING, "p", 1); /* lws does not tell a server of an empty PONG */
-  if (!wire->unanswered)
-    wire->unanswered = now;
-  schedule_ping(wire);
-}
-
-static void on_pong(struct wire *wire) {
-  wire->unanswered = 0;
-  schedule_ping(wire);
-}
-
-/* ---- incoming ------------------------------------------------------------------------------------ */
-
-/* Close, and overhear the rest. Never by an error returned to lws 4.1: it would go on to fill its buffer,
- * past the end. */
-static void refuse(struct wire *wire, enum err err, int code, const char *what) {
-  if (!wire->closing && wire->reason.err == ERR_NONE && err == ERR_PROTOCOL)
-    reason_set(&wire->reason, err, code, "the other side broke the WebSocket protocol: %s (%d)", what, code);
-  else if (!wire->closing && wire->reason.err == ERR_NONE)
-    reason_set(&wire->reason, err, code, "%s", what);
-  wire->deaf = true;
-  wire_close(wire, code, what);
-}
-
-static void refuse_frame(struct wire *wire, const struct frames_found *found) {
-  char what[64];
-  if (found->code != FRAMES_TOO_BIG) {
-    refuse(wire, ERR_PROTOCOL, found->code, found->what);
-    return;
-  }
-  snprintf(what, sizeof what, "a message of more than %zu bytes came", wire->limits->max_frame);
-  refuse(wire, ERR_LIMIT, found->code, what);
-}
-
-static void no_memory(struct wire *wire) {
-  refuse(wire, ERR_NOMEM, WIRE_INTERNAL_ERROR, "no memory for a message");
-}
-
-void wire_feed(struct wire *wire, const void *data, size_t length) {
-  wire->count.bytes_in += length;
-  if (wire->deaf)
-    return;
-  borrow(wire, &wire->inbox, SPARE_IN);
-  if (!buffer_append(&wire->inbox, data, length))
-    no_memory(wire);
-  else
-    rt_enqueue(wire->rt, &wire->job);
-}
-
-struct message {
-  struct wire *wire;
-  const struct frames_found *found;
-};
-
-static int l_message(lua_State *L) {
-  const struct message *message = lua_touserdata(L, 1);
-  struct wire *wire = message->wire;
-  const struct frames_found *found = message->found;
-  wire->ops->message(wire, L, found->data, found->length, found->binary);
-  assert(lua_gettop(L) == 1);
-  return 0;
-}
-
-static void hand_over(struct wire *wire, lua_State *L, const struct frames_found *found) {
-  wire->count.frames_in++;
-  if (rt_protected(L, l_message, &(struct message){wire, found}) || !wire->ops)
-    return;
-  wire_drop(wire, ERR_NOMEM, "no memory for a message");
-  wire->deaf = true; /* what came after it must not be handled before it */
-}
-
-static void on_frame(struct wire *wire, lua_State *L, enum frames_event event,
-                     const struct frames_found *found) {
-  switch (event) {
-  case FRAMES_MESSAGE:
-    hand_over(wire, L, found);
-    break;
-  case FRAMES_PONG:
-    on_pong(wire);
-    break;
-  case FRAMES_VIOLATION:
-    refuse_frame(wire, found);
-    break;
-  default: /* lws answers pings and closes */
-    break;
-  }
-}
-
-/* What is left is part of a frame: it stays for the bytes to come. */
-static void keep_rest(struct wire *wire, struct buffer *taken) {
-  if (!wire->ops || wire->deaf)
-    taken->length = 0;
-  else
-    taken->length = frames_compact(&wire->frames, taken->data, taken->length);
-  if (taken->length && !buffer_append(taken, wire->inbox.data, wire->inbox.length))
-    no_memory(wire);
-  else if (taken->length) {
-    buffer_free(&wire->inbox);
-    wire->inbox = *taken;
-    return;
-  }
-  give_back(wire, taken, SPARE_IN);
-}
-
-/* Hand over what is complete. The inbox is taken first: what arrives meanwhile must not move it. */
-static void deliver(struct wire *wire, lua_State *L) {
-  struct buffer taken = wire->inbox;
-  struct frames_found found;
-  enum frames_event event;
-  memset(&wire->inbox, 0, sizeof wire->inbox);
-  while (wire->ops && !wire->deaf &&
-         (event = frames_next(&wire->frames, taken.data, taken.length, &found)) != FRAMES_MORE)
-    on_frame(wire, L, event, &found);
-  keep_rest(wire, &taken);
-}
-
-static void run_wire(struct rt *rt, lua_State *L, struct rt_job *job) {
-  struct wire *wire = container_of(job, struct wire, job);
-  (void)rt;
-  if (wire->inbox.length)
-    deliver(wire, L);
-  if (wire->ops && wire->refused && !wire->out.length) {
-    wire->refused = false;
-    if (wire->ops->drained)
-      wire->ops->drained(wire, L);
-  }
-  if (wire->ops && wire->dead) {
-    assert(!wire->wsi && !wire->open && wire->close_code);
-    wire->dead = false;
-    wire->ops->gone(wire, L);
-  }
-}
-
 /* ---- outgoing ------------------------------------------------------------------------------------ */
 
 static unsigned char *put_header(unsigned char *at, unsigned first, size_t length, bool masked) {
@@ -305,7 +149,7 @@ static unsigned char *put_masked(struct wire *wire, unsigned char *at, const uns
 static bool make_room(struct wire *wire, size_t length) {
   /* Acks and pings pass over the limit: they are as many as what came in, and must not be lost. */
   size_t limit = wire->limits->max_unsent * (length < SMALL_FRAME ? 2 : 1);
-  if (!wire->open || wire->closing)
+  if (!wire->open)
     return false;
   if (wire_unsent(wire) + length > limit) {
     wire->refused = true;
@@ -320,7 +164,7 @@ static bool make_room(struct wire *wire, size_t length) {
   return true;
 }
 
-bool wire_send(struct wire *wire, unsigned first, const void *data, size_t length) {
+static bool queue(struct wire *wire, unsigned first, const void *data, size_t length) {
   unsigned char *start, *at;
   if (!make_room(wire, length + 14))
     return false;
@@ -337,12 +181,21 @@ bool wire_send(struct wire *wire, unsigned first, const void *data, size_t lengt
   return true;
 }
 
+bool wire_send(struct wire *wire, unsigned first, const void *data, size_t length) {
+  return !wire->closing && queue(wire, first, data, length);
+}
+
 bool wire_send_raw(struct wire *wire, const void *data, size_t length) {
-  return make_room(wire, length) && buffer_append(&wire->out, data, length);
+  return !wire->closing && make_room(wire, length) && buffer_append(&wire->out, data, length);
 }
 
 size_t wire_unsent(const struct wire *wire) {
   return wire->out.length ? wire->out.length - LWS_PRE : 0;
+}
+
+/* Something is to be done once all has left. */
+static bool awaits_flush(const struct wire *wire) {
+  return wire->refused || wire->ending || wire->faulty || wire->owes_pong;
 }
 
 /* Write what is queued until the system takes no more. lws sends LWS_WRITE_HTTP as it is, also on a
@@ -359,13 +212,13 @@ static int write_out(struct wire *wire) {
   wire->count.bytes_out += done;
   if (done == left) {
     give_back(wire, &wire->out, SPARE_OUT);
-    if (wire->refused)
+    if (awaits_flush(wire))
       rt_enqueue(wire->rt, &wire->job);
   } else if (done) {
     memmove(wire->out.data + LWS_PRE, wire->out.data + LWS_PRE + done, left - done);
     wire->out.length -= done;
   }
-  if (wire->out.length)
+  if (wire->out.length || (awaits_flush(wire) && lws_partial_buffered(wire->wsi)))
     lws_callback_on_writable(wire->wsi);
   return 0;
 }
@@ -377,24 +230,41 @@ static void run_flush(struct rt_flush *flush) {
     wire_drop(wire, ERR_DISCONNECTED, "the connection was lost while sending");
 }
 
-/* ---- the end ------------------------------------------------------------------------------------- */
+/* ---- pings --------------------------------------------------------------------------------------- */
 
-static int on_peer_close(struct wire *wire, const unsigned char *in, size_t length) {
-  size_t n = length > 2 ? length - 2 : 0;
-  if (wire->closing)
-    return -1; /* the answer to ours: over, without a third close frame */
-  wire->close_code = length >= 2 ? in[0] << 8 | in[1] : 1005;
-  if (n >= sizeof wire->close_reason)
-    n = sizeof wire->close_reason - 1;
-  if (n)
-    memcpy(wire->close_reason, in + 2, n);
-  wire->close_reason[n] = 0;
-  wire->open = false;
-  reason_set(&wire->reason, ERR_DISCONNECTED, wire->close_code,
-             "the other side closed the connection (%d%s%s)", wire->close_code, n ? ": " : "",
-             wire->close_reason);
-  return 0;
+static void schedule_ping(struct wire *wire) {
+  double next = wire->limits->ping_interval, deadline;
+  if (next <= 0)
+    return;
+  if (wire->unanswered) {
+    deadline = wire->limits->pong_timeout - (double)(rt_monotonic(wire->rt) - wire->unanswered) / 1e9;
+    if (deadline < next)
+      next = deadline;
+  }
+  rt_timer_start(wire->rt, &wire->timer, next);
 }
+
+static void on_ping_timer(struct rt_timer *timer) {
+  struct wire *wire = container_of(timer, struct wire, timer);
+  uint64_t now = rt_monotonic(wire->rt);
+  if (!wire->open)
+    return;
+  if (wire->unanswered && (double)(now - wire->unanswered) / 1e9 >= wire->limits->pong_timeout - 1e-6) {
+    wire_drop(wire, ERR_TIMEOUT, "no PONG came in time");
+    return;
+  }
+  wire_send(wire, WIRE_FIN | WIRE_PING, "p", 1); /* lws does not tell a server of an empty PONG */
+  if (!wire->unanswered)
+    wire->unanswered = now;
+  schedule_ping(wire);
+}
+
+static void on_pong(struct wire *wire) {
+  wire->unanswered = 0;
+  schedule_ping(wire);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------- */
 
 static void on_closed(struct wire *wire) {
   if (!wire->wsi)
@@ -406,54 +276,8 @@ static void on_closed(struct wire *wire) {
   rt_timer_stop(wire->rt, &wire->timer);
   rt_timer_stop(wire->rt, &wire->close_timer);
   rt_flush_forget(wire->rt, &wire->flush);
-  if (!wire->close_code)
-    wire->close_code = WIRE_ABNORMAL;
-  if (wire->reason.err == ERR_NONE)
-    reason_set(&wire->reason, wire->closing ? ERR_CLOSED : ERR_DISCONNECTED, wire->close_code,
-               wire->closing ? "the connection was closed" : "the connection was lost");
   wire->dead = true;
-  rt_enqueue(wire->rt, &wire->job);
-}
-
-/* What lws has read of a message, as a frame again. */
-static int on_piece(struct wire *wire, const void *in, size_t length) {
-  unsigned char head[14] = {0}, *end;
-  bool last = lws_is_final_fragment(wire->wsi) && !lws_remaining_packet_payload(wire->wsi);
-  unsigned opcode = wire->assembling                 ? WIRE_CONTINUE
-                    : lws_frame_is_binary(wire->wsi) ? WIRE_BINARY
-                                                     : WIRE_TEXT;
-  wire->assembling = !last;
-  end = put_header(head, opcode | (last ? WIRE_FIN : 0), length, wire->frames.masked);
-  wire_feed(wire, head,
-            (size_t)(end - head) + (wire->frames.masked ? 4 : 0)); /* a key that changes nothing */
-  wire_feed(wire, in, length);
-  return 0;
-}
-
-int wire_on(struct wire *wire, struct lws *wsi, int why, void *in, size_t length) {
-  if (wire->wsi != wsi)
-    return 0;
-  switch (why) {
-  case LWS_CALLBACK_CLIENT_RECEIVE:
-  case LWS_CALLBACK_RECEIVE:
-    return on_piece(wire, in, length);
-  case LWS_CALLBACK_CLIENT_WRITEABLE:
-  case LWS_CALLBACK_SERVER_WRITEABLE:
-    return write_out(wire);
-  case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
-  case LWS_CALLBACK_RECEIVE_PONG:
-    on_pong(wire);
-    return 0;
-  case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-    return on_peer_close(wire, in, length);
-  case LWS_CALLBACK_CLIENT_CLOSED:
-  case LWS_CALLBACK_CLOSED:
-  case LWS_CALLBACK_WSI_DESTROY:
-    on_closed(wire);
-    return 0;
-  default:
-    return 0;
-  }
+  rt_enqueue(wire->rt, &wire->job); /* what has come is handed over before */
 }
 
 /* Not LWS_TO_KILL_SYNC: that spends seconds on flushing what the peer does not take. The peer shall see
@@ -494,7 +318,7 @@ void wire_drop(struct wire *wire, enum err err, const char *why) {
   struct lws *wsi = wire->wsi;
   if (!wsi)
     return;
-  if (!wire->closing)
+  if (!wire->close_code)
     wire->close_code = WIRE_ABNORMAL;
   if (wire->reason.err == ERR_NONE)
     reason_set(&wire->reason, err, wire->close_code, "%s", why);
@@ -514,6 +338,304 @@ void wire_drop_amid(struct wire *wire, const void *data, size_t length, size_t s
 void wire_pause(struct wire *wire, bool pause) {
   if (wire->wsi)
     lws_rx_flow_control(wire->wsi, !pause);
+}
+
+/* ---- incoming ------------------------------------------------------------------------------------ */
+
+/* Close, and overhear the rest. Never by an error returned to lws 4.1: it would go on to fill its buffer,
+ * past the end. */
+static void refuse(struct wire *wire, enum err err, int code, const char *what) {
+  if (!wire->closing && wire->reason.err == ERR_NONE && err == ERR_PROTOCOL)
+    reason_set(&wire->reason, err, code, "the other side broke the WebSocket protocol: %s (%d)", what, code);
+  else if (!wire->closing && wire->reason.err == ERR_NONE)
+    reason_set(&wire->reason, err, code, "%s", what);
+  wire->ending = wire->closing;
+  wire->faulty = wire->deaf = true;
+  wire_close(wire, code, what);
+  if (!wire->close_code)
+    wire->close_code = code;
+  if (wire->wsi && wire->limits->close_timeout > LINGER)
+    rt_timer_start(wire->rt, &wire->close_timer, LINGER);
+}
+
+static void refuse_frame(struct wire *wire, const struct frames_found *found) {
+  char what[64];
+  if (found->code != FRAMES_TOO_BIG) {
+    refuse(wire, ERR_PROTOCOL, found->code, found->what);
+    return;
+  }
+  snprintf(what, sizeof what, "a message of more than %zu bytes came", wire->limits->max_frame);
+  refuse(wire, ERR_LIMIT, found->code, what);
+}
+
+static void no_memory(struct wire *wire) {
+  refuse(wire, ERR_NOMEM, WIRE_INTERNAL_ERROR, "no memory for a message");
+}
+
+void wire_feed(struct wire *wire, const void *data, size_t length) {
+  struct buffer *inbox = &wire->inbox;
+  wire->count.bytes_in += length;
+  if (wire->deaf)
+    return;
+  borrow(wire, inbox, SPARE_IN);
+  if (inbox->data && data == inbox->data + inbox->length)
+    inbox->length += length; /* it was read in place */
+  else if (!buffer_append(inbox, data, length))
+    no_memory(wire);
+  rt_enqueue(wire->rt, &wire->job);
+}
+
+/* Read in place what a client's connection has. lws hands it to wire_feed, also what it had read itself. */
+static int read_in(struct wire *wire) {
+  struct buffer *inbox = &wire->inbox;
+  char *at = NULL;
+  int space = 0, result; /* none: lws has a buffer of its own */
+  if (!wire->deaf) {
+    borrow(wire, inbox, SPARE_IN);
+    if (buffer_reserve(inbox, WIRE_CHUNK)) {
+      at = inbox->data + inbox->length;
+      space = WIRE_CHUNK;
+    }
+  }
+  result = lws_http_client_read(wire->wsi, &at, &space);
+  if (!inbox->length && inbox->data)
+    give_back(wire, inbox, SPARE_IN);
+  return result ? -1 : 0;
+}
+
+struct message {
+  struct wire *wire;
+  const struct frames_found *found;
+};
+
+static int l_message(lua_State *L) {
+  const struct message *message = lua_touserdata(L, 1);
+  struct wire *wire = message->wire;
+  const struct frames_found *found = message->found;
+  wire->ops->message(wire, L, found->data, found->length, found->binary);
+  assert(lua_gettop(L) == 1);
+  return 0;
+}
+
+static void hand_over(struct wire *wire, lua_State *L, const struct frames_found *found) {
+  wire->count.frames_in++;
+  if (rt_protected(L, l_message, &(struct message){wire, found}) || !wire->ops)
+    return;
+  wire_drop(wire, ERR_NOMEM, "no memory for a message");
+  wire->deaf = true; /* what came after it must not be handled before it */
+}
+
+/* RFC 6455, 5.5.2 and 5.5.3: at once, also while we wait for the answer to our close. A side that does not
+ * read gets the answer to its newest ping. */
+static void on_ping(struct wire *wire, const void *data, size_t length) {
+  if (!wire->owes_pong && wire_unsent(wire) < wire->limits->max_unsent &&
+      queue(wire, WIRE_FIN | WIRE_PONG, data, length))
+    return;
+  wire->owes_pong = wire->open;
+  wire->ping.length = 0;
+  if (!buffer_append(&wire->ping, data, length))
+    wire->owes_pong = false;
+}
+
+static void send_pong(struct wire *wire) {
+  wire->owes_pong = false;
+  queue(wire, WIRE_FIN | WIRE_PONG, wire->ping.data, wire->ping.length);
+  buffer_free(&wire->ping);
+}
+
+static void on_close(struct wire *wire, const struct frames_found *found) {
+  const char *colon = found->length ? ": " : "";
+  unsigned char code[2] = {(unsigned char)(found->code >> 8), (unsigned char)found->code};
+  wire->deaf = wire->ending = true;
+  if (wire->closing || wire->close_code)
+    return; /* the answer to ours, or it was dropped */
+  queue(wire, WIRE_FIN | WIRE_CLOSE, code, found->code == FRAMES_NO_CODE ? 0 : sizeof code);
+  wire->open = false;
+  wire->close_code = found->code;
+  memcpy(wire->close_reason, found->data, found->length);
+  wire->close_reason[found->length] = 0;
+  reason_set(&wire->reason, ERR_DISCONNECTED, wire->close_code,
+             "the other side closed the connection (%d%s%s)", wire->close_code, colon, wire->close_reason);
+  if (!wire->wsi)
+    return;
+  rt_timer_stop(wire->rt, &wire->timer);
+  rt_timer_start(wire->rt, &wire->close_timer, wire->limits->close_timeout);
+}
+
+static void on_frame(struct wire *wire, lua_State *L, enum frames_event event,
+                     const struct frames_found *found) {
+  switch (event) {
+  case FRAMES_MESSAGE:
+    hand_over(wire, L, found);
+    break;
+  case FRAMES_PING:
+    on_ping(wire, found->data, found->length);
+    break;
+  case FRAMES_PONG:
+    on_pong(wire);
+    break;
+  case FRAMES_CLOSE:
+    on_close(wire, found);
+    break;
+  default:
+    refuse_frame(wire, found);
+  }
+}
+
+/* What is left is part of a frame: it stays for the bytes to come. */
+static void keep_rest(struct wire *wire, struct buffer *taken) {
+  if (!wire->ops || wire->deaf)
+    taken->length = 0;
+  else
+    taken->length = frames_compact(&wire->frames, taken->data, taken->length);
+  if (taken->length && !buffer_append(taken, wire->inbox.data, wire->inbox.length))
+    no_memory(wire);
+  else if (taken->length) {
+    buffer_free(&wire->inbox);
+    wire->inbox = *taken;
+    return;
+  }
+  give_back(wire, taken, SPARE_IN);
+}
+
+/* Hand over what is complete. The inbox is taken first: what arrives meanwhile must not move it. */
+static void deliver(struct wire *wire, lua_State *L) {
+  struct buffer taken = wire->inbox;
+  struct frames_found found;
+  enum frames_event event;
+  memset(&wire->inbox, 0, sizeof wire->inbox);
+  while (wire->ops && !wire->deaf &&
+         (event = frames_next(&wire->frames, taken.data, taken.length, &found)) != FRAMES_MORE)
+    on_frame(wire, L, event, &found);
+  keep_rest(wire, &taken);
+}
+
+/* Nothing of ours waits, also not in lws. */
+static bool is_flushed(const struct wire *wire) {
+  return wire->wsi && !wire->out.length && !lws_partial_buffered(wire->wsi);
+}
+
+/* The other side reads our close frame, and then that nothing follows. Its own end comes next: where it had
+ * sent more than we have read, an end at once would reset the connection, and take the close frame with it.
+ */
+static void end_sending(struct wire *wire) {
+  SSL *ssl = lws_get_ssl(wire->wsi);
+  if (ssl)
+    SSL_shutdown(ssl);
+  shutdown(lws_get_socket_fd(wire->wsi), SHUT_WR);
+  wire->faulty = false;
+}
+
+static void on_flushed(struct wire *wire, lua_State *L) {
+  struct lws *wsi = wire->wsi;
+  if (wire->owes_pong)
+    send_pong(wire);
+  if (wire->refused) {
+    wire->refused = false;
+    if (wire->ops->drained)
+      wire->ops->drained(wire, L);
+  }
+  if (!wire->ops || !is_flushed(wire))
+    return;
+  if (wire->ending) {
+    on_closed(wire);
+    wire_kill(wsi);
+  } else if (wire->faulty) {
+    end_sending(wire);
+  }
+}
+
+/* Why it is gone, if nothing has told. */
+static void settle_end(struct wire *wire) {
+  if (!wire->close_code)
+    wire->close_code = WIRE_ABNORMAL;
+  if (wire->reason.err == ERR_NONE)
+    reason_set(&wire->reason, wire->closing ? ERR_CLOSED : ERR_DISCONNECTED, wire->close_code,
+               wire->closing ? "the connection was closed" : "the connection was lost");
+}
+
+static void run_wire(struct rt *rt, lua_State *L, struct rt_job *job) {
+  struct wire *wire = container_of(job, struct wire, job);
+  (void)rt;
+  if (wire->inbox.length)
+    deliver(wire, L);
+  if (wire->ops && is_flushed(wire))
+    on_flushed(wire, L);
+  if (wire->ops && wire->dead) {
+    assert(!wire->wsi && !wire->open);
+    wire->dead = false;
+    settle_end(wire);
+    wire->ops->gone(wire, L);
+  }
+}
+
+/* ---- callbacks of lws ---------------------------------------------------------------------------- */
+
+/* What lws tells of a close frame to a server; it answers it itself. */
+static int on_peer_close(struct wire *wire, const unsigned char *in, size_t length) {
+  size_t n = length > 2 ? length - 2 : 0;
+  if (wire->closing)
+    return -1; /* the answer to ours: over, without a third close frame */
+  wire->close_code = length >= 2 ? in[0] << 8 | in[1] : FRAMES_NO_CODE;
+  if (n >= sizeof wire->close_reason)
+    n = sizeof wire->close_reason - 1;
+  if (n)
+    memcpy(wire->close_reason, in + 2, n);
+  wire->close_reason[n] = 0;
+  wire->open = false;
+  reason_set(&wire->reason, ERR_DISCONNECTED, wire->close_code,
+             "the other side closed the connection (%d%s%s)", wire->close_code, n ? ": " : "",
+             wire->close_reason);
+  return 0;
+}
+
+/* What lws has read of a message, as a frame again. */
+static int on_piece(struct wire *wire, const void *in, size_t length) {
+  unsigned char head[14] = {0}, *end;
+  bool last = lws_is_final_fragment(wire->wsi) && !lws_remaining_packet_payload(wire->wsi);
+  unsigned opcode = wire->assembling                 ? WIRE_CONTINUE
+                    : lws_frame_is_binary(wire->wsi) ? WIRE_BINARY
+                                                     : WIRE_TEXT;
+  wire->assembling = !last;
+  end = put_header(head, opcode | (last ? WIRE_FIN : 0), length, wire->frames.masked);
+  wire_feed(wire, head,
+            (size_t)(end - head) + (wire->frames.masked ? 4 : 0)); /* a key that changes nothing */
+  wire_feed(wire, in, length);
+  return 0;
+}
+
+int wire_on(struct wire *wire, struct lws *wsi, int why, void *in, size_t length) {
+  if (wire->wsi != wsi)
+    return 0;
+  switch (why) {
+  case LWS_CALLBACK_RECEIVE_CLIENT_HTTP:
+    return read_in(wire);
+  case LWS_CALLBACK_RECEIVE_CLIENT_HTTP_READ:
+  case LWS_CALLBACK_RAW_RX:
+    wire_feed(wire, in, length);
+    return 0;
+  case LWS_CALLBACK_RECEIVE:
+    return on_piece(wire, in, length);
+  case LWS_CALLBACK_CLIENT_HTTP_WRITEABLE:
+  case LWS_CALLBACK_RAW_WRITEABLE:
+  case LWS_CALLBACK_SERVER_WRITEABLE:
+    return write_out(wire);
+  case LWS_CALLBACK_COMPLETED_CLIENT_HTTP: /* its end, for lws */
+    return -1;
+  case LWS_CALLBACK_RECEIVE_PONG:
+    on_pong(wire);
+    return 0;
+  case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+    return on_peer_close(wire, in, length);
+  case LWS_CALLBACK_CLOSED_CLIENT_HTTP:
+  case LWS_CALLBACK_RAW_CLOSE:
+  case LWS_CALLBACK_CLOSED:
+  case LWS_CALLBACK_WSI_DESTROY:
+    on_closed(wire);
+    return 0;
+  default:
+    return 0;
+  }
 }
 
 /* ---- life ---------------------------------------------------------------------------------------- */
@@ -550,5 +672,6 @@ void wire_free(struct wire *wire) {
   rt_flush_forget(wire->rt, &wire->flush);
   rt_dequeue(wire->rt, &wire->job);
   buffer_free(&wire->inbox);
+  buffer_free(&wire->ping);
   buffer_free(&wire->out);
 }

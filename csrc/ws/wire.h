@@ -1,7 +1,7 @@
 /*
  * ws/wire.h - the frames of one established WebSocket connection, at either end.
  *
- * Incoming messages are assembled in the inbox and handed over at the drain point. Outgoing frames
+ * What comes lies in the inbox, and is read there at the drain point (frames.h). Outgoing frames
  * are built here (a client's are masked) and everything queued in one loop turn leaves in one write:
  * the system call per frame is the largest cost a chat client has.
  *
@@ -22,7 +22,8 @@ enum wire_opcode {
   WIRE_TEXT = 0x1,
   WIRE_BINARY = 0x2,
   WIRE_CLOSE = 0x8,
-  WIRE_PING = 0x9
+  WIRE_PING = 0x9,
+  WIRE_PONG = 0xA
 };
 enum {
   WIRE_FIN = 0x80,        /* the last frame of a message; or it into the first byte */
@@ -73,10 +74,15 @@ struct wire {
   bool dead;    /* the end has been noticed, gone is due */
   bool refused; /* a frame found no room, drained is due */
   bool deaf;    /* what still comes is dropped */
+  bool ending;  /* both sides have said goodbye: it ends when that has left */
+  bool faulty;  /* the other side has broken the protocol: it ends soon after it was told */
 
   struct buffer inbox; /* what came and is not read, and the beginning of a message in fragments */
   struct frames frames;
   bool assembling; /* lws hands over a message in pieces */
+
+  bool owes_pong;     /* more pings came than the other side took answers: the newest counts */
+  struct buffer ping; /* what it carries */
 
   struct buffer out; /* LWS_PRE bytes of headroom, then whole frames */
   struct rt_flush flush;
@@ -103,8 +109,8 @@ void wire_init(struct wire *wire, struct rt *rt, bool client, const struct wire_
 void wire_open(struct wire *wire, struct lws *wsi);
 /* Bytes that came, frames of the other side. They are read at the drain point. */
 void wire_feed(struct wire *wire, const void *data, size_t length);
-/* Feed a callback of lws, `why` by enum lws_callback_reasons, for an open wire: receive, writeable, pong,
- * peer's close, closed. Returns what the callback must return. */
+/* Feed a callback of lws, `why` by enum lws_callback_reasons, for an open wire: receive, writeable, closed.
+ * Returns what the callback must return. */
 int wire_on(struct wire *wire, struct lws *wsi, int why, void *in, size_t length);
 /* Queue one frame; `first` is the opcode with WIRE_FIN or without. false: closed or over max_unsent. */
 bool wire_send(struct wire *wire, unsigned first, const void *data, size_t length);

@@ -77,6 +77,37 @@ describe("a socket", function()
       finish(socket)
     end))
 
+    it("after interim answers, however they are cut", async(function()
+      local upgrade = { "lines", "HTTP/1.1 101 Switching Protocols", "upgrade: WebSocket",
+        "CONNECTION: keep-alive ,Upgrade", "Sec-WebSocket-Accept:PROOF", "Sec-WebSocket-Protocol:  json.v1\t" }
+      local hello, pause = { "text", "hello" }, { "sleep", 0.02 }
+      for _, script in ipairs {
+        { { "lines", "HTTP/1.1 100 Continue" }, upgrade, hello, "silent" },
+        { { "lines", "HTTP/1.1 103 Early Hints", "Link: </a>" }, pause, upgrade, pause, hello, "silent" },
+        { { "lines", "HTTP/1.1 100 Continue" }, { "lines", "HTTP/1.1 102 Processing", "A: b" },
+          pause, { "lines", "HTTP/1.1 103 Early Hints" }, upgrade, hello, "silent" },
+        { { "raw", "485454502f312e312031303020436f6e" }, pause, { "raw", "74696e75650d0a0d0a" }, upgrade, hello,
+          "silent" },
+        { upgrade, hello, "silent" },
+      } do
+        local socket = assert(core.socket { url = server:ws(script) })
+        assert.equal("json.v1", socket:protocol())
+        assert.equal("hello", socket:receive(5))
+        finish(socket)
+      end
+    end))
+
+    it("and asks for one thing only, with a key of its own each time", async(function()
+      local url, name = server:ws({ "accept", "silent" })
+      finish(assert(core.socket { url = url }))
+      finish(assert(core.socket { url = url }))
+      local first, second = server:log(name, "visit")[1].headers, server:log(name, "visit")[2].headers
+      assert.same({ "websocket", "Upgrade", "13" }, { first.upgrade, first.connection, first["sec-websocket-version"] })
+      assert.equal(24, #first["sec-websocket-key"])
+      assert.not_equal(first["sec-websocket-key"], second["sec-websocket-key"])
+      assert.is_nil(first["sec-websocket-extensions"])
+    end))
+
     it("by name", async(function()
       local url = server:ws({ "accept", "silent" })
       finish(assert(core.socket { url = (url:gsub("127.0.0.1", "localhost")) }))
@@ -124,6 +155,77 @@ describe("a socket", function()
         assert.matches("127.0.0.1:" .. server.main, err.message, 1, true)
       end))
     end
+
+    for _, status in ipairs { 300, 301, 302, 303, 304, 307, 308 } do
+      it(("when the answer is HTTP %d: a redirect is told, not followed"):format(status), async(function()
+        local place, other = server:ws({ "accept", "mute" })
+        local location = place:gsub("^ws://", "http://mira:secret@") .. "?token=secret"
+        local err = failure { url = server:ws({ { "respond", status, "", "text/html", { Location = location } } }) }
+        assert.equal("HTTP", err.name)
+        assert.equal(status, err.code)
+        assert.matches(("leads to 127.0.0.1:%d/%s"):format(server.main, other), err.message, 1, true)
+        assert.is_nil(err.message:find("secret", 1, true))
+        assert.same({}, server:log(other, "visit"))
+      end))
+    end
+
+    it("when a redirect leads nowhere", async(function()
+      local err = failure { url = server:ws({ { "respond", 302, "" } }) }
+      assert.same({ "HTTP", 302 }, { err.name, err.code })
+    end))
+
+    local SWITCHING = "HTTP/1.1 101 Switching Protocols"
+    local UPGRADE, CONNECTION = "Upgrade: websocket", "Connection: Upgrade"
+    local ACCEPT, PROTOCOL = "Sec-WebSocket-Accept: PROOF", "Sec-WebSocket-Protocol: json.v1"
+
+    -- RFC 6455, 4.1: what the client checks.
+    for what, lines in pairs {
+      ["no Upgrade"] = { SWITCHING, CONNECTION, ACCEPT },
+      ["another Upgrade"] = { SWITCHING, "Upgrade: h2c", CONNECTION, ACCEPT },
+      ["two Upgrades"] = { SWITCHING, UPGRADE, "Upgrade: websocket2", CONNECTION, ACCEPT },
+      ["no Connection"] = { SWITCHING, UPGRADE, ACCEPT },
+      ["a Connection of other words"] = { SWITCHING, UPGRADE, "Connection: keep-alive, upgrades", ACCEPT },
+      ["no proof"] = { SWITCHING, UPGRADE, CONNECTION },
+      ["two proofs"] = { SWITCHING, UPGRADE, CONNECTION, ACCEPT, ACCEPT },
+      ["half a proof"] = { SWITCHING, UPGRADE, CONNECTION, "Sec-WebSocket-Accept: PROO" },
+      ["an extension"] = { SWITCHING, UPGRADE, CONNECTION, ACCEPT, "Sec-WebSocket-Extensions: permessage-deflate" },
+      ["two subprotocols"] = { SWITCHING, UPGRADE, CONNECTION, ACCEPT, PROTOCOL, PROTOCOL },
+      ["a list of subprotocols"] = { SWITCHING, UPGRADE, CONNECTION, ACCEPT, "Sec-WebSocket-Protocol: json.v1, b" },
+      ["another subprotocol"] = { SWITCHING, UPGRADE, CONNECTION, ACCEPT, "Sec-WebSocket-Protocol: JSON.v1" },
+      ["a length"] = { SWITCHING, UPGRADE, CONNECTION, ACCEPT, PROTOCOL, "Content-Length: 10" },
+      ["a length of 0"] = { SWITCHING, UPGRADE, CONNECTION, ACCEPT, PROTOCOL, "Content-Length: 0" },
+      ["chunks"] = { SWITCHING, UPGRADE, CONNECTION, ACCEPT, PROTOCOL, "Transfer-Encoding: chunked" },
+      ["HTTP/1.0"] = { "HTTP/1.0 101 Switching Protocols", UPGRADE, CONNECTION, ACCEPT },
+    } do
+      for when, before in pairs { ["at first"] = {}, ["after a 100"] = { { "lines", "HTTP/1.1 100 Continue" } } } do
+        it(("when the 101 response has %s, %s"):format(what, when), async(function()
+          local script = { table.unpack(before) }
+          script[#script + 1] = { "lines", table.unpack(lines) }
+          script[#script + 1] = { "text", "{}" }
+          script[#script + 1] = "mute"
+          local err = failure { url = server:ws(script), connect_timeout = 20 }
+          assert.equal("PROTOCOL", err.name, tostring(err))
+        end))
+      end
+    end
+
+    it("when the answer after a 103 is a refusal, with what it says", async(function()
+      local err = failure { url = server:ws({ { "lines", "HTTP/1.1 103 Early Hints", "Link: </a>; rel=preload" },
+        { "lines", "HTTP/1.1 503 Busy", "Content-Length: 0", "Retry-After: 7" }, "mute" }) }
+      assert.same({ "HTTP", 503, 7 }, { err.name, err.code, err.retry_after })
+    end))
+
+    it("when there are interim answers without an end, or with a body", async(function()
+      local long = { "lines", "HTTP/1.1 100 Continue", "X: " .. ("x"):rep(8000) }
+      local err = failure { url = server:ws({ { "lines", "HTTP/1.1 100 Continue" },
+        { "lines", "HTTP/1.1 101 Yes", "X: " .. ("x"):rep(17000), UPGRADE }, "mute" }), connect_timeout = 20 }
+      assert.equal("LIMIT", err.name, tostring(err))
+      err = failure { url = server:ws({ long, long, long, { "lines", "HTTP/1.1 100 Continue", "Bad line" }, "mute" }),
+        connect_timeout = 20 }
+      assert.equal("PROTOCOL", err.name, tostring(err))
+      err = failure { url = server:ws({ { "lines", "HTTP/1.1 100 Continue", "Content-Length: 5" }, "mute" }) }
+      assert.equal("PROTOCOL", err.name, tostring(err))
+    end))
 
     it("within connect_timeout to a server that says nothing", async(function()
       local err = failure { url = ("ws://127.0.0.1:%d/"):format(server.mute), connect_timeout = 0.05 }

@@ -301,22 +301,102 @@ describe("a wire", function()
       assert.is_nil(server:log(name, "close")[1])
     end))
 
-    -- What no server may send (RFC 6455, 5.2 and 5.4).
-    for what, hex in pairs {
-      ["a reserved opcode"] = "830131",
-      ["a reserved bit"] = "c10131",
-      ["a continuation of nothing"] = "800131",
-      ["a text frame within a message"] = "010131810132",
-      ["a control frame in fragments"] = "090131",
-      ["a control frame of 126 bytes"] = "897e007e" .. ("31"):rep(126),
+    -- What no server may send (RFC 6455, 5.2, 5.4, 5.5, 7.4).
+    for what, case in pairs {
+      ["a reserved opcode"] = { 1002, "830131" },
+      ["a reserved control opcode"] = { 1002, "8b00" },
+      ["a reserved bit"] = { 1002, "c10131" },
+      ["a masked frame"] = { 1002, "81810000000031" },
+      ["a continuation of nothing"] = { 1002, "800131" },
+      ["a text frame within a message"] = { 1002, "010131810132" },
+      ["a control frame in fragments"] = { 1002, "090131" },
+      ["a control frame of 126 bytes"] = { 1002, "897e007e" .. ("31"):rep(126) },
+      ["a length that is not in its shortest form"] = { 1002, "817e000131" },
+      ["a length with its highest bit set"] = { 1002, "817f8000000000000000" },
+      ["a length of 2^62"] = { 1009, "817f4000000000000000" },
+      ["a close frame of one byte"] = { 1002, "880103" },
+      ["a close code that must not be sent"] = { 1002, "880203ed" },
+      ["a close code of nobody"] = { 1002, "8802ffff" },
+      ["a close reason that is not UTF-8"] = { 1007, "880403e8c328" },
+      ["fragments without a byte, and without end"] = { 1008, "0100" .. ("0000"):rep(40000) },
     } do
-      it("when the server sends " .. what, async(function()
-        local socket = open({}, { "raw", hex }, "silent")
-        local data, err = socket:receive(5)
-        assert.is_nil(data)
-        assert.equal("CLOSED", err.name)
+      it("when the server sends " .. what .. ", and tells it so", async(function()
+        local socket, name = open({}, { "text", "before" }, { "raw", case[2] }, "silent")
+        assert.equal("before", socket:receive(5))
+        local err = ended(socket)
+        assert.equal(case[1], err.code)
+        assert.matches(case[1] == 1009 and "bytes came" or "broke the WebSocket protocol: .*%(" .. case[1] .. "%)$",
+          err.message)
+        eventually(function() return server:log(name, "over")[1] end)
+        local close = server:log(name, "close")
+        assert.equal(1, #close)
+        assert.equal(case[1], close[1].code)
       end))
     end
+
+    it("soon when a server that has broken the protocol stays", async(function()
+      local socket, name = open({}, { "raw", "c100" }, "mute")
+      assert.equal(1002, ended(socket).code)
+      eventually(function() return server:log(name, "over")[1] end)
+    end))
+
+    it("soon when a server goes on after it has broken the protocol, of which nothing is handed over", async(function()
+      local socket = open({}, { "raw", "c100" }, { "text", "after" }, { "big", 3000000 }, "mute")
+      local data, err = socket:receive(10)
+      assert.is_nil(data)
+      assert.equal(1002, err.code)
+    end))
+
+    for _, code in ipairs { 1000, 1003, 1007, 1011, 1012, 1013, 1014, 3000, 4999 } do
+      it(("with %d when the server says so, and answers that"):format(code), async(function()
+        local socket, name = open({}, { "bye", code, "r" })
+        assert.equal(code, ended(socket).code)
+        eventually(function() return server:log(name, "over")[1] end)
+        assert.equal(code, server:log(name, "answer")[1].code)
+      end))
+    end
+
+    it("with what the server said although it did not wait for an answer", async(function()
+      for _ = 1, 10 do
+        local socket = open({}, { "raw", "81026869" .. "880603e9676f6e65" }, "close")
+        assert.equal("hi", socket:receive(5))
+        assert.equal(1001, ended(socket).code)
+      end
+    end))
+  end)
+
+  describe("answers pings", function()
+    it("of one segment all, in order", async(function()
+      local socket, name = open({}, { "raw", "890131890132890133890134890135890136890137890138890139890130" }, "silent")
+      eventually(function() return #server:log(name, "pong") == 10 end)
+      local data = {}
+      for _, entry in ipairs(server:log(name, "pong")) do data[#data + 1] = entry.data end
+      assert.equal("1234567890", table.concat(data))
+      finish(socket)
+    end))
+
+    it("also while it waits for the answer to its close", async(function()
+      local name, go = flag()
+      local socket, log = open({}, { "wait", name }, { "raw", "890170" }, "read", "close")
+      socket:close(4000)
+      go()
+      assert.equal(4000, ended(socket).code)
+      eventually(function() return server:log(log, "over")[1] end)
+    end))
+
+    it("of a server that does not read: not all, but the newest", async(function()
+      local name, go = flag()
+      local socket, log = open({ max_unsent = 100000 }, { "pings", 60000 }, { "text", "all" }, { "wait", name },
+        "silent")
+      assert.equal("all", socket:receive(20))
+      go()
+      eventually(function()
+        local pongs = server:log(log, "pong")
+        return pongs[1] and tonumber(pongs[#pongs].data) == 60000
+      end, 20)
+      assert.is_true(#server:log(log, "pong") < 60000)
+      finish(socket)
+    end))
   end)
 
   describe("takes text that is UTF-8", function()

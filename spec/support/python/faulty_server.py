@@ -115,11 +115,13 @@ class Visit:
 
     # The WebSocket handshake
 
-    def switching(self, protocol="json.v1", key=None):
+    def proof(self, key=None):
         key = key or self.request.headers.get("sec-websocket-key", "")
         digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
-        fields = {"Upgrade": "websocket", "Connection": "Upgrade",
-                  "Sec-WebSocket-Accept": base64.b64encode(digest).decode()}
+        return base64.b64encode(digest).decode()
+
+    def switching(self, protocol="json.v1", key=None):
+        fields = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": self.proof(key)}
         if protocol:
             fields["Sec-WebSocket-Protocol"] = protocol
         return self.head(101, fields)
@@ -133,6 +135,11 @@ class Visit:
 
     def do_accept_wrongly(self):
         self.send(self.switching(key="not the client's"))
+
+    def do_lines(self, *lines):
+        """An answer to the handshake, line by line; PROOF stands for what belongs to the client's key."""
+        text = "".join(line.replace("PROOF", self.proof()) + "\r\n" for line in lines)
+        self.send(text.encode() + b"\r\n")
 
     def do_cut_accept(self):
         self.send(self.switching()[:60])
@@ -163,6 +170,10 @@ class Visit:
             self.send(self.frame(text.encode(), TEXT if index == 0 else 0, index == len(texts) - 1))
             if index == 0:
                 self.send(self.frame(b"between", PING))
+
+    def do_pings(self, count):
+        """Pings that are numbered and as long as may be, in one go."""
+        self.send(b"".join(self.frame(f"{number:0125d}".encode(), PING) for number in range(1, count + 1)))
 
     def do_big(self, length):
         self.send(self.frame(b'"' + b"x" * (length - 2) + b'"'))
