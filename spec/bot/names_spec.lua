@@ -185,6 +185,7 @@ end)
 local NOTES = {
   "lane", "key", "frame_id", "epoch", "acked", "dialog", "event", "item", "tries", "work", "wait", "held", "order",
   "other_frames", "method", "store", "session", "engine", "client", "run", "turn", "waiter", "failure", "thread",
+  "record", "state", "settled", "settle", "waiters", "posted", "doubt_since",
 }
 
 describe("names that a script puts on a message", function()
@@ -196,7 +197,10 @@ describe("names that a script puts on a message", function()
         for _, name in ipairs(NOTES) do msg[name] = make(name) end
         if text ~= "ask" then return assert(methods.answer(msg, "seen: " .. text)) end
         local answer = assert(methods.ask(msg, "well?"))
-        assert(methods.post(msg, "so " .. answer.text))
+        local posted = assert(methods.post(msg, "so " .. answer.text))
+        local wait = posted.wait
+        for _, name in ipairs(NOTES) do posted[name] = make(name) end
+        assert(wait(posted, LIMIT))
       end)
     end, function(case)
       for _ = 1, 2 do
@@ -220,7 +224,9 @@ describe("names that a script puts on a client", function()
       local chat_id = assert(api.create_p2p_chat(client, "mira@localhost"))
       local sent = assert(api.send_message(client, chat_id, "hello"))
       assert.equal("hello", bots.hear(mira))
-      assert(sent:edit "hello again")
+      local edit = sent.edit
+      for _, name in ipairs(NOTES) do sent[name] = make(name) end
+      assert(edit(sent, "hello again"))
       for message in api.history(client, chat_id) do assert.equal("hello again", message.text) end
       local file = assert(api.send_file(client, chat_id, { name = "a.txt", data = "abc" }))
       assert.equal("abc", api.download(client, file.file_id))

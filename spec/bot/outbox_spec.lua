@@ -12,6 +12,7 @@ local scripted = require "spec.support.scripted"
 local system = require "spec.support.system"
 
 local behind = require("trueconf.base.hooks").behind
+local INSIDE = require("trueconf.base.face").INSIDE
 
 local async = helper.async
 
@@ -131,14 +132,14 @@ describe("the outbox of a bot", function()
     server:fault()
     assert.is_truthy(posted:wait(10))
     assert.equal("before question once", said())
-    assert.same({ server:history(chat_id)[3].id, 1 }, { posted.message_id, posted.record.tries })
+    assert.same({ server:history(chat_id)[3].id, 1 }, { posted.message_id, posted[INSIDE].record.tries })
   end))
 
   it("does not send before it knows what is in the chat", scene(function()
     server:fault { silence = { getChatHistory = 1 } }
     local posted = post "one"
     assert.is_nil((posted:wait(1.5)))
-    assert.same({ "waiting", 0, "" }, { posted.state, posted.record.tries, said() })
+    assert.same({ "waiting", 0, "" }, { posted.state, posted[INSIDE].record.tries, said() })
     server:fault()
     assert.is_truthy(posted:wait(10))
     assert.equal("one", said())
@@ -149,7 +150,7 @@ describe("the outbox of a bot", function()
     record.in_doubt, record.after = true, ""
     local posted = assert(outbox:post(record))
     assert.is_nil((posted:wait(10)))
-    assert.same({ "refused", "CHAT_NOT_FOUND", 1 }, { posted.state, posted.err.name, posted.record.tries })
+    assert.same({ "refused", "CHAT_NOT_FOUND", 1 }, { posted.state, posted.err.name, posted[INSIDE].record.tries })
   end))
 
   it("waits until the chat can be looked into", scene(function()
@@ -162,7 +163,7 @@ describe("the outbox of a bot", function()
     assert.is_nil((posted:wait(1.5)))
     server:fault()
     assert.is_truthy(posted:wait(10))
-    assert.same({ "before once", 1 }, { said(), posted.record.tries })
+    assert.same({ "before once", 1 }, { said(), posted[INSIDE].record.tries })
   end))
 
   it("posts once under a key", scene(function()
@@ -211,7 +212,7 @@ describe("the outbox of a bot", function()
   it("tells the age of the oldest message that waits, whatever its chat", scene(function()
     outbox:stop(0)
     for n = 1, 9 do
-      post(tostring(n), { chat_id = "chat " .. n }).record.at = core.now() - 1000000 - (n == 5 and 1000000 or n)
+      post(tostring(n), { chat_id = "chat " .. n })[INSIDE].record.at = core.now() - 1000000 - (n == 5 and 1000000 or n)
     end
     local oldest = outbox:look().oldest
     assert.is_true(oldest >= 2000 and oldest < 2001, oldest)
@@ -263,7 +264,7 @@ describe("the outbox of a bot", function()
     outbox:stop(0)
     local posted = post "one"
     for _ = 1, 3 do assert.equal("TIMEOUT", select(2, posted:wait(0.01)).name) end
-    assert.is_nil(next(posted.settled))
+    assert.is_nil(next(posted[INSIDE].waiters))
     outbox:start()
     assert.is_truthy(posted:wait(10))
   end))
@@ -506,9 +507,9 @@ describe("the outbox of a bot", function()
     behind(bot).client.log = log
     local posted = assert(outbox:post(assert(outboxes.record_of(1, { user_id = "mira@localhost", text = "one" }))))
     assert.is_truthy(posted:wait(10))
-    assert(bot:remove_chat(posted.record.chat_id))
+    assert(bot:remove_chat(posted[INSIDE].record.chat_id))
     local record = assert(outboxes.record_of(1, { user_id = "mira@localhost", text = "two" }))
-    record.chat_id = posted.record.chat_id
+    record.chat_id = posted[INSIDE].record.chat_id
     posted = assert(outbox:post(record))
     assert.is_truthy(posted:wait(10))
     assert.equal("one two", said())

@@ -10,6 +10,7 @@ local scripted = require "spec.support.scripted"
 local system = require "spec.support.system"
 
 local behind = require("trueconf.base.hooks").behind
+local INSIDE = require("trueconf.base.face").INSIDE
 
 local function store_of(bot) return behind(bot).persistence.store end
 
@@ -332,8 +333,8 @@ describe("posts", function()
     -- The personal chat is opened again when it is gone; a group is not.
     local message = { text = "x", parseMode = "text" }
     local personal = bots.message(message, { bot = case.bot, kind = 1 })
-    assert.equal(bots.USER, assert(personal:post "a").record.user_id)
-    assert.is_nil(assert(bots.message(message, { bot = case.bot, kind = 2 }):post "b").record.user_id)
+    assert.equal(bots.USER, assert(personal:post "a")[INSIDE].record.user_id)
+    assert.is_nil(assert(bots.message(message, { bot = case.bot, kind = 2 }):post "b")[INSIDE].record.user_id)
   end, { log = "off" }))
 
   it("blame the caller's line for mistakes", bots.case(function() end, function(case)

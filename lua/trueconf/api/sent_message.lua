@@ -1,8 +1,11 @@
 -- SPDX-License-Identifier: MIT
 -- A message that was sent: its ids, and methods to edit and remove it.
 
+local face = require "trueconf.base.face"
 local misuse = require "trueconf.base.misuse"
 local objects = require "trueconf.api.objects"
+
+local INSIDE = face.INSIDE
 
 ---A message that was sent.
 ---@class trueconf.SentMessage
@@ -33,7 +36,7 @@ local meta = {
 ---@param answer table as it came
 ---@return trueconf.SentMessage
 local function new(client, answer)
-  answer.client = client
+  answer[INSIDE] = client
   return setmetatable(answer, meta)
 end
 
@@ -44,7 +47,7 @@ end
 ---@return trueconf.Edited? edited
 ---@return trueconf.Error? err
 function SentMessage:edit(text, opts)
-  return self.client:edit_message(self.id, text, opts or {})
+  return self[INSIDE]:edit_message(self.id, text, opts or {})
 end
 
 ---Remove the message, by default for everybody.
@@ -53,7 +56,7 @@ end
 ---@return true? ok
 ---@return trueconf.Error? err
 function SentMessage:remove(for_all)
-  return self.client:remove_message(self.id, for_all ~= false)
+  return self[INSIDE]:remove_message(self.id, for_all ~= false)
 end
 
 objects.register("SentMessage", new)
@@ -61,4 +64,4 @@ objects.register("SentFile", new)
 
 misuse.guard(SentMessage, "sent")
 
-return { new = new, meta = meta }
+return { new = new }

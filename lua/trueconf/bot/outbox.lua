@@ -8,6 +8,7 @@
 -- refused.
 
 local backoff = require "trueconf.base.backoff"
+local face = require "trueconf.base.face"
 local fifo = require "trueconf.base.fifo"
 local lru = require "trueconf.base.lru"
 local core = require "trueconf.core"
@@ -19,6 +20,8 @@ local protocol = require "trueconf.protocol"
 local sorted_keys = require "trueconf.base.sorted_keys"
 local text = require "trueconf.text"
 local handler_run = require "trueconf.bot.handler_run"
+
+local INSIDE = face.INSIDE
 
 local MOST_WAITING = 10000
 local ROOM_AGAIN = 9000                 -- waiting, after there was no room
@@ -49,11 +52,28 @@ for name, option in pairs(message_request.OPTIONS) do SCHEMA[name] = option end
 ---@field state "waiting"|"sent"|"refused"
 ---@field message_id string? once it is sent
 ---@field err trueconf.Error? why it was refused, or the last failure
----@field private doubt_since number? when its fate was first looked for; monotonic seconds
----@field private settled table<trueconf.core.Waiter, true> who waits for it
 local Posted = {}
-Posted.__index = Posted
-Posted.__name = "trueconf.Posted"
+
+local SHOWN = { id = true, key = true, chat_id = true, state = true, message_id = true, err = true }
+
+-- Fields that a script sets on it are the script's.
+local posted_meta = {
+  __name = "trueconf.Posted",
+  __classes = { SHOWN, Posted },
+  __index = function(self, name)
+    if SHOWN[name] then return rawget(self, INSIDE)[name] end
+    return Posted[name]
+  end,
+}
+
+-- A message on its way through the outbox.
+---@class trueconf.Post: trueconf.Posted
+---@field posted trueconf.Posted what the script holds
+---@field record table as it is in the store
+---@field doubt_since number? when its fate was first looked for; monotonic seconds
+---@field waiters table<trueconf.core.Waiter, true> of scripts that wait for it
+local Post = {}
+Post.__index = Post
 
 ---@class trueconf.Outbox
 ---@field private engine trueconf.Engine
@@ -61,7 +81,7 @@ Posted.__name = "trueconf.Posted"
 ---@field private store trueconf.Store
 ---@field private queues table<string, trueconf.Fifo> posts that wait, by chat or person
 ---@field private newest trueconf.Lru by chat: a message that is older than what is sent next
----@field private keys table<string, trueconf.Posted> of what waits
+---@field private keys table<string, trueconf.Post> of what waits
 ---@field private waiting integer
 ---@field private running boolean
 ---@field is_full boolean something was refused since there was room for it
@@ -70,22 +90,24 @@ Outbox.__index = Outbox
 
 -- What was posted --------------------------------------------------------------------------
 
-local function posted_of(id, record)
-  return setmetatable({
+local function post_of(id, record)
+  local post = setmetatable({
     id = id, key = record.key, chat_id = record.chat_id, message_id = record.message_id, state = "waiting",
-    settled = {}, record = record,
-  }, Posted)
+    waiters = {}, record = record,
+  }, Post)
+  post.posted = setmetatable({ [INSIDE] = post }, posted_meta)
+  return post
 end
 
-function Posted:settle(state)
+function Post:settle(state)
   self.state = state
-  local settled = self.settled
-  self.settled = {}
-  for waiter in pairs(settled) do waiter:wake(true) end
+  local waiters = self.waiters
+  self.waiters = {}
+  for waiter in pairs(waiters) do waiter:wake(true) end
 end
 
--- Somebody who waits for a post; forgotten however the waiting ends.
-local Waiting = { __close = function(waiting) waiting.settled[waiting.waiter] = nil end }
+-- A script that waits for a post; forgotten however the waiting ends.
+local Waiting = { __close = function(waiting) waiting.waiters[waiting.waiter] = nil end }
 
 ---Wait until the message is sent or refused.
 ---@async
@@ -93,14 +115,15 @@ local Waiting = { __close = function(waiting) waiting.settled[waiting.waiter] = 
 ---@return string? message_id
 ---@return trueconf.Error? err TIMEOUT, CLOSED, or why it was refused
 function Posted:wait(timeout)
-  if self.state == "waiting" then
-    local waiting <close> = setmetatable({ settled = self.settled, waiter = core.waiter() }, Waiting)
-    self.settled[waiting.waiter] = true
+  local post = rawget(self, INSIDE)
+  if post.state == "waiting" then
+    local waiting <close> = setmetatable({ waiters = post.waiters, waiter = core.waiter() }, Waiting)
+    post.waiters[waiting.waiter] = true
     local ok, err = waiting.waiter:wait(timeout)
     if not ok then return nil, err end
   end
-  if self.state == "sent" then return self.message_id end
-  return nil, self.err
+  if post.state == "sent" then return post.message_id end
+  return nil, post.err
 end
 
 -- Keeping ----------------------------------------------------------------------------------
@@ -118,13 +141,13 @@ local function queue_of(record)
   return record.chat_id or "user " .. record.user_id
 end
 
-function Outbox:enqueue(posted)
-  local name = queue_of(posted.record)
+function Outbox:enqueue(post)
+  local name = queue_of(post.record)
   local queue = self.queues[name] or fifo.new()
   self.queues[name] = queue
-  queue:push(posted)
+  queue:push(post)
   self.waiting = self.waiting + 1
-  if posted.key then self.keys[posted.key] = posted end
+  if post.key then self.keys[post.key] = post end
   self:work(name)
 end
 
@@ -137,7 +160,7 @@ function outboxes.new(engine, store)
     waiting = 0, running = false, is_full = false,
   }, Outbox)
   expire_keys(store)
-  for _, item in ipairs(store:list "outbox") do self:enqueue(posted_of(item.id, item.value)) end
+  for _, item in ipairs(store:list "outbox") do self:enqueue(post_of(item.id, item.value)) end
   return self
 end
 
@@ -146,10 +169,10 @@ function Outbox:known(key)
   if self.keys[key] then return self.keys[key] end
   local kept = self.store:get("posted", key)
   if not kept then return nil end
-  local posted = posted_of(kept.id, kept)
-  posted.key = key
-  posted:settle "sent"
-  return posted
+  local post = post_of(kept.id, kept)
+  post.key = key
+  post:settle "sent"
+  return post
 end
 
 function Outbox:check_room()
@@ -164,7 +187,7 @@ end
 ---@return trueconf.Error? err LIMIT, IO
 function Outbox:post(record)
   local known = record.key and self:known(record.key)
-  if known then return known end
+  if known then return known.posted end
   local ok, err = self:check_room()
   if not ok then return nil, err end
   local id = core.uuid()
@@ -175,9 +198,9 @@ function Outbox:post(record)
     self.store:remove("outbox", id)
     return nil, err
   end
-  local posted = posted_of(id, record)
-  self:enqueue(posted)
-  return posted
+  local post = post_of(id, record)
+  self:enqueue(post)
+  return post.posted
 end
 
 -- One message ------------------------------------------------------------------------------
@@ -190,35 +213,35 @@ local function message_of(record)
 end
 
 -- After the end the store says what it said before: what is in doubt is looked up by the next start.
-function Outbox:keep(posted)
+function Outbox:keep(post)
   if self.over then return end
-  self.store:put("outbox", posted.id, posted.record)
+  self.store:put("outbox", post.id, post.record)
 end
 
-function Outbox:sent(posted, message_id)
-  posted.message_id = message_id
-  self.store:remove("outbox", posted.id)
-  if posted.key then
-    self.store:put("posted", posted.key, {
-      id = posted.id, chat_id = posted.record.chat_id, message_id = message_id, at = core.now(),
+function Outbox:sent(post, message_id)
+  post.message_id = message_id
+  self.store:remove("outbox", post.id)
+  if post.key then
+    self.store:put("posted", post.key, {
+      id = post.id, chat_id = post.record.chat_id, message_id = message_id, at = core.now(),
     })
     self.kept_keys = (self.kept_keys or 0) + 1
     if self.kept_keys % (MOST_KEYS // 10) == 0 then self.store:drop_oldest("posted", MOST_KEYS) end
   end
-  posted:settle "sent"
+  post:settle "sent"
 end
 
-function Outbox:refused(posted, err)
+function Outbox:refused(post, err)
   if self.over then return end
-  posted.err = err
-  local record = posted.record
+  post.err = err
+  local record = post.record
   record.error, record.message = err.name, err.message
-  self.store:remove("outbox", posted.id)
-  self.store:put("unsent", posted.id, record)
+  self.store:remove("outbox", post.id)
+  self.store:put("unsent", post.id, record)
   self.store:drop_oldest("unsent", MOST_UNSENT)
   self.client.log:error("a posted message was refused, bot:unsent() has it: chat %s: %s",
     record.chat_id or record.user_id, err)
-  posted:settle "refused"
+  post:settle "refused"
 end
 
 -- The personal chat, opened when there is none or the known one is gone.
@@ -283,13 +306,13 @@ local function is_final(err)
 end
 
 -- Send it once. The store has written that it may have been sent before a byte of it leaves.
-function Outbox:send(posted)
-  local record = posted.record
+function Outbox:send(post)
+  local record = post.record
   local after, sent, err
   after, err = self:anchor(record)
   if not after then return nil, err end
-  record.after, record.tries, record.in_doubt, posted.doubt_since = after, record.tries + 1, true, nil
-  self:keep(posted)
+  record.after, record.tries, record.in_doubt, post.doubt_since = after, record.tries + 1, true, nil
+  self:keep(post)
   sent, err = self.store:commit()
   if not sent then
     record.in_doubt = nil
@@ -302,22 +325,22 @@ function Outbox:send(posted)
   end
   if err.outcome == "not_sent" or err.outcome == "rejected" then
     record.in_doubt = nil
-    self:keep(posted)
+    self:keep(post)
   end
   return nil, err
 end
 
 -- Seconds until a message that is in doubt cannot arrive any more.
-local function rest_of_grace(posted)
-  if not posted.record.in_doubt then return 0 end
-  posted.doubt_since = posted.doubt_since or core.monotonic()
-  return math.max(0, posted.doubt_since + outboxes.grace - core.monotonic())
+local function rest_of_grace(post)
+  if not post.record.in_doubt then return 0 end
+  post.doubt_since = post.doubt_since or core.monotonic()
+  return math.max(0, post.doubt_since + outboxes.grace - core.monotonic())
 end
 
 -- Find out what has become of a message: its id, or false: it has not arrived and will not; or nil, why that is not
 -- known, and true: it never will be.
-function Outbox:resolve(posted)
-  local record, rest = posted.record, rest_of_grace(posted)
+function Outbox:resolve(post)
+  local record, rest = post.record, rest_of_grace(post)
   local found, err = self:look_up(record)
   if found then self.newest:put(record.chat_id, found) end
   if found ~= false then return found, err, err and is_final(err) end
@@ -327,54 +350,54 @@ function Outbox:resolve(posted)
 end
 
 -- A try: the id of the message, or nil and why not yet, or nil, why not, and true: never.
-function Outbox:try(posted)
-  local record = posted.record
+function Outbox:try(post)
+  local record = post.record
   if self.store.failing then return nil, self.store.failing end
   if not record.chat_id then
     local open, err = self:open_chat(record)
     if not open then return nil, err, is_final(err) end
   end
   if record.in_doubt then
-    local found, err, final = self:resolve(posted)
+    local found, err, final = self:resolve(post)
     if found ~= false then return found, err, final end
   end
-  local message_id, err = self:send(posted)
+  local message_id, err = self:send(post)
   if message_id then return message_id end
   if err.name == "CHAT_NOT_FOUND" and record.user_id and not record.reopened then
     self.newest:remove(record.chat_id)
     record.chat_id, record.reopened = nil, true
-    return self:try(posted)
+    return self:try(post)
   end
   return nil, err, is_final(err)
 end
 
 -- One try, and what becomes of the message with it.
-function Outbox:step(posted)
-  local message_id, err, final = self:try(posted)
-  posted.err = err
-  if message_id then self:sent(posted, message_id) elseif final then self:refused(posted, err) end
+function Outbox:step(post)
+  local message_id, err, final = self:try(post)
+  post.err = err
+  if message_id then self:sent(post, message_id) elseif final then self:refused(post, err) end
 end
 
 -- Functions of use_call are the script's, and may raise.
-function Outbox:raised(posted, failure)
+function Outbox:raised(post, failure)
   local err = failure.err
-  posted.err = Error.is(err) and err or Error.new("CANCELLED", tostring(err), { op = "post" })
+  post.err = Error.is(err) and err or Error.new("CANCELLED", tostring(err), { op = "post" })
   local dispatch = self.engine.dispatch
   core.spawn(dispatch.report, dispatch, failure, nil, nil, "a posted message")
 end
 
 -- Try until it is settled, or the bot stops.
-function Outbox:deliver(posted, queue)
+function Outbox:deliver(post, queue)
   local tries = 0
   while self.running do
-    local ok, failure = xpcall(self.step, handler_run.with_traceback, self, posted)
-    if not ok then self:raised(posted, failure) end
-    if posted.state ~= "waiting" or not self.running then return end
-    local rest = rest_of_grace(posted)
+    local ok, failure = xpcall(self.step, handler_run.with_traceback, self, post)
+    if not ok then self:raised(post, failure) end
+    if post.state ~= "waiting" or not self.running then return end
+    local rest = rest_of_grace(post)
     tries = tries + 1
     local wait = backoff.jittered(backoff.pause(tries, FIRST_PAUSE, LONGEST_PAUSE))
     if rest > 0 then wait = math.min(wait, rest) end
-    self.client.log:debug("a posted message waits %g s for its next try: %s", wait, posted.err)
+    self.client.log:debug("a posted message waits %g s for its next try: %s", wait, post.err)
     queue.pause = core.waiter()
     queue.pause:wait(wait)
     queue.pause = nil
@@ -396,12 +419,12 @@ end
 local function run_queue(self, name, queue)
   local _ <close> = setmetatable({ outbox = self, name = name, queue = queue }, Turn)
   while self.running and queue:peek() do
-    local posted = queue:peek()
-    self:deliver(posted, queue)
-    if posted.state == "waiting" then break end
+    local post = queue:peek()
+    self:deliver(post, queue)
+    if post.state == "waiting" then break end
     queue:pop()
     self.waiting = self.waiting - 1
-    if posted.key then self.keys[posted.key] = nil end
+    if post.key then self.keys[post.key] = nil end
     if self.is_full and self.waiting <= ROOM_AGAIN then
       self.is_full = false
       self.engine.persistence:outbox_has_room()
@@ -555,6 +578,6 @@ function outboxes.record_of(level, ...)
   return record
 end
 
-misuse.guard(Posted, "posted", { "wait" })
+misuse.guard(Posted, "posted")
 
 return outboxes

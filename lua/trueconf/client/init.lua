@@ -26,7 +26,6 @@ local web = require "trueconf.base.web"
 local math_type = math.type
 
 local READS = protocol.READS
-local sent_meta = sent_message.meta
 local MOST_BYTES = 999999999999         -- the core takes sizes below 10^12
 
 ---Options of the connection; trueconf.bot takes them too.
@@ -425,8 +424,7 @@ local function send_message_at(self, level, chat_id, text, opts, reply_to)
   local sent, err = methods.check_version(self, SEND, payload)
   if sent then sent, err = request(self, "sendMessage", payload, timeout, false) end
   if sent and is_usual(sent) then
-    sent.client = self
-    return setmetatable(sent, sent_meta)
+    return sent_message.new(self, sent)
   end
   if sent then sent, err = methods.read_answer(self, SEND, sent, payload) end
   if err then methods.note_failure(self, SEND, err) end
