@@ -1,5 +1,5 @@
 /*
- * core.c - luaopen_trueconf_core: the table of what the rooms below offer.
+ * core.c - luaopen_trueconf_core: the table of the functions of all rooms.
  * SPDX-License-Identifier: MIT
  */
 #include "base/crypto.h"

@@ -14,7 +14,7 @@ struct buffer {
   size_t length, capacity;
 };
 
-/* Make room for `more` bytes behind the contents; false: no memory, the buffer is as before. */
+/* Make space for `more` bytes after the contents; false: no memory, the buffer is unchanged. */
 bool buffer_reserve(struct buffer *buffer, size_t more);
 bool buffer_append(struct buffer *buffer, const void *data, size_t length);
 bool buffer_puts(struct buffer *buffer, const char *text);
@@ -22,7 +22,7 @@ bool buffer_number(struct buffer *buffer, uint32_t number);
 bool buffer_printf(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Drop the first `length` bytes. */
 void buffer_consume(struct buffer *buffer, size_t length);
-/* Empty it; give the memory back if it grew beyond `keep` bytes. */
+/* Empty it, and free its memory if it grew beyond `keep` bytes. */
 void buffer_reset(struct buffer *buffer, size_t keep);
 void buffer_free(struct buffer *buffer);
 

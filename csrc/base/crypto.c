@@ -98,7 +98,8 @@ static int l_base64url_decode(lua_State *L) {
   return 1;
 }
 
-/* core.equal(a, b): takes as long for any two strings of the same length; lengths are no secret. */
+/* core.equal(a, b): constant time for strings of the same length, against timing attacks; lengths are no
+ * secret. */
 static int l_equal(lua_State *L) {
   size_t a_length, b_length;
   const char *a = luaL_checklstring(L, 1, &a_length), *b = luaL_checklstring(L, 2, &b_length);

@@ -1,5 +1,5 @@
 /*
- * base/errors.c - the stable names of what can go wrong, and the error objects Lua sees.
+ * base/errors.c - the stable names of errors, and the error objects Lua sees.
  * Lua sees: core.Error (their metatable), core.error(name, message, extra), core.error_table().
  * Owns: two constant tables, nothing else. The pushing functions may raise for lack of memory.
  * SPDX-License-Identifier: MIT
@@ -15,7 +15,7 @@
 #define ERROR_T "trueconf.Error"
 enum { LONGEST_MESSAGE = 512 };
 
-/* What goes wrong on this side of the wire; the place is the value of enum err. */
+/* Errors of this side of the wire; the index is the value of enum err. */
 static const struct local_error {
   const char *name;
   enum err_class class;
@@ -138,7 +138,7 @@ enum err_class server_error_class(int code) {
   return found ? found->class : local_errors[ERR_SERVER].class;
 }
 
-/* Whether the same thing may succeed later. A status tells more than the name HTTP does. */
+/* True if the same request may succeed later. For HTTP errors the status decides. */
 static bool local_retryable(enum err err, int code) {
   if (err == ERR_HTTP)
     return code >= 500 || code == 404 || code == 408 || code == 429;
@@ -182,7 +182,7 @@ void reason_set(struct reason *reason, enum err err, int code, const char *forma
 
 /* ---- error objects ------------------------------------------------------------------------ */
 
-/* Push an error object with what all of them have. */
+/* Push an error object with the fields that all errors have. */
 static void push_object(lua_State *L, const char *name, int code, bool retryable, const char *message) {
   lua_createtable(L, 0, 6);
   lua_pushstring(L, name);

@@ -1,5 +1,5 @@
 /*
- * base/errors.h - the stable names of what can go wrong, and the error objects Lua sees.
+ * base/errors.h - the stable names of errors, and the error objects Lua sees.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_ERRORS_H
@@ -23,7 +23,7 @@ enum err {
   ERR_LIMIT,         /* a bound was hit: size, queue, depth */
   ERR_PLAINTEXT,     /* a secret would go unencrypted to another machine */
   ERR_IO,            /* the system refused: file, port, permission */
-  ERR_CONFIG,        /* a setting that came from outside the script is wrong */
+  ERR_CONFIG,        /* a setting from outside the script is wrong */
   ERR_NOMEM,
   ERR_CANCELLED,   /* the caller gave it up */
   ERR_UNSUPPORTED, /* the server is too old for it */
@@ -31,21 +31,21 @@ enum err {
   ERR_COUNT
 };
 
-/* What became of a request: unset, never left, may have been executed, refused by the server. */
+/* The outcome of a request: unset, not sent, perhaps carried out, refused by the server. */
 enum outcome { OUTCOME_NONE, OUTCOME_NOT_SENT, OUTCOME_UNKNOWN, OUTCOME_REJECTED };
 
-/* What to do about a code (the classes of protocol section 9). */
+/* The reaction to a code (the classes of protocol section 9). */
 enum err_class { CLASS_RETRY, CLASS_AUTH, CLASS_FATAL, CLASS_REQUEST, CLASS_DONE };
 
 const char *err_name(enum err err);
-/* The error of a stable name; ERR_NONE: none of this side's. */
+/* The error of a stable name; ERR_NONE: this side has no such error. */
 enum err err_of_name(const char *name);
 
 /* A reason that outlives the callback it arose in. */
 struct reason {
   enum err err;
   int code;           /* HTTP status, close code, server code, ...; 0: none */
-  double retry_after; /* seconds the other side asks to wait; 0: it asks for nothing */
+  double retry_after; /* seconds the other side asks to wait; 0: it does not ask */
   char message[200];
 };
 void reason_set(struct reason *reason, enum err err, int code, const char *format, ...)

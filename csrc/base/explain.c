@@ -1,5 +1,5 @@
 /*
- * base/explain.c - words for what goes wrong on the way to a server.
+ * base/explain.c - messages for failed connections to a server.
  * Owns nothing.
  * SPDX-License-Identifier: MIT
  */

@@ -1,6 +1,5 @@
 /*
- * base/explain.h - words for what goes wrong on the way to a server, the same for HTTP, WebSocket and the
- * doctor.
+ * base/explain.h - messages for failed connections to a server, the same for HTTP, WebSocket and the doctor.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_EXPLAIN_H
@@ -11,15 +10,15 @@
 
 #include <stdbool.h>
 
-/* The error of a number of the system's from a connection. */
+/* The error for an errno of a connection. */
 enum err explain_errno(int number);
-/* No connection to `target`, a host and port, for this number. */
+/* The connection to `target`, a host and port, failed with this errno. */
 void explain_connect(struct reason *reason, const char *target, int number);
 enum { SETUP_DESCRIPTORS = 8 }; /* more than libuv or libwebsockets needs to begin */
 
 /* Fewer than `wanted` descriptors are left: EMFILE or ENFILE; else 0. For libraries that do not say so. */
 int explain_shortage(int wanted);
-/* A library could not be made ready for a connection to `target`. */
+/* A library could not be initialised for a connection to `target`. */
 void explain_setup(struct reason *reason, const char *target);
 /* The name of a server, or of the proxy to it, cannot be resolved; `why` may be NULL. */
 void explain_lookup(struct reason *reason, const char *name, bool of_proxy, const char *why);

@@ -44,7 +44,7 @@ static size_t count_entries(lua_State *L, int table) {
   return count;
 }
 
-/* No metamethods: the same entries are gone through twice. */
+/* No metamethods: both passes must see the same entries. */
 void headers_read(lua_State *L, int table, const char *field, struct headers *out) {
   int top = lua_gettop(L), from = top + 1;
   lua_pushstring(L, field);

@@ -17,7 +17,7 @@ struct headers {
 };
 
 /* Read `field` of the table at `table`: a table, or nil for none. Raises on misuse and when memory is short;
- * `out` has to belong to something whose __gc calls headers_free. No message holds a value, which may be a
+ * `out` must belong to an object whose __gc calls headers_free. No message holds a value, which may be a
  * secret. */
 void headers_read(lua_State *L, int table, const char *field, struct headers *out);
 void headers_free(struct headers *headers);

@@ -1,5 +1,5 @@
 /*
- * base/host.h - what can be said of a host without asking anybody.
+ * base/host.h - tests of a host name or address without a lookup: loopback, no_proxy.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_HOST_H
@@ -9,8 +9,8 @@
 
 /* An IPv4 or IPv6 address, without brackets: there is nothing to look up. */
 bool host_is_address(const char *host);
-/* This machine: 127.0.0.0/8, ::1, the same as IPv4 in IPv6, localhost and all names below it (RFC 6761),
- * which lookup.c looks for nowhere else. An IPv6 address may stand in brackets, a name may end in a dot. */
+/* Loopback: 127.0.0.0/8, ::1, the same as IPv4 in IPv6, localhost and all names below it (RFC 6761), which
+ * lookup.c never asks DNS for. An IPv6 address may be in brackets, a name may end in a dot. */
 bool host_is_loopback(const char *host);
 /* Is the host excluded by this entry of no_proxy: a name, which covers those below it, an address, a network
  * such as 10.0.0.0/8, or "*"? */

@@ -53,7 +53,7 @@ static bool take(struct reader *reader, char sign) {
 
 /* ---- strings ------------------------------------------------------------------------------------- */
 
-/* Characters that need no care from here on; stops at a quote, a backslash, or what does not belong here. */
+/* Skip plain characters; stops at a quote, a backslash, or a byte that is not allowed in a string. */
 static const char *skip_plain(const char *at, const char *end) {
   while (at < end) {
     size_t step = 1;
@@ -66,7 +66,7 @@ static const char *skip_plain(const char *at, const char *end) {
   return at;
 }
 
-/* One thing that skip_plain has stopped at; NULL: it does not belong there. */
+/* Read the escape or broken sequence at which skip_plain has stopped; NULL: it is not allowed. */
 static const char *take_odd(struct reader *reader, const char *at, luaL_Buffer *out) {
   const char *end = reader->end;
   if (*at == '\\') {
@@ -122,8 +122,8 @@ static const char *skip_digits(const char *at, const char *end) {
   return at;
 }
 
-/* Push what the digits say, the nearest float where they say more than fits. Lua reads them as they are
- * written, whatever the locale's decimal point is. */
+/* Push the number of the digits, the nearest float if they are too many. Lua reads them as they are written,
+ * whatever the locale's decimal point is. */
 static bool push_number(struct reader *reader, const char *from, const char *end) {
   lua_State *L = reader->L;
   lua_Number number;
@@ -279,7 +279,7 @@ static bool read_value(struct reader *reader, int depth) {
   }
 }
 
-/* core.json_decode(text, array_mark, mend, exact) -> value, or nil, what is wrong, at which byte */
+/* core.json_decode(text, array_mark, mend, exact) -> value, or nil, the complaint, the byte */
 static int l_decode(lua_State *L) {
   struct reader reader = {.L = L};
   size_t length;

@@ -65,7 +65,7 @@ const char *options_required_text(lua_State *L, int table, const char *what, con
 char *options_copy_text(lua_State *L, int table, const char *what, const char *name) {
   const char *text = options_text(L, table, what, name, NULL);
   char *copy = text ? strdup(text) : NULL;
-  if (text && !copy) /* not to be taken for an option that was not given */
+  if (text && !copy) /* it must not look like a missing option */
     luaL_error(L, "out of memory for %s '%s'", what, name);
   return copy;
 }

@@ -24,11 +24,11 @@ const char *options_required_text(lua_State *L, int table, const char *what, con
 /* A copy from malloc() of a text; NULL: there is none. */
 char *options_copy_text(lua_State *L, int table, const char *what, const char *name);
 
-/* `otherwise` is the value of what is not given; of a number it need not be in the range. */
+/* `otherwise` is the default; the default of a number need not be in the range. */
 bool options_boolean(lua_State *L, int table, const char *what, const char *name, bool otherwise);
 double options_number(lua_State *L, int table, const char *what, const char *name, double least, double most,
                       double otherwise);
-/* How long something may take: above 0. */
+/* A duration: above 0. */
 double options_seconds(lua_State *L, int table, const char *what, const char *name, double otherwise);
 /* `most` may be LUA_MAXINTEGER. */
 lua_Integer options_integer(lua_State *L, int table, const char *what, const char *name, lua_Integer least,

@@ -1,8 +1,8 @@
 /*
  * base/plain_file.c - files that a user names.
- * A name may lead to a device (to write would replace it, to open it can be an order to it), to a FIFO (to
- * open it waits for its other end) or to a file that others read. Each is found out before anything is done.
- * SPDX-License-Identifier: MIT
+ * A name may lead to a device (writing would replace it, opening it may trigger an action), to a FIFO
+ * (opening it waits for its other end) or to a file that others read. Each is checked before the file is
+ * opened. SPDX-License-Identifier: MIT
  */
 #include "base/plain_file.h"
 
@@ -93,7 +93,7 @@ static int64_t now_ms(void) {
   return (int64_t)now.tv_sec * MS_PER_SECOND + now.tv_nsec / NS_PER_MS;
 }
 
-/* Bytes or the end can be read. A FIFO that nobody has opened for writing yet has no end. */
+/* Wait until bytes or the end can be read. A FIFO without a writer yet has no end. */
 static bool await_pipe(int fd, int64_t deadline) {
   struct pollfd polled = {.fd = fd, .events = POLLIN};
   int64_t left;
@@ -274,7 +274,7 @@ static bool close_written(struct replacement *file, bool durable) {
   return ok;
 }
 
-/* A name is durable once its folder is. One that may be written alone cannot be waited for. */
+/* A rename is durable once its folder is synced, which needs the right to read the folder. */
 static bool sync_folder(const char *path) {
   const char *slash = strrchr(path, '/');
   char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");

@@ -1,7 +1,7 @@
 /*
- * base/plain_file.h - files that a user names: read without waiting for anybody, replaced only where they are
- * plain. No call waits for another process, save plain_file_read for a pipe, with a deadline. What goes wrong
- * is in `why`: ERR_IO with errno as its code, in words that name the path and what to do.
+ * base/plain_file.h - files that a user names: read without blocking, replaced only where they are plain. No
+ * call waits for another process, except plain_file_read for a pipe, with a deadline. `why` gets the error:
+ * ERR_IO with errno as its code, and a message that names the path and what to do.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_PLAIN_FILE_H
@@ -24,9 +24,9 @@ int plain_file_open(const char *path, struct stat *status, struct reason *why);
 /* False: others than the owner may read it. */
 bool plain_file_check_private(const struct stat *status, const char *path, struct reason *why);
 
-/* Append what is in the file, at most `limit` bytes; more are refused. A pipe is read to its end, for at most
- * `patience` seconds; 0: it is refused. `is_private`, if it is not NULL, is told whether others may not read
- * it. */
+/* Append the content of the file, at most `limit` bytes; more are refused. A pipe is read to its end, for at
+ * most `patience` seconds; 0: it is refused. `is_private`, if it is not NULL, is set if only the owner may
+ * read it. */
 bool plain_file_read(const char *path, size_t limit, int patience, struct buffer *text, bool *is_private,
                      struct reason *why);
 /* The same; a file that others may read is refused. */
@@ -35,8 +35,8 @@ bool plain_file_read_private(const char *path, size_t limit, int patience, struc
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-/* Where a file is replaced or made: links are followed, and at their end is a plain file or nothing.
- * Malloc'd; NULL: `why` says it. */
+/* The path at which a file is replaced or made: links are followed, and at their end is a plain file or
+ * nothing. Malloc'd; NULL: see `why`. */
 char *plain_file_target(const char *path, struct reason *why);
 
 /* False: see errno; a part may have been written. */
@@ -52,7 +52,7 @@ struct replacement {
 /* `mode` is that of a new file, before the umask; 0600 for a secret. Nothing is left when it fails. */
 bool replacement_begin(struct replacement *file, const char *path, mode_t mode, struct reason *why);
 bool replacement_write(struct replacement *file, const void *data, size_t length, struct reason *why);
-/* Both at once, of all that it is to hold. */
+/* The same, and write the whole content. */
 bool replacement_fill(struct replacement *file, const char *path, mode_t mode, const void *data,
                       size_t length, struct reason *why);
 /* Take the place; a reader sees the old file or the new one. `durable`: after a power failure too, for which

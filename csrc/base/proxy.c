@@ -1,5 +1,5 @@
 /*
- * base/proxy.c - which HTTP proxy leads to a host, with which credentials.
+ * base/proxy.c - the HTTP proxy for a host, and its credentials.
  * Owns: the credentials of a struct proxy until proxy_free.
  * SPDX-License-Identifier: MIT
  */
@@ -19,8 +19,8 @@ enum { PROXY_PORT = 1080 /* where curl looks for a proxy without a port */, LONG
 
 /* ---- the environment ------------------------------------------------------------------------------ */
 
-/* The variables that curl takes, in its order. HTTP_PROXY is not among them: a CGI script gets it from
- * anybody. */
+/* The variables that curl reads, in its order. HTTP_PROXY is not among them: any client can set it for a CGI
+ * script. */
 static const char *const plain_names[] = {"http_proxy", "all_proxy", "ALL_PROXY", NULL};
 static const char *const tls_names[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", NULL};
 static const char *const exclusions[] = {"no_proxy", "NO_PROXY", NULL};

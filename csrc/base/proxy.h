@@ -1,6 +1,5 @@
 /*
- * base/proxy.h - which HTTP proxy leads to a host, with which credentials: settled once, for HTTP and
- * WebSocket.
+ * base/proxy.h - the HTTP proxy for a host, and its credentials: resolved once, for HTTP and WebSocket.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_PROXY_H
@@ -9,16 +8,16 @@
 #include <stdbool.h>
 
 struct proxy {
-  bool used; /* false: the way is direct */
+  bool used; /* false: no proxy */
   int port;
   char host[256];        /* without the brackets of an IPv6 address */
   char *user, *password; /* decoded; NULL: none */
 };
 
-/* Settle the proxy on the way to `host`. An `option` that is there decides for every host, "" for the direct
- * way; NULL: http_proxy, for TLS https_proxy or HTTPS_PROXY, then all_proxy or ALL_PROXY of the environment,
- * but never for this machine or what no_proxy or NO_PROXY excludes. NULL, or what is wrong, as a sentence
- * without the secrets of the setting; then nothing is held. */
+/* Resolve the proxy for `host`. An `option` applies to every host, "" means no proxy; NULL: http_proxy, for
+ * TLS https_proxy or HTTPS_PROXY, then all_proxy or ALL_PROXY of the environment, but never for loopback or
+ * hosts that no_proxy or NO_PROXY excludes. Returns NULL, or a complaint without the secrets of the setting;
+ * then nothing is held. */
 const char *proxy_settle(struct proxy *proxy, const char *option, const char *host, bool tls);
 /* Write its host and port, as they stand in an address: an IPv6 address in brackets. */
 enum { PROXY_PLACE = 300 };

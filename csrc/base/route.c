@@ -1,5 +1,5 @@
 /*
- * base/route.c - what Lua may ask about the way to a host: the answers that the connections go by.
+ * base/route.c - loopback and proxy of a host for Lua: the same answers as for connections.
  * Lua sees: core.is_loopback(host), core.proxy_for(url, option). Owns nothing.
  * SPDX-License-Identifier: MIT
  */

@@ -1,5 +1,5 @@
 /*
- * base/route.h - what Lua may ask about the way to a host.
+ * base/route.h - loopback and proxy of a host for Lua.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_ROUTE_H

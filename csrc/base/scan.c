@@ -123,7 +123,7 @@ static bool walk_more(const struct walk *walk) {
   return *walk->at == ',';
 }
 
-/* Nobody writes escapes into a key, but a key with escapes is the same key. */
+/* Escapes in a key are unusual, but a key with escapes is the same key. */
 static bool is_escaped_key(const struct walk *walk, const char *key, size_t length) {
   struct slice quoted = {walk->key.at - 1, walk->key.length + 2};
   struct buffer plain = {0};
@@ -236,7 +236,7 @@ static const char *take_exponent(const char *at, const char *end, double *n) {
   return at == digits ? NULL : at;
 }
 
-/* Exact for whole numbers to 2^53, which is all that is asked of it. */
+/* Exact for whole numbers up to 2^53, which is enough here. */
 bool scan_number(struct slice value, double *number) {
   const char *at = value.at, *end = at + value.length, *part;
   bool negative = at < end && *at == '-';

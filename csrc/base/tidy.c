@@ -1,5 +1,5 @@
 /*
- * base/tidy.c - see what lua-cjson would encode wrongly.
+ * base/tidy.c - finds values that lua-cjson would encode wrongly.
  * Lua sees: core.json_is_plain, core.is_utf8.
  * Owns nothing and allocates nothing, so that Lua may raise anywhere. Recursion ends at JSON_MAX_DEPTH.
  * SPDX-License-Identifier: MIT
@@ -28,7 +28,7 @@ static bool is_null(lua_State *L, int index) {
   return lua_islightuserdata(L, index) && !lua_touserdata(L, index);
 }
 
-/* The checks below look at the value on top. Once one fails, what it has left on the stack stays there. */
+/* The checks below test the value on top. A failed check leaves its values on the stack. */
 static bool is_plain(lua_State *L, int depth);
 
 static bool is_plain_string(lua_State *L, int index) {

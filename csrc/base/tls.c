@@ -1,5 +1,5 @@
 /*
- * base/tls.c - how to trust the other side: reading the `tls` option.
+ * base/tls.c - reads the option `tls`: how the other side is trusted.
  * Lua sees: the option table { verify, ca_file, pin } of core.http, core.socket and core.session.
  * SPDX-License-Identifier: MIT
  */

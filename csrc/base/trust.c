@@ -1,5 +1,5 @@
 /*
- * base/trust.c - whom TLS trusts: filling an SSL_CTX.
+ * base/trust.c - trust of TLS: fills an SSL_CTX.
  * Owns: struct trust, which hangs on its SSL_CTX as ex_data. A connection that curl has kept may outlive the
  * transfer that made it, hence the counting.
  * Loop thread only, but for trust_load, trust_check and trust_check_file.
@@ -85,7 +85,7 @@ static struct trust *of_ssl(const SSL *ssl) {
 
 /* ---- authorities ---------------------------------------------------------------------------------- */
 
-/* It is no fault of the setting that nothing can be opened for the moment. */
+/* A lack of descriptors is no fault of the setting. */
 static void explain_file(struct reason *reason, const char *path, int number) {
   bool later = number == EMFILE || number == ENFILE || number == ENOMEM;
   if (number)
@@ -95,7 +95,7 @@ static void explain_file(struct reason *reason, const char *path, int number) {
     reason_set(reason, ERR_CONFIG, 0, "ca_file: %.120s holds no certificate in PEM", path);
 }
 
-/* To open a FIFO waits for its other end. */
+/* Opening a FIFO would wait for its other end. */
 static bool load_file(X509_STORE *store, const char *path, struct reason *reason) {
   struct stat status;
   const char *kind = stat(path, &status) ? NULL : plain_file_kind(&status);
@@ -150,10 +150,10 @@ static int on_client_certificate(SSL *ssl, X509 **certificate, EVP_PKEY **key) {
   (void)certificate, (void)key;
   if (trust)
     trust->asked = true;
-  return 0; /* none; the server says what it makes of that */
+  return 0; /* none; the server decides what to do then */
 }
 
-/* Libraries tell a failure in words of their own, or drop OpenSSL's. */
+/* Libraries replace OpenSSL's message of a failure by their own, or drop it. */
 static void on_watched(const SSL *ssl, int where, int result) {
   struct trust *trust = of_ssl(ssl);
   if (!trust)
@@ -213,7 +213,7 @@ static int on_verify(X509_STORE_CTX *verification, void *arg) {
   return 1;
 }
 
-/* lws shows whatever stands before the first colon of the header Host, cut to 127 bytes. */
+/* lws sends as SNI the text before the first colon of the header Host, cut to 127 bytes. */
 static void on_info(const SSL *ssl, int where, int result) {
   const struct trust *trust = of_ssl(ssl);
   const char *name;

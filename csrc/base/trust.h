@@ -1,5 +1,5 @@
 /*
- * base/trust.h - whom TLS trusts: one way to fill an SSL_CTX from the options, for lws, curl and the doctor.
+ * base/trust.h - trust of TLS: one way to fill an SSL_CTX from the options, for lws, curl and the doctor.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_TRUST_H
@@ -22,14 +22,14 @@ void trust_free(struct trust *trust);
  * be called again when the file has changed. False: `reason` is CONFIG, or IO or NOMEM when it may work
  * later. */
 bool trust_load(SSL_CTX *context, const char *ca_file, struct reason *reason);
-/* Can they be loaded? */
+/* Check that the authorities can be loaded. */
 bool trust_check(const struct tls_options *options, struct reason *reason);
 bool trust_check_file(const char *ca_file, struct reason *reason);
 
 /* Note when a server asks for a certificate of the client, which we have not, and why a handshake fails.
  * False: no memory. */
 bool trust_watch(struct trust *trust, SSL_CTX *context);
-/* A server has, in the last handshake. */
+/* True if the server asked for one in the last handshake. */
 bool trust_was_asked(const struct trust *trust);
 
 /* OpenSSL's code for the failure of the last handshake; 0: none is known. */

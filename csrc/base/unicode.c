@@ -1,8 +1,7 @@
 /*
- * base/unicode.c - what Unicode says of text, by libutf8proc: letters, their cases, what people see as one
- * character. Lua sees: core.fold, core.spelling, core.lower, core.upper, core.is_letter,
- * core.grapheme_starts, core.mend_utf8. Owns nothing: memory under way is Lua's, so that Lua may raise
- * anywhere.
+ * base/unicode.c - Unicode properties of text, by libutf8proc: letters, their cases, grapheme clusters.
+ * Lua sees: core.fold, core.spelling, core.lower, core.upper, core.is_letter, core.grapheme_starts,
+ * core.mend_utf8. Owns nothing: temporary memory is Lua's, so that Lua may raise anywhere.
  * SPDX-License-Identifier: MIT
  */
 #include "base/unicode.h"
@@ -30,8 +29,8 @@ static void push_ascii_lower(lua_State *L, const char *text, size_t length) {
   luaL_pushresultsize(&out, length);
 }
 
-/* Signs that keyboards put in and nobody sees: variation selectors, soft hyphens, marks of direction and
- * their like. Not those that join: they make other characters of their neighbours. */
+/* Invisible characters that keyboards insert: variation selectors, soft hyphens, marks of direction and the
+ * like. Not the joiners, which change their neighbours. */
 static bool is_unseen(utf8proc_int32_t c) {
   return c == 0xAD || c == 0x61C || c == 0x200B || c == 0x200E || c == 0x200F ||
          (c >= 0x202A && c <= 0x202E) || c == 0x2060 || (c >= 0x2066 && c <= 0x2069) ||
@@ -46,8 +45,8 @@ static utf8proc_int32_t plain_character(utf8proc_int32_t c, void *data) {
   return utf8proc_category(c) == UTF8PROC_CATEGORY_ZS ? ' ' : c;
 }
 
-/* Of decomposed characters, take out those that are not compared: what is unseen, and the dot of a capital I
- * that has become one of a small one. Returns how many are left. */
+/* Remove the decomposed characters that do not count in comparisons: invisible ones, and the dot of a capital
+ * I that has become a dot of a small i. Returns the number of characters left. */
 static utf8proc_ssize_t drop_unseen(utf8proc_int32_t *characters, utf8proc_ssize_t count) {
   utf8proc_ssize_t kept = 0;
   utf8proc_int32_t base = 0;
@@ -93,9 +92,9 @@ static utf8proc_int32_t plain_space(utf8proc_int32_t c, void *data) {
   return utf8proc_category(c) == UTF8PROC_CATEGORY_ZS ? ' ' : c;
 }
 
-/* core.spelling(text) -> text that all spellings have in common which a directory takes for the same name
- * (RFC 4518): letters of any case and width, with spaces and signs that nobody sees, or without. Of bytes
- * that are not UTF-8 the ASCII letters in lower case. */
+/* core.spelling(text) -> one text for all spellings that an LDAP directory treats as the same name (RFC
+ * 4518): letters of any case and width, with or without spaces and invisible characters. Of text that is not
+ * UTF-8 the ASCII letters in lower case. */
 static int l_spelling(lua_State *L) {
   size_t length;
   const char *text = luaL_checklstring(L, 1, &length);
@@ -176,8 +175,8 @@ static void mark_starts(const char *text, size_t length, char *starts) {
   }
 }
 
-/* core.grapheme_starts(text) -> a string as long, "\1" where what people see as one character begins, else
- * "\0" */
+/* core.grapheme_starts(text) -> a string of the same length, "\1" where a grapheme cluster begins, else "\0"
+ */
 static int l_grapheme_starts(lua_State *L) {
   size_t length;
   const char *text = luaL_checklstring(L, 1, &length);

@@ -1,5 +1,5 @@
 /*
- * base/unicode.h - what Unicode says of text, by libutf8proc.
+ * base/unicode.h - Unicode properties of text, by libutf8proc.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_UNICODE_H
@@ -7,7 +7,7 @@
 
 #include <lua.h>
 
-/* Adds what unicode.c names to the table on top. */
+/* Adds the functions of unicode.c to the table on top. */
 void unicode_open(lua_State *L);
 
 #endif

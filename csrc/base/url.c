@@ -31,8 +31,8 @@ static const char *take_scheme(struct url *url, const char *text) {
   return NULL;
 }
 
-/* What a host may consist of: other parsers must not see another host in it. Bytes above 127 may be a name in
- * another script. */
+/* Allowed characters of a host: another parser must not read another host in it. Bytes above 127 may be a
+ * name in another script. */
 static bool is_name(const char *host) {
   for (; *host; host++)
     if (!isalnum((unsigned char)*host) && !strchr("-._", *host) && (unsigned char)*host < 128)
@@ -80,7 +80,7 @@ static const char *take_host(struct url *url, const char *at) {
   if (bracket ? !is_ipv6(url->host) : !is_name(url->host))
     return NULL;
   memcpy(url->name, url->host, sizeof url->name);
-  if (n > 1 && url->host[n - 1] == '.') /* certificates and the header Host are without it */
+  if (n > 1 && url->host[n - 1] == '.') /* certificates and the header Host have no dot */
     url->host[n - 1] = '\0';
   return at + n + (bracket ? 1 : 0);
 }

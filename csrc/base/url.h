@@ -10,13 +10,13 @@
 struct url {
   bool tls;
   int port;
-  bool loopback;  /* this machine, see base/host.h */
+  bool loopback;  /* see base/host.h */
   char host[256]; /* without the brackets of an IPv6 literal and a dot at the end */
   char name[256]; /* the same with the dot, which tells a resolver that the name is whole */
   char path[256]; /* with the query; at least "/" */
 };
 
-/* Fill `url`; NULL, or what is wrong with the text (never the text itself: it may hold a secret). */
+/* Fill `url`; returns NULL, or a complaint (never with the text itself: it may hold a secret). */
 const char *url_parse(struct url *url, const char *text);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * base/utf8.c - UTF-8: is it, and what to show of text that is not.
+ * base/utf8.c - checks UTF-8, and mends text that is not.
  * SPDX-License-Identifier: MIT
  */
 #include "base/utf8.h"

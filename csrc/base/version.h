@@ -1,5 +1,5 @@
 /*
- * base/version.h - who we are.
+ * base/version.h - the version.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_BASE_VERSION_H
@@ -8,7 +8,7 @@
 #ifndef TRUECONF_VERSION
 #define TRUECONF_VERSION "0.1.0"
 #endif
-/* As servers are told in the header User-Agent. */
+/* The header User-Agent. */
 #define TRUECONF_AGENT "trueconf-lua/" TRUECONF_VERSION
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * loop/busy.c - coroutines that keep the loop from turning are ended.
+ * loop/busy.c - closes coroutines that block the loop.
  * Lua sees: busy_limit(seconds).
  * A loop in a coroutine that never waits would stop everything else, and no timer could end it. So another
  * thread looks now and then whether the same coroutine still runs. If it has for longer than the limit, that
@@ -25,7 +25,7 @@ enum { LOOKS_PER_LIMIT = 4 };
 struct busy {
   double limit; /* seconds */
   pthread_t watcher;
-  pid_t process; /* in which the watcher is: a child of it has the struct alone */
+  pid_t process; /* of the watcher: after fork() the child has no such thread */
   uv_mutex_t lock;
   uv_cond_t wake;
   bool over;
@@ -34,10 +34,10 @@ struct busy {
   _Atomic pthread_t loop;        /* the thread that runs it */
 };
 
-/* What the handler of the signal looks at, on the loop's thread. Each thread has had room for it from its
- * beginning: for others the first use makes room, with malloc(), which the signal may have interrupted. */
+/* Read by the handler of the signal, on the loop's thread. The model initial-exec gives each thread its copy
+ * from the start: with others the first use calls malloc(), which the signal may have interrupted. */
 static _Thread_local struct rt *volatile running __attribute__((tls_model("initial-exec")));
-static struct sigaction previous; /* who else minds the signal */
+static struct sigaction previous; /* the handler before ours */
 
 /* ---- on the loop's thread ----------------------------------------------------------------------- */
 
@@ -46,7 +46,7 @@ static bool is_suspect(struct busy *busy) {
   return turn % 2 == 1 && turn == atomic_load(&busy->suspect);
 }
 
-/* Where the coroutine cannot yield an error is raised, and it has the time of the limit again to clean up. */
+/* If the coroutine cannot yield, raise an error; it has the limit once more to clean up. */
 static void on_instruction(lua_State *L, lua_Debug *ar) {
   struct rt *rt = running;
   bool caught = rt && rt->busy && rt->resumed.co == L && is_suspect(rt->busy);
@@ -117,7 +117,7 @@ static void *watch(void *argument) {
   return NULL;
 }
 
-/* The watcher is no thread for the signals of the process. */
+/* The watcher blocks all signals, so that the process gets them on other threads. */
 static int start_watcher(struct busy *busy) {
   sigset_t all, before;
   int status;
@@ -128,7 +128,7 @@ static int start_watcher(struct busy *busy) {
   return status;
 }
 
-/* Lua unmaps the module with the state that has loaded it, unless somebody else holds it. */
+/* Lua unmaps the module with the state that has loaded it, unless it is held elsewhere. */
 static void stay_mapped(void) {
   Dl_info module;
   if (dladdr(&previous, &module))
@@ -164,7 +164,7 @@ static void end_watcher(struct busy *busy) {
 
 void busy_stop(struct rt *rt) {
   struct busy *busy = rt->busy;
-  if (running == rt) /* one of its coroutines has asked for that, or ends the Lua state */
+  if (running == rt) /* called in one of its coroutines */
     running = rt->resumed.outer;
   if (!busy)
     return;

@@ -13,7 +13,7 @@
 enum {
   FIRST_CAPACITY = 64,
   LATE_MS = 100,
-  LOOK_MS = 100, /* for which input comes before timers that are late */
+  LOOK_MS = 100, /* time in which input comes before late timers */
 };
 
 uint64_t rt_monotonic(struct rt *rt) {
@@ -89,8 +89,8 @@ bool rt_has_input(struct rt *rt) {
   return poll(&loop, 1, 0) > 0;
 }
 
-/* The process was stopped, or a turn was long: libuv lets timers run first, but an answer that came in time
- * is one. */
+/* After the process was stopped, or after a long turn, libuv runs timers first; but an answer that came in
+ * time must be read before its timer fires. */
 static bool must_look_first(struct rt *rt) {
   uint64_t now = rt_monotonic(rt), since = rt->looking_since ? rt->looking_since : now;
   bool late = rt->timers && now > rt->heap[1]->due + LATE_MS * NS_PER_MS;
@@ -110,7 +110,7 @@ static void on_timer(uv_timer_t *handle) {
   rt_arm(rt);
 }
 
-/* A timer that was stopped leaves the uv timer as it is: it fires for nothing and is set again. */
+/* A stopped timer does not change the uv timer, which then fires without effect and is set again. */
 void rt_arm(struct rt *rt) {
   uint64_t now, due;
   if (!rt->timers || rt->virtual.on || !rt->open || rt->closing)
@@ -137,7 +137,7 @@ void rt_timer_stop(struct rt *rt, struct rt_timer *timer) {
   timer->place = 0;
 }
 
-/* The rest of a nanosecond is one: or who waits for it by timers again and again would stop virtual time. */
+/* Round up to a nanosecond: a loop that waits for the rest by timers would otherwise stop virtual time. */
 static double whole_ns(double seconds) {
   double ns = seconds * NS_PER_S;
   return ns > 0 && ns < 1 ? 1 : ns;

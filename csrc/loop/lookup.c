@@ -30,7 +30,7 @@ const struct addrinfo *lookup_hints(const char *host) {
   return host_is_loopback(host) ? &any : &routed;
 }
 
-/* Nobody else may answer for a name below localhost: what goes there goes unencrypted. */
+/* DNS must not answer for a name below localhost, because secrets go there unencrypted. */
 const char *lookup_name(const char *host) {
   return host_is_loopback(host) && !host_is_address(host) ? "localhost" : host;
 }

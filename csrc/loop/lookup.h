@@ -22,10 +22,9 @@ int lookup_start(struct rt *rt, struct lookup **lookup, const char *host, lookup
 /* `done` is not called any more. A lookup that has begun cannot be stopped, it only loses its owner. */
 void lookup_cancel(struct lookup *lookup);
 
-/* What to ask the system for: an address of a kind that this machine has no route for is of no use; localhost
- * needs none. */
+/* Hints for the system: only kinds of addresses for which this machine has a route; localhost needs none. */
 const struct addrinfo *lookup_hints(const char *host);
-/* The name to ask the system for in place of `host`: all names of this machine are localhost. */
+/* The name to look up in place of `host`: localhost for all names below it. */
 const char *lookup_name(const char *host);
 /* An address of the answer as text. */
 void lookup_text(const struct addrinfo *address, char text[INET6_ADDRSTRLEN]);

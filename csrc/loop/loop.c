@@ -1,7 +1,7 @@
 /*
  * loop/loop.c - the life of the loop: its turns with the one drain point, its end, and running it.
  * Lua sees: run, stop, step, fd, timeout, close, stats.
- * Stands above the other files of the room: they leave work, this file does it.
+ * The roof of the room: the other files queue jobs, this file runs them.
  * SPDX-License-Identifier: MIT
  */
 #include "loop/private.h"
@@ -9,7 +9,7 @@
 #define RT_T "trueconf.runtime"
 enum {
   JOBS_PER_TURN = 4096, /* then the sockets get their turn, however many jobs wait */
-  LAST_TURNS = 16,      /* for what coroutines do when they learn that the runtime closes */
+  LAST_TURNS = 16,      /* for coroutines that get CLOSED because the runtime closes */
 };
 
 /* ---- a turn ------------------------------------------------------------------------------------- */
@@ -32,7 +32,7 @@ static void drain(struct rt *rt, lua_State *L) {
   lua_pushlightuserdata(L, rt);
   if (lua_pcall(L, 1, 0, 0) == LUA_OK)
     return;
-  /* Jobs catch what Lua raises, so memory is lacking. The other jobs are still queued. */
+  /* Jobs catch errors of Lua, so this is a lack of memory. The other jobs are still queued. */
   lua_warning(L, "trueconf: a handler was lost: ", 1);
   lua_warning(L, lua_isstring(L, -1) ? lua_tostring(L, -1) : "error", 0);
   lua_pop(L, 1);
@@ -101,7 +101,7 @@ static void loop_close(lua_State *L, struct rt *rt) {
     lua_warning(L, "trueconf: the loop was closed with handles on it", 0);
 }
 
-/* At the end of the Lua state no coroutine may run any more: work is stopped, nobody is told. */
+/* At the end of the Lua state no coroutine may run any more: stop all work without a result. */
 static int l_rt_gc(lua_State *L) {
   struct rt *rt = lua_touserdata(L, 1);
   rt->finished = rt->closing = true;

@@ -1,13 +1,12 @@
 /*
  * loop/offload.c - waiting calls whose work blocks, on libuv's thread pool.
  * Owns: each struct offload, from offload_wait until its `destroy`.
- * A work that nobody waits for any more is taken back if no thread has begun it, else it ends unseen; closing
- * the runtime waits for it.
- * SPDX-License-Identifier: MIT
+ * A work whose caller has gone is taken back if no thread has begun it, else its result is dropped; closing
+ * the runtime waits for it. SPDX-License-Identifier: MIT
  */
 #include "loop/offload.h"
 
-/* What may be interrupted waits for somebody else, the rest only computes. */
+/* Interruptible work waits for another party, other work only computes. */
 static void count(struct offload *offload, int change) {
   if (offload->interrupt)
     rt_underway(offload->rt, change);

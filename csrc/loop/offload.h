@@ -11,17 +11,17 @@
 struct offload {
   uv_work_t request; /* first: libuv's callbacks cast */
   struct rt *rt;
-  struct offload_op *op; /* NULL: nobody waits any more */
+  struct offload_op *op; /* NULL: the caller has gone */
   /* On a thread of the pool: neither Lua nor the runtime may be touched. */
   void (*work)(struct offload *offload);
   /* On the loop, if given: make the work on its thread end soon. Called after `patience` seconds, and when
-   * nobody waits any more. */
+   * the caller has gone. */
   void (*interrupt)(struct offload *offload);
   double patience;
   struct rt_timer timer; /* for it */
-  /* On the loop: copy the result into the op. Not called when nobody waits. */
+  /* On the loop: copy the result into the op. Not called when the caller has gone. */
   void (*finish)(struct offload *offload, struct op *op);
-  /* On the loop, always last: wipe and free what the work holds, and itself. */
+  /* On the loop, always last: wipe and free the data of the work, and itself. */
   void (*destroy)(struct offload *offload);
 };
 

@@ -1,5 +1,5 @@
 /*
- * loop/pause.c - what Lua waits for that needs no other party: the clock, or another coroutine.
+ * loop/pause.c - waiting without another party: for the clock, or for another coroutine.
  * Lua sees: sleep, timer, waiter.
  * SPDX-License-Identifier: MIT
  */
@@ -45,7 +45,7 @@ static int l_sleep(lua_State *L) {
 /* ---- waiter ------------------------------------------------------------------------------------- */
 
 struct waiter {
-  struct wait_op *op; /* who waits; NULL: nobody */
+  struct wait_op *op; /* of the waiting coroutine, or NULL */
   int values;         /* stored as user values; -1: not woken */
 };
 

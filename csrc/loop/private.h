@@ -1,11 +1,11 @@
 /*
- * loop/private.h - what the files of the runtime share: struct rt and the seams between them.
+ * loop/private.h - shared by the files of the runtime: struct rt and the functions between them.
  * From the ground up, none needs one below it in this list:
  *   queue.c         lists, the ready queue, flushes
  *   runtime.c       struct rt, its loop opened
  *   random.c        the random source
  *   clock.c         the clock, the timers
- *   busy.c          the end of coroutines that keep the loop from turning
+ *   busy.c          closing coroutines that block the loop
  *   wait.c          coroutines and waiting calls, the reporting of errors
  *   virtual_time.c  time that is moved by hand
  *   pause.c         sleep, waiter and timer, as Lua sees them
@@ -25,7 +25,7 @@ enum { RANDOM_POOL = 4096 }; /* bytes of system randomness fetched at once */
 
 struct rt {
   uv_loop_t loop;
-  void (*turn)(struct rt *rt); /* loop.c: what is done before and after each poll */
+  void (*turn)(struct rt *rt); /* loop.c: called before and after each poll */
   uv_prepare_t prepare;
   uv_check_t check;
   uv_idle_t idle;
@@ -35,22 +35,22 @@ struct rt {
   lua_State *main;
   lua_State *runner; /* the thread inside run, step or a driven wait; NULL: the loop stands still */
 
-  long refs;       /* what keeps run() from returning */
+  long refs;       /* objects that keep run() from returning */
   long coroutines; /* started by spawn and not finished */
   struct {
     lua_State *co;    /* NULL: none */
     bool parked;      /* it has yielded in op_wait */
-    bool busy;        /* it was made to yield, since it kept the loop from turning */
+    bool busy;        /* busy.c made it yield, because it blocked the loop */
     struct rt *outer; /* whose coroutine has turned this loop, on the same thread */
   } resumed;          /* the coroutine that the drain point runs */
-  struct busy *busy;  /* NULL: nobody watches */
+  struct busy *busy;  /* NULL: no watcher */
   int cancels;        /* core.cancel inside of core.cancel */
   struct rt_list ops, signals;
 
   struct rt_job *jobs, **jobs_tail;
   size_t job_count;
   struct rt_flush *flushes, **flushes_tail;
-  bool before_flush; /* functions of Lua are to run before the flushes of this turn */
+  bool before_flush; /* Lua functions must run before the flushes of this turn */
 
   struct rt_timer **heap; /* its first place is 1 */
   size_t timers, heap_capacity;
@@ -69,7 +69,7 @@ struct rt {
     uint64_t seen, seen_at; /* the activity last seen, and the real time it was seen at */
   } virtual;
   uint64_t activity; /* counts events, to see a quiet turn */
-  long underway;     /* what other parties owe us: lookups, transfers, handshakes */
+  long underway;     /* results that other parties owe us: lookups, transfers, handshakes */
   long at_work;      /* threads that work for us and will end by themselves */
 
   unsigned char pool[RANDOM_POOL];
@@ -83,16 +83,16 @@ struct rt {
 struct rt *rt_peek(lua_State *L);
 /* Make it, push it. `turn` is left to the caller. */
 struct rt *rt_make(lua_State *L);
-/* Is anything left that could happen? */
+/* True if something can still happen. */
 bool rt_alive(const struct rt *rt);
 
-/* ---- queue.c: the loop takes out what was put in ------------------------------------------------ */
+/* ---- queue.c: the ready queue --------------------------------------------------------------------- */
 
 struct rt_job *rt_next_job(struct rt *rt);
 void rt_run_flushes(struct rt *rt);
-/* Something has happened: the next poll must not block. */
+/* Wake the loop: the next poll must not block. */
 void rt_wake(struct rt *rt);
-/* Forget what is queued, so that its owners may queue it again on another loop. */
+/* Empty the queue, so that the owners of its jobs may queue them again on another loop. */
 void rt_drop_jobs(struct rt *rt);
 
 /* ---- clock.c ------------------------------------------------------------------------------------ */
@@ -101,7 +101,7 @@ void rt_drop_jobs(struct rt *rt);
 void rt_arm(struct rt *rt);
 /* Fire the timers that are due. */
 void rt_fire_due(struct rt *rt);
-/* Will the next poll bring something? Of a long message only the last piece is an event. */
+/* True if the next poll will bring input. Of a long message only the last piece counts as an event. */
 bool rt_has_input(struct rt *rt);
 /* Forget all timers; none fires. */
 void rt_drop_timers(struct rt *rt);
@@ -124,11 +124,11 @@ void rt_begin(struct rt *rt, lua_State *L, int nargs);
 lua_State *rt_coroutine(lua_State *L, int nargs);
 void rt_begin_coroutine(struct rt *rt, lua_State *L, lua_State *co, int nargs);
 
-/* Nobody can wait any more: stop the work of every op and settle it with CLOSED. */
+/* Stop the work of every op and settle it with CLOSED. */
 void rt_give_up_ops(struct rt *rt);
-/* At the end of a drain: call what core.before_flush was given. */
+/* At the end of a drain: call the functions of core.before_flush. */
 void rt_run_before_flush(struct rt *rt, lua_State *L);
-/* Nothing of it is for the next loop. */
+/* Drop these functions: none is for the next loop. */
 void rt_forget_before_flush(struct rt *rt, lua_State *L);
 
 /* ---- busy.c ------------------------------------------------------------------------------------- */
@@ -138,7 +138,7 @@ void busy_enter(struct rt *rt);
 void busy_leave(struct rt *rt);
 /* Push why a coroutine that was made to yield is ended. */
 void busy_push_complaint(struct rt *rt, lua_State *L);
-/* Nobody watches any more. */
+/* Stop the watcher. */
 void busy_stop(struct rt *rt);
 
 /* ---- signals.c ---------------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
 /*
- * loop/queue.c - lists of live objects, the ready queue, and what is flushed after it.
+ * loop/queue.c - lists of live objects, the ready queue, and the flushes after it.
  * Owns nothing: jobs, flushes and list items are parts of their owners, who take them out before they end.
- * Safe from every callback of a library: nothing here calls anybody but, at the drain point, the owners.
- * SPDX-License-Identifier: MIT
+ * Safe from every callback of a library: the functions here call only the owners, and only at the drain
+ * point. SPDX-License-Identifier: MIT
  */
 #include "loop/private.h"
 
@@ -29,7 +29,7 @@ void rt_list_remove(struct rt_list *item) {
 
 /* ---- the ready queue ---------------------------------------------------------------------------- */
 
-/* Its being active is all that is asked of it. */
+/* Empty: only an active idle handle is needed. */
 static void on_idle(uv_idle_t *handle) {
   (void)handle;
 }

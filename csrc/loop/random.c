@@ -67,7 +67,7 @@ static void pooled_random(struct rt *rt, unsigned char *bytes, size_t length) {
       n = rt->pool_left;
     rt->pool_left -= n;
     memcpy(bytes, rt->pool + rt->pool_left, n);
-    memset(rt->pool + rt->pool_left, 0, n); /* what was handed out is not kept */
+    memset(rt->pool + rt->pool_left, 0, n); /* used bytes are wiped */
     bytes += n;
     length -= n;
   }

@@ -1,8 +1,7 @@
 /*
  * loop/runtime.c - struct rt: one per Lua state, its loop opened when first needed. The ground of the room:
- * what the other files ask of the runtime, and nothing that needs them.
- * Owns: struct rt with the libuv loop and its four housekeeping handles, which loop.c turns and closes.
- * SPDX-License-Identifier: MIT
+ * the other files use it, and it needs none of them. Owns: struct rt with the libuv loop and its four
+ * housekeeping handles, which loop.c turns and closes. SPDX-License-Identifier: MIT
  */
 #include "loop/private.h"
 
@@ -92,7 +91,7 @@ struct rt *rt_peek(lua_State *L) {
 
 struct rt *rt_get(lua_State *L) {
   struct rt *rt = rt_peek(L);
-  if (rt->finished) /* a finalizer of somebody else's */
+  if (rt->finished) /* called by a finalizer */
     luaL_error(L, "trueconf cannot be used any more: the Lua state is being closed");
   if (!rt->open)
     loop_open(L, rt);

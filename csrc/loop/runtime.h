@@ -25,14 +25,14 @@
 
 struct rt;
 
-/* ---- the ready queue: what library callbacks leave for the drain point ------------------- */
+/* ---- the ready queue: jobs that library callbacks leave for the drain point -------------- */
 
 struct rt_job {
   struct rt_job *next;
   /* Runs at the drain point, on the thread that runs the loop, inside one lua_pcall. It may call
    * Lua through rt_call and rt_resume. It must leave the stack as it was. */
   void (*run)(struct rt *rt, lua_State *L, struct rt_job *job);
-  void (*drop)(struct rt_job *job); /* the loop closes and `run` is not called; NULL: nothing is to be done */
+  void (*drop)(struct rt_job *job); /* called in place of `run` when the loop closes; may be NULL */
   bool queued;
 };
 
@@ -82,22 +82,22 @@ void rt_list_remove(struct rt_list *item); /* harmless for an item not in a list
 struct rt *rt_get(lua_State *L);
 uv_loop_t *rt_loop(struct rt *rt);
 
-/* Something is under way that must keep core.run() from returning. */
+/* Keep core.run() from returning while an operation is running. */
 void rt_ref(struct rt *rt);
 void rt_unref(struct rt *rt);
-/* Another party owes us something at once (+1), or has given it (-1): virtual time stands still meanwhile. */
+/* Another party owes us a result (+1), or has given it (-1): virtual time stands still meanwhile. */
 void rt_underway(struct rt *rt, int change);
-/* The same of a thread that will come to its end by itself, and is waited for however long that takes. */
+/* The same for a thread that ends by itself and is waited for however long it takes. */
 void rt_at_work(struct rt *rt, int change);
 
-/* Rooms of the core hang what they need per runtime here, and are told when the loop closes.
- * `closing`: close your handles, settle nothing any more that waits on Lua (the runtime has done
- * it); the loop turns afterwards until it is empty. `closed`: free the rest. */
+/* Rooms of the core keep their data per runtime here, and are called when the loop closes. `closing`: close
+ * your handles, and do not settle ops any more (the runtime has done it); the loop turns afterwards until it
+ * is empty. `closed`: free the rest. */
 enum rt_room { ROOM_WIRE, ROOM_HTTP, ROOM_SOCKET, ROOM_LISTENER, ROOM_SESSION, ROOM_COUNT };
 struct rt_room_ops {
   void (*closing)(struct rt *rt, void *state);
   void (*closed)(struct rt *rt, void *state);
-  const char *name; /* under which stats() tells how many objects live in the room; NULL: not told */
+  const char *name; /* of the room's number of objects in stats(); NULL: not shown */
   long (*count)(void *state);
 };
 void *rt_room(struct rt *rt, enum rt_room room);
@@ -110,25 +110,24 @@ void rt_set_room(struct rt *rt, enum rt_room room, void *state, const struct rt_
 void rt_anchor(lua_State *L, const void *key, int index);
 /* Push what is anchored under `key`, or nil. */
 void rt_anchored(lua_State *L, const void *key);
-/* The same, and let go of it. Cannot fail: clearing an existing slot does not allocate. */
+/* The same, and release it. Cannot fail: clearing an existing slot does not allocate. */
 void rt_unanchor(lua_State *L, const void *key);
 
 /* ---- calling Lua at the drain point ------------------------------------------------------- */
 
-/* Run `function`, which gets `argument` as light userdata, so that what it raises for lack of memory stays
- * here; it is told to the warning system. false: it was not run to its end. For what must go on whatever Lua
- * can hold. */
+/* Run `function`, which gets `argument` as light userdata, protected: an error for lack of memory goes to the
+ * warning system. false: it did not run to its end. For code that must go on when Lua has no memory. */
 bool rt_protected(lua_State *L, lua_CFunction function, void *argument);
-#define RT_AGAIN 0.1 /* seconds until what could not be done for lack of memory is tried again */
+#define RT_AGAIN 0.1 /* seconds until a step that lacked memory is tried again */
 /* Call the function below `nargs` values on L, protected; an error is reported, not raised. false: memory ran
- * out, so that what it was told of may be lost. */
+ * out, so the call may be lost. */
 bool rt_call(struct rt *rt, lua_State *L, int nargs, const char *what);
 /* Start the function below `nargs` values on L in a coroutine of its own, queued as ready; pops
  * them, pushes the thread. Raises only for lack of memory. */
 void rt_spawn(struct rt *rt, lua_State *L, int nargs);
 
 /* The thread that runs the loop: what a job gets as L. While the loop stands still, the main thread.
- * Never from a callback of a library. Whoever pushes on it checks the stack first. */
+ * Never from a callback of a library. Check the stack before pushing on it. */
 lua_State *rt_runner(struct rt *rt);
 
 /* ---- waiting calls ------------------------------------------------------------------------ */
@@ -136,17 +135,16 @@ lua_State *rt_runner(struct rt *rt);
 /*
  * A waiting call is a full userdata that begins with a struct op, made by op_new on the stack of
  * the caller. The order is: op_new (checks that waiting is possible here, raises if not), start
- * the work, `return op_wait(L, op)`; nothing should raise in between. Whoever finishes the work
- * stores its result in the op and calls op_settle, exactly once; the results are built later by
- * `push`, on the waiting coroutine, where raising an error is safe. `cancel` is called when nobody
- * waits any more (the loop closes, or the coroutine was resumed by someone else): stop the work,
- * and do not touch the op again. An op settles once: after op_settle or cancel the owner must have
- * forgotten it.
+ * the work, `return op_wait(L, op)`; nothing should raise in between. The code that finishes the work
+ * stores its result in the op and calls op_settle, exactly once; `push` builds the results later, on
+ * the waiting coroutine, where raising an error is safe. `cancel` is called when the wait ends early
+ * (the loop closes, or other code has resumed the coroutine): stop the work, and do not touch the op
+ * again. An op settles once: after op_settle or cancel the owner must have forgotten it.
  *
- * In a coroutine the op lives until it has settled or was cancelled, whatever becomes of the coroutine
- * and its stack, and with it the value that stood at index 1 when op_new was called: the object whose
- * method waits. What else the work needs can be put in its place, as user value 1 of the op. A coroutine
- * that was closed while it waited is not resumed; its work ends as it would have.
+ * In a coroutine the op lives until it has settled or was cancelled, even if the coroutine ends, and with it
+ * the value at index 1 when op_new was called: the object whose method waits. Other values for the work can
+ * replace it, as user value 1 of the op. A coroutine that was closed while it waited is not resumed; its work
+ * goes on to its end.
  */
 struct op {
   struct rt_job job; /* first: the drain casts */
@@ -164,8 +162,7 @@ struct op {
 /* Push a userdata of `size` bytes, zeroed, with the metatable `tname` (may be NULL: no __gc). Raises
  * CLOSED, as an error object, while the runtime closes. */
 void *op_new(lua_State *L, size_t size, const char *tname, const char *what);
-/* Nobody will wait for it: for an l_ function that fails between op_new and op_wait, before it raises or
- * returns. */
+/* Drop an op: for an l_ function that fails between op_new and op_wait, before it raises or returns. */
 void op_drop(lua_State *L, struct op *op);
 /* Wait. As the last act of an l_ function: `return op_wait(L, op);` */
 int op_wait(lua_State *L, struct op *op);

@@ -120,7 +120,7 @@ static int l_signal(lua_State *L) {
   return 1;
 }
 
-/* Collected while nothing anchors it: it could not be anchored, or the state is being closed. */
+/* The collector only gets a watch that could not be anchored, or at the end of the state. */
 static int l_signal_gc(lua_State *L) {
   struct watch **box = luaL_checkudata(L, 1, SIGNAL_T);
   if (*box)

@@ -1,5 +1,5 @@
 /*
- * loop/virtual_time.c - time that moves only when it is told to, and when nothing else happens.
+ * loop/virtual_time.c - time that moves only on command, and only when nothing else happens.
  * Lua sees: virtual_time, advance.
  * SPDX-License-Identifier: MIT
  */
@@ -14,8 +14,8 @@ enum {
   STALL_MS = 200,  /* real time after which virtual time no longer waits for a silent party */
 };
 
-/* Has nothing happened for some turns? A party that owes an answer is waited for, but not for longer
- * than a moment of real time: it may be silent on purpose. */
+/* True if nothing has happened for some turns. A party that owes an answer is waited for, but only for a
+ * moment of real time: it may be silent on purpose. */
 static bool is_quiet(struct rt *rt) {
   static const struct timespec moment = {0, 100000};
   uint64_t real = uv_hrtime();

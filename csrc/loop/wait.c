@@ -1,9 +1,9 @@
 /*
- * loop/wait.c - coroutines, waiting calls, and the reporting of errors nobody caught.
+ * loop/wait.c - coroutines, waiting calls, and reports of uncaught errors.
  * Lua sees: spawn, cancel, on_error, before_flush.
  * Coroutines are resumed in one place only, resume(), reached only from the drain point; so handlers never
  * run inside libuv, lws, curl or each other.
- * Owns: the table of anchors in the registry, which keeps from the collector what the loop still needs.
+ * Owns: the table of anchors in the registry, which keeps objects alive that the loop still needs.
  * SPDX-License-Identifier: MIT
  */
 #include "loop/private.h"
@@ -59,7 +59,7 @@ static int l_text(lua_State *L) {
   return 1;
 }
 
-/* Push words for the value on top. A __tostring that fails costs only the words. */
+/* Push the text of the value on top. If __tostring fails, a substitute is pushed. */
 static const char *push_text(lua_State *L) {
   lua_pushcfunction(L, l_text);
   lua_pushvalue(L, -2);
@@ -256,7 +256,7 @@ static int l_tell_given_up(lua_State *L) {
   return 0;
 }
 
-/* The coroutine has yielded where nobody will resume it, or was made to. */
+/* The coroutine has called coroutine.yield, or busy.c made it yield: nothing will resume it. */
 static void give_up(struct rt *rt, lua_State *L, lua_State *co) {
   struct given_up given = {rt, co};
   rt_protected(L, l_tell_given_up, &given);
@@ -305,7 +305,7 @@ static void run_start(struct rt *rt, lua_State *L, struct rt_job *job) {
   if (lua_status(co) == LUA_OK && lua_gettop(co) == nargs + 1)
     resume(rt, L, co, nargs);
   else
-    rt->coroutines--; /* somebody else has begun it, or closed it: now it is theirs */
+    rt->coroutines--; /* other code has begun it, or closed it: it is no longer ours */
   lua_pop(L, 1);
 }
 
@@ -381,7 +381,7 @@ void rt_forget_before_flush(struct rt *rt, lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &BEFORE_FLUSH_KEY);
 }
 
-/* What they register meanwhile is for the next turn. */
+/* Functions registered meanwhile run in the next turn. */
 void rt_run_before_flush(struct rt *rt, lua_State *L) {
   lua_Integer count;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &BEFORE_FLUSH_KEY);
@@ -410,7 +410,7 @@ static void run_op(struct rt *rt, lua_State *L, struct rt_job *job) {
   lua_pop(L, 1);
 }
 
-/* core.library(folder): the library's own Lua files, whose lines are nobody's mistake */
+/* core.library(folder): the library's own Lua files, whose lines no error should name */
 static int l_library(lua_State *L) {
   luaL_checktype(L, 1, LUA_TSTRING);
   lua_settop(L, 1);
@@ -449,7 +449,7 @@ static bool in_finalizer(lua_State *L) {
 }
 
 /* Coroutines that the loop has resumed may wait, and the main thread while the loop stands still. The yield
- * of another coroutine would go to whoever has resumed it, who knows nothing of waiting. */
+ * of another coroutine would go to the code that has resumed it, which knows nothing of waiting. */
 static void check_waiting(lua_State *L, struct rt *rt, const char *what) {
   if (rt->closing) {
     lua_pushfstring(L, "cannot wait for %s: trueconf is closing", what);
@@ -516,7 +516,7 @@ bool op_settle_now(struct rt *rt, lua_State *L, struct op *op) {
   return true;
 }
 
-/* Nobody waits for this op any more. */
+/* The wait for this op has ended early. */
 static void op_abandon(struct op *op) {
   if (!op->done && op->cancel)
     op->cancel(op);
@@ -531,7 +531,7 @@ static int push_results(lua_State *L, struct op *op) {
   return op->push(L, op);
 }
 
-/* The coroutine waits for this no more, and is not the loop's any more. */
+/* The coroutine no longer waits for this op, and no longer belongs to the loop. */
 static void op_leave(lua_State *L, struct op *op) {
   if (op->spawned)
     op->rt->coroutines--;
@@ -548,7 +548,7 @@ void op_drop(lua_State *L, struct op *op) {
     op_abandon(op);
 }
 
-/* Somebody else than the loop has resumed the coroutine: from here on it runs when they resume it. */
+/* Other code than the loop has resumed the coroutine: from here on that code runs it. */
 static int stray_resume(lua_State *L, struct op *op) {
   op_leave(L, op);
   return refuse_waiting(L, "coroutine resumed while waiting for %s", op->what);
