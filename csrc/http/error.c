@@ -1,5 +1,5 @@
 /*
- * http/error.c - why a transfer failed: curl's codes and texts as reasons.
+ * http/error.c - the reason of a failed transfer, from curl's codes and texts.
  * SPDX-License-Identifier: MIT
  */
 #include "base/explain.h"
@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The handshake did not fail, it was cut off: the server is going down or is not there yet. */
+/* True if the handshake was cut off: the server is stopping or starting. */
 static bool handshake_cut(const struct http_transfer *transfer) {
   const char *text = transfer->error_text;
   return strstr(text, "SSL_ERROR_SYSCALL") || strstr(text, "Connection reset") ||
@@ -70,7 +70,7 @@ static const char *tls_detail(struct http_transfer *transfer) {
 
 enum { PEER = PROXY_PLACE + 16 };
 
-/* Whom curl has connected to: the proxy, or the server. */
+/* The peer that curl has connected to: the proxy, or the server. */
 static const char *peer_of(const struct http_transfer *transfer, const char *origin, char peer[PEER]) {
   char place[PROXY_PLACE];
   if (!transfer->proxy.used)
@@ -105,8 +105,8 @@ void http_explain(struct http_transfer *transfer) {
     reason_set(reason, err, 0, "%s: %s", origin, error_detail(transfer));
 }
 
-/* A web server that got no certificate of the client says so with 400, without a status of its own for it.
- * The answer of a proxy to a request without TLS looks like the server's. */
+/* A web server that requires a certificate of the client answers 400 without one. The answer of a proxy to a
+ * request without TLS looks like the server's. */
 void http_explain_answer(struct http_transfer *transfer) {
   const char *type = http_header(transfer, "content-type");
   int status = transfer->status;

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The body goes into the file itself, behind what is there. */
+/* Append the body to the file itself. */
 static bool open_itself(struct http_transfer *transfer, const char *path) {
   struct replacement *file = &transfer->file;
   struct stat status;
@@ -29,7 +29,7 @@ static bool open_itself(struct http_transfer *transfer, const char *path) {
   return true;
 }
 
-/* Else it goes beside the file and takes the file's place when complete. */
+/* Without `resume` the body goes into a file beside it, which replaces the file when it is complete. */
 bool http_open_file(struct http_transfer *transfer, const char *path, bool resume) {
   transfer->resumes = resume;
   transfer->placed = !resume;
@@ -37,7 +37,7 @@ bool http_open_file(struct http_transfer *transfer, const char *path, bool resum
                 : replacement_begin(&transfer->file, path, 0666, &transfer->reason);
 }
 
-/* Does a part of the file come that begins there (RFC 9110, Content-Range)? */
+/* True if the answer is a part of the file that begins at this offset (RFC 9110, Content-Range). */
 static bool part_begins_at(const struct http_transfer *transfer, uint64_t offset) {
   const char *range = http_header(transfer, "content-range");
   char *end;
@@ -47,7 +47,7 @@ static bool part_begins_at(const struct http_transfer *transfer, uint64_t offset
   return strtoull(range + 6, &end, 10) == offset && !errno && *end == '-';
 }
 
-/* The body goes on behind what is there, if the server agrees, else all of it comes and begins anew. */
+/* Append the body if the server sends the rest; if it sends the whole file, begin anew. */
 static bool place_body(struct http_transfer *transfer) {
   bool is_part = transfer->status == 206;
   if (transfer->placed)
@@ -75,7 +75,7 @@ void http_commit_file(struct http_transfer *transfer) {
     transfer->saved = replacement_commit(&transfer->file, false, &transfer->reason);
 }
 
-/* The page that comes with a 404 is not the file that was asked for. */
+/* The body of a 404 is not the requested file. */
 bool http_goes_to_file(const struct http_transfer *transfer) {
   return transfer->file.fd >= 0 && transfer->status / 100 == 2;
 }

@@ -18,7 +18,7 @@ struct part_file { /* a file streamed as a part; belongs to curl's mime structur
   curl_off_t size, at;
 };
 
-/* The length was announced, so a file that has become shorter cannot be sent any more. */
+/* The length is announced already, so a file that has become shorter fails the transfer. */
 static size_t on_part_read(char *out, size_t size, size_t count, void *arg) {
   struct part_file *file = arg;
   curl_off_t left = file->size - file->at;
@@ -56,7 +56,7 @@ static void on_part_free(void *arg) {
   free(file);
 }
 
-/* Open it now: a file that is missing is found before anything is sent. */
+/* Open the file now, so that a missing one is found before anything is sent. */
 static bool open_part(struct part_file *file) {
   struct stat status;
   file->fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

@@ -1,7 +1,7 @@
 /*
- * http/http.c - what every file of a transfer needs of it: its options of curl's, its answer, its beginning
- * and end at curl. Owns: nothing; struct http_transfer is made and freed in transfer.c. Calls none of the
- * other files. SPDX-License-Identifier: MIT
+ * http/http.c - the ground of a transfer, used by every other file: its curl options, its answer, its
+ * beginning and end at curl. Owns: nothing; struct http_transfer is made and freed in transfer.c. Calls none
+ * of the other files. SPDX-License-Identifier: MIT
  */
 #include "http/private.h"
 

@@ -42,8 +42,8 @@ struct http_request {
   size_t body_length;
   const struct http_part *parts;
   size_t part_count;
-  const char *save_to;           /* a body that comes with status 2xx goes into this file, not into memory */
-  bool resume;                   /* into that file itself, behind what it holds; it stays on failure */
+  const char *save_to;           /* the body of a status 2xx goes into this file, not into memory */
+  bool resume;                   /* append it to that file itself, which stays on failure */
   const struct tls_options *tls; /* NULL: verify against the system's trust */
   const char *proxy;             /* see proxy_settle */
   double connect_timeout;        /* until the request can be sent; default 10 */
@@ -63,17 +63,17 @@ typedef void (*http_done)(void *owner, int status, const char *body, size_t leng
 /* NULL: no memory. Every other failure, a malformed URL too, arrives through `done`. */
 struct http_transfer *http_start(struct rt *rt, const struct http_request *request, http_done done,
                                  void *owner);
-/* Give it up: `done` is not called any more, no half file is left. Not to be called inside `done`. */
+/* Cancel it: `done` is not called any more, an incomplete file is removed. Not to be called inside `done`. */
 void http_cancel(struct http_transfer *transfer);
 
 /* Inside `done` only: the headers as "name\0value\0...", names in lower case; move the body out. */
 const char *http_headers(const struct http_transfer *transfer, size_t *length);
-/* Seconds that the answer asks to wait; 0: it asks for nothing. */
+/* Seconds that the answer asks to wait; 0: it does not ask. */
 double http_retry_after(const struct http_transfer *transfer);
 void http_take_body(struct http_transfer *transfer, struct buffer *out);
 /* Inside `done` only: the body went into the file save_to. */
 bool http_saved(const struct http_transfer *transfer);
-/* Inside `done` only: the same, or with `resume` the beginning of a body that broke off. */
+/* Inside `done` only: the same, or with `resume` the beginning of an interrupted body. */
 bool http_kept(const struct http_transfer *transfer);
 
 void http_open(lua_State *L); /* adds http to the table on top */

@@ -1,9 +1,8 @@
 /*
  * http/lua.c - core.http: reads the request table, waits for the transfer, builds the response.
  * Lua sees: core.http(request) -> { status, headers, body }.
- * Owns: the waiting call and what it received. All of it is checked before the call begins to wait,
- * because nothing may raise between op_new and op_wait.
- * SPDX-License-Identifier: MIT
+ * Owns: the waiting call and its result. The request is checked before the call begins to wait, because
+ * nothing may raise between op_new and op_wait. SPDX-License-Identifier: MIT
  */
 #include "base/field.h"
 #include "base/headers.h"
@@ -211,7 +210,7 @@ static void push_headers(lua_State *L, const struct buffer *headers) {
   }
 }
 
-/* With the headers of an answer whose beginning is in the file: they tell how to go on with it. */
+/* Returns the headers too if the beginning of the body is in the file: the caller needs them to resume. */
 static int push_failure(lua_State *L, const struct call *call) {
   fail_reason(L, &call->reason);
   if (!call->kept)

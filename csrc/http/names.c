@@ -1,10 +1,9 @@
 /*
  * http/names.c - the addresses of the hosts that curl wants to reach.
- * Curl would look a name up in a thread of its own. It is refused that: the attempt fails, the name is looked
- * up on libuv's threads, and curl begins again with the addresses in its cache. So curl decides whether the
- * name is needed at all (not for a connection it has kept). Whose it is has been settled: with a proxy the
- * proxy's, since it is the proxy that looks for the server. Curl's own code for a refused lookup tells it in
- * some versions only.
+ * Curl would look a name up in a thread of its own. We refuse that: the attempt fails, we look the name up on
+ * libuv's threads, and curl begins again with the addresses in its cache. So curl decides whether it needs
+ * the name at all (not for a connection it has kept). It is the name of the proxy, if there is one, because
+ * the proxy looks up the server. Only some versions of curl have a code of their own for a refused lookup.
  * SPDX-License-Identifier: MIT
  */
 #include "base/host.h"
@@ -42,8 +41,8 @@ static int on_resolver_start(void *resolver, void *reserved, void *arg) {
   return 1;
 }
 
-/* Curl needs nobody for this machine's own names and addresses, but does not know such a name with a dot at
- * its end. */
+/* True for loopback names and addresses, which curl knows without a lookup, except names with a dot at the
+ * end. */
 static bool curl_knows(const char *host) {
   return host_is_address(host) || (host_is_loopback(host) && host[strlen(host) - 1] != '.');
 }

@@ -1,5 +1,5 @@
 /*
- * http/receive.c - what curl tells while a transfer goes on: headers, body, progress.
+ * http/receive.c - curl's callbacks during a transfer: headers, body, progress.
  * None of these callbacks may call curl or Lua.
  * SPDX-License-Identifier: MIT
  */
@@ -28,7 +28,7 @@ static bool is_status_line(const char *line, size_t length) {
   return length > 5 && memcmp(line, "HTTP/", 5) == 0;
 }
 
-/* A new response begins; what came before it, a 1xx or a proxy's, is forgotten. */
+/* A new response begins: forget the one before, a 1xx or the answer of a proxy. */
 static void start_response(struct http_transfer *transfer, const char *line, size_t length) {
   const char *space = memchr(line, ' ', length);
   transfer->headers.length = transfer->body.length = 0;

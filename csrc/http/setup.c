@@ -1,5 +1,5 @@
 /*
- * http/setup.c - a request as options of curl's.
+ * http/setup.c - sets the options of curl for a request.
  * SPDX-License-Identifier: MIT
  */
 #include "base/explain.h"
@@ -27,7 +27,7 @@ static void set_origin(struct http_transfer *transfer, const char *host, const c
     http_note_code(transfer, CURLE_OUT_OF_MEMORY);
 }
 
-/* Curl is told the outcome alone: left to itself it would look into the environment too. */
+/* Give curl the resolved proxy: by default it would also read the environment. */
 static void set_proxy(struct http_transfer *transfer, const char *option, const char *host, bool tls) {
   struct proxy *proxy = &transfer->proxy;
   const char *wrong = proxy_settle(proxy, option, host, tls);
@@ -127,7 +127,7 @@ static void add_header(struct http_transfer *transfer, const char *line) {
     http_note_code(transfer, CURLE_OUT_OF_MEMORY);
 }
 
-/* Ask only for what the file has not got yet. */
+/* Ask only for the missing part of the file. */
 static void add_range(struct http_transfer *transfer) {
   char line[64];
   if (!transfer->resumes || !transfer->file_size)

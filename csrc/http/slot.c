@@ -1,7 +1,7 @@
 /*
  * http/slot.c - libcurl's multi socket interface on the loop.
  * Owns: per runtime one curl multi handle (with its idle connections) and one uv timer for curl's
- * own needs. Here alone a callback of the one library calls the other, which is how both want it.
+ * own needs. Only here a callback of one library calls the other, as both require.
  * SPDX-License-Identifier: MIT
  */
 #include "http/private.h"
@@ -71,7 +71,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *owner, void *
   if (poll)
     poll->events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
   if (!poll || uv_poll_start(&poll->handle, poll->events, on_poll) != 0) {
-    slot->blind = true; /* an error would end the whole handle of curl's, and with it what it has to tell */
+    slot->blind = true; /* an error here would end the whole multi handle, with the results it has */
     rt_enqueue(slot->rt, &slot->job);
   }
   return 0;

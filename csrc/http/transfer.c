@@ -1,7 +1,7 @@
 /*
  * http/transfer.c - the life of an HTTP transfer, from its start to its end.
  * Lua sees: core.http, in lua.c. The parts are listed in private.h.
- * Owns: per transfer an easy handle, what was received, and the files it reads and writes.
+ * Owns: per transfer an easy handle, the received data, and the files it reads and writes.
  * Borrows: struct rt. Deadlines are rt_timers and follow its clock.
  * Callbacks (on_) only copy and mark. Whatever ends a transfer puts it on the list `over`; the drain
  * point detaches it and tells its owner.
@@ -99,7 +99,7 @@ static void on_total_timeout(struct rt_timer *timer) {
   http_end(transfer);
 }
 
-/* Bytes do not set the timer again, they only leave their time; so it looks when it fires. */
+/* Bytes do not restart the timer, they only note their time, so check that time when the timer fires. */
 static void check_idle(struct http_transfer *transfer) {
   struct rt *rt = transfer->slot->rt;
   double silent = (double)(rt_monotonic(rt) - transfer->moved) / 1e9;
@@ -151,7 +151,7 @@ static void collect_finished(struct http_slot *slot) {
   }
 }
 
-/* Nobody watches a socket: whose it is curl does not say here. */
+/* A socket could not be watched, and curl does not say here which transfer it belongs to. */
 static void fail_all(struct http_slot *slot) {
   struct rt_list *item, *next;
   slot->blind = false;
@@ -164,7 +164,7 @@ static void fail_all(struct http_slot *slot) {
   }
 }
 
-/* An owner that is told may cancel other transfers, so the list is begun anew each time. */
+/* An owner may cancel other transfers in its callback, so start from the head of the list each time. */
 static void drain(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct http_slot *slot = container_of(job, struct http_slot, job);
   collect_finished(slot);

@@ -62,7 +62,7 @@ static void table_remove(struct calls *calls, struct call *call) {
   call->stage = CALL_OVER;
 }
 
-/* Take a call out of wherever it is; returns what became of its request so far. */
+/* Take a call out of its queue or table; returns the outcome of its request so far. */
 static enum outcome take_out(struct call *call) {
   struct calls *calls = &call->session->calls;
   enum outcome outcome = call->stage == CALL_QUEUED ? OUTCOME_NOT_SENT : OUTCOME_UNKNOWN;
@@ -129,7 +129,7 @@ static int call_push(lua_State *L, struct op *op) {
   return status == LUA_OK ? lua_gettop(L) - top : lua_error(L);
 }
 
-/* The caller waits no more, but an answer may come. */
+/* The caller has gone, but an answer may still come. */
 static void leave_in_flight(struct call *call) {
   struct session *session = call->session;
   struct calls *calls = &session->calls;
@@ -190,7 +190,7 @@ void calls_pump(struct session *session) {
   while (session->state == STATE_READY && calls->in_flight < session->config.window &&
          (call = calls->first)) {
     if (!send_call(call, call->payload.data, call->payload.length))
-      return; /* the wire tells when there is room */
+      return; /* the wire calls us when it has space */
     queue_remove(calls, call);
     table_insert(calls, call);
     if (!call->read)
@@ -198,7 +198,7 @@ void calls_pump(struct session *session) {
   }
 }
 
-/* Was somebody waiting for this id, who gave up? Asked once for each. */
+/* True for the id of a call whose caller has gone; only once for each. */
 static bool was_stale(struct calls *calls, uint32_t id) {
   for (int i = 0; id && i < STALE_IDS; i++) { /* 0 marks a free place, and is no id of ours */
     if (calls->stale[i] != id)

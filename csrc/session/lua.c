@@ -1,5 +1,5 @@
 /*
- * session/lua.c - what Lua sees of a session, and the sessions of a runtime.
+ * session/lua.c - a session's methods for Lua, and the sessions of a runtime.
  * Lua sees: core.session(options) -> session.
  * Owns: the userdata, which is the session itself.
  * SPDX-License-Identifier: MIT
@@ -44,7 +44,7 @@ static struct session_slot *get_slot(lua_State *L, struct rt *rt) {
   return slot;
 }
 
-/* Let go of everything that lives on the loop. */
+/* Release everything on the loop. */
 static void session_detach(struct session *session) {
   if (!session->link.next)
     return;
@@ -65,7 +65,7 @@ static void session_detach(struct session *session) {
 static void slot_closing(struct rt *rt, void *state) {
   struct session_slot *slot = state;
   (void)rt;
-  slot->granting = INT_MAX / 2; /* nobody's turn comes any more */
+  slot->granting = INT_MAX / 2; /* no session gets its turn any more */
   while (slot->list.next != &slot->list) {
     struct session *session = container_of(slot->list.next, struct session, link);
     session_deactivate(session);

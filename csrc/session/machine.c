@@ -110,8 +110,8 @@ static void evaluate(struct session *session, bool guards[GUARD_COUNT]) {
 
 /* ---- running the table --------------------------------------------------------------------------- */
 
-/* A connection that has stood as long as the longest pause was a good one: what comes now is another trouble.
- * A server that lets a bot in and throws it out at once is not asked again every second. */
+/* A connection that has lasted as long as the longest pause resets the backoff: a failure after it is a new
+ * one. So a server that accepts a bot and drops it at once is not asked again every second. */
 static void forget_attempts(struct session *session) {
   double least = fmin(session->config.backoff_max, STABLE);
   uint64_t since = session->ready_since;
@@ -120,7 +120,7 @@ static void forget_attempts(struct session *session) {
     session->attempts = 0;
 }
 
-/* The server may ask for more time than we would give it, within bounds. */
+/* The server may ask for a longer pause (Retry-After), within bounds. */
 static void plan_pause(struct session *session) {
   const struct session_config *config = &session->config;
   double delay, wanted = session->reason.retry_after;
@@ -146,12 +146,12 @@ static void take_event(struct session *session, enum event event) {
   rt_dequeue(session->rt, &session->due);
   session->state = row->to;
   if (row->to == STATE_CLOSED)
-    session->has_reason = false; /* it was asked for */
+    session->has_reason = false; /* the user asked for it */
   if (row->to == STATE_BACKOFF)
     plan_pause(session);
   session_tell_state(session, old);
   session_settle_waiting(session);
-  session->has_reason = false; /* it is of this change, not of the next one */
+  session->has_reason = false; /* it belongs to this change, not to the next one */
   row->action(session);
   if (row->to == STATE_CLOSED || row->to == STATE_FAILED)
     session_deactivate(session);
@@ -221,8 +221,8 @@ static void classify_auth(struct session *session, int code) {
   session_event(session, event);
 }
 
-/* Our own id. Without it a bot would take its own messages for those of others, and answer them: then it is
- * not let in. After the first time the id is known. */
+/* Note our own id. Without it a bot would take its own messages for those of others and answer them, so the
+ * login fails then. After the first time the id is known. */
 static bool note_user(struct session *session, struct slice payload) {
   struct slice value;
   struct buffer user = {0};
@@ -261,8 +261,8 @@ static void at_response(struct session *session, lua_State *L, const struct fram
     calls_answer(session, L, frame);
 }
 
-/* A request of the server: Lua decides about the ack; without a handler it is acknowledged here. What there
- * was no memory to handle comes again over a new connection. */
+/* A request of the server: Lua decides about the ack; without a handler it is acknowledged here. When memory
+ * is lacking, the request comes again over a new connection. */
 static void at_request(struct session *session, lua_State *L, const struct frame *frame) {
   if (!session_push_function(L, session, FN_REQUEST)) {
     session_ack(session, frame->id);
@@ -282,7 +282,7 @@ static void at_request(struct session *session, lua_State *L, const struct frame
 static void at_message(struct socket *socket, lua_State *L, const char *data, size_t length, bool binary) {
   struct session *session = socket_owner(socket);
   struct frame frame;
-  (void)binary; /* a frame is JSON, however it is marked */
+  (void)binary; /* a frame is JSON in either case */
   session_trace(session, "in", data, length);
   if (!scan_frame(data, length, &frame) || !frame.has_id || !frame.has_type)
     frame.type = 0; /* reserved, never sent */

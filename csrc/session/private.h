@@ -1,12 +1,12 @@
 /*
- * session/private.h - what the files of a session share: struct session, and what each offers.
- *   lua.c      what Lua sees of it, the sessions of a runtime
+ * session/private.h - shared by the files of a session: struct session, and the functions of each.
+ *   lua.c      a session's methods for Lua, the sessions of a runtime
  *   options.c  the options that Lua gives
  *   machine.c  the state machine: token -> connecting -> authorizing -> ready -> backoff
- *   token.c    where the token comes from, how long it is good, the file it is kept in
+ *   token.c    the source of the token, its expiry, the file it is kept in
  *   calls.c    requests in flight: id, deadline, waiter, window
- *   waiting.c  who waits for the session to be ready, or for its end
- *   session.c  what all of them need of a session
+ *   waiting.c  waits for the session to be ready, or for its end
+ *   session.c  the ground of a session, used by all of them
  * Each calls only those below it.
  * SPDX-License-Identifier: MIT
  */
@@ -87,7 +87,7 @@ struct calls {
 struct session_config {
   struct url url;
   char *token_url, *username, *password, *fixed_token, *token_file, *proxy;
-  bool has_source; /* a Lua function brings the token */
+  bool has_source; /* a Lua function gets the token */
   bool receive_unread, receive_system;
   struct tls_options tls;
   struct headers headers;
@@ -106,7 +106,7 @@ enum session_function { FN_REQUEST, FN_TRACE, FN_STATE, FN_SOURCE, FN_ANOMALY, F
 
 enum { MOST_UNTOLD = 4 }; /* then the newest takes the place of the last */
 
-struct change { /* of the state, as on_state is told */
+struct change { /* of the state, for on_state */
   enum state old, now;
   struct reason reason; /* err == ERR_NONE: none */
   double pause;         /* seconds, of a backoff */
@@ -146,8 +146,8 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   struct rt_timer timer;
   struct rt_job due, pump; /* the state's timer fired; the window has room again */
   struct calls calls;
-  struct ready_op *waiting;          /* who waits for ready or for the end */
-  struct change untold[MOST_UNTOLD]; /* for lack of memory; told later, in order */
+  struct ready_op *waiting;          /* waits for ready or for the end */
+  struct change untold[MOST_UNTOLD]; /* not reported for lack of memory; reported later, in order */
   int untold_count;
   struct rt_timer retelling;
   struct rt_job telling;
@@ -155,12 +155,12 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   char self_key, function_keys[FUNCTION_COUNT];
 };
 
-struct session_slot { /* what is kept per runtime */
+struct session_slot { /* data per runtime */
   struct rt_list list;
   long count;
   struct session *first_waiting, **last_waiting; /* for a token request to end */
   int granting;                                  /* token requests under way */
-  struct buffer scratch;                         /* where a frame is put together */
+  struct buffer scratch;                         /* for building a frame */
 };
 
 /* ---- session.c ----------------------------------------------------------------------------------- */
@@ -169,21 +169,20 @@ extern const char *const session_state_names[STATE_COUNT];
 /* Once, before all else; `event` is the state machine's. */
 void session_init(struct session *session, void (*event)(struct session *session, enum event event));
 struct session_slot *session_slot(const struct session *session);
-/* Something has happened to an active session: the state machine decides. At the drain point or inside a call
- * from Lua. */
+/* An event of an active session, for the state machine. At the drain point or inside a call from Lua. */
 void session_event(struct session *session, enum event event);
 /* Set the reason the next transition reports. */
 void session_reason(struct session *session, const struct reason *reason);
-/* There is no connection, and session->reason says why. */
+/* True without a connection, when session->reason says why. */
 bool session_in_trouble(const struct session *session);
 /* Push one of the user's functions; false and nothing pushed: there is none. */
 bool session_push_function(lua_State *L, const struct session *session, enum session_function which);
 void session_tell_state(struct session *session, enum state old);
 void session_trace(struct session *session, const char *direction, const char *frame, size_t length);
-/* Something came that is no reason to fail: count it, and tell on_anomaly its name and where it was seen. */
+/* An anomaly of the server, no reason to fail: count it, and report its name and text to on_anomaly. */
 void session_anomaly(struct session *session, uint64_t *counter, const char *kind, const char *text,
                      size_t length);
-/* Tell on_unsaved why the token is not in its file. */
+/* Report to on_unsaved why the token is not in its file. */
 void session_unsaved(struct session *session, const struct reason *reason);
 /* It begins: the registry holds the userdata, which is at `index`, and its functions. Raises for lack of
  * memory. */
@@ -193,7 +192,7 @@ void session_deactivate(struct session *session);
 /* Send one frame of our own and show it to the observer. false: no room, or not connected. */
 bool session_send(struct session *session, const char *frame, size_t length);
 bool session_ack(struct session *session, lua_Integer id);
-/* Let go of the connection, whatever state it is in. */
+/* Release the connection, in any state. */
 void session_leave_socket(struct session *session);
 
 /* ---- waiting.c ----------------------------------------------------------------------------------- */
@@ -201,7 +200,7 @@ void session_leave_socket(struct session *session);
 /* As the last act of an l_ function: wait until the session is ready, or with `for_end` until it has ended.
  * Below 0 seconds: for ever. */
 int session_wait(lua_State *L, struct session *session, bool for_end, double seconds);
-/* Wake who waited for the state the session has now. */
+/* Wake the waits for the state that the session has now. */
 void session_settle_waiting(struct session *session);
 
 /* ---- calls.c ------------------------------------------------------------------------------------- */

@@ -1,9 +1,8 @@
 /*
- * session/session.c - what every file of a session needs of it: how it reaches Lua, and its connection.
- * Owns: what the registry holds for an active session: the userdata, which is the session itself, so that Lua
- * cannot collect it, and the user's functions.
- * Calls none of the other files. The state machine stands above those that tell it of an event; hence the
- * pointer session->event.
+ * session/session.c - the ground of a session, used by every other file: its calls of Lua, and its
+ * connection. Owns: the values in the registry for an active session: the userdata, which is the session
+ * itself, so that Lua cannot collect it, and the user's functions. Calls none of the other files. The state
+ * machine is above the files that report events to it; hence the pointer session->event.
  * SPDX-License-Identifier: MIT
  */
 #include "session/private.h"
@@ -34,7 +33,7 @@ bool session_in_trouble(const struct session *session) {
   return session->attempts && session->state != STATE_READY && session->reason.err != ERR_NONE;
 }
 
-/* ---- telling Lua --------------------------------------------------------------------------------- */
+/* ---- calling Lua --------------------------------------------------------------------------------- */
 
 bool session_push_function(lua_State *L, const struct session *session, enum session_function which) {
   luaL_checkstack(L, 8, NULL);
@@ -44,7 +43,7 @@ bool session_push_function(lua_State *L, const struct session *session, enum ses
   return false;
 }
 
-struct told { /* what one of the user's functions is told */
+struct told { /* arguments of one of the user's functions */
   struct session *session;
   const struct change *change;
   const struct reason *reason;
@@ -77,7 +76,8 @@ static bool tell_state(struct session *session, const struct change *change) {
   return rt_protected(rt_runner(session->rt), l_tell_state, &told);
 }
 
-/* A bot that is never told of its end would wait for ever: when memory is short, once more a little later. */
+/* Without the report of its end a bot would wait for ever: when memory is lacking, report it a little later.
+ */
 void session_tell_state(struct session *session, enum state old) {
   struct change change = {.old = old, .now = session->state, .pause = session->pause};
   if (session->has_reason)

@@ -1,5 +1,5 @@
 /*
- * session/session.h - one account's standing connection to a server.
+ * session/session.h - the connection of one account to a server.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_SESSION_H

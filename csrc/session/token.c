@@ -1,6 +1,6 @@
 /*
- * session/token.c - where the access token comes from, how long it is good, the file it is kept in (protocol
- * 3). Sources: a ready token, the password grant over HTTP, or a Lua function that waits.
+ * session/token.c - the source of the access token, its expiry, and the file it is kept in (protocol 3).
+ * Sources: a ready token, the password grant over HTTP, or a Lua function that waits.
  * SPDX-License-Identifier: MIT
  */
 #include "session/private.h"
@@ -15,13 +15,13 @@
 #define MS_PER_DAY INT64_C(86400000)
 enum {
   MARGIN_MS = 5000,        /* a token this close to its end is not used for another connect */
-  TOKEN_DAYS = 30,         /* what a token lives when nothing readable says so */
+  TOKEN_DAYS = 30,         /* lifetime of a token without a readable expiry */
   MOST_TOKEN_FILE = 65536, /* bytes */
   MOST_GRANTS = 16         /* token requests at once; a transfer holds tens of KiB */
 };
 static const double EPOCH_MS = 1e11; /* a larger "expires_in" is a point in time in milliseconds */
 
-/* Free what holds a secret. */
+/* Wipe and free a secret. */
 static void wipe(struct buffer *buffer) {
   if (buffer->data)
     explicit_bzero(buffer->data, buffer->capacity);
@@ -50,7 +50,7 @@ static double claimed_expiry(const char *token) {
 static int64_t point_in_time(double ms) {
   static const double last = 9e15;
   if (!(ms > 0))
-    return 1; /* long ago; 0 would mean that it is not known */
+    return 1; /* long ago; 0 would mean unknown */
   return (int64_t)(ms < last ? ms : last);
 }
 
@@ -116,7 +116,7 @@ void token_load(struct session *session) {
   double expires;
   if (!config->token_file || config->fixed_token || session->token || session->file_read)
     return;
-  session->file_read = true; /* once: what comes later is newer, and what the server refused stays refused */
+  session->file_read = true; /* once: later tokens are newer, and a refused token stays refused */
   if (plain_file_read_private(config->token_file, MOST_TOKEN_FILE, 0, &text, &why) && text.length) {
     file = (struct slice){text.data, text.length};
     if (field_is(file, "token_url", or_empty(config->token_url)) &&
@@ -151,8 +151,8 @@ static bool write_token(const struct session *session, const char *path, struct 
   return ok;
 }
 
-/* A token that cannot be kept is no reason to fail: it is asked for again next time. Hence the loop does not
- * wait for the disk either. It is told once, until it succeeds again. */
+/* A token that cannot be saved is no failure: the next start asks for another one. Hence the loop does not
+ * wait for the disk either. The failure is reported once, until saving succeeds again. */
 static void token_save(struct session *session) {
   const char *path = session->config.token_file;
   struct reason why;

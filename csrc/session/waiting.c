@@ -1,5 +1,5 @@
 /*
- * session/waiting.c - who waits for a session to be ready, or for its end.
+ * session/waiting.c - waits for a session to be ready, or for its end.
  * Owns: a list of ops, each on the stack of the coroutine that waits.
  * SPDX-License-Identifier: MIT
  */

@@ -1,9 +1,8 @@
 /*
- * system/directory.c - logging in to an LDAP directory: one simple bind as the user, on the thread pool.
+ * system/directory.c - login to an LDAP directory: one simple bind as the user, on the thread pool.
  * Lua sees: core.ldap_bind, core.ldap_ca_file.
- * libldap is loaded when it is first needed, so that only who has a directory needs it; hence the
- * declarations below in place of ldap.h. They are the interface of OpenLDAP 2.4 to 2.6.
- * SPDX-License-Identifier: MIT
+ * libldap is loaded on first use, so that only programs with a directory need it; hence the declarations
+ * below in place of ldap.h. They are the interface of OpenLDAP 2.4 to 2.6. SPDX-License-Identifier: MIT
  */
 #include "system/system.h"
 
@@ -122,7 +121,7 @@ struct bind_outcome {
   struct reason reason;
   char value[VALUE_MAX];     /* of the attribute asked for */
   size_t value_length;       /* 0: there is none */
-  char name[NAME_MAX_BYTES]; /* "dn:" and the entry's own, or what else the directory calls the user */
+  char name[NAME_MAX_BYTES]; /* "dn:" and the entry's name, or another name of the user in the directory */
 };
 
 struct bind_work {
@@ -143,7 +142,7 @@ struct bind_op {
   struct bind_outcome outcome;
 };
 
-/* Directories answer so when this user may not come in, and would again. */
+/* Results by which directories refuse this user, for good. */
 static bool is_refusal(int result) {
   return result == LDAP_INVALID_CREDENTIALS || result == LDAP_INAPPROPRIATE_AUTH ||
          result == LDAP_NO_SUCH_OBJECT || result == LDAP_INVALID_DN_SYNTAX ||
@@ -186,7 +185,7 @@ static int on_connect(LDAP *ldap, Sockbuf *sockbuf, void *url, void *address, st
     return -1;
   uv_mutex_lock(&work->lock);
   if (work->fd >= 0)
-    close(work->fd); /* of an address that did not do */
+    close(work->fd); /* of an address that failed */
   work->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
   interrupted = work->interrupted || work->fd < 0;
   uv_mutex_unlock(&work->lock);
@@ -301,13 +300,13 @@ static void bind_as_user(struct bind_work *work, LDAP *ldap) {
     read_entry(work, ldap);
 }
 
-/* libldap would wait for the writer of a FIFO without end. */
+/* libldap would wait for the writer of a FIFO for ever. */
 static bool may_read(const char *ca_file, struct reason *why) {
   return !ca_file || trust_check_file(ca_file, why);
 }
 
-/* libldap sets itself up when it is first used, and does not wait for another thread that is doing so. It may
- * ask for the name of this machine: that is for a thread of the pool. */
+/* libldap initialises itself on first use, without a lock against other threads. It may look up the name of
+ * this machine, so do this on a thread of the pool. */
 static void set_up_library(void) {
   int version;
   api.get_option(NULL, LDAP_OPT_PROTOCOL_VERSION, &version);
@@ -418,7 +417,7 @@ static int l_ldap_bind(lua_State *L) {
   struct bind_request request;
   struct bind_op *op;
   read_request(L, &request);
-  if (request.password_length == 0) /* the directory would take it for an anonymous bind and say yes */
+  if (request.password_length == 0) /* the directory would accept it as an anonymous bind */
     return fail(L, ERR_AUTH_FAILED, 0, "an empty password is no password");
   pthread_once(&api_once, load_api);
   if (!api_complete)

@@ -1,5 +1,5 @@
 /*
- * system/input.c - the standard input of a program, served together with the loop.
+ * system/input.c - reads the standard input of a program while the loop runs.
  * Lua sees: core.readable, core.read.
  * The descriptor is polled on a thread of libuv's pool: an uv_poll_t would make it non-blocking, and with it
  * the terminal of the shell that has started us; nor does one take files.

@@ -1,9 +1,7 @@
 /*
- * system/line_editor.c - a line at a terminal that can be changed while it is typed, and lines that come
- * again. Lua sees: core.edit_begin, core.edit_key, core.edit_end. The work is done by the readline of the
- * interpreter, if it has one, as that of Debian has. A process has one terminal and readline one line: so has
- * this file.
- * SPDX-License-Identifier: MIT
+ * system/line_editor.c - the line editor at a terminal, with history. Lua sees: core.edit_begin,
+ * core.edit_key, core.edit_end. It uses the readline of the interpreter, if it has one, as Debian's has. A
+ * process has one terminal and readline one line: so has this file. SPDX-License-Identifier: MIT
  */
 #include "system/system.h"
 

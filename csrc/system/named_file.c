@@ -3,7 +3,7 @@
  * Lua sees: core.source(path) -> Source (size, read, close), core.file_stamp, core.file_target,
  * core.replace_file.
  * Owns: the descriptor in each Source; a poll handle for as long as a read waits, freed in its close
- * callback. Borrows: the runtime. Loop thread only, save the work of replace_file, which waits for the disk
+ * callback. Borrows: the runtime. Loop thread only, except the work of replace_file, which waits for the disk
  * on a thread of libuv's pool.
  * SPDX-License-Identifier: MIT
  */
@@ -30,7 +30,7 @@ enum { PIECE = 65536 };
 struct source {
   int fd; /* -1: closed */
   bool is_pipe;
-  struct read_op *op; /* who waits; NULL: nobody */
+  struct read_op *op; /* the waiting call, or NULL */
 };
 
 struct waiting { /* freed when libuv has closed it */
@@ -65,7 +65,7 @@ static void read_cancel(struct op *op) {
 
 static void on_readable(uv_poll_t *handle, int status, int events) {
   struct read_op *read = ((struct waiting *)handle->data)->op;
-  (void)status; /* what is wrong is told by read() */
+  (void)status; /* read() returns the error */
   (void)events;
   read_leave(read);
   op_settle(&read->op);

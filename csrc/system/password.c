@@ -1,9 +1,8 @@
 /*
  * system/password.c - passwords as crypt(3) keeps them, by yescrypt.
  * Lua sees: core.crypt_salt, core.crypt_hash, core.crypt_hash_now, core.crypt_verify.
- * Hashing is slow and wants memory, as it should; it is done on the thread pool. Copies of a password are
- * wiped.
- * SPDX-License-Identifier: MIT
+ * Hashing is slow and needs much memory, by design; it runs on the thread pool. Copies of a password are
+ * wiped. SPDX-License-Identifier: MIT
  */
 #include "system/system.h"
 
@@ -46,7 +45,8 @@ static void password_destroy(struct offload *offload) {
   free(offload);
 }
 
-/* crypt(3) ends a password at its first NUL, and has no room for longer ones: both would match others. */
+/* crypt(3) cuts a password at its first NUL and at its longest length: a cut one would match other passwords.
+ */
 static bool is_hashable(const char *password, size_t length) {
   return length < CRYPT_MAX_PASSPHRASE_SIZE && !memchr(password, 0, length);
 }
@@ -149,7 +149,7 @@ static int l_crypt_verify(lua_State *L) {
   if (is_hashable(password, length))
     memcpy(op->expected, hash, strlen(hash) + 1);
   else
-    password = ""; /* takes as long, and equals nothing */
+    password = ""; /* takes the same time, and matches nothing */
   return offload_wait(L, &op->wait, password_new(password, hash));
 }
 

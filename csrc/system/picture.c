@@ -1,11 +1,10 @@
 /*
  * system/picture.c - a small picture made of a large one, on the thread pool.
  * Lua sees: core.picture_preview.
- * gdk-pixbuf is loaded when it is first needed, so that nobody has to have it; hence the declarations
- * below in place of its headers. They are the interface of its versions 2.32 and later.
- * Pictures come from anywhere: bytes and pixels are bounded before anything is made of them, only four kinds
- * are read, and the work ends when its time is over.
- * SPDX-License-Identifier: MIT
+ * gdk-pixbuf is loaded on first use, so that it is optional; hence the declarations below in place of its
+ * headers. They are the interface of its versions 2.32 and later.
+ * Pictures are untrusted: bytes and pixels are bounded before they are decoded, only four kinds are read, and
+ * the work ends at its timeout. SPDX-License-Identifier: MIT
  */
 #include "system/system.h"
 
@@ -107,7 +106,7 @@ struct picture_work {
   int size;
   atomic_bool interrupted;
   Loader *loader;
-  size_t taken, announced; /* bytes; announced: what it says it has, of WebP */
+  size_t taken, announced; /* bytes; announced: the length in the header of a WebP */
   bool too_large;
   struct picture_outcome outcome;
 };
@@ -129,7 +128,7 @@ static void explain(struct picture_work *work, const char *what, GError *error) 
     api.error_free(error);
 }
 
-/* Before room is made for the pixels: the measures to read it in, none to refuse it. */
+/* Before memory for the pixels is allocated: set the size to decode to, or none to refuse the picture. */
 static void on_size(Loader *loader, int width, int height, void *data) {
   struct picture_work *work = data;
   int longer = width > height ? width : height;
@@ -143,7 +142,7 @@ static void on_size(Loader *loader, int width, int height, void *data) {
   }
 }
 
-/* By its first bytes, since names lie. NULL: none of the kinds that are read. */
+/* The kind of a picture by its first bytes, since names may be wrong. NULL: none of the supported kinds. */
 static const char *kind_of(const unsigned char *bytes, size_t length) {
   if (length >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0)
     return "jpeg";
@@ -163,8 +162,8 @@ static unsigned little_endian(const unsigned char *bytes, int count) {
   return value;
 }
 
-/* The loader of WebP makes room for the pixels, of all frames, whatever it is told; so look before it does.
- * libwebp holds pictures to what their header says (RFC 9649). */
+/* The loader of WebP allocates the pixels of all frames without asking, so check the header before. libwebp
+ * keeps pictures to the size in their header (RFC 9649). */
 static bool is_modest_webp(const unsigned char *bytes) {
   const unsigned char *chunk = bytes + 12, *data = bytes + 20;
   unsigned width, height;
@@ -259,7 +258,7 @@ static bool read_file(struct picture_work *work) {
   return ok;
 }
 
-/* Does any pixel let the background through? With transparency pixels have four bytes, the last one alpha. */
+/* True if any pixel is transparent. With transparency pixels have four bytes, the last one alpha. */
 static bool is_transparent(const Pixbuf *pixbuf) {
   int width = api.width(pixbuf), height = api.height(pixbuf);
   if (!api.has_alpha(pixbuf))
@@ -273,7 +272,7 @@ static bool is_transparent(const Pixbuf *pixbuf) {
   return false;
 }
 
-/* A PNG only where a JPEG cannot be. */
+/* Save as a PNG if the picture is transparent, else as a JPEG. */
 static void save(struct picture_work *work, Pixbuf *pixbuf) {
   char *quality[] = {"quality", NULL}, *good[] = {"85", NULL}, *none[] = {NULL};
   bool jpeg = !is_transparent(pixbuf);
@@ -291,8 +290,8 @@ static void save(struct picture_work *work, Pixbuf *pixbuf) {
   api.free(data);
 }
 
-/* All of it has been read: turn it upright and save it. Of a picture that is cut off loaders give what they
- * have, but that of WebP gives black. */
+/* The whole picture has been read: turn it upright and save it. Of a truncated picture the loaders return
+ * what they have, but the loader of WebP returns black. */
 static void finish_picture(struct picture_work *work) {
   GError *error = NULL;
   Pixbuf *pixbuf, *upright;

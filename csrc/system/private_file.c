@@ -1,5 +1,5 @@
 /*
- * system/private_file.c - small files, most of which only their owner may read.
+ * system/private_file.c - small files, most of them readable for their owner alone.
  * Lua sees: core.private_folder, core.private_file, core.read_file, core.read_private, core.write_private.
  * Blocking: for the start of a program and for commands.
  * SPDX-License-Identifier: MIT
@@ -86,8 +86,8 @@ static int l_write_private(lua_State *L) {
 }
 
 /* core.private_file(path) -> true: there, made if it was missing, and for its owner alone. For a library that
- * opens it by its name and follows links. A file that is there is not opened: to close it would take SQLite's
- * locks away, if this process has it open already. */
+ * opens it by its name and follows links. An existing file is not opened: closing it would release SQLite's
+ * locks, if this process has it open already. */
 static int l_private_file(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   struct reason why = {0};

@@ -1,8 +1,7 @@
 /*
- * system/probe.c - the way to a server, one step after the other: name, TCP, TLS with every certificate that
- * is shown. Lua sees: core.probe. Owns: the work, with one connection that is closed before it ends. Runs on
- * the thread pool, where waiting is allowed; what libwebsockets and libcurl do with the same server is not
- * touched.
+ * system/probe.c - checks the connection to a server, one step after the other: name, TCP, TLS with every
+ * certificate of the server. Lua sees: core.probe. Owns: the work, with one connection that is closed before
+ * it ends. Runs on the thread pool, where waiting is allowed, apart from libwebsockets and libcurl.
  * SPDX-License-Identifier: MIT
  */
 #include "system/system.h"
@@ -82,7 +81,7 @@ static double begin_step(struct probe_work *work) {
   return now;
 }
 
-/* Wait for the socket; 0: the time is over, or nobody waits any more, which is seen now and then. */
+/* Wait for the socket, in slices; 0: the time is over, or the caller has gone. */
 static int wait_for(struct probe_work *work, int fd, short events, double deadline) {
   struct pollfd entry = {.fd = fd, .events = events};
   double left;
@@ -156,15 +155,15 @@ static int connect_to(struct probe_work *work, struct addrinfo *address) {
 
 /* ---- certificates ------------------------------------------------------------------------------- */
 
-/* Neither a NUL, nor what a terminal takes for an order: control characters, among them those of UTF-8 whose
- * first byte is 0xc2. */
+/* True unless the character is a NUL or another control character, which a terminal would obey; those of
+ * UTF-8 begin with the byte 0xc2. */
 static bool is_visible(const char *text, size_t at, size_t length) {
   unsigned char c = (unsigned char)text[at], next = at + 1 < length ? (unsigned char)text[at + 1] : 0;
   bool second = at > 0 && (unsigned char)text[at - 1] == 0xc2;
   return c >= ' ' && c != 0x7f && (c != 0xc2 || next >= 0xa0) && (c < 0x80 || c >= 0xa0 || !second);
 }
 
-/* Names come from anybody, and go to somebody's terminal. */
+/* Names are untrusted, and are shown at a terminal. */
 static void copy_visible(char *out, const char *text, size_t length, bool ascii) {
   for (size_t i = 0; i < length; i++) {
     bool visible = is_visible(text, i, length) && (!ascii || (unsigned char)text[i] < 0x80);
@@ -238,7 +237,7 @@ static void copy_chain(SSL *ssl, struct report *report) {
     copy_hosts(sk_X509_value(shown, 0), report->names);
 }
 
-/* The first doubt is kept, and the handshake goes on: whoever asks wants to see all of the chain. */
+/* Keep the first doubt and let the handshake go on, so that the report has the whole chain. */
 static int on_verify(int ok, X509_STORE_CTX *context) {
   SSL *ssl = X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx());
   struct doubt *doubt = SSL_get_app_data(ssl);
@@ -304,7 +303,7 @@ static bool shake_hands(struct probe_work *work, SSL *ssl, int fd) {
   return true;
 }
 
-/* OpenSSL writes without MSG_NOSIGNAL: on this thread a connection that is gone must not end the program. */
+/* OpenSSL writes without MSG_NOSIGNAL: a closed connection must not end the program by SIGPIPE. */
 static void ignore_broken_pipes(void) {
   sigset_t set;
   sigemptyset(&set);
@@ -325,7 +324,7 @@ static void look_at_tls(struct probe_work *work, int fd) {
   }
   SSL_free(ssl);
   SSL_CTX_free(context);
-  OPENSSL_thread_stop(); /* the thread goes back to the pool, and need not keep OpenSSL's things for it */
+  OPENSSL_thread_stop(); /* free OpenSSL's data of this thread, which goes back to the pool */
 }
 
 /* ---- the work ----------------------------------------------------------------------------------- */
@@ -397,7 +396,7 @@ static void push_chain(lua_State *L, const struct report *report) {
   }
 }
 
-/* Names in place of OpenSSL's numbers for what people run into. */
+/* Names in place of OpenSSL's numbers for the common failures. */
 static const char *doubt_name(const struct doubt *doubt) {
   switch (doubt->code) {
   case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:

@@ -1,5 +1,5 @@
 /*
- * system/standard.c - the three standard streams and the signal of broken pipes, as the rest needs them.
+ * system/standard.c - prepares the three standard streams and the signal of broken pipes.
  * Lua sees: core.flush_output, core.add_variable.
  * SPDX-License-Identifier: MIT
  */
@@ -18,16 +18,16 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A program that was started without one of them would get its number for a socket: what the program prints
- * would go to the server, and libwebsockets aborts. */
+/* In a program that was started without one of the streams, a socket would get its number: printed text would
+ * go to the server, and libwebsockets aborts. */
 static void fill_streams(void) {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
     if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
       return; /* there is no such device, or another thread was quicker */
 }
 
-/* From the start, not only once libwebsockets has done it: whoever reads the log may go away at any time. A
- * handler that the program has set is left to it. */
+/* Ignore SIGPIPE from the start, before libwebsockets does: the reader of the log may close its pipe at any
+ * time. A handler that the program has set stays. */
 static void ignore_broken_pipes(void) {
   struct sigaction action;
   if (!sigaction(SIGPIPE, NULL, &action) && !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_DFL)
@@ -39,8 +39,7 @@ static bool has_reader(void) {
   return poll(&polled, 1, 0) <= 0 || !(polled.revents & POLLERR);
 }
 
-/* errno of what is wrong with all that was printed; 0: nothing. Lua's print() has flushed, and told nobody of
- * it. */
+/* errno of a failed write of the standard output; 0: none. Lua's print() flushes, but ignores errors. */
 static int output_trouble(void) {
   int fd;
   if (fflush(stdout))

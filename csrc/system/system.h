@@ -1,5 +1,5 @@
 /*
- * system/system.h - what programs need of the machine they run on: terminal, files, secrets, pictures,
+ * system/system.h - services of the machine for programs: terminal, files, secrets, pictures,
  * networks. SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_SYSTEM_H
