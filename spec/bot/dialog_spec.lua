@@ -36,12 +36,12 @@ local function asker(fn)
   end
 end
 
--- What was raised: busted's assert puts errors into a table of its own.
+-- The raised error: busted's assert puts errors into a table of its own.
 local function bare(err)
   return trueconf.Error.is(err) and err or err.message
 end
 
--- What an answer or an error looks like in the chat.
+-- An answer or an error as text for the chat.
 local function shown(value, more)
   if value ~= nil then return type(value) == "table" and (value.text or value.id) or value end
   return "nil " .. more.name .. ": " .. more.message
@@ -1259,7 +1259,7 @@ describe("a chat that ends", function()
 end)
 
 describe("many dialogs at once", function()
-  -- What each person says and then hears.
+  -- Each line that a person says, and the text that the person then hears.
   local COURSE = {
     { "/ask", "a?" }, { "7", "b?" }, { "x", "Please answer with a whole number." }, { "5", "yes or no?" },
     { "y", "12 yes" }, { "/ask", "a?" }, { "1", "b?" }, { "/cancel", "left" }, { "hm", "plain: hm" }, { "/ask", "a?" },

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What goes around handlers and around calls, and the middleware that comes with the module.
+-- Middleware around handlers and around calls, and the middleware that comes with the module.
 
 local bots = require "spec.support.bots"
 local core = require "trueconf.core"

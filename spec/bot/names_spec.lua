@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a script puts on its bot is the script's own: no field, method, subclass or loop over pairs() changes how the
--- bot works.
+-- Names on a bot belong to the script: no field, method, subclass or loop over pairs() changes how the bot works.
 
 local trueconf = require "trueconf"
 local bots = require "spec.support.bots"
@@ -9,7 +8,7 @@ local system = require "spec.support.system"
 
 local LIMIT = bots.LIMIT
 
--- What people call things in bots of pizzerias, help desks, games and reminders; nothing here is a method of ours.
+-- Names that people use in bots of pizzerias, help desks, games and reminders; none is a method of ours.
 local INNOCENT = {}
 for name in ([[
   finish begin held hold idle works work working offer report queue inbox session sessions store handlers handler

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a bot keeps in its store and what rests on that: handled messages, failed ones, sessions, posts.
+-- The data that a bot keeps in its store: handled messages, dead letters, sessions, posts.
 
 local core = require "trueconf.core"
 local stores = require "trueconf.store"

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Who gets what: the order of handlers, next(), routers in routers, clicks, and the exchange of all
--- handlers while some are at work.
+-- Routing: the order of handlers, next(), routers in routers, clicks, and the replacement of all handlers while some
+-- run (hot reload).
 
 local bots = require "spec.support.bots"
 local core = require "trueconf.core"
@@ -11,7 +11,7 @@ local trueconf = require "trueconf"
 
 local behind = require("trueconf.base.hooks").behind
 
--- What a router does with a message: the names of the handlers that ran, in order.
+-- The way of a message through a router: the names of the handlers that ran, in order.
 local function ways()
   local way = {}
   local function step(name, go_on)

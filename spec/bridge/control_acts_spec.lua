@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What people do under control beyond writing: groups, files, surveys, what an administrator does; and that the list
--- of acts is that of Lua.
+-- Acts of the control endpoint besides writing: groups, files, surveys, administration; and the list of acts is that of
+-- Lua.
 
 local core = require "trueconf.core"
 local json = require "trueconf.base.json"

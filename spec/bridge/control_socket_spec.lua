@@ -16,7 +16,7 @@ local function handshake(more)
     .. more .. [[\r\n]]
 end
 
--- What a handshake with these headers is told until the connection ends, or until a text comes.
+-- The answer to a handshake with these headers until the connection ends, or until a text comes.
 local function opened(server, more, text)
   return raw_client.run(server:port(), handshake(more), text and "until " .. text or "read")
 end

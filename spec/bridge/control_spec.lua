@@ -399,7 +399,7 @@ describe("the page about control", function()
         assert.is_truthy(row:find("`" .. described.http .. "`", 1, true), name)
       end
       for field, kind in pairs(described.fields or {}) do
-        -- Those that most acts have, and those of which one has to be there, are told in words.
+        -- The page describes the fields that most acts have in words.
         local in_words = field == "person" or field == "chat_id" or field == "with"
         local shown = "`" .. field .. (kind:find "%?$" and "?" or "") .. "`"
         assert.is_truthy(in_words or row:find(shown, 1, true), name .. " " .. shown)

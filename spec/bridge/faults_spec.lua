@@ -55,7 +55,7 @@ local function ask_name(socket, id)
   return request(socket, id, "getUserDisplayName", { userId = "mira@localhost" }).payload
 end
 
--- What still comes before the end, and why it ended.
+-- The frames that still come before the end, and the reason of the end.
 local function rest(socket)
   local frames = {}
   while true do

@@ -21,7 +21,7 @@ describe("the OAuth2 exchange of a Bridge", function()
   end)
   after_each(function() core.virtual_time(false) end)
 
-  -- What trueconf.core.Request offers.
+  -- A request with the methods of trueconf.core.Request.
   local function ask(path, body, more)
     local request = { method = "POST", path = path, query = {}, headers = {}, peer = "192.0.2.1" }
     request.body = type(body) == "table" and json.encode(body) or body
@@ -65,7 +65,7 @@ describe("the OAuth2 exchange of a Bridge", function()
     return show_token(access()).body.authorization_code
   end
 
-  -- What is alike of all refusals; no trace of a secret.
+  -- Common checks of all refusals; none holds a secret.
   local function assert_refused(answer, status, reason, location)
     assert.equal(status, answer.status)
     assert.equal("application/json", answer.headers["Content-Type"])

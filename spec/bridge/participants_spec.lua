@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Who takes part in groups and channels, in which role, and what that lets them do.
+-- Participants of groups and channels, their roles and rights.
 
 local core = require "trueconf.core"
 local support = require "spec.support.bridge"

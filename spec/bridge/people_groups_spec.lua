@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What people do beside writing: groups and channels, changes, events.
+-- Acts of people besides writing: groups and channels, changes, events.
 
 local core = require "trueconf.core"
 local helper = require "spec.support.helper"

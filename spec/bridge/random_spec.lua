@@ -109,7 +109,7 @@ local function some_request()
   return method, spoil(make())
 end
 
--- What must hold after a request that was carried out.
+-- Checks after a request that was carried out.
 local AFTER = {
   clearHistory = function(login, payload)
     local page = clients[login]:request("getChatHistory", { chatId = payload.chatId, count = 9 })
@@ -131,7 +131,7 @@ local AFTER = {
   end,
 }
 
--- Who sends it: mostly somebody who takes part in the chat.
+-- A sender for the request: mostly a participant of the chat.
 local function some_sender(payload)
   local message = server.store:message(payload.messageId or "none")
   local chat = server.store:chat(message and message.chat_id or payload.chatId)
@@ -195,7 +195,7 @@ local function check_account(login)
   assert.equal(#server:unread(login), unread)
 end
 
--- What is on disk is what is in memory; the Bridge goes on with what was read.
+-- Check that disk and memory hold the same data, and go on with the data read from disk.
 local function check_disk()
   local before = snapshot(server.store)
   server.store:commit()

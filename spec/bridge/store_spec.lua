@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a Bridge with a data folder keeps: everything it has answered, whatever ends it, and nothing that it
+-- The data folder of a Bridge: it keeps everything that was answered, however the Bridge ends, and nothing that it
 -- could not write.
 
 local core = require "trueconf.core"

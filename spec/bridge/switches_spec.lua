@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What differs between real servers, or is not known of them, as switches of a Bridge: over real sockets, with a
--- client of ours that must get along with either. Versions are the subject of protocol/methods_matrix_spec.lua.
+-- Switches of a Bridge for differences between real servers, and for unknown behaviour: over real sockets, with a
+-- client of ours that must work with either. protocol/methods_matrix_spec.lua is about versions.
 
 local bridge = require "trueconf.bridge"
 local core = require "trueconf.core"

@@ -12,7 +12,7 @@ describe("the token endpoint", function()
   before_each(function() server = support.server() end)
   after_each(function() core.virtual_time(false) end)
 
-  -- What trueconf.core.Request offers.
+  -- A request with the methods of trueconf.core.Request.
   local function ask(body, more)
     local request = {
       method = "POST", path = http.TOKEN_PATH, query = {}, headers = {}, body = body, peer = "192.0.2.1",

@@ -335,7 +335,7 @@ describe("accounts of the command line", function()
 end)
 
 describe("flags of trueconf bridge", function()
-  -- What a command line makes of the options.
+  -- The options of a command line.
   local function given(arguments)
     local parser = require "argparse"("bridge")
     flags.add(parser)

@@ -37,7 +37,7 @@ local directory
 before_each(function() directory = system.directory() end)
 after_each(function() directory:__close() end)
 
--- What is printed for these lines, and the exit code.
+-- The output for these lines, and the exit code.
 local function chat(arguments, lines, environment)
   local input = system.write(directory:file "input", lines or "")
   local command = "cd '%s' && %s LUA_PATH='%s' LUA_CPATH='%s' timeout 30 %s %s chat %s 2>&1 <'%s'"

@@ -12,7 +12,7 @@ local system = require "spec.support.system"
 
 local NAMES = { "dns", "tcp", "tls", "token", "websocket", "auth", "echo", "version" }
 
--- What the doctor finds, by the names of the steps, and its exit code.
+-- The findings of the doctor, by the names of the steps, and its exit code.
 local function examine(environment, ...)
   local code, output, errors = command.run({ "doctor", "--json", ... }, { environment = environment })
   assert.equal("", errors)
@@ -54,7 +54,7 @@ describe("trueconf doctor", function()
     assert.matches("^as herald@localhost$", found.auth.detail)
     assert.matches("in Favorites: it came back and was removed", found.echo.detail)
     assert.matches("^TrueConf Server 5%.5%.6", found.version.detail)
-    -- What waits for the bot still does.
+    -- The bot's unread messages are still unread.
     assert.equal(1, #server:unread "herald")
     local bot = system.bot(server)
     bot:start()

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What the trueconf command tells of itself: help, mistakes, completion, the man page.
+-- The texts of the trueconf command about itself: help, mistakes, completion, the man page.
 
 local command = require "spec.support.command"
 local helper = require "spec.support.helper"
@@ -16,7 +16,7 @@ local function names()
   return list
 end
 
--- Those that are all said with their name.
+-- Commands whose help has no examples.
 local PLAIN = { version = true }
 
 describe("the command line", function()

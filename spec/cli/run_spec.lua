@@ -14,7 +14,7 @@ bot:on_message(function(msg) assert(msg:reply("%s " .. msg.text)) end)
 %s
 ]]
 
--- What a file makes of `trueconf run`: what it printed, and the exit code.
+-- Run a file by `trueconf run`: its output, and the exit code.
 local function run(text, arguments)
   local directory <close> = system.directory()
   local path = system.write(directory:file "bot.lua", text)

@@ -5,7 +5,7 @@ local bridge = require "trueconf.bridge"
 local helper = require "spec.support.helper"
 local trueconf = require "trueconf"
 
--- What a bot is told; next(name) waits for the next event of a name.
+-- Records the events of a bot; next(name) waits for the next event of a name.
 local function record(bot, names)
   local told = { events = {} }
   for _, name in ipairs(names) do

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a server tells besides messages, as a bot hands it over.
+-- Notifications other than messages, as events of a bot.
 
 local core = require "trueconf.core"
 local helper = require "spec.support.helper"

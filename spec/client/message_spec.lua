@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a message holds, whatever shape the server gave it, and what can be done with it.
+-- The fields of a message, in each shape that servers give it, and its methods.
 
 local message = require "trueconf.bot.message"
 
@@ -37,7 +37,7 @@ local KINDS = {
   "photo", "video", "audio", "voice", "sticker", "document", "location", "survey", "contact", "forwarded",
 }
 
--- Which of these fields a message has.
+-- The names of these fields that a message has.
 local function kinds_of(msg)
   local found = {}
   for _, kind in ipairs(KINDS) do

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Whatever a server sends: every field of every notification and answer missing, or of a wrong
--- kind, costs no more than what it is in.
+-- Odd input from a server: a missing or wrong field of a notification or answer costs only the object that holds it,
+-- for every field of every notification and answer.
 
 local events = require "trueconf.api.events"
 local field_notation = require "trueconf.protocol.field"

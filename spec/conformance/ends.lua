@@ -42,7 +42,7 @@ function End:of(peer)
   return seen
 end
 
----What the Lua side has seen of a row.
+---The bytes and events of a row that the Lua side has seen.
 ---@param id string
 function End:seen_of(id)
   return self:of(self.role == "server" and ends.source(id) or id)

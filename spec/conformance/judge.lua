@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Whether what came is what a row demands. Each function returns nil, or what is wrong.
+-- Judges the result of a row by its demands. Each function returns nil, or a complaint.
 
 local bytes = require "spec.conformance.bytes"
 
@@ -30,7 +30,7 @@ local function differ(what, expected, found)
   return ("%s: expected %s, got %s"):format(what, list_of(expected), list_of(found))
 end
 
--- Whether a value is the one allowed, one of those allowed, or matches the pattern.
+-- True if a value is the allowed one, one of the allowed ones, or matches the pattern.
 local function allowed(value, rule)
   if type(rule) == "table" then
     for _, one in ipairs(rule) do
@@ -48,7 +48,7 @@ end
 
 -- Frames -------------------------------------------------------------------------------------------
 
--- What every frame of an end must be (RFC 6455, 5.1 to 5.5).
+-- Rules for every frame of an end (RFC 6455, 5.1 to 5.5).
 local function malformed(frame, role)
   local length = #frame.payload // 2
   if frame.rsv ~= 0 then return "a frame with reserved bits" end

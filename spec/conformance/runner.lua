@@ -44,7 +44,7 @@ local function visit(rows, at, port)
   assert(over:wait(LIMIT))
 end
 
--- What the peer has to tell of each row.
+-- The report of the peer about each row.
 local function exchange(kind, rows, at)
   local directory <close> = system.directory()
   local path, out = directory:file "job", directory:file "out"

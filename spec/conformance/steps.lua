@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What the other side does for a row: the steps of raw_peer.py, by the kind of the row.
+-- The steps of the other side for a row, in raw_peer.py, by the kind of the row.
 
 local bytes = require "spec.conformance.bytes"
 

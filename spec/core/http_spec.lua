@@ -23,7 +23,7 @@ end
 
 local function counters() return json_of(get "/counters") end
 
--- What must go wrong, with this name and a message with this text in it.
+-- A request must fail with an error of this name and a message with this text in it.
 local function assert_fails(name, text, response, err)
   assert.is_nil(response)
   assert.equal(core.Error, getmetatable(err))

@@ -5,7 +5,7 @@ local core = require "trueconf.core"
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"
 
--- What a script prints when this shell command stands before it.
+-- The output of a script after this shell command in a pipe.
 local function printed_behind(command, script)
   local directory <close> = system.directory()
   local path = system.write(directory:file "script.lua", "local core = require 'trueconf.core'\n" .. script)

@@ -559,7 +559,7 @@ describe("a waiting coroutine that is closed", function()
 end)
 
 describe("core.cancel", function()
-  -- What waits in each of these is over at once.
+  -- Each of these waits ends at once.
   local waits = {
     sleep = function() core.sleep(30) end,
     waiter = function() core.waiter():wait() end,

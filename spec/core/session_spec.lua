@@ -32,7 +32,7 @@ describe("the transition table", function()
     return deny(g)
   end
 
-  -- What the design says: state, event -> "next action". What is not here has no cell.
+  -- The transitions by design: state, event -> "next action". All other pairs have no cell.
   local EXPECTED = {
     idle = { start = begin },
     token = {

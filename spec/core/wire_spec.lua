@@ -301,7 +301,7 @@ describe("a wire", function()
       assert.is_nil(server:log(name, "close")[1])
     end))
 
-    -- What no server may send (RFC 6455, 5.2, 5.4, 5.5, 7.4).
+    -- Frames that no server may send (RFC 6455, 5.2, 5.4, 5.5, 7.4).
     for what, case in pairs {
       ["a reserved opcode"] = { 1002, "830131" },
       ["a reserved control opcode"] = { 1002, "8b00" },

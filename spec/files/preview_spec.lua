@@ -27,7 +27,7 @@ local function look(bytes)
   return system.output("%s show '%s'", PICTURES, system.write(directory:file "looked", bytes))
 end
 
--- What is made of a picture that has a file.
+-- The preview of a picture in a file.
 local function seen(name, options)
   options = options or {}
   options.path = directory:file(name)

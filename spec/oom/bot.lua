@@ -25,7 +25,7 @@ require("spec.support.oom_script").run(function()
   bot:stop()
   if failure then return nil, failure end
   if not text then return nil, "nothing was heard" end
-  -- What could not be told for want of memory is told a little later.
+  -- A state that could not be reported for lack of memory is reported a little later.
   for _ = 1, 40 do
     if states[#states] == "closed" then break end
     core.sleep(0.05)

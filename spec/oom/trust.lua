@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Whom a client trusts: with the authority it gets through, with a pin that does not fit or without the authority it
--- must not.
+-- The trust of a client: it connects with the authority, but not with a wrong pin or without the authority.
 
 local core = require "trueconf.core"
 local trueconf = require "trueconf"

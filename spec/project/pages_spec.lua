@@ -68,7 +68,7 @@ local function blocks(path)
   return list
 end
 
--- What the guide says of a piece: a file of its own, the line that makes the bot, or a piece above the last line.
+-- Apply a piece of the guide: a file of its own, the line that makes the bot, or a piece above the last line.
 local function add_piece(directory, piece)
   local name = piece:match "^%-%- (%S+%.lua)\n"
   if name then return system.write(directory:file(name), piece .. "\n") end

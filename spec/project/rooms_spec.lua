@@ -123,7 +123,7 @@ describe("the rooms of the C core", function()
     end
   end)
 
-  -- Which file needs which is what the linker would say: undefined in the one, defined in the other.
+  -- A file needs another one, as for the linker, if a symbol is undefined in the one and defined in the other.
   it("have no circle between their files", function()
     local folder = (os.getenv "BUILD" or "build") .. "/obj/"
     local defined, needed = {}, {}

@@ -23,7 +23,7 @@ local function complain(list, text, ...)
   list[#list + 1] = text:format(...)
 end
 
--- What a mistake is, for people.
+-- A mistake in words.
 local function told(mistake)
   local value = mistake.value
   if type(value) == "table" then value = json.encode(value) end
@@ -61,7 +61,7 @@ end
 -- Where a number is a text.
 local FOR_PEOPLE = { text = true, label = true, title = true }
 
--- What is filled in or may be written so is no mistake to a client.
+-- True unless a client fills the field in or accepts its value.
 local function is_mistake_of_client(mistake)
   local field = mistake.declared
   if mistake.kind == "missing" then return field.default == nil and not field.inline end
@@ -242,7 +242,7 @@ end
 local Bridge = {}
 Bridge.__index = Bridge
 
--- Whether one answer, or none, is as it is due: `due` is a code, "none", or "fits": any but 399.
+-- True if the answer is the expected one: `due` is a code, "none", or "fits": any but 399.
 local function is_due(due, codes)
   if due == "none" then return #codes == 0 end
   if #codes ~= 1 then return false end
@@ -254,7 +254,7 @@ function Bridge:judge(method, what, due, codes)
   complain(self.wrong[method], "%s: %s was due, got %s", what, due, table.concat(codes or { "nothing" }, " "))
 end
 
--- What is due to requests of one method; all are sent at once.
+-- Send requests of one method, all at once, and check their answers.
 function Bridge:send_all(method, list)
   local ids = {}
   for place, one in ipairs(list) do ids[place] = self.herald:send(method, one.payload) end

@@ -82,7 +82,7 @@ local function is_same(made, wire)
   return made == wire or shown and made:sub(1, #shown) == shown
 end
 
--- What the client makes of a response is what the wire says, under Lua's names.
+-- The client's result holds the values of the wire, under Lua's names.
 local function is_told_whole(declared, made, wire)
   if type(wire) ~= "table" then return assert(is_same(made, wire), ("%s became %s"):format(wire, made)) end
   local item, object = declared:match "^%[(.*)%]$", protocol.objects[declared]
@@ -294,7 +294,7 @@ function Walk:logins()
   socket:close()
 end
 
--- What is noted in a chat after such a method: older servers do not tell it, but have it in the history.
+-- System messages in a chat after such a method: older servers send no notification, but have them in the history.
 function Walk:read_notes()
   for _, method in ipairs { "removeChatParticipant", "editChatTitle", "editChatAvatar", "clearHistory" } do
     if self:knows(method) then
@@ -306,7 +306,7 @@ function Walk:read_notes()
   end
 end
 
--- What can be wrong with an upload, which is HTTP: the name of the error, by what is sent.
+-- Wrong uploads, over HTTP: a description, the name of the error, the request.
 local FILE = { name = "file", filename = "plan.png", type = "image/png", data = "12345" }
 local BAD_UPLOADS = {
   { "no task", "UPLOAD_TASK_NOT_FOUND", FILE },
@@ -355,7 +355,7 @@ local function without_addresses(value)
   return copy
 end
 
--- What another Bridge with the same data folder knows, after what this one did.
+-- Another Bridge with the same data folder has the same data.
 function Walk:start_again(options)
   self.scene:call("herald", "createGroupChat", { title = "odd: \0 \1 ' \u{10FFFF}" })
   self.before = without_addresses(self:all_there_is())

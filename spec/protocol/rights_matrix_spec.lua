@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Who may do what (protocol: rights by role), over real sockets: every action in every kind of chat under every role
--- that somebody can have there. What the role does not allow is answered 303, and nothing is changed.
+-- Rights by role (protocol), over real sockets: every action in every kind of chat under every role that somebody can
+-- have there. An action that the role does not allow is answered 303 and changes nothing.
 
 local helper = require "spec.support.helper"
 local protocol = require "trueconf.protocol"

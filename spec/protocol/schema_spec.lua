@@ -619,7 +619,7 @@ describe("arguments", function()
   end)
 end)
 
--- What arrives ------------------------------------------------------------------------------
+-- Arriving payloads --------------------------------------------------------------------------
 
 describe("what arrives", function()
   it("names its chat both ways", function()

@@ -49,7 +49,7 @@ function bots.virtual_case(prepare, body, options)
   end
 end
 
----What a person hears next.
+---The next message that a person hears.
 function bots.hear(person)
   return assert(person:wait_message(bots.LIMIT)).text
 end
@@ -75,7 +75,7 @@ end
 
 bots.ME, bots.USER, bots.CHAT = "herald@chat.acme.test", "mira@chat.acme.test", "c1"
 
--- What stands behind such a message, and is its bot as well.
+-- The engine and client behind such a message, and its bot as well.
 local stand_in = {}
 stand_in.face = stand_in
 function stand_in.user_id() return bots.ME end

@@ -51,7 +51,7 @@ local function must_be_listed(method, code, version)
   error(("%s: the schema does not list its error %d"):format(method, code), 0)
 end
 
--- What a Bridge says must be as the protocol has it.
+-- The frames of a Bridge must fit the protocol.
 local function must_fit(name, payload, direction, version)
   local ok, mistake = protocol.check(name, payload, direction, version)
   assert(ok, mistake and ("%s %s: %s"):format(direction, name, mistake.message))

@@ -30,7 +30,7 @@ function c_program.build(arguments)
   return program
 end
 
--- What the machine offers; valgrind does not go together with them.
+-- Sanitizers that the machine offers; valgrind does not work together with them.
 local function sanitizers()
   if (os.getenv "WRAP" or "") ~= "" then return "" end
   local program = os.tmpname()

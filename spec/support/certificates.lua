@@ -55,7 +55,7 @@ function certificates.make()
   return self
 end
 
----What a listener needs to show the certificate of this name.
+---The TLS options of a listener with the certificate of this name.
 function Certificates:server(name)
   return { cert_file = self:file(name .. ".pem"), key_file = self:file(name .. ".key") }
 end

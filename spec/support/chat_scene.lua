@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What the specs about files share: a Bridge with a bot that is ready and its chat with mira.
+-- Shared by the specs about files: a Bridge with a bot that is ready and its chat with mira.
 
 local helper = require "spec.support.helper"
 local system = require "spec.support.system"

@@ -65,7 +65,7 @@ function Faulty:http(...)
   return ("http://127.0.0.1:%d/%s"):format(self.main, name), name
 end
 
----What happened so far under a name: entries { what = "visit"|"frame"|"ping"|"pong"|"close"|"over"|"CONNECT", ... }.
+---The events so far under a name: entries { what = "visit"|"frame"|"ping"|"pong"|"close"|"over"|"CONNECT", ... }.
 ---@async
 ---@param what? string only entries of this kind
 function Faulty:log(name, what)

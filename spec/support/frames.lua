@@ -39,9 +39,9 @@ local function new(seed, first_id)
   return setmetatable({ some = generate.new(seed), last_id = (first_id or 1) - 1 }, Frames)
 end
 
----What a frame asks of who gets it (protocol: frame object, odd input).
+---The kind of a frame for its recipient (protocol: frame object, odd input).
 ---@param text string
----@return "request"|"response"|nil kind nil: nothing, it is to be passed over
+---@return "request"|"response"|nil kind nil: a frame to be ignored
 ---@return integer? id
 ---@return any method of a request
 local function read(text)

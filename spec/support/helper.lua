@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What the specs share: a body that waits, and the check that nothing is left behind.
+-- Shared by the specs: a case that waits, and the check that nothing is left behind.
 
 local core = require "trueconf.core"
 
@@ -7,7 +7,7 @@ local helper = {}
 
 local DEADLINE = 30 -- seconds of real time for one case
 
--- What must be gone when a case is over, before and after the loop is closed.
+-- Objects that are left after a case, before and after the loop is closed.
 local function leftovers(stats, names)
   local found = {}
   for _, name in ipairs(names) do

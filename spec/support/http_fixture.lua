@@ -9,7 +9,7 @@ Fixture.__index = Fixture
 -- Other programs are not for the sanitizer that may be preloaded here.
 local ALONE = "unset LD_PRELOAD;"
 
--- What a command printed; raises if it failed.
+-- The output of a command; raises if it failed.
 local function output(command, ...)
   local pipe = assert(io.popen(("{ %s; } 2>/dev/null"):format(command:format(...))))
   local text = pipe:read "a"
@@ -87,7 +87,7 @@ function Fixture:in_process(prefix, request)
     print(response and response.status or err)]]):format(table.concat(fields, ", ")))
 end
 
--- What scripts that run among invented names have at hand.
+-- Shared by the scripts that run with invented names.
 local AMONG_NAMES = [[
   local core = require "trueconf.core"
   local directory, port = os.getenv "NAMES", "%d"

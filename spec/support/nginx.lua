@@ -8,7 +8,7 @@ local system = require "spec.support.system"
 local SHIPPED = "docs/nginx.conf"
 local PROGRAM = system.output "command -v nginx || echo /usr/sbin/nginx" -- not in everybody's PATH
 
--- What surrounds a site in Debian's nginx.conf, kept inside the directory.
+-- The configuration around a site, as in Debian's nginx.conf, with all files inside the directory.
 local MAIN = [[
 daemon off;
 master_process off;

@@ -22,7 +22,7 @@ local function place(element)
   return trace and ("%s:%d"):format(trace.short_src, trace.currentline) or "unknown place"
 end
 
----What went wrong in the case that has just ended, with the traceback of errors.
+---The failure of the case that has just ended, with the traceback of errors.
 local function why(list, name)
   local last = list[#list]
   if not last or last.name ~= name then return "no message" end

@@ -119,12 +119,12 @@ function Scene:stop()
   self.server:stop()
 end
 
----Whether the version that is played has what came with another.
+---True if the played version has the additions of another version.
 function Scene:has(since)
   return protocol.since(self.version, since)
 end
 
--- What requests are about -------------------------------------------------------------------
+-- Objects of requests -----------------------------------------------------------------------
 
 ---@async
 function Scene:add(chat_id, user_id)
@@ -503,7 +503,7 @@ local function about_a_survey(_, payload, self)
   return payload
 end
 
--- What one method needs of its own. Before 5.5.6 one code stands for all that is wrong with a file.
+-- Special cases of single methods. Before 5.5.6 one code stands for all errors of a file.
 local SPOILED_BY_METHOD = {
   editMessage = { UNKNOWN_MESSAGE = about_a_survey },
   editSurvey = {

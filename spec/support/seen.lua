@@ -92,7 +92,7 @@ function Seen:notification(name, payload)
   self:object(name, notification.payload, payload)
 end
 
--- What can be seen ------------------------------------------------------------------------
+-- Visible values --------------------------------------------------------------------------
 
 local add_type
 

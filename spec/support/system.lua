@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What the specs of the whole system share: a Bridge that can be started again on its port, bots
--- that come back fast, and child processes that can be killed.
+-- Shared by the specs of the whole system: a Bridge that can be restarted on its port, bots that reconnect fast, and
+-- child processes that can be killed.
 
 local core = require "trueconf.core"
 local trueconf = require "trueconf"
@@ -250,7 +250,7 @@ function Child:kill(signal)
   return self:wait()
 end
 
--- Who watches it notes its end in the directory: before that the directory cannot go.
+-- The watching shell notes the end in the directory, so the directory must stay until then.
 function Child:__close()
   if not self:status() then os.execute(("kill -KILL %s 2>/dev/null"):format(self.pid)) end
   for _ = 1, 500 do

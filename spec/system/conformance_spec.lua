@@ -39,7 +39,7 @@ local PARTS = {
   "versions: old messages for a newcomer, messages of the system",
 }
 
--- What became of each part, "ok" or why not.
+-- The result of each part, "ok" or why not.
 local function outcomes(log)
   local found = {}
   for line in log:gmatch "[^\n]+" do
@@ -51,7 +51,7 @@ local function outcomes(log)
   return found
 end
 
--- What a conversation with a Bridge of this version came to.
+-- The results of a conversation with a Bridge of this version.
 local function converse(version)
   local bridge <close> = system.launch_lua("spec/support/conformance_bridge.lua " .. version)
   local told = json.decode(helper.eventually(function()

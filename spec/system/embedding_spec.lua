@@ -19,7 +19,7 @@ local function host()
   return setmetatable({ steps = 0, others = {} }, Host)
 end
 
--- What select() wants to know of a thing it watches.
+-- An object for select() to watch.
 local watched = {
   getfd = function() return core.fd() end,
   dirty = function() return false end,
@@ -181,7 +181,7 @@ describe("a foreign loop", function()
     h.others = { receiver }
     function h.on_readable(other) got[#got + 1] = other:receive() end
     h:run_until(function() return bot:state() == "ready" end)
-    -- What the host receives goes into the chat; what the bot answers goes back by the host's socket.
+    -- Bytes that the host receives go into the chat; the bot's answers go back over the host's socket.
     local mira = server:person "mira"
     local chat, answers = mira:chat_with "herald", 0
     mira:on_message(function(message)

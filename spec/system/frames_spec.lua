@@ -49,7 +49,7 @@ local function visitor(told, stream)
   }, Visitor)
 end
 
--- What an answer tells of what is there now.
+-- Learn ids from an answer.
 function Visitor:learn(payload)
   for name, ids in pairs(self.there) do
     local id = payload[name]
@@ -218,8 +218,8 @@ local function step_of(some, text)
   return { "text", text }
 end
 
--- Which acks a frame makes due. Two kinds may be acknowledged or passed over: a request without a method, and one
--- that is no JSON behind its head.
+-- Note the acks that a frame makes due. Two kinds may be acknowledged or ignored: a request without a method, and one
+-- that is no JSON after its head.
 local function expect_ack(due, text)
   local kind, id, method = frames.read(text)
   if kind == "request" then
@@ -280,7 +280,7 @@ local function begin_calls(bot)
   return calls
 end
 
--- What the acks the client has sent so far differ in from those that are due; nil: nothing.
+-- The difference between the acks that the client has sent so far and the acks that are due; nil: none.
 local function difference(server, name, due)
   local found, wrong = {}, {}
   for _, frame in ipairs(server:frames(name)) do

@@ -28,7 +28,7 @@ local function world()
   return w
 end
 
--- What the bot has acknowledged, as a set of texts.
+-- The messages that the bot has acknowledged, as a set of texts.
 local function acknowledged_by(w)
   local set = {}
   for text, message in pairs(w.messages) do set[text] = message:is_read_by "herald" or nil end

@@ -27,7 +27,7 @@ local function start_bridge()
   return bridge, url
 end
 
--- What the clients have reached, by name.
+-- The results of the clients, by name.
 local function run_clients(kind, at_once, url)
   local script = ("spec/support/many_clients.lua %s %d %d %s"):format(kind, COUNT, at_once, url)
   local child <close> = system.launch_lua(script, { files = FILES })

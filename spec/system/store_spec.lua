@@ -20,7 +20,7 @@ local function say(w, count)
   end
 end
 
--- What the store of a bot that has ended knows as handled, as a set of ids.
+-- The ids of handled messages in the store of a bot that has ended, as a set.
 local function handled_by(w)
   local kept, set = assert(stores.open(w.files.STORE_FILE)), {}
   for _, item in ipairs(kept:list "handled") do set[item.id] = true end

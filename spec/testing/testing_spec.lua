@@ -689,7 +689,7 @@ describe("a year", function()
   end)
 end)
 
--- What else befalls a server in such hours, each at random.
+-- Further faults of a server in such hours, each at random.
 local STORM = {
   delay_up_to = 2, drop = 0.02, token_error = 0.2, expire = 0.3, duplicate = 0.02,
   silence = { sendMessage = 0.02, getChatHistory = 0.02 },

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Whatever people are called and write: what a builder has escaped comes back as it was.
+-- Names and texts of any kind: a text that a builder has escaped comes back unchanged.
 
 local text = require "trueconf.text"
 

@@ -21,7 +21,7 @@ local WORDS = {
   "a", "word", "при", "вет", "😀", "x_y", "2*3", "&", "<b>", "**", "_", "`", "(z)", "[", "]", ">", "end.", "так,", "!",
   "\n", " ", "  ", "@all", "e\u{301}", "\\", "~~", "&amp;", "[l](u)",
 }
--- What the readers look for, in no order.
+-- Pieces of marked-up text, in no order.
 local SHARDS = {
   "a", "б", " ", "\n", "*", "**", "_", "__", "~~", "[", "]", "(", ")", "](", "<", ">", "<b>", "</b>", "<i>", "</i>",
   '<a href="uuu">', "</a>", "<br>", '<quote class="reply">', "</quote>", "<foo>", "<b", "<a ", "&amp;", "&", "\\",
@@ -520,7 +520,7 @@ describe("text.cut", function()
     assert.has_error(function() text.cut("x", 40, "bb") end)
   end)
 
-  -- What is seen, where html shows white space of any length as one space.
+  -- The visible text; html shows white space of any length as one space.
   local function seen(content, mode)
     local shown = text.plain(content, mode)
     return mode == "html" and shown:gsub("%s+", " "):gsub("%s$", "") or shown

@@ -29,7 +29,7 @@ static int put(char *into, int at, struct head_part part, const char *text) {
   return at + snprintf(into + at, (size_t)(LONGEST - at), "%.*s", (int)part.length, text + part.at);
 }
 
-/* What a head says, in words: "GET /path ?query @host 5 chunked close 1.0 expects upgrade | name=value; ". */
+/* A head in words: "GET /path ?query @host 5 chunked close 1.0 expects upgrade | name=value; ". */
 static const char *describe(const struct head *head, const char *text) {
   static char words[LONGEST];
   struct head_field field;
@@ -474,7 +474,7 @@ static void test_chunks(void) {
     check_body(bodies[i].text, bodies[i].status, bodies[i].body, 100);
 }
 
-/* What is dropped is bounded, in one chunk and in all of them. */
+/* Dropped bytes are bounded, in one chunk and in all of them. */
 static void test_beside(void) {
   static char text[LONGEST];
   size_t got, used;

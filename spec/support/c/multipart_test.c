@@ -7,7 +7,7 @@
 
 enum { LONGEST = 1 << 16 };
 
-/* What the ops were told, written down: <name|filename|type>data. */
+/* The calls of the ops, written down: <name|filename|type>data. */
 struct log {
   char text[LONGEST];
   size_t length;

@@ -434,7 +434,7 @@ async def expired():
     await talk.close()
 
 
-# What a faithful server must do ------------------------------------------------------------------
+# Duties of a faithful server ---------------------------------------------------------------------
 
 INVALID_GRANT = {"error": "invalid_grant", "error_description": "Invalid username or password"}
 
@@ -653,7 +653,7 @@ async def acks():
     await mira.close()
 
 
-# What differs by version -----------------------------------------------------------------------
+# Differences by version ------------------------------------------------------------------------
 
 LATER = (
     ("5.5.2", "createFavoritesChat"), ("5.5.2", "changeParticipantRole"), ("5.5.3", "editChatTitle"),
