@@ -1316,10 +1316,10 @@ describe("core.busy_limit", function()
   end
 
   it("ends a coroutine that never waits, and tells where it was", async(function()
-    core.busy_limit(0.1)
+    core.busy_limit(0.5)                -- the case itself must stay below that, on a busy machine too
     local errors = error_of(function() while true do end end)
     assert.equal(1, #errors)
-    assert.matches("has kept everything else from running for 0.1 s; it was ended", errors[1])
+    assert.matches("has kept everything else from running for 0.5 s; it was ended", errors[1])
     assert.matches("core/runtime_spec.lua", errors[1])
     assert.equal(1, core.stats().coroutines)
   end))
@@ -1333,9 +1333,9 @@ describe("core.busy_limit", function()
   end))
 
   it("ends one whose C function has taken too long, when that returns", async(function()
-    core.busy_limit(0.1)
+    core.busy_limit(0.5)
     local errors = error_of(function()
-      os.execute "sleep 0.5"
+      os.execute "sleep 0.9"
       never()
     end)
     assert.matches("has kept everything else", errors[1])
