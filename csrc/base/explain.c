@@ -104,7 +104,8 @@ const char *explain_tls(unsigned long code, const char *words) {
 }
 
 void explain_client_certificate(struct reason *reason, const char *target) {
-  reason_set(reason, ERR_TLS, 0,
-             "%.80s wants a certificate of the client, which a bot has not: let the server ask for none here",
-             target);
+  reason_set(
+      reason, ERR_TLS, 0,
+      "%.80s wants a certificate of the client, which a bot does not have: let the server ask for none here",
+      target);
 }

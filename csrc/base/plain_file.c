@@ -171,7 +171,7 @@ char *plain_file_target(const char *path, struct reason *why) {
   char *target;
   if (is_link && status.st_uid != geteuid() &&
       status.st_uid != 0) { /* who has put it there chooses the file */
-    refuse_kind(why, "write", path, "a link of somebody else's");
+    refuse_kind(why, "write", path, "a link of another user");
     return NULL;
   }
   target = is_link ? realpath(path, NULL) : strdup(path);

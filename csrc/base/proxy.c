@@ -125,7 +125,7 @@ static const char *take(struct proxy *proxy, const char *text) {
   const char *scheme = strstr(text, "://"), *at, *wrong = NULL;
   size_t length;
   if (scheme && strncasecmp(text, SCHEME, strlen(SCHEME)) != 0)
-    return "a proxy must be of http://; others, such as of https:// or socks5://, are not served";
+    return "a proxy must begin with http://; others, such as https:// or socks5://, are not supported";
   text = scheme ? scheme + 3 : text;
   length = strcspn(text, "/?#");
   at = memrchr(text, '@', length);

@@ -53,7 +53,7 @@ static bool place_body(struct http_transfer *transfer) {
   if (transfer->placed)
     return true;
   if (is_part && !part_begins_at(transfer, transfer->file_size)) {
-    reason_set(&transfer->reason, ERR_PROTOCOL, 0, "%s gives another part of the file than was asked for",
+    reason_set(&transfer->reason, ERR_PROTOCOL, 0, "%s sent another part of the file than the requested one",
                transfer->origin);
     return false;
   }

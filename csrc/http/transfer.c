@@ -107,7 +107,7 @@ static void check_idle(struct http_transfer *transfer) {
     rt_timer_start(rt, &transfer->phase, transfer->idle_timeout - silent + 1e-6);
     return;
   }
-  reason_set(&transfer->reason, ERR_TIMEOUT, 0, "nothing moved between here and %s for %g s",
+  reason_set(&transfer->reason, ERR_TIMEOUT, 0, "no data came from %s, or went there, for %g s",
              transfer->origin, transfer->idle_timeout);
   http_end(transfer);
 }

@@ -56,7 +56,7 @@ static void on_instruction(lua_State *L, lua_Debug *ar) {
     return;
   if (!lua_isyieldable(L)) {
     atomic_fetch_add(&rt->busy->turn, 2);
-    luaL_error(L, "the coroutine has kept everything else from running for %f s", rt->busy->limit);
+    luaL_error(L, "the coroutine has blocked the loop for %f s without waiting", rt->busy->limit);
   }
   rt->resumed.busy = true;
   lua_yield(L, 0);
@@ -90,7 +90,7 @@ void busy_leave(struct rt *rt) {
 }
 
 void busy_push_complaint(struct rt *rt, lua_State *L) {
-  lua_pushfstring(L, "the coroutine has kept everything else from running for %f s; it was ended",
+  lua_pushfstring(L, "the coroutine has blocked the loop for %f s without waiting; it was closed",
                   rt->busy ? rt->busy->limit : 0);
 }
 

@@ -65,7 +65,7 @@ static const char *push_text(lua_State *L) {
   lua_pushvalue(L, -2);
   if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
     lua_pop(L, 1);
-    lua_pushfstring(L, "(error object is a %s value without words)", luaL_typename(L, -1));
+    lua_pushfstring(L, "(error object is a %s value without a text)", luaL_typename(L, -1));
   }
   return lua_tostring(L, -1);
 }
@@ -573,7 +573,7 @@ static int op_drive(lua_State *L, struct op *op) {
   done = op->done;
   op_abandon(op);
   if (!done)
-    return luaL_error(L, "waiting for %s, but nothing is left that could bring it", op->what);
+    return luaL_error(L, "waiting for %s, but nothing can bring it any more", op->what);
   return push_results(L, op);
 }
 

@@ -418,7 +418,7 @@ static int l_ldap_bind(lua_State *L) {
   struct bind_op *op;
   read_request(L, &request);
   if (request.password_length == 0) /* the directory would accept it as an anonymous bind */
-    return fail(L, ERR_AUTH_FAILED, 0, "an empty password is no password");
+    return fail(L, ERR_AUTH_FAILED, 0, "the password is empty");
   pthread_once(&api_once, load_api);
   if (!api_complete)
     return fail(L, ERR_IO, 0, "OpenLDAP's library is missing: install libldap (%s or %s)", LIBRARIES[0],

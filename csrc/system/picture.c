@@ -185,7 +185,7 @@ static bool begin(struct picture_work *work, const unsigned char *bytes, size_t 
   GError *error = NULL;
   assert(api_complete && !work->loader);
   if (!kind) {
-    reason_set(&work->outcome.reason, ERR_IO, 0, "it is no picture of a kind that can be read");
+    reason_set(&work->outcome.reason, ERR_IO, 0, "it is not a JPEG, PNG, GIF or WebP picture");
     return false;
   }
   if (strcmp(kind, "webp") == 0 && !is_modest_webp(bytes)) {

@@ -33,7 +33,7 @@ static int l_private_folder(lua_State *L) {
   if (!S_ISDIR(status.st_mode))
     return fail(L, ERR_IO, ENOTDIR, "cannot use %s: it is not a folder", path);
   if (status.st_uid != geteuid() && status.st_uid != 0)
-    return fail(L, ERR_IO, EPERM, "cannot use the folder %s: it is somebody else's", path);
+    return fail(L, ERR_IO, EPERM, "cannot use the folder %s: it belongs to another user", path);
   if (status.st_mode & (S_IWGRP | S_IWOTH))
     return fail(L, ERR_IO, EPERM, "cannot use the folder %s: others may write to it; run chmod go-w", path);
   lua_pushboolean(L, 1);

@@ -55,7 +55,7 @@ static int l_flush_output(lua_State *L) {
   int code = output_trouble();
   if (code)
     return fail(L, ERR_IO, code, "cannot write the output: %s",
-                code == EIO ? "it was not taken; is the disk full?" : strerror(code));
+                code == EIO ? "it could not be written; is the disk full?" : strerror(code));
   lua_pushboolean(L, 1);
   return 1;
 }

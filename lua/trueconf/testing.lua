@@ -91,7 +91,7 @@ function Kit:drive(fn)
     core.step()
     if world.real_time() - began > self.options.patience then
       self.stuck = true
-      self:fail("nothing has come to rest within %d s of real time", self.options.patience)
+      self:fail("bot and Bridge did not come to rest within %d s of real time", self.options.patience)
     end
   end
 end

@@ -117,7 +117,7 @@ describe("options.check", function()
     assert.equal("option 'path' must begin with '/'", mistake(with("path", "a")))
     assert.equal("option 'path' must be a string, got a table", mistake(with("path", {})))
     local bare = { a = { check = function() return false end } }
-    assert.error_matches(function() options.check(bare, { a = 1 }) end, "option 'a' has a value that will not do")
+    assert.error_matches(function() options.check(bare, { a = 1 }) end, "option 'a' has an invalid value")
   end)
 
   it("refuses options that are no table", function()

@@ -530,13 +530,13 @@ describe("an answer", function()
     asks({ type = "integer", validate = function(_, number) return number % 2 == 0, "An even one." end },
       { "well?", "3", "An even one.", "4", "4" })()
     asks({ choices = { "a", "b" }, validate = function(_, choice) return choice ~= "a" end },
-      { "well?", "a", "That will not do.", "b", "b" })()
+      { "well?", "a", "That is not a valid answer.", "b", "b" })()
   end)
 
   it("may be put right so often, then the dialog is over", asks(
     { type = "integer", retries = 1, on_invalid = "Never mind." }, {
       "well?", "x", "Please answer with a whole number.", "y", "Never mind.", nil,
-      "nil LIMIT: no answer would do in 2 tries, the last one: Please answer with a whole number.",
+      "nil LIMIT: no valid answer in 2 tries, the last one: Please answer with a whole number.",
     }))
 
   it("may be put right to the last try, of which nobody is told that it can be put right", function()
@@ -550,7 +550,7 @@ describe("an answer", function()
       table.insert(lefts, left)
       return left .. " left"
     end }, { "well?", "x", "1 left", "y",
-      "nil LIMIT: no answer would do in 2 tries, the last one: Please answer with a whole number." })()
+      "nil LIMIT: no valid answer in 2 tries, the last one: Please answer with a whole number." })()
     assert.same({ 2, 1, 1 }, lefts)
   end)
 
@@ -719,7 +719,7 @@ describe("a dialog that gets no answer", function()
       t:fault("request_error", { sendMessage = 1 })
       t:advance(120)                    -- sending is tried again
       assert.equal("TIMEOUT", outcome)
-      assert.matches("\nthe end of a dialog was not told: INTERNAL_ERROR", table.concat(lines, "\n"))
+      assert.matches("\nthe text for the end of a dialog could not be sent: INTERNAL_ERROR", table.concat(lines, "\n"))
     end)()
   end)
 
@@ -1164,7 +1164,7 @@ describe("dialogs that wait", function()
     for i = 1, 4 do t:user("p" .. i):says "/ask" end
     for i = 1, 2 do
       t:expect("p" .. i):hears "well?"
-      t:expect("p" .. i):hears "nil LIMIT: ended, as more than 2 dialogs wait and it was the oldest one"
+      t:expect("p" .. i):hears "nil LIMIT: ended: more than 2 dialogs wait and it was the oldest one"
     end
     for i = 3, 4 do
       t:expect("p" .. i):hears "well?"

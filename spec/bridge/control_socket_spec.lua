@@ -42,9 +42,9 @@ describe("the door of the control socket", function()
     for _, frame in ipairs { { key = "another" }, { key = 5 }, {}, { act = "state" }, "x", "[]", { key = "" } } do
       local client = support.connect(server, { key = false })
       client:send(frame)
-      assert_closed(client, "that is not the key")
+      assert_closed(client, "wrong key")
     end
-    assert.matches("that is not the key", opened(server, [[Authorization: Bearer wrong\r\n]], "not the key"))
+    assert.matches("wrong key", opened(server, [[Authorization: Bearer wrong\r\n]], "wrong key"))
   end))
 
   it("does not wait for long", served(function(server)

@@ -200,7 +200,7 @@ describe("a Bridge with a data folder", function()
     server.store.db:rows "PRAGMA max_page_count = 60"
     local answered, failed = send_until_end(client, chat_id, 1)
     assert.is_true(failed > 20, failed)
-    assert.matches("bridge: what was just done is undone, the data cannot be written: .*/bridge%.db: "
+    assert.matches("bridge: the last changes are undone, the data cannot be written: .*/bridge%.db: "
       .. "database or disk is full", lines[1])
     local count = 0
     for message in client:history(chat_id) do

@@ -222,7 +222,7 @@ describe("trueconf chat", function()
     assert.equal(1, code)
     system.write(key, "another-key-altogether\n")
     code, output = run "mira"
-    assert.matches("trueconf chat: cannot talk to the Bridge at ws://.*: that is not the key", output)
+    assert.matches("trueconf chat: cannot talk to the Bridge at ws://.*: wrong key", output)
     assert.equal(3, code)
     server:stop(true)
     local without = system.start_again(server, { control = false })

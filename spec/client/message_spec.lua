@@ -121,7 +121,7 @@ describe("a message", function()
     for _, method in ipairs { "send", "ask", "wait" } do
       assert.equal("PROTOCOL", select(2, original.chat[method](original.chat, "y")).name)
     end
-    assert.matches("ask%(%) is for messages that on_message has handed over", select(2, pcall(original.ask, original)))
+    assert.matches("ask%(%) works only for messages that a handler got", select(2, pcall(original.ask, original)))
   end)
 
   it("forwards a text, nested or flat, which is not its own", function()

@@ -35,11 +35,11 @@ describe("config.resolve", function()
   end
 
   it("finds out a secret that ends with its line, without telling it", function()
-    assert.equal("TRUECONF_PASSWORD: the password ends with a line break (\\r); take it away",
+    assert.equal("TRUECONF_PASSWORD: the password ends with a line break (\\r); remove it",
       refused(config.resolve({}, { TRUECONF_PASSWORD = "4711\r" }, {})))
-    assert.equal("TRUECONF_TOKEN: the token ends with a line break (\\n); take it away",
+    assert.equal("TRUECONF_TOKEN: the token ends with a line break (\\n); remove it",
       refused(config.resolve({}, { TRUECONF_TOKEN = "4711\n" }, {})))
-    assert.equal("option 'password': the password ends with a line break (\\n); take it away",
+    assert.equal("option 'password': the password ends with a line break (\\n); remove it",
       refused(config.resolve({ password = "4711\r\n" }, {}, {})))
     assert.equal("47\n11", config.resolve({ password = "47\n11" }, {}, {}).password)
   end)

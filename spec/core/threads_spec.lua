@@ -24,7 +24,7 @@ local SCRIPT = [[
   part:close()
   core.spawn(function() assert(core.replace_file(file "part", file "whole")) end)
   core.run()
-  assert(#errors > 0 and errors[1]:find "kept everything else", errors[1])
+  assert(#errors > 0 and errors[1]:find "blocked the loop", errors[1])
   core.busy_limit(0)
 
   local server = assert(require "trueconf.bridge".start {

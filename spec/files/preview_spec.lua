@@ -232,7 +232,7 @@ describe("send_file", function()
     system.write(directory:file "broken.jpg", "no picture")
     for name, why in pairs { ["broken.jpg"] = "IO", ["bomb.png"] = "LIMIT" } do
       assert.is_nil((preview_of(at, { path = directory:file(name) })))
-      assert.matches(("%s goes without a preview: %s: "):format(name, why), table.concat(lines, "\n"), 1, true)
+      assert.matches(("%s is sent without a preview: %s: "):format(name, why), table.concat(lines, "\n"), 1, true)
     end
   end, nil, logging))
 
@@ -241,6 +241,6 @@ describe("send_file", function()
     core.picture_preview = function() return nil, core.error("IO", "gdk-pixbuf is missing") end
     assert.is_nil((preview_of(at, { path = directory:file "wide.png" })))
     core.picture_preview = make
-    assert.matches("wide.png goes without a preview: IO: gdk-pixbuf is missing", table.concat(lines, "\n"), 1, true)
+    assert.matches("wide.png is sent without a preview: IO: gdk-pixbuf is missing", table.concat(lines, "\n"), 1, true)
   end, nil, logging))
 end)

@@ -483,7 +483,7 @@ describe("virtual time", function()
         one:send_message(assert(one:create_p2p_chat "parrot@localhost"), "hello")
       end)
     end }
-    contains(failure_of(function() t:advance "1h" end), "nothing has come to rest within 1 s of real time")
+    contains(failure_of(function() t:advance "1h" end), "bot and Bridge did not come to rest within 1 s of real time")
     t:stop()
   end)
 end)

@@ -150,7 +150,7 @@ end
 
 local function check_mistake(value, check)
   local ok, expected = check(value)
-  if not ok then return expected or "has a value that will not do" end
+  if not ok then return expected or "has an invalid value" end
 end
 
 -- The complaint about a value, or nil.

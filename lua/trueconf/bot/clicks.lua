@@ -73,7 +73,7 @@ local function take_buttons_away(log, message)
   local content = message.content
   if type(content.text) ~= "string" or not PARSE_MODES[content.parseMode or "text"] then return end
   local edited, err = message:edit(content.text, { parse_mode = content.parseMode })
-  if not edited then log:debug("the buttons of a question stay: %s", err) end
+  if not edited then log:debug("the buttons of a question could not be removed: %s", err) end
 end
 
 ---Answer a click that came too late.
@@ -89,7 +89,7 @@ function Clicks:take_late(click)
   -- In a group others may have seen the answer, and nobody knows who has clicked.
   if filters.kind_of(click, client) == "p2p" then
     local sent, err = client:send_message(click.chat_id, answer)
-    if not sent then client.log:debug("a late click got no answer: %s", err) end
+    if not sent then client.log:debug("a late click could not be answered: %s", err) end
   end
   if not (self.gone and self.gone:get(token)) then take_buttons_away(client.log, click.message) end
   return true

@@ -41,7 +41,7 @@ local function threads(engine)
   return list
 end
 
-local GIVEN_UP = "the handler did not end by itself: the runtime has given it up, see what was logged of a coroutine"
+local GIVEN_UP = "the handler did not end by itself: the runtime has closed its coroutine, the log says why"
 
 local function with_traceback(err)
   err = misuse.explain(err, 2)
@@ -120,14 +120,14 @@ local WARN_AT = 0.5                     -- of the deadline
 
 local function warn(run, limit)
   local engine = run.engine
-  engine.client.log:warn("the handler of %s is at work on %s for %g s; at %g s it is ended. It waits here: %s",
+  engine.client.log:warn("the handler of %s has been working on %s for %g s; it is closed at %g s. It waits here: %s",
     run.source or "?", engine.dispatch.name_of(run.item), limit * WARN_AT, limit, debug.traceback(run.thread))
 end
 
 -- Close a handler that is past its deadline; its <close> variables run.
 local function end_late(run, limit)
   if run.stage ~= "working" then return end
-  local err = Error.new("TIMEOUT", ("the handler was ended after %g s"):format(limit), { op = "handler" })
+  local err = Error.new("TIMEOUT", ("the handler was closed after %g s"):format(limit), { op = "handler" })
   local traceback = debug.traceback(run.thread, tostring(err))
   run.failure = { err = err, traceback = traceback }
   let_go(run)

@@ -305,7 +305,7 @@ end
 ---CLOSED (the bot stops), CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT, all of them with the `op` "ask"; or an error of
 ---sending the question
 function Message:ask(question, opts)
-  if not self[INSIDE].key then error("ask() is for messages that on_message has handed over", 2) end
+  if not self[INSIDE].key then error("ask() works only for messages that a handler got", 2) end
   local answer, more = engine_of(self, "ask").dialogs:ask_in(self.chat, question, opts, self[INSIDE], 2)
   return answer, more
 end
@@ -314,7 +314,7 @@ end
 ---this one works on. In a handler that holds an answer it is that which counts as handled. It may ask again.
 ---@return boolean left false: it has let the chat go before
 function Message:leave()
-  if not self[INSIDE].key then error("leave() is for messages that on_message has handed over", 2) end
+  if not self[INSIDE].key then error("leave() works only for messages that a handler got", 2) end
   return engine_of(self, "leave").dialogs:leave(self[INSIDE])
 end
 

@@ -162,7 +162,7 @@ end
 
 -- The changes of this turn were undone: drop the connections, so that no client gets an answer that says otherwise.
 function Server:on_store_failure(err)
-  self.log:error("bridge: what was just done is undone, the data cannot be written: %s", err.message)
+  self.log:error("bridge: the last changes are undone, the data cannot be written: %s", err.message)
   self:drop()
 end
 

@@ -112,7 +112,7 @@ end
 function Exchange:ask(step, shown, left)
   local body = json.encode(step.form(self, shown))
   if not body then return nil, Error.new("CONFIG", "username, password and client id must be UTF-8") end
-  if left <= 0 then return nil, Error.new("TIMEOUT", "the OAuth2 exchange was not over in time") end
+  if left <= 0 then return nil, Error.new("TIMEOUT", "the OAuth2 exchange did not end in time") end
   return self.web:http {
     method = "POST", url = self.web.endpoints[step.endpoint], body = body,
     headers = { ["Content-Type"] = "application/json", Accept = "application/json" },

@@ -113,7 +113,7 @@ local function load_file(env, files)
   if not named then return find_file(files or usual_files(env)) end
   local values, lines = read_file(named)
   if values then return values, lines end
-  if not lines then return failed("TRUECONF_CONFIG names the file %s, which is not there", named) end
+  if not lines then return failed("TRUECONF_CONFIG names the file %s, which does not exist", named) end
   return failed("TRUECONF_CONFIG: %s", lines.message)
 end
 
@@ -166,7 +166,7 @@ local function check_secrets(settings, sources)
     local value = settings[key]
     local ending = type(value) == "string" and value:match "[\r\n]$"
     if ending then
-      return failed("%s: the %s ends with a line break (%s); take it away", sources[key], key,
+      return failed("%s: the %s ends with a line break (%s); remove it", sources[key], key,
         ending == "\r" and "\\r" or "\\n")
     end
   end

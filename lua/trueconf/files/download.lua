@@ -74,7 +74,7 @@ local function await_progress(client, file_id, seconds)
   waiter:wait(seconds)
 end
 
-local TOO_LATE = "the server has not got all of the file in time"
+local TOO_LATE = "the server has not received the whole file in time"
 
 -- Ask the server about a file, within the time that is left.
 local function ask(client, file_id, left)
@@ -119,7 +119,7 @@ local function ready_info(client, file_id, clock)
   if info and not has_settled(info) then info, err = wait_until_ready(client, info, clock) end
   if not info then return nil, err end
   if info.ready_state == FileState.READY then return info end
-  return nil, fault("FILE_NOT_FOUND", "the file is not available any more")
+  return nil, fault("FILE_NOT_FOUND", "the file is no longer available")
 end
 
 -- The address -----------------------------------------------------------------------------
@@ -210,7 +210,7 @@ function Fetch:try(left)
   if headers then self.validator = validator_of(headers) end
   if is_file then return self:check_size() end
   if not answer then return nil, failure end
-  local message = ("the file was answered with status %d"):format(answer.status)
+  local message = ("the download was answered with HTTP status %d"):format(answer.status)
   return nil, fault("HTTP", message, { code = answer.status, retry_after = answer.retry_after })
 end
 
@@ -260,7 +260,7 @@ function Fetch:run()
   local ok, err
   repeat
     local left, had = self.clock(), self:size()
-    if left and left <= 0 then return nil, fault("TIMEOUT", "the file was not fetched in time") end
+    if left and left <= 0 then return nil, fault("TIMEOUT", "the file was not downloaded in time") end
     self.what, err = wanted(self.info, self.given)
     if not self.what then return nil, err end
     ok, err = self:try(left)
@@ -319,7 +319,7 @@ local function pour(path, sink)
     local more, why = sink(piece)
     if more == false or why ~= nil then
       if Error.is(why) then return nil, why end
-      return nil, fault("CANCELLED", ("the sink took no more%s"):format(why and ": " .. tostring(why) or ""))
+      return nil, fault("CANCELLED", ("the sink stopped the download%s"):format(why and ": " .. tostring(why) or ""))
     end
   end
   return true

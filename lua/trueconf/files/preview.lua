@@ -56,7 +56,7 @@ local function made_part(client, file, left)
     timeout = math.max(math.min(PATIENCE, left or PATIENCE), 0.001),
   }
   if data then return { name = "preview", data = data, filename = mime.complete("preview", kind), type = kind } end
-  client.log:debug("%s goes without a preview: %s", file.name, kind)
+  client.log:debug("%s is sent without a preview: %s", file.name, kind)
 end
 
 ---The part of the upload for the preview.

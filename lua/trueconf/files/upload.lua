@@ -180,7 +180,7 @@ local function describe(file, given)
   local name = given.name or given.path and base_name(given.path) or "file"
   local mistake = name_mistake(name)
   if mistake then
-    return nil, Error.new("BAD_FILE_NAME", ("the file name will not do: %s"):format(mistake),
+    return nil, Error.new("BAD_FILE_NAME", ("bad file name: %s"):format(mistake),
       { method = SEND.name, outcome = "not_sent" })
   end
   file.type = kind or mime.of_name(name)
@@ -259,7 +259,7 @@ local function refusal(answer, file)
     local description = type(body.error_description) == "string" and body.error_description or nil
     return Error.from_code(code, SEND.name, description)
   end
-  return Error.new("HTTP", ("the upload of %s was answered with status %d"):format(file.name, answer.status),
+  return Error.new("HTTP", ("the upload of %s was answered with HTTP status %d"):format(file.name, answer.status),
     { code = answer.status, method = SEND.name, outcome = "rejected", retry_after = answer.retry_after })
 end
 

@@ -66,7 +66,7 @@ local function check_order(list, level)
   for _, argument in ipairs(list) do
     if not argument.named then
       if greedy then
-        error(("argument '%s' takes all that follows, so '%s' cannot come behind it"):format(greedy, argument.name),
+        error(("argument '%s' takes the rest of the line, so '%s' cannot come after it"):format(greedy, argument.name),
           level + 1)
       end
       if optional and not argument.optional then

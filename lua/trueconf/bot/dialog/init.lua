@@ -201,7 +201,7 @@ local function open_wait(self, wait)
     self.engine.queue.is_urgent = function(item) return self:find_wait(item) ~= nil end
   end
   while self.waits.count >= most do
-    self:end_wait(self.waits:oldest(), over("LIMIT", "ended, as more than %d dialogs wait and it was the oldest one",
+    self:end_wait(self.waits:oldest(), over("LIMIT", "ended: more than %d dialogs wait and it was the oldest one",
       most))
   end
   wait.dialogs, wait.waiter, wait.run = self, core.waiter(), handler_run.running(self.engine)
@@ -311,7 +311,7 @@ local function pursue(self, question, item)
     local complaint = left > 0 and question:complaint(why, left)
     say = function() return self.engine.client:send_message(question.chat.id, complaint) end
   end
-  return nil, over("LIMIT", "no answer would do in %d tries, the last one: %s", question:tries(), why), "invalid"
+  return nil, over("LIMIT", "no valid answer in %d tries, the last one: %s", question:tries(), why), "invalid"
 end
 
 -- There will be no answer: say or do what the question has for that.
@@ -322,7 +322,7 @@ local function conclude(self, question, err, kind)
     if value ~= nil then return value end
   elseif ending then
     local sent, failure = self.engine.client:send_message(question.chat.id, ending)
-    if not sent then self.engine.client.log:warn("the end of a dialog was not told: %s", failure) end
+    if not sent then self.engine.client.log:warn("the text for the end of a dialog could not be sent: %s", failure) end
   end
   return nil, err
 end

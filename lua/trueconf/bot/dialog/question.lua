@@ -274,7 +274,7 @@ local function take_buttons_away(self, sent)
   if self.chosen then words = words .. text.escape("\n\u{2192} " .. self.chosen.label, mode) end
   local edited, err = self.client:edit_message(sent, words, { parse_mode = mode })
   if edited then return self.engine.clicks:buttons_gone(self.token) end
-  self.client.log:debug("the buttons of a question stay: %s", err)
+  self.client.log:debug("the buttons of a question could not be removed: %s", err)
 end
 
 ---The question is over: its buttons go, once. Nobody has to wait for that, unless the message is the script's, which
@@ -331,7 +331,7 @@ function Question:read(answer)
   if valid == true then return value end
   if valid then return valid end
   self.chosen = nil
-  return nil, why or "That will not do."
+  return nil, why or "That is not a valid answer."
 end
 
 ---What is said of a wrong answer.

@@ -167,7 +167,7 @@ function Directory:login(login, password)
   if not name then return nil, more end
   local own = self:login_in(name)
   if own and own ~= "" then return own, more end
-  return nil, core.error("UNREACHABLE", "the directory does not tell whose entry it let in: users must be able to read "
+  return nil, core.error("UNREACHABLE", "the directory does not tell the name of the user: users must be able to read "
     .. "their own entries, or to ask who they are (RFC 4532)")
 end
 

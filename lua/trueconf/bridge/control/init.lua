@@ -75,7 +75,7 @@ function Control:perform(act, input, more)
   local ok, answer, err = xpcall(act.perform, debug.traceback, self, input, more or {})
   if ok then return self:kept(answer, err) end
   self.bridge.log:error("bridge: control: %s", answer)
-  return nil, { name = "INTERNAL_ERROR", message = "the Bridge has made a mistake; its log says which" }
+  return nil, { name = "INTERNAL_ERROR", message = "internal error of the Bridge; see its log" }
 end
 
 ---The answer for an error.

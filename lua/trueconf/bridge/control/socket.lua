@@ -58,7 +58,7 @@ end
 function ControlSocket:admit(is_allowed)
   if self.deadline then self.deadline:cancel() end
   self.deadline = nil
-  if not is_allowed then return self.transport:close(POLICY, "that is not the key") end
+  if not is_allowed then return self.transport:close(POLICY, "wrong key") end
   self.allowed = true
   self.transport:admit()
   self:send { event = "ready", version = self.control.bridge.options.version }
