@@ -46,13 +46,19 @@ struct line {
   size_t name_length, value_length;
 };
 
+/* The end of the line at `at`. A whole head, which ends at `stop`, ends every line with CR LF. */
+static const char *line_end(const char *at, const char *stop) {
+  return memmem(at, (size_t)(stop - at), "\r\n", 2);
+}
+
 static bool is_blank(char byte) {
   return byte == ' ' || byte == '\t';
 }
 
-/* Read the line at *at and step over it; false: it is no field. A whole head ends every line with CR LF. */
-static bool next_field(const char **at, struct line *line) {
-  const char *end = strstr(*at, "\r\n"), *colon = memchr(*at, ':', (size_t)(end - *at)), *value, *stop = end;
+/* Read the line at *at and step over it; false: it is no field. */
+static bool next_field(const char **at, const char *head_end, struct line *line) {
+  const char *end = line_end(*at, head_end), *colon = memchr(*at, ':', (size_t)(end - *at)), *value,
+             *stop = end;
   if (!colon || !field_is_token(*at, (size_t)(colon - *at)))
     return false;
   for (value = colon + 1; value < stop && is_blank(*value);)
@@ -76,7 +82,7 @@ static const char *fields(const char *head, size_t length) {
   for (int i = STATUS; i < AFTER; i++)
     if (!is_digit(head[i]))
       return NULL;
-  return head[STATUS] > '0' ? strstr(head + AFTER, "\r\n") + 2 : NULL;
+  return head[STATUS] > '0' ? line_end(head + AFTER, head + length) + 2 : NULL;
 }
 
 static bool at_end(const char *at) {
@@ -89,7 +95,7 @@ int handshake_status(const char *head, size_t length) {
   if (!at)
     return 0;
   while (!at_end(at))
-    if (!next_field(&at, &line))
+    if (!next_field(&at, head + length, &line))
       return 0;
   return (digits[0] - '0') * 100 + (digits[1] - '0') * 10 + (digits[2] - '0');
 }
@@ -100,7 +106,7 @@ bool handshake_field(const char *head, size_t length, const char *name, char val
   bool found = false;
   struct line line;
   value[0] = 0;
-  while (at && !at_end(at) && next_field(&at, &line)) {
+  while (at && !at_end(at) && next_field(&at, head + length, &line)) {
     if (line.name_length != wanted || strncasecmp(line.name, name, wanted) != 0)
       continue;
     if (used + line.value_length + 2 > HANDSHAKE_FIELD) {
