@@ -1,6 +1,6 @@
 /*
  * scan.c - the scanner of frames against the JSON reader: it takes every object that the reader takes, and
- * finds the same type, id and method in it. What it quotes, it reads again as it was.
+ * finds the same type, id and method in it. It reads its own quoted texts back unchanged.
  * SPDX-License-Identifier: MIT
  */
 #include "fuzz.h"

@@ -3,7 +3,7 @@
  * Lua sees: core.http, in lua.c. The parts are listed in private.h.
  * Owns: per transfer an easy handle, the received data, and the files it reads and writes.
  * Borrows: struct rt. Deadlines are rt_timers and follow its clock.
- * Callbacks (on_) only copy and mark. Whatever ends a transfer puts it on the list `over`; the drain
+ * Callbacks (on_) only copy and mark. The end of a transfer puts it on the list `over`; the drain
  * point detaches it and tells its owner.
  * SPDX-License-Identifier: MIT
  */

@@ -1246,7 +1246,7 @@ describe("a chat that ends", function()
     end)
   end
 
-  local AUTHOR_LEFT = "USER_IS_NOT_CHAT_PARTICIPANT: who was to answer has left the chat"
+  local AUTHOR_LEFT = "USER_IS_NOT_CHAT_PARTICIPANT: the person has left the chat"
   local BOT_LEFT = "USER_IS_NOT_CHAT_PARTICIPANT: the bot was removed from the chat"
   local function expels(login) return function(chat) return chat:expel(login) end end
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Files of environment variables: lua/trueconf/cli/run/environment.lua. What is expected comes from systemd 252 itself
--- (load_env_file of its shared library), save for what 254 has changed: a comment ends with its line, whatever its
--- last sign is.
+-- Files of environment variables: lua/trueconf/cli/run/environment.lua. The expected values come from systemd 252
+-- itself (load_env_file of its shared library), except for a change in 254: a comment ends with its line, even after a
+-- backslash.
 
 local environment = require "trueconf.cli.run.environment"
 

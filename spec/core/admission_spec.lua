@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The connections that go when a listener is full: csrc/server/admission.c. Those that hold its room are plain
--- sockets, which do nothing unless told.
+-- The connections that a full listener closes: csrc/server/admission.c. Plain sockets fill the listener, and do nothing
+-- by themselves.
 
 local core = require "trueconf.core"
 local tcp = require "socket"

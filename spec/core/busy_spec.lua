@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- core.busy_limit in programs that have more than one Lua state, and that mind its signal, too. What it does to
--- coroutines is in core/runtime_spec.lua.
+-- core.busy_limit in programs that have more than one Lua state, and that handle its signal, too. core/runtime_spec.lua
+-- checks its effect on coroutines.
 
 local c_program = require "spec.support.c_program"
 local system = require "spec.support.system"

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- A bot sends "ping", hears "pong", and is stopped. What it says it remembers is kept.
+-- A bot sends "ping", hears "pong", and is stopped. Sessions that it has stored are kept.
 
 local core = require "trueconf.core"
 local trueconf = require "trueconf"

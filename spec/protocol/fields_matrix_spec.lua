@@ -2,7 +2,7 @@
 -- Every field of every request, wrong in every way that the schema knows: missing, null, of each other type, too long,
 -- too short, out of range, no word of its enum; and ids of what there is not, requests without the right, fields that
 -- nobody knows. A client says what is wrong before anything is sent; a Bridge answers each once with the documented
--- code, or is silent as old servers are, and the connection goes on. What is as long as allowed passes both.
+-- code, or is silent as old servers are, and the connection goes on. A value of the longest allowed length passes both.
 
 local core = require "trueconf.core"
 local generate = require "spec.support.generate"

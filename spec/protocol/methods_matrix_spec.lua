@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Every method of the schema, end to end between our client and the Bridge, in each version: it succeeds, it is done,
--- and what goes over the wire is what that version has; each of its errors comes with the right code and name; and
--- methods that the version does not have are refused by both sides. What is known of the methods here is in
--- support/scene.lua: a method or an error of the schema that has nothing there fails.
+-- Every method of the schema, end to end between our client and the Bridge, in each version: it succeeds and has its
+-- effect, and only fields of that version go over the wire; each of its errors comes with the right code and name; both
+-- sides refuse methods that the version does not have. support/scene.lua describes the methods: a method or an error of
+-- the schema without a description fails.
 
 local core = require "trueconf.core"
 local Error = require "trueconf.base.error"

@@ -115,7 +115,7 @@ local function rows(text)
   return list
 end
 
--- Fields as the tables here write them. What may be null and is always there has no mark.
+-- Fields as the tables here write them. A required field that may be null has no mark.
 local function fields_in_short(fields)
   local words = {}
   for place, field in ipairs(fields) do words[place] = field.name .. (field.optional and "?" or "") end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- A Bridge that spoils what it sends: each field of a payload left out, null, or of each other type, and the payload
--- as a whole. What is spoiled is a real payload, so everything else about it is right.
+-- as a whole. Each spoiled payload is a real one, so that everything else in it is right.
 
 local json = require "trueconf.base.json"
 

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Acknowledgements: which requests of the server have brought an item, and the acks that wait until the store is
--- written. What is not stored is not acknowledged.
+-- written. A message whose changes are not stored is not acknowledged.
 
 local MOST_DELIVERIES = 100             -- of one item on one connection that get their acks
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- A chat as handlers see it: where to write, ask and wait.
+-- A chat for handlers: its methods write, ask and wait there.
 
 local client = require "trueconf.client"
 local core = require "trueconf.core"
@@ -32,7 +32,7 @@ function Chat:send(text, opts)
   return sent, err
 end
 
----Send a question and wait for an answer, of anyone unless `from` says otherwise; see msg:ask().
+---Send a question and wait for an answer, by default of anyone (option `from`); see msg:ask().
 ---@async
 ---@param question string|number
 ---@param opts? trueconf.AskOptions|number options, or only the seconds to wait
@@ -43,20 +43,20 @@ function Chat:ask(question, opts)
   return answer, more
 end
 
----Wait for the next message in the chat that a filter takes. Others go to the ordinary handlers. In a handler, what
----it was called with counts as handled from here on.
+---Wait for the next message in the chat that passes a filter. Other messages go to the ordinary handlers. In a handler,
+---its own message or event counts as handled from here on.
 ---@async
 ---@param filter? trueconf.Filter|trueconf.Predicate default: any message of a person
 ---@param opts? trueconf.WaitOptions|number options, or only the seconds to wait
 ---@return trueconf.Message? msg
----@return trueconf.Error? err TIMEOUT, CLOSED when the bot stops, and what else ends a dialog
+---@return trueconf.Error? err TIMEOUT, CLOSED when the bot stops, and the other errors that end a dialog
 function Chat:wait(filter, opts)
   local msg, err = engine_of(self).dialogs:wait_in(self, filter, opts, 2)
   return msg, err
 end
 
--- Servers need not say where the original of a forwarded message is from. The method is called by a tail call: levels
--- of the stack stay as they were.
+-- Refuses a method when the chat is unknown, as servers need not name the chat of a forwarded message. A tail call
+-- calls the method, so that levels of the stack stay the same.
 local function need(class, field, what, names)
   for _, name in ipairs(names) do
     local method = class[name]
@@ -71,8 +71,8 @@ end
 need(Chat, "id", "which chat this is", { "send", "ask", "wait" })
 misuse.guard(Chat, "chat")
 
--- The metatable of a bot's chats, made for the first one. The bot is not in the chat itself, which is shown and
--- compared.
+-- The metatable of a bot's chats, made for the first one. It holds the bot, so that a chat can be printed and compared
+-- without it.
 local function meta_of(engine)
   local meta = engine.chat_meta
   if meta then return meta end
@@ -83,7 +83,7 @@ local function meta_of(engine)
 end
 
 ---@param engine trueconf.Engine? nil: a mere client's chats have no methods
----@param fields table what is known of the chat
+---@param fields table of the chat
 ---@return trueconf.ChatHandle
 local function new(engine, fields)
   return engine and setmetatable(fields, meta_of(engine)) or fields

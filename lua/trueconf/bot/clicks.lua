@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- Clicks that would mislead: a double click on one button, and a click on the choice of a question that is over.
+-- Misleading clicks: a double click on one button, and a late click on the choice of a question that is over.
 --
--- The server names neither the person nor the click (protocol 13), so a double click is told by message, button and
--- time. A question is known by the token in the commands of its buttons. One that this process has closed has lost its
--- buttons by then; one of an earlier process still has them, and they go with the first click.
+-- The server names neither the person nor the click (protocol 13), so a double click is recognised by message, button
+-- and time. The token in the commands of its buttons identifies a question. A question that this process has closed has
+-- no buttons any more; a question of an earlier process keeps them until the first late click.
 
 local lru = require "trueconf.base.lru"
 local choices = require "trueconf.bot.dialog.choices"
@@ -11,16 +11,16 @@ local core = require "trueconf.core"
 local filters = require "trueconf.filter"
 local protocol = require "trueconf.protocol"
 
-local MOST_CLICKS = 1000                -- buttons whose last click is known
-local MOST_CLOSED = 1000                -- questions that are known to be over
+local MOST_CLICKS = 1000                -- buttons whose last click is remembered
+local MOST_CLOSED = 1000                -- closed questions that are remembered
 
 local PARSE_MODES = protocol.enums.ParseMode.set
 
 ---@class trueconf.Clicks
 ---@field private engine trueconf.Engine
----@field private clicked trueconf.Lru? when a button was clicked last, monotonic seconds
+---@field private clicked trueconf.Lru? time of the last click on a button, monotonic seconds
 ---@field private open table<string, true>? tokens of questions with buttons
----@field private gone trueconf.Lru? tokens of questions that have lost them
+---@field private gone trueconf.Lru? tokens of questions whose buttons are removed
 local Clicks = {}
 Clicks.__index = Clicks
 
@@ -30,7 +30,7 @@ local function new(engine)
   return setmetatable({ engine = engine }, Clicks)
 end
 
----Is a click the second half of a double click?
+---True for the second click of a double click.
 ---@private
 ---@param click trueconf.CommandEvent
 ---@return boolean
@@ -45,7 +45,7 @@ function Clicks:is_double(click)
   return last ~= nil and now - last < within
 end
 
----A question with buttons begins.
+---Note a new question with buttons.
 ---@private
 ---@param token string
 function Clicks:opened(token)
@@ -53,14 +53,14 @@ function Clicks:opened(token)
   self.open[token] = true
 end
 
----A question with buttons is over.
+---Note the end of a question with buttons.
 ---@private
 ---@param token string
 function Clicks:closed(token)
   self.open[token] = nil
 end
 
----The buttons of a question are gone.
+---Note that the buttons of a question are removed.
 ---@private
 ---@param token string
 function Clicks:buttons_gone(token)
@@ -68,7 +68,7 @@ function Clicks:buttons_gone(token)
   self.gone:put(token, true)
 end
 
--- The same text without the buttons.
+-- Edit the message to the same text without buttons.
 local function take_buttons_away(log, message)
   local content = message.content
   if type(content.text) ~= "string" or not PARSE_MODES[content.parseMode or "text"] then return end
@@ -76,17 +76,17 @@ local function take_buttons_away(log, message)
   if not edited then log:debug("the buttons of a question could not be removed: %s", err) end
 end
 
----Answer a click that came too late.
+---Answer a late click.
 ---@private
 ---@async
 ---@param click trueconf.CommandEvent that no handler has taken
----@return boolean taken false: it is no choice of a question
+---@return boolean taken false: it is no click on a choice
 function Clicks:take_late(click)
   local client, answer = self.engine.client, self.engine.options.late_click
   local token = answer and choices.token_of(click.command)
   if not token or not click.message then return false end
   if self.open and self.open[token] then return true end
-  -- In a group others may have seen the answer, and nobody knows who has clicked.
+  -- In a group others would see the answer, and the clicking person is unknown.
   if filters.kind_of(click, client) == "p2p" then
     local sent, err = client:send_message(click.chat_id, answer)
     if not sent then client.log:debug("a late click could not be answered: %s", err) end

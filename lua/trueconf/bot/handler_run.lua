@@ -1,19 +1,19 @@
 -- SPDX-License-Identifier: MIT
--- A handler at work on a message or an event: one coroutine, watched so that it cannot hold its chat
--- for ever, and cleaned up after however it ends: by itself, by an error, closed at its deadline, or
--- given up by the runtime because it has yielded by itself or would not let the loop turn.
+-- One run of a handler on a message or an event: one coroutine with a deadline, so that it cannot block its chat for
+-- ever. It is cleaned up after every end: by itself, by an error, closed at its deadline, or closed by the runtime
+-- because it has called coroutine.yield or has blocked the loop.
 
 local core = require "trueconf.core"
 local misuse = require "trueconf.base.misuse"
 local Error = require "trueconf.base.error"
 
 ---@class trueconf.HandlerRun: trueconf.Context
----@field item table the message, or what holds an event
+---@field item table the item of the message or event
 ---@field thread thread
----@field since number when it began, or came back from waiting for a person; monotonic seconds
+---@field since number start of the run, or of its work after the last wait for a person; monotonic seconds
 ---@field stage "working"|"waiting"|"returned"|"over" waiting: for a person's answer, so that neither the limit nor the
----deadline counts; over: what it held is let go
----@field failure { err: any, traceback: string }? why it has failed
+---deadline counts; over: its message is released
+---@field failure { err: any, traceback: string }? its error
 ---@field sessions table<trueconf.Session, true>? that it has opened
 ---@field private warned boolean?
 local HandlerRun = {}
@@ -63,14 +63,14 @@ local function begin(engine, item, event, method)
   return run
 end
 
--- The end, once.
+-- End the run, once.
 local function let_go(run)
   local counts = run.stage ~= "waiting"
   run.stage, runs[run.thread] = "over", nil
   run.engine.dispatch:end_run(run, counts)
 end
 
--- Runs at the end of the handler's coroutine, and when somebody closes it. Nothing here may wait.
+-- Runs at the end of the handler's coroutine, also when it is closed. Nothing here may wait.
 function HandlerRun:__close()
   if self.stage == "over" then return end
   if self.stage ~= "returned" then
@@ -86,7 +86,7 @@ function HandlerRun:report(failure)
   self.engine.dispatch:report(failure, self.item, self.source or nil)
 end
 
----Note what the handlers have raised.
+---Note the error of a handler.
 ---@param failure { err: any, traceback: string }
 function HandlerRun:failed(failure)
   local engine = self.engine
@@ -98,7 +98,7 @@ function HandlerRun:failed(failure)
   self:report(failure)
 end
 
----Time spent on waiting for a person is not the handler's.
+---Stop the clock of the deadline while the handler waits for a person.
 function HandlerRun:pause()
   local persistence = self.engine.persistence
   if self.sessions then persistence:apply(persistence:session_changes(self)) end
@@ -124,7 +124,7 @@ local function warn(run, limit)
     run.source or "?", engine.dispatch.name_of(run.item), limit * WARN_AT, limit, debug.traceback(run.thread))
 end
 
--- Close a handler that is past its deadline; its <close> variables run.
+-- Close a handler after its deadline; its <close> variables run.
 local function end_late(run, limit)
   if run.stage ~= "working" then return end
   local err = Error.new("TIMEOUT", ("the handler was closed after %g s"):format(limit), { op = "handler" })
@@ -135,11 +135,11 @@ local function end_late(run, limit)
   run:report(run.failure)
 end
 
--- When something is next due of a handler; what is due now is done.
+-- Do what is due for a handler now: the warning, or closing it. Returns the time of the next check.
 local function look_at(run, now, limit)
   local spent = now - run.since
   if spent >= limit then
-    core.spawn(end_late, run, limit) -- whoever is told of it may wait
+    core.spawn(end_late, run, limit) -- on_error, which is called then, may wait
     return nil
   end
   if spent < limit * WARN_AT then return run.since + limit * WARN_AT end
@@ -150,7 +150,7 @@ local function look_at(run, now, limit)
   return run.since + limit
 end
 
--- One timer for all bots of the process, set to the first time something is due.
+-- One timer for all bots of the process, set to the earliest check that is due.
 ---@type table<trueconf.Engine, true> engines whose handlers are looked at
 local watched = {}
 local timer, timer_at
@@ -178,19 +178,19 @@ function sweep()
   set_timer(first)
 end
 
----See to it that handlers of a bot are looked at in time, while any are at work.
+---Check the running handlers of a bot in time.
 ---@param engine trueconf.Engine
 local function watch(engine)
   local limit = engine.options.handler_timeout
   if limit == 0 then return end
   local now = core.monotonic()
   local due = now + limit * WARN_AT
-  -- One that should have fired went with the loop it was for.
+  -- A timer that should have fired belonged to a loop that was closed.
   if not timer or due < timer_at or timer_at < now then set_timer(due) end
   watched[engine], engine.dispatch.watched = true, true
 end
 
----Look after a bot no more: the timer would only keep the loop alive.
+---Stop checking a bot: the timer would only keep the loop alive.
 ---@param engine trueconf.Engine
 local function unwatch(engine)
   if not watched[engine] then return end

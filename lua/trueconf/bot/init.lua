@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- A bot: handlers for what comes in, on top of a client. Messages of one chat are handled
--- in order and one at a time, chats run beside each other, and a message is acknowledged
--- when its handler has finished: a crash loses none.
+-- A bot: handlers for messages and events, on top of a client. Messages of one chat are handled in order and one at a
+-- time, different chats at the same time. A message is acknowledged when its handler has finished, so a crash loses
+-- none.
 
 local client = require "trueconf.client"
 local dialogs = require "trueconf.bot.dialog"
@@ -23,25 +23,26 @@ local RETRIES = 4                       -- of a request; see the option
 ---to wait for its next message (default), before it runs, or only by msg:ack()
 ---@field order? "chat"|"none" "none": every message at once, also those of one chat; default "chat"
 ---@field remember? integer ids of handled messages that are kept, so that a repeat is not handled; 0: none
----@field store? string|trueconf.Store where it keeps what must outlive it: a store, or the path of a SQLite file, and
----then the token too, in PATH.token, unless `token_file` says otherwise; default in memory
+---@field store? string|trueconf.Store for data that outlives the bot: a store, or the path of a SQLite file, and
+---then the token is kept too, by default in PATH.token; default in memory
 ---@field tries? integer how often a handler that fails is tried before its message becomes a dead letter; default 1
 ---@field max_waiting? integer messages that may wait for their handlers; default 10000
----@field max_handlers? integer handlers at work at the same time, without those that wait for a person; default 500
----@field handler_timeout? number seconds a handler may be at work, not counting what it waits for a person; then it is
----closed, after a warning at half of it; 0: no limit; default 600
+---@field max_handlers? integer handlers that run at the same time, not counting those that wait for a person; default
+---500
+---@field handler_timeout? number seconds a handler may run, without the time it waits for a person; then it is closed,
+---after a warning at half of the time; 0: no limit; default 600
 ---@field busy_timeout? number seconds a handler may compute without waiting, while nothing else can run; then it is
----closed; 0: no limit; default 30; the same for all bots of a process, the last one that is started decides
----@field command_prefix? string what commands begin with; default "/"
+---closed; 0: no limit; default 30; one value for all bots of a process: that of the bot started last
+---@field command_prefix? string first character of commands; default "/"
 ---@field help? boolean answer /help with the commands, unless there is a handler for it; default true
----@field ask_timeout? number seconds msg:ask waits unless told otherwise; default 3600
----@field ask_defaults? table what msg:ask does unless told otherwise: its options but for choices, types, validation
----@field late_click? string|false what somebody is told in a personal chat who clicks a choice of a question that is
----over, or was asked before the bot was started again; false: nothing; default "This question is over."
----@field double_click? number seconds in which further clicks on the same button are one with the first; 0: each click
----counts; default 0.5
----@field max_dialogs? integer dialogs that may wait for somebody; one more ends the oldest; default 10000
----@field stop_timeout? number seconds stop() gives to handlers at work; default 10
+---@field ask_timeout? number seconds that msg:ask waits by default; default 3600
+---@field ask_defaults? table defaults for the options of msg:ask, except choices, types and validation
+---@field late_click? string|false answer, in personal chats, to a click on a question that is over or was asked before
+---a restart of the bot; false: none; default "This question is over."
+---@field double_click? number seconds in which further clicks on the same button are ignored; 0: each click counts;
+---default 0.5
+---@field max_dialogs? integer waiting dialogs; one more ends the oldest; default 10000
+---@field stop_timeout? number seconds that stop() gives to running handlers; default 10
 local OWN = {
   ack = { type = "string", enum = { "after", "before", "manual" }, default = "after" },
   order = { type = "string", enum = { "chat", "none" }, default = "chat" },
@@ -75,32 +76,32 @@ for _, part in ipairs { client.SCHEMA, OWN } do
 end
 
 ---@class trueconf.Bot: trueconf.Client, trueconf.Router
----@field data table what handlers share; nothing of it is touched by the bot
+---@field data table shared by all handlers; the bot itself never touches it
 
 -- Registration, on the router of a bot ----------------------------------------------------
 
 local Bot = {}
 
----Handle what the server tells and this version of the module does not know.
----@param handler fun(method: string, payload: table) gets everything as it is on the wire
+---Handle notifications of the server that this version of the module does not know.
+---@param handler fun(method: string, payload: table) gets the payload as it is on the wire
 function Bot:on_unknown(handler)
   router.set_hook(self, "unknown", handler, "on_unknown", 2)
 end
 
----Be told of every change of the connection's state.
+---Call a function at every change of the connection's state.
 ---@param handler fun(new: trueconf.State, old: trueconf.State, err: trueconf.Error?)
 function Bot:on_state(handler)
   router.set_hook(self, "state", handler, "on_state", 2)
 end
 
----Be told when a handler raises an error or is ended; else it goes to the log.
+---Call a function when a handler raises an error or is closed; by default that is logged.
 ---@param handler fun(err: any, traceback: string, msg: trueconf.Message|table|nil, source: string?) with the message or
----event, and where the handler was registered
+---event, and the line where the handler was registered
 function Bot:on_error(handler)
   router.set_hook(self, "error", handler, "on_error", 2)
 end
 
--- What a script holds.
+-- The class of bots for scripts.
 local Face = face.class "trueconf.Bot"
 face.add(Face, "bot", "client", client.Client)
 face.add(Face, "bot", "router", router.Router)
@@ -118,7 +119,7 @@ misuse.refuse_handlers(Face, Face, "the bot")
 local USUAL = {}
 for name, option in pairs(OWN) do USUAL[name] = option.default end
 
--- The options that are a bot's own, taken out of those of its client.
+-- Takes the bot's own options out of the options of its client.
 local function take_own(given, level)
   local own, differs = {}, next(given.ask_defaults) ~= nil
   if differs then given.ask_defaults = questions.check_defaults(given.ask_defaults, level + 1) end

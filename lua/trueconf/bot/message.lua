@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- A message as a handler sees it: what came on the wire under short names, and what can
--- be done with it.
+-- A message for handlers: the fields of the wire under short names, and methods to answer, edit and remove.
 
 local chats = require "trueconf.bot.chat_handle"
 local clients = require "trueconf.client"
@@ -24,10 +23,10 @@ local PARSE_MODES = protocol.enums.ParseMode.set
 ---@field name string? file name; a voice message has none
 ---@field size integer bytes
 ---@field mime_type string?
----@field ready_state integer? 2: it can be fetched
+---@field ready_state integer? 2: it can be downloaded
 ---@field duration integer? length of a voice message, probably in seconds
 
----A contact that was handed on.
+---A contact that was sent.
 ---@class trueconf.Contact
 ---@field user_id string? TrueConf ID
 ---@field name string? as it was written
@@ -36,40 +35,40 @@ local PARSE_MODES = protocol.enums.ParseMode.set
 ---@class trueconf.Message
 ---@field id string
 ---@field chat_id string
----@field author string TrueConf ID of who wrote it
----@field text string what a person sees of it; "" for a message without text
+---@field author string TrueConf ID of its author
+---@field text string as a person sees it; "" for a message without text
 ---@field content table as it came (protocol 8.5)
 ---@field envelope table the whole payload in one shape for all servers (protocol 8.1)
 ---@field type integer envelope type; 200 is a plain message
 ---@field timestamp integer milliseconds
----@field chat trueconf.ChatHandle where it is; from servers of 5.5.6 with title, type and kind
----@field in_group boolean? whether it is in a group; nil: the server is older than 5.5.6 and does not say
+---@field chat trueconf.ChatHandle its chat; from servers of 5.5.6 with title, type and kind
+---@field in_group boolean? it is in a group; nil: the server is older than 5.5.6 and does not say
 ---@field parse_mode string?
 ---@field reply_to string? id of the message this one answers
 ---@field reply_message trueconf.Message? the message this one answers, from servers of 5.5.6
 ---@field is_edited boolean
----@field is_system boolean whether the system wrote it: somebody joined, the title was changed
----@field mentions string[] TrueConf IDs of who is mentioned, at the end "@all" if it is for everybody
----@field mentions_me boolean whether this account is mentioned; "@all" does not count
----@field file trueconf.File? the file, whatever it is
+---@field is_system boolean it is a system message: somebody joined, the title was changed
+---@field mentions string[] TrueConf IDs of the mentioned users, at the end "@all" if it addresses everybody
+---@field mentions_me boolean this account is mentioned; "@all" does not count
+---@field file trueconf.File? a file of any kind
 ---@field photo trueconf.File? the file, if it is a picture
 ---@field video trueconf.File?
 ---@field audio trueconf.File? sound; from servers older than 5.5.6 also a voice message
 ---@field voice trueconf.File? a voice message
 ---@field sticker trueconf.File?
----@field document trueconf.File? the file, if it is nothing of the above and no contact
+---@field document trueconf.File? a file of any other kind, but no contact
 ---@field location { latitude: number, longitude: number, title: string? }?
 ---@field survey trueconf.SurveyContent?
 ---@field contact trueconf.Contact?
 ---@field forwarded trueconf.Message? the original of a forwarded message
----@field command trueconf.Command|false the command it is; false: none, or one for another bot
----@field state table what middleware and handlers note about this message for those behind them
----@field user_session table what the bot remembers of the author, in its store; only while a handler runs
+---@field command trueconf.Command|false its command; false: none, or a command for another bot
+---@field state table notes of middleware and handlers about this message for later handlers
+---@field user_session table stored table of the author, in the bot's store; only while a handler runs
 ---@field chat_session table the same of the chat
 ---@field box { id: integer, position: string }? place in the chat
 local Message = {}
 
--- What kind of file a MIME type is, by its first part.
+-- The kind of a file, by the first part of its MIME type.
 local FILE_KINDS = { image = "photo", video = "video", audio = "audio" }
 local FILE_TYPES = { ["sticker/webp"] = "sticker", ["text/vcard"] = "contact", ["text/x-vcard"] = "contact" }
 
@@ -105,7 +104,7 @@ local function of_type(name, value)
   if type(value) == name or math.type(value) == name then return value end
 end
 
--- Fields are made when asked for: most handlers look at one or two.
+-- Fields are made on first access, because most handlers read only one or two.
 local made = {
   acked = function(self)
     local inside = self[INSIDE]
@@ -163,7 +162,7 @@ local made = {
   document = function(self) return file_of(self, "document") end,
 }
 
--- Fields that are kept once they were made: the same object each time.
+-- Fields that are kept after the first access, so that it is the same object each time.
 local kept = {
   envelope = function(self) return protocol.normalise("Envelope", self.payload) end,
   chat = function(self)
@@ -216,9 +215,9 @@ local meta = {
   __tostring = function(self) return ("trueconf.Message (%s from %s)"):format(self.id, self.author) end,
 }
 
----The message of a claim. The claim is behind it, with what the engine notes in it: the client, and the dialog that
----began with it or that it was an answer in.
----@param client trueconf.Client whose it is
+---The message of a claim. It refers to the claim, in which the engine notes the client, and the dialog that began with
+---the message or that it was an answer in.
+---@param client trueconf.Client of the message
 ---@param claim trueconf.Item
 ---@return trueconf.Message
 local function new(client, claim)
@@ -229,7 +228,7 @@ local function new(client, claim)
   }, meta)
 end
 
--- A message that is part of another one, of an answer or of an event: there is nothing to acknowledge.
+-- A message inside another one, an answer or an event, which needs no ack.
 local function part(client, payload)
   return setmetatable({
     bot = client.face, payload = payload, id = of_type("string", payload.messageId),
@@ -254,7 +253,7 @@ local function engine_of(self, method)
   return engine
 end
 
--- A personal chat that is gone is opened again, once.
+-- Opens a removed personal chat again, once.
 local function send(self, reply, opts, reply_to)
   local account = self[INSIDE].client
   local sent, err = clients.send_message_at(account, 3, self.chat_id, reply, opts, reply_to)
@@ -264,7 +263,7 @@ local function send(self, reply, opts, reply_to)
   return account:send_message(chat_id, reply, opts, chat_id == self.chat_id and reply_to or nil)
 end
 
----Send a text to the chat this message is in. A personal chat that is gone is opened again.
+---Send a text to the chat of this message. A removed personal chat is opened again.
 ---@async
 ---@param reply string|number
 ---@param opts? trueconf.SendOptions
@@ -274,7 +273,7 @@ function Message:answer(reply, opts)
   return send(self, reply, opts)
 end
 
----Send a text as the answer to this message: apps show it with the message it answers.
+---Send a text as a reply to this message: apps show it with the message it answers.
 ---@async
 ---@param reply string|number
 ---@param opts? trueconf.SendOptions
@@ -284,7 +283,7 @@ function Message:reply(reply, opts)
   return send(self, reply, opts, self.id)
 end
 
----Post a text to this chat: it is sent whatever happens; see bot:post(). Only in bots.
+---Post a text to this chat, for messages that must arrive; see bot:post(). Only in bots.
 ---@param content string|number
 ---@param opts? trueconf.PostOptions
 ---@return trueconf.Posted? posted
@@ -294,14 +293,14 @@ function Message:post(content, opts)
   return posted, err
 end
 
----Send a question and wait for the answer of the same author in this chat. This message counts as handled from here
----on. Only for a message that a handler of on_message got.
+---Send a question and wait for the answer of the same author in this chat. This message counts as handled from here on.
+---Only for a message that a handler got.
 ---@async
 ---@param question string|number
 ---@param opts? trueconf.AskOptions|number options, or only the seconds to wait
 ---@return any answer the message; or with `choices`, `type` or `validate` the value
----@return trueconf.Message|trueconf.CommandEvent|trueconf.Error|nil message_or_err the message, or the click, that
----brought the answer; else why there is none: TIMEOUT, CANCELLED, LIMIT (no answer would do, or too many dialogs wait),
+---@return trueconf.Message|trueconf.CommandEvent|trueconf.Error|nil message_or_err the message or click with the
+---answer; without an answer the error: TIMEOUT, CANCELLED, LIMIT (all answers were invalid, or too many dialogs wait),
 ---CLOSED (the bot stops), CHAT_NOT_FOUND, USER_IS_NOT_CHAT_PARTICIPANT, all of them with the `op` "ask"; or an error of
 ---sending the question
 function Message:ask(question, opts)
@@ -310,9 +309,10 @@ function Message:ask(question, opts)
   return answer, more
 end
 
----Let the chat of this message go on: it counts as handled now, and the next one goes to the ordinary handlers while
----this one works on. In a handler that holds an answer it is that which counts as handled. It may ask again.
----@return boolean left false: it has let the chat go before
+---Release the queue of this message's chat: the message counts as handled now, and the ordinary handlers get the next
+---messages while this handler works on. In a handler that owns an answer, the answer counts as handled. The handler may
+---ask again.
+---@return boolean left false: it had released the queue before
 function Message:leave()
   if not self[INSIDE].key then error("leave() works only for messages that a handler got", 2) end
   return engine_of(self, "leave").dialogs:leave(self[INSIDE])
@@ -346,8 +346,7 @@ function Message:remove(for_all)
   return self[INSIDE].client:remove_message(self.id, for_all or false)
 end
 
----Tell the server now that this message has been handled; it is then not delivered again,
----whatever becomes of the handler.
+---Acknowledge this message now; the server does not deliver it again, even if the handler fails.
 ---@return boolean sent false if it was acknowledged before, or its connection is gone
 function Message:ack()
   local claim = self[INSIDE]

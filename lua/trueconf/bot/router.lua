@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- Who handles what: handlers with their filters in the order they were registered, routers that
--- hold handlers of their own, and middleware around all of a router's. The first handler that fits
--- takes an event; next() lets those behind it have it as well.
+-- Routing: handlers with their filters in the order they were registered, routers with handlers of their own, and
+-- middleware around all handlers of a router. The first handler that fits takes an event; next() offers it to the later
+-- ones as well.
 --
--- What is registered sits in one table, `routes`, which can be exchanged as a whole while handlers
--- run: those at work go on with the table they were found in.
+-- All registrations are in one table, `routes`, which can be replaced as a whole while handlers run (hot reload):
+-- running handlers go on with the table they were found in.
 
 local command = require "trueconf.bot.command"
 local events = require "trueconf.api.events"
@@ -15,17 +15,17 @@ local options = require "trueconf.base.options"
 
 local MESSAGE, CLICK = "sendMessage", "command"
 
----@alias trueconf.Next fun(): boolean lets the handlers behind this one have the event; whether one took it
+---@alias trueconf.Next fun(): boolean offers the event to the later handlers; returns true if one took it
 ---@alias trueconf.TextHandler fun(msg: trueconf.Message, found: any[], next: trueconf.Next)
 ---@alias trueconf.ClickHandler fun(click: trueconf.CommandEvent, found: any[], next: trueconf.Next)
 ---@alias trueconf.Middleware fun(event: trueconf.Message|table, next: trueconf.Next, bot: trueconf.Bot)
 
 ---@class trueconf.Route
 ---@field method string? the notification on the wire; nil: a mounted router
----@field find? fun(event: table): any what the handler gets beside the event; false or nil: not for it
+---@field find? fun(event: table): any a further argument for the handler; false or nil: the event is not for it
 ---@field filter? trueconf.Predicate
 ---@field run fun(context: trueconf.Context, found: any, next: trueconf.Next?)
----@field chains boolean it looks at next()
+---@field chains boolean it uses next()
 ---@field command? trueconf.command.Declared
 ---@field router? trueconf.Router
 ---@field source string where it was registered
@@ -38,13 +38,13 @@ local MESSAGE, CLICK = "sendMessage", "command"
 ---@field engine trueconf.Engine
 ---@field source string|false|nil where the handler or middleware was registered that runs
 
----@class trueconf.Routes what is registered with a router
+---@class trueconf.Routes all registrations of a router
 ---@field list trueconf.Route[]
 ---@field layers { run: trueconf.Middleware, source: string }[] middleware, outermost first
 ---@field hooks table<string, { run: function, source: string }> unknown_command, usage, default; a bot has more
 ---@field calls trueconf.CallMiddleware[] of a bot: around its calls
 
--- What most routers have none of costs them nothing.
+-- Shared by the many routers without registrations of a kind.
 local NONE = {}
 
 ---@return trueconf.Routes
@@ -60,9 +60,9 @@ end
 
 ---@class trueconf.Router
 ---@field private routes trueconf.Routes
----@field private draft trueconf.Routes? where registrations go while all is registered anew
+---@field private draft trueconf.Routes? takes the registrations while everything is registered anew
 ---@field private fall_back? fun(self: trueconf.Router, context: trueconf.Context, routes: trueconf.Routes): boolean
----what is done with an event that no handler took; default: fall_back below
+---called for an event that no handler took; default: fall_back below
 local Router = {}
 
 local meta = { __index = Router }
@@ -73,7 +73,7 @@ local function table_of(router)
   return router.draft or router.routes
 end
 
--- Where the caller's caller stands, `level` frames up.
+-- The source line of the caller's caller, `level` frames up.
 local function source_of(level)
   local info = debug.getinfo(level + 1, "Sl")
   return info and ("%s:%d"):format(info.short_src, info.currentline) or "?"
@@ -84,7 +84,7 @@ local function check_function(value, what, level)
   return value
 end
 
--- The filter may be left out: `[filter,] handler`. Whatever stands behind the handler comes last.
+-- The filter may be left out: `[filter,] handler`. Arguments after the handler come last.
 local function split_filter(what, level, given, handler, more)
   if not filters.is_callable(given) then check_function(given, what, level + 1) end
   if type(given) ~= "function" or filters.is_callable(handler) then
@@ -93,33 +93,32 @@ local function split_filter(what, level, given, handler, more)
   return nil, check_function(given, what, level + 1), handler
 end
 
--- Whether a handler looks at its argument number `index`. Most have no use for next(), and it costs much.
+-- True if a handler has an argument number `index`. Most do not use next(), which is costly to make.
 local function takes(handler, index)
   if type(handler) ~= "function" then return true end
   local info = debug.getinfo(handler, "u")
   return info.isvararg or info.nparams >= index
 end
 
--- A handler that gets the event alone.
+-- A handler that gets only the event.
 local function runs(handler)
   return function(context, _, next) return handler(context.event, next, context.bot) end
 end
 
--- A handler that gets what was found, too.
+-- A handler that also gets the result of `find`.
 local function runs_with_found(handler)
   return function(context, found, next) return handler(context.event, found, next, context.bot) end
 end
 
--- For the methods below: whoever calls them is to be found at this route.
+-- Add a route, with the source line of the caller of the methods below.
 local function add(self, route, level)
   route.source = source_of(level + 1)
   table.insert(table_of(self).list, route)
 end
 
----Handle an event: what the server tells, under its name in snake_case, such as "edit_message",
----"add_chat_participant", "command" (a click), or "message". The handler runs in a coroutine of
----its own, after the messages of the same chat that came before it; the event is acknowledged when
----it has finished.
+---Handle an event: a notification of the server under its name in snake_case, such as "edit_message",
+---"add_chat_participant", "command" (a click), or "message". The handler runs in a coroutine of its own, after earlier
+---messages of the same chat; the event is acknowledged when the handler has finished.
 ---@param name string
 ---@param filter? trueconf.Filter|trueconf.Predicate
 ---@param handler fun(event: table, next: trueconf.Next)
@@ -156,10 +155,10 @@ function Router:on_message(filter, handler)
   add(self, { method = MESSAGE, filter = filter, run = runs(handler), chains = takes(handler, 2) }, 2)
 end
 
----Handle messages in whose text something is found.
+---Handle messages whose text matches a pattern.
 ---@param pattern trueconf.Finder a Lua pattern, a function of the text, or an object such as a pattern of lpeg
 ---@param filter? trueconf.Filter|trueconf.Predicate
----@param handler trueconf.TextHandler gets the captures, or what the function has returned
+---@param handler trueconf.TextHandler gets the captures, or the results of the function
 ---@overload fun(self: trueconf.Router, pattern: trueconf.Finder, handler: trueconf.TextHandler)
 function Router:on_text(pattern, filter, handler)
   local find = filters.finder(pattern, "on_text", 2)
@@ -198,7 +197,7 @@ function Router:on_button(pattern, filter, handler)
   on_click_field(self, "on_button", "button_id", pattern, filter, handler)
 end
 
--- A command that is written wrong is answered with how it is written.
+-- Answer a wrong command with the mistake and the usage.
 local function reply_usage(msg, mistake)
   assert(msg:reply(("%s.\nUsage: %s"):format(mistake.message, mistake.usage)))
 end
@@ -216,12 +215,11 @@ local function run_command(router, declared, handler)
   end
 end
 
----Handle a command: "/order large", in a group also "/order@bot large" or with a mention before it.
----Names are compared without regard to capitals. Arguments that are declared are read, checked and
----found under their names in `args`; a mistake is answered with the usage. Without declared ones
----`args` is the list of words.
+---Handle a command: "/order large", in a group also "/order@bot large" or with a mention before it. Names are compared
+---without regard to case. Declared arguments are read, checked and put into `args` under their names; the bot answers a
+---mistake with the usage. Without declared arguments `args` is the list of words.
 ---@param name string|string[] its name, or names: the first one is shown
----@param filter? trueconf.Filter|trueconf.Predicate for whom it is; also hides it from the help of others
+---@param filter? trueconf.Filter|trueconf.Predicate for people who may use it; also hides it from the help of others
 ---@param handler fun(msg: trueconf.Message, args: table, next: trueconf.Next)
 ---@param spec? trueconf.CommandSpec
 ---@overload fun(self: trueconf.Router, name: string|string[], handler: function, spec?: trueconf.CommandSpec)
@@ -235,7 +233,7 @@ function Router:on_command(name, filter, handler, spec)
   }, 2)
 end
 
--- Whether a router holds another, at any depth.
+-- True if a router holds another one, at any depth.
 local function holds(router, sought)
   if router == sought then return true end
   for _, route in ipairs(table_of(router).list) do
@@ -244,8 +242,8 @@ local function holds(router, sought)
   return false
 end
 
----Let another router have what passes the filter, in its turn among the handlers. What none of its
----handlers takes goes on to those behind it.
+---Mount another router: it gets the events that pass the filter, in its turn among the handlers. An event that none of
+---its handlers takes goes on to the later handlers.
 ---@param router trueconf.Router
 ---@param filter? trueconf.Filter|trueconf.Predicate
 function Router:mount(router, filter)
@@ -258,15 +256,15 @@ function Router:mount(router, filter)
   add(self, { router = inside, filter = filter }, 2)
 end
 
----Put a function around all handlers of this router, and of those mounted in it. It sees every event
----of which the router has a handler, and every message; without calling next() the event ends here.
+---Add middleware around all handlers of this router and of the routers mounted in it. It sees every message, and every
+---event for which the router has a handler; if it does not call next(), no handler gets the event.
 ---@param middleware trueconf.Middleware
 function Router:use(middleware)
   check_function(middleware, "use", 2)
   table.insert(own_part(table_of(self), "layers"), { run = middleware, source = source_of(2) })
 end
 
--- Set one of the functions of which a router has one each; `level` is that of the caller.
+-- Set one of the functions that a router has only once; `level` is the caller's.
 local function set_hook(router, name, run, what, level)
   check_function(run, what, level + 1)
   own_part(table_of(router), "hooks")[name] = { run = run, source = source_of(level + 1) }
@@ -278,13 +276,13 @@ function Router:default(handler)
   set_hook(self, "default", handler, "default", 2)
 end
 
----Handle commands that no handler takes. In groups only those that are meant for this bot by name.
+---Handle commands that no handler takes. In groups only commands that name this bot.
 ---@param handler fun(msg: trueconf.Message, command: trueconf.Command)
 function Router:on_unknown_command(handler)
   set_hook(self, "unknown_command", handler, "on_unknown_command", 2)
 end
 
----Answer commands whose arguments are wrong; else the person is told the mistake and the usage.
+---Answer commands with wrong arguments; by default the bot answers with the mistake and the usage.
 ---@param handler fun(msg: trueconf.Message, mistake: trueconf.UsageMistake)
 function Router:on_usage(handler)
   set_hook(self, "usage", handler, "on_usage", 2)
@@ -292,7 +290,7 @@ end
 
 -- Finding ----------------------------------------------------------------------------------------
 
--- Whether anything here is for a notification.
+-- True if a route is for a notification.
 local function wants(router, method)
   for _, route in ipairs(router.routes.list) do
     if route.method == method or route.router and wants(route.router, method) then return true end
@@ -300,13 +298,13 @@ local function wants(router, method)
   return false
 end
 
--- Whether a route is there for such events. A router sees all messages, for its middleware and its default.
+-- True if a route is for such events. A router sees all messages, for its middleware and its default.
 local function is_for(route, method)
   if route.method then return route.method == method end
   return method == MESSAGE or wants(route.router, method)
 end
 
--- What a route finds in an event, or nil if it is not for it.
+-- The result of a route's `find` for an event, or nil if the event is not for it.
 local function found_by(route, context)
   if route.method ~= context.method and not is_for(route, context.method) then return nil end
   context.source = route.source
@@ -317,7 +315,7 @@ local function found_by(route, context)
   return found
 end
 
----Whether a handler is for a command of this name, be it for somebody else or in another chat.
+---True if a handler is for a command of this name, even for other people or in another chat.
 ---@param router trueconf.Router
 ---@param name string folded
 ---@return boolean
@@ -332,7 +330,7 @@ end
 
 local enter, offer, fall_back
 
--- What next() does for a route: the routes behind it, and then those behind its router.
+-- Makes next() for a route: it offers the event to the later routes, and then to those after its router.
 local function next_of(router, context, routes, index, outer)
   return function()
     local here = context.source
@@ -342,8 +340,7 @@ local function next_of(router, context, routes, index, outer)
   end
 end
 
--- Try the routes of a router from one on. `outer` goes on behind the router, for a handler that
--- says next() to the last of its own.
+-- Try the routes of a router from one on. `outer` goes on after the router, for the last handler that calls next().
 function offer(router, context, routes, from, outer)
   local list = routes.list
   for index = from, #list do
@@ -361,7 +358,7 @@ function offer(router, context, routes, from, outer)
   return (router.fall_back or fall_back)(router, context, routes)
 end
 
----Let the handlers of a bot's router have an event. The first one runs by a tail call: the coroutine stays shallow.
+---Offer an event to the handlers of a bot's router. The first one runs by a tail call, so that the stack stays shallow.
 ---@param router trueconf.Router
 ---@param context trueconf.Context
 local function run(router, context)
@@ -373,8 +370,8 @@ local function run(router, context)
   return route.run(context, found, route.chains and next_of(router, context, routes, 1) or nil)
 end
 
--- Around what a router does with an event, its middleware. Whether the event was taken: also by
--- middleware that did not let it through.
+-- Run a router's middleware and handlers. Returns true if the event was taken, also by middleware that did not let it
+-- through.
 function enter(router, context, outer)
   local routes = router.routes
   if not routes.layers[1] then return offer(router, context, routes, 1, outer) end
@@ -399,14 +396,14 @@ function enter(router, context, outer)
   return taken
 end
 
--- Where nobody took it -----------------------------------------------------------------------------
+-- Events that no handler took -----------------------------------------------------------------------
 
--- In a group there may be several bots: only what names this one is surely meant for it.
+-- A group may have several bots, so only a message that names this bot is surely for it.
 local function is_meant(context)
   return context.event.command.addressed or filters.kind_of(context.event, context.bot) == "p2p"
 end
 
----What a router does with a message that no handler of its own took.
+---Handle a message that no handler of the router took.
 ---@param _ trueconf.Router
 ---@param context trueconf.Context
 ---@param routes trueconf.Routes
@@ -428,7 +425,7 @@ end
 
 -- Help -------------------------------------------------------------------------------------------
 
--- The commands that a message's author may give in its chat, each once.
+-- The commands that a message's author may use in its chat, each once.
 local function visible(router, context, list, seen)
   for _, route in ipairs(router.routes.list) do
     local declared = route.command
@@ -444,7 +441,7 @@ local function visible(router, context, list, seen)
   return list
 end
 
----The help: of all commands that the author of a message may give in its chat, or of one of them.
+---The help: of all commands that the author of a message may use in its chat, or of one of them.
 ---@param router trueconf.Router
 ---@param context trueconf.Context
 ---@param name string?
@@ -457,7 +454,7 @@ local function help(router, context, name)
   end
 end
 
----@param given? function what it does with an event that no handler took
+---@param given? function called for an event that no handler took
 ---@return trueconf.Router
 local function new(given)
   local self = setmetatable({ routes = new_routes(), fall_back = given }, meta)
@@ -465,7 +462,7 @@ local function new(given)
   return self
 end
 
--- What a script holds.
+-- The class of routers for scripts.
 local Face = face.class "trueconf.Router"
 face.add(Face, "bot", "router", Router)
 misuse.refuse_handlers(Face, Face, "a router")

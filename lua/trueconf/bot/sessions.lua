@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- Session tables: what a bot remembers of a user or a chat, kept in its store. Whoever asks for the same
--- one at the same time gets the same table; it is written when a handler has finished or begins to wait for
--- a person, and only if it has changed.
+-- Session tables: the data of a bot about a user or a chat, kept in its store. Handlers that use the same session at
+-- the same time share one table; it is written when a handler has finished or begins to wait for a person, and only if
+-- it has changed.
 
 local json = require "trueconf.base.json"
 
 ---@class trueconf.Session
----@field value table what handlers see
+---@field value table that handlers use
 ---@field private key string
 ---@field private text string as it is in the store
 
@@ -40,7 +40,7 @@ end
 ---The change of the store by which a session is kept.
 ---@param session trueconf.Session
 ---@return trueconf.StoreChange? change nil without an error: the session is as it is in the store
----@return trueconf.Error? err PROTOCOL: something in it has no form in JSON; it is named
+---@return trueconf.Error? err PROTOCOL: a value without a form in JSON, which is named
 function Sessions:change(session)
   local text, err = json.encode_exact(session.value)
   if not text then return nil, err end

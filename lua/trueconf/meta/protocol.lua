@@ -6,7 +6,7 @@
 
 -- Enums and objects -------------------------------------------------------------------------
 
----What the others see the bot doing (6.6).
+---Activities of an account that others see in a chat (6.6).
 ---@alias trueconf.ActivityType
 ---| "typing"
 ---| "choosing_sticker"
@@ -43,7 +43,7 @@
 ---| "sticky"
 ---| "alert"
 
----Who wrote a message (8.4).
+---Kinds of authors of messages (8.4).
 ---@alias trueconf.AuthorType
 ---| 0 # SYSTEM
 ---| 1 # USER
@@ -55,7 +55,7 @@
 ---| "danger"
 ---| "success"
 
----What a button does (13).
+---Actions of buttons (13).
 ---@alias trueconf.ButtonType
 ---| "command"
 ---| "url"
@@ -63,7 +63,7 @@
 ---| "copy"
 ---| "share"
 
----What a chat is (8.4). Conferences are groups.
+---Kinds of chats (8.4). Conferences are groups.
 ---@alias trueconf.ChatType
 ---| 0 # UNDEF
 ---| 1 # P2P
@@ -76,11 +76,11 @@
 ---@alias trueconf.CommandSourceType
 ---| "inlineKeyboard"
 
----What a click carries (13).
+---Kinds of commands in a click (13).
 ---@alias trueconf.CommandType
 ---| "userCommand"
 
----What a message is (8.5); below 200 it is of the system.
+---Kinds of messages (8.5); below 200 a system message.
 ---@alias trueconf.EnvelopeType
 ---| 1 # ADD_PARTICIPANT
 ---| 2 # REMOVE_PARTICIPANT
@@ -95,18 +95,18 @@
 ---| 204 # SURVEY
 ---| 205 # VOICE_MESSAGE
 
----What a list of file extensions means (8.8).
+---Meaning of a list of file extensions (8.8).
 ---@alias trueconf.ExtensionMode
 ---| "allow"
 ---| "block"
 
----Whether a file can be fetched (8.4).
+---States of a file: only a ready one can be downloaded (8.4).
 ---@alias trueconf.FileState
 ---| 0 # NOT_AVAILABLE
 ---| 1 # UPLOADING
 ---| 2 # READY
 
----What a frame is (4.1).
+---Kinds of frames (4.1).
 ---@alias trueconf.FrameType
 ---| 0 # RESERVED
 ---| 1 # REQUEST
@@ -119,7 +119,7 @@
 ---| "invalid_grant"
 ---| "unsupported_grant_type"
 
----What a participant may do in a chat (8.6, 14).
+---Roles of participants, which set their rights in a chat (8.6, 14).
 ---@alias trueconf.Role
 ---| "owner"
 ---| "admin"
@@ -134,14 +134,14 @@
 ---| "{{Survey}}"
 ---| "{{Anonymous survey}}"
 
----What kind of token `auth` gets (4.6).
+---Kinds of tokens for `auth` (4.6).
 ---@alias trueconf.TokenType
 ---| "JWT"
 
----What a message says, by its type (8.5).
+---The content of a message, by its type (8.5).
 ---@alias trueconf.Content trueconf.ParticipantContent|trueconf.RemovedContent|trueconf.TitleContent|trueconf.AvatarContent|trueconf.ClearedContent|trueconf.TextContent|trueconf.ForwardedContent|trueconf.AttachmentContent|trueconf.LocationContent|trueconf.SurveyContent|trueconf.VoiceContent
 
----What the others see now. Since 5.5.6.
+---The activity that others see now. Since 5.5.6.
 ---@class trueconf.Activity
 ---@field chat_id string the chat
 ---@field activity_type trueconf.ActivityType what they see
@@ -155,12 +155,12 @@
 ---@field mime_type? string what it holds
 ---@field ready_state trueconf.FileState whether it can be fetched
 
----Who wrote or did something.
+---The author of a message or an act.
 ---@class trueconf.Author
 ---@field id string TrueConf ID; of the system the name of the server
 ---@field type trueconf.AuthorType a user or the system
 
----Who the connection belongs to.
+---The account of the connection.
 ---@class trueconf.Authorized
 ---@field user_id string login@server/instance
 ---@field connection_id? string the connection
@@ -228,14 +228,14 @@
 ---@class trueconf.ClearedContent
 ---@field for_all boolean for everybody
 
----What the user is told about a command. Since 5.5.6.
+---The answer to a command, shown to the user. Since 5.5.6.
 ---@class trueconf.CommandAnswer
 ---@field text string 1 to 255 ASCII characters
 ---@field status? trueconf.AnswerStatus state of the command
 ---@field visibility? trueconf.AnswerVisibility how it is shown
 ---@field level? trueconf.AnswerLevel how grave it is
 
----What a click carries. Since 5.5.6.
+---The content of a click. Since 5.5.6.
 ---@class trueconf.CommandPayload
 ---@field type trueconf.CommandType a command of a user
 ---@field command string as set at the button
@@ -265,7 +265,7 @@
 ---Nothing.
 ---@class trueconf.Empty
 
----Which file names may be uploaded.
+---Extensions of file names that may be uploaded.
 ---@class trueconf.ExtensionList
 ---@field mode trueconf.ExtensionMode allow: only these; block: all but these
 ---@field list string[] extensions; without dots and in lower case once they were normalised
@@ -275,7 +275,7 @@
 ---@field temporal_file_id string what the upload answered
 ---@field caption? trueconf.CaptionContent a text above the file, sent as a message of its own
 
----What is known of a file.
+---Name, size, state and address of a file.
 ---@class trueconf.FileInfo
 ---@field file_id string the file; before 5.5.4 called infoHash
 ---@field name string file name
@@ -361,7 +361,7 @@
 ---@field secret? string made by the sender
 ---@field alt? string html for apps without surveys
 
----What replaces a posted survey.
+---The replacement of a posted survey.
 ---@class trueconf.SurveyEdit
 ---@field path string the campaign
 ---@field title string shown title
@@ -388,7 +388,7 @@
 ---@class trueconf.Truth
 ---@field result boolean yes or no
 
----What may be uploaded. Since 5.5.3.
+---The upload limits. Since 5.5.3.
 ---@class trueconf.UploadLimits
 ---@field max_size? integer bytes; none: no limit
 ---@field extensions? trueconf.ExtensionList none: any
@@ -783,7 +783,7 @@ function Client:get_chat_participant(chat_id, user_id, more) end
 ---@field user_id string TrueConf ID, login@server
 ---@field timeout? number seconds; default the option call_timeout
 
----Whether a user is a participant of a chat. (protocol 6.4, hasChatParticipant)
+---Ask if a user is a participant of a chat. (protocol 6.4, hasChatParticipant)
 ---@deprecated use get_chat_participant
 ---@async
 ---@param chat_id string the chat
@@ -835,7 +835,7 @@ function Client:send_file(chat_id, temporal_file_id, caption, more) end
 ---@field file_id string the file
 ---@field timeout? number seconds; default the option call_timeout
 
----What is known of a file, and where it can be fetched. (protocol 8.7, getFileInfo)
+---Get name, size, state and address of a file. (protocol 8.7, getFileInfo)
 ---@async
 ---@param file_id string the file
 ---@param more? trueconf.GetFileInfoArguments further arguments by name
@@ -848,7 +848,7 @@ function Client:get_file_info(file_id, more) end
 ---@class (exact) trueconf.GetFileUploadLimitsArguments
 ---@field timeout? number seconds; default the option call_timeout
 
----What may be uploaded. (protocol 8.8, getFileUploadLimits) Since 5.5.3.
+---Get the upload limits. (protocol 8.8, getFileUploadLimits) Since 5.5.3.
 ---@async
 ---@param more? trueconf.GetFileUploadLimitsArguments further arguments by name
 ---@return trueconf.UploadLimits? result

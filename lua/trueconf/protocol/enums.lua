@@ -28,39 +28,39 @@ local function enum(name, base, doc)
   end
 end
 
-enum("FrameType", "integer", "What a frame is (4.1).") {
+enum("FrameType", "integer", "Kinds of frames (4.1).") {
   { 0, "RESERVED" }, { 1, "REQUEST" }, { 2, "RESPONSE" },
 }
 
-enum("TokenType", "string", "What kind of token `auth` gets (4.6).") { "JWT" }
+enum("TokenType", "string", "Kinds of tokens for `auth` (4.6).") { "JWT" }
 
 enum("ParseMode", "string", "How a text is marked up (10.1).") { "text", "markdown", "html" }
 
-enum("AuthorType", "integer", "Who wrote a message (8.4).") { { 0, "SYSTEM" }, { 1, "USER" } }
+enum("AuthorType", "integer", "Kinds of authors of messages (8.4).") { { 0, "SYSTEM" }, { 1, "USER" } }
 
-enum("ChatType", "integer", "What a chat is (8.4). Conferences are groups.") {
+enum("ChatType", "integer", "Kinds of chats (8.4). Conferences are groups.") {
   { 0, "UNDEF" }, { 1, "P2P" }, { 2, "GROUP" }, { 3, "SYSTEM" }, { 5, "FAVORITES" }, { 6, "CHANNEL" },
 }
 
-enum("FileState", "integer", "Whether a file can be fetched (8.4).") {
+enum("FileState", "integer", "States of a file: only a ready one can be downloaded (8.4).") {
   { 0, "NOT_AVAILABLE" }, { 1, "UPLOADING" }, { 2, "READY" },
 }
 
-enum("EnvelopeType", "integer", "What a message is (8.5); below 200 it is of the system.") {
+enum("EnvelopeType", "integer", "Kinds of messages (8.5); below 200 a system message.") {
   { 1, "ADD_PARTICIPANT" }, { 2, "REMOVE_PARTICIPANT" }, { 21, "EDIT_CHAT_TITLE" }, { 22, "EDIT_CHAT_AVATAR" },
   { 23, "CLEAR_HISTORY" }, { 110, "PARTICIPANT_ROLE" }, { 200, "PLAIN_MESSAGE" }, { 201, "FORWARDED_MESSAGE" },
   { 202, "ATTACHMENT" }, { 203, "LOCATION" }, { 204, "SURVEY" }, { 205, "VOICE_MESSAGE" },
 }
 
-enum("Role", "string", "What a participant may do in a chat (8.6, 14).") {
+enum("Role", "string", "Roles of participants, which set their rights in a chat (8.6, 14).") {
   "owner", "admin", "user", "conf_owner", "conf_moderator", "favorites_owner", "writer",
 }
 enums.Role.numbers = {}
 for index, role in ipairs(enums.Role.values) do enums.Role.numbers[index - 1] = role end
 
-enum("ExtensionMode", "string", "What a list of file extensions means (8.8).") { "allow", "block" }
+enum("ExtensionMode", "string", "Meaning of a list of file extensions (8.8).") { "allow", "block" }
 
-enum("ActivityType", "string", "What the others see the bot doing (6.6).") {
+enum("ActivityType", "string", "Activities of an account that others see in a chat (6.6).") {
   "typing", "choosing_sticker", "uploading_file",
 }
 
@@ -68,13 +68,13 @@ enum("SurveyDescription", "string", "Line under a survey's title; apps translate
   { "{{Survey}}", "SURVEY" }, { "{{Anonymous survey}}", "ANONYMOUS_SURVEY" },
 }
 
-enum("ButtonType", "string", "What a button does (13).") { "command", "url", "message", "copy", "share" }
+enum("ButtonType", "string", "Actions of buttons (13).") { "command", "url", "message", "copy", "share" }
 
 enum("ButtonStyle", "string", "How a button looks (13).") { "default", "primary", "danger", "success" }
 
 enum("CommandSourceType", "string", "Where a click came from (13).") { { "inlineKeyboard", "INLINE_KEYBOARD" } }
 
-enum("CommandType", "string", "What a click carries (13).") { { "userCommand", "USER_COMMAND" } }
+enum("CommandType", "string", "Kinds of commands in a click (13).") { { "userCommand", "USER_COMMAND" } }
 
 enum("AnswerType", "string", "How a command ended (13).") { "complete", "timeout", "cancel", "message" }
 

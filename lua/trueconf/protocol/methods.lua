@@ -234,7 +234,7 @@ method("getChatParticipant", {
 })
 
 method("hasChatParticipant", {
-  doc = "Whether a user is a participant of a chat.", section = "6.4", read = true, deprecated = "getChatParticipant",
+  doc = "Ask if a user is a participant of a chat.", section = "6.4", read = true, deprecated = "getChatParticipant",
   request = { CHAT_ID, USER_ID },
   response = "Truth", returns = "result", params = { "chat_id", "user_id" },
   errors = { CHAT, MEMBER },
@@ -267,14 +267,14 @@ method("sendFile", {
 })
 
 method("getFileInfo", {
-  doc = "What is known of a file, and where it can be fetched.", section = "8.7", read = true,
+  doc = "Get name, size, state and address of a file.", section = "8.7", read = true,
   request = { FILE_ID },
   response = "FileInfo", params = { "file_id" },
   errors = { FILE, "UPLOADED_FILE_NOT_FOUND" },
 })
 
 method("getFileUploadLimits", {
-  doc = "What may be uploaded.", section = "8.8", read = true, since = "5.5.3",
+  doc = "Get the upload limits.", section = "8.8", read = true, since = "5.5.3",
   response = "UploadLimits",
 })
 

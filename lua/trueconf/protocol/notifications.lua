@@ -112,7 +112,7 @@ notification("editChatAvatar", {
 })
 
 notification("getFileUploadLimits", {
-  doc = "What may be uploaded: after `auth`, and when the administrator changes it.", since = "5.5.3",
+  doc = "The upload limits: after `auth`, and when the administrator changes them.", since = "5.5.3",
   receivers = "everybody",
   payload = "UploadLimits",
 })

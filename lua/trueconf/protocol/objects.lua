@@ -41,7 +41,7 @@ end
 
 object("Empty", "Nothing.", {})
 
-object("Author", "Who wrote or did something.", {
+object("Author", "The author of a message or an act.", {
   { "id", "string", "TrueConf ID; of the system the name of the server" },
   { "type", "AuthorType", "a user or the system", spare = true },
 })
@@ -140,7 +140,7 @@ object("CommandMessage", "The message whose button was clicked; its buttons are 
 
 -- Contents --------------------------------------------------------------------------------
 
-union("Content", "What a message says, by its type (8.5).", "type", {
+union("Content", "The content of a message, by its type (8.5).", "type", {
   [1] = "ParticipantContent", [2] = "RemovedContent", [21] = "TitleContent", [22] = "AvatarContent",
   [23] = "ClearedContent", [110] = "ParticipantContent", [200] = "TextContent", [201] = "ForwardedContent",
   [202] = "AttachmentContent", [203] = "LocationContent", [204] = "SurveyContent", [205] = "VoiceContent",
@@ -275,13 +275,13 @@ object("CommandSource", "Where a click came from.", {
   { "message", "CommandMessage", "the message with the button" },
 }, { since = "5.5.6" })
 
-object("CommandPayload", "What a click carries.", {
+object("CommandPayload", "The content of a click.", {
   { "type", "CommandType", "a command of a user", spare = true },
   { "command", "string", "as set at the button" },
   { "customData", "string|null?", "as set at the button" },
 }, { since = "5.5.6" })
 
-object("CommandAnswer", "What the user is told about a command.", {
+object("CommandAnswer", "The answer to a command, shown to the user.", {
   { "text", "string", "1 to 255 ASCII characters", min = 1, max = limits.ANSWER_TEXT, measure = "ASCII characters" },
   { "status", "AnswerStatus?", "state of the command" },
   { "visibility", "AnswerVisibility?", "how it is shown" },
@@ -302,7 +302,7 @@ object("FilePreview", "A small picture of a file.", {
   { "downloadUrl", "string|null?", "where it can be fetched; holds a secret" },
 })
 
-object("FileInfo", "What is known of a file.", {
+object("FileInfo", "Name, size, state and address of a file.", {
   { "fileId", "string", "the file; before 5.5.4 called infoHash", alias = "infoHash", echo = true },
   { "name", "string", "file name", spare = true },
   { "size", "integer", "bytes", spare = true },
@@ -312,12 +312,12 @@ object("FileInfo", "What is known of a file.", {
   { "previews", "[FilePreview]|null?", "small pictures of it" },
 })
 
-object("ExtensionList", "Which file names may be uploaded.", {
+object("ExtensionList", "Extensions of file names that may be uploaded.", {
   { "mode", "ExtensionMode", "allow: only these; block: all but these" },
   { "list", "[string]", "extensions; without dots and in lower case once they were normalised" },
 })
 
-object("UploadLimits", "What may be uploaded.", {
+object("UploadLimits", "The upload limits.", {
   { "maxSize", "integer|null?", "bytes; none: no limit", min = 1 },
   { "extensions", "ExtensionList|null?", "none: any" },
 }, { since = "5.5.3" })
@@ -339,7 +339,7 @@ object("NewSurvey", "A survey to post.", {
   { "alt", "string?", "html for apps without surveys; the client makes it" },
 })
 
-object("SurveyEdit", "What replaces a posted survey.", {
+object("SurveyEdit", "The replacement of a posted survey.", {
   { "path", "string", "the campaign" },
   { "title", "string", "shown title" },
   SURVEY_DESCRIPTION,
@@ -349,7 +349,7 @@ object("SurveyEdit", "What replaces a posted survey.", {
 
 -- Responses -------------------------------------------------------------------------------
 
-object("Authorized", "Who the connection belongs to.", {
+object("Authorized", "The account of the connection.", {
   { "userId", "string", "login@server/instance" },
   { "connectionId", "string?", "the connection" },
 })
@@ -404,7 +404,7 @@ object("UploadTask", "Leave to upload one file.", {
   { "uploadTaskId", "string", "header Upload-Task-Id of the upload" },
 })
 
-object("Activity", "What the others see now.", {
+object("Activity", "The activity that others see now.", {
   { "chatId", "string", "the chat", echo = true },
   { "activityType", "ActivityType", "what they see", echo = true },
   { "retryAfter", "integer", "milliseconds after which it must be sent again", spare = true },

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The arguments of a command: what its author declares, what a person has written, and how the two
--- come together. By index or by name: "/order large", "/order size=large", "/order --size large".
+-- The arguments of a command: reads the words of a person by the declaration of the author, by position or by name:
+-- "/order large", "/order size=large", "/order --size large".
 
 local core = require "trueconf.core"
 local options = require "trueconf.base.options"
@@ -10,15 +10,15 @@ local words = require "trueconf.bot.command.words"
 ---@class trueconf.Argument
 ---@field [1] string name, under which the handler finds the value
 ---@field type? string|fun(word: string, msg: trueconf.Message): any, string? "string" (default), "integer", "number",
----"boolean", "duration" (seconds), "date" (year, month, day), "user" (TrueConf ID), "text" (all that follows, as it was
----written); or a function that returns the value, or nil and what was expected
----@field one_of? string[] the values it may have, in any case of letters
+---"boolean", "duration" (seconds), "date" (year, month, day), "user" (TrueConf ID), "text" (the rest of the line as it
+---was written); or a function that returns the value, or nil and the expected form in words
+---@field one_of? string[] allowed values, in any case of letters
 ---@field min? number
 ---@field max? number
----@field default? any taken when it is missing; the argument is then optional
+---@field default? any value when it is missing; makes the argument optional
 ---@field optional? boolean
----@field named? boolean only by its name, never by its place; so are all booleans
----@field many? boolean takes all the words that are left, as a list
+---@field named? boolean only by its name, never by position; booleans always are
+---@field many? boolean takes all remaining words, as a list
 ---@field description? string for the help
 
 local SCHEMA = {
@@ -52,7 +52,7 @@ local function declare(given, index, level)
   end
   local argument = options.check(SCHEMA, named, level + 1, ("argument '%s'"):format(given[1]))
   argument.name = given[1]
-  -- A switch is off unless it is named.
+  -- A switch is off by default.
   if argument.type == "boolean" and argument.default == nil then argument.default = false end
   argument.named = argument.named or argument.type == "boolean"
   argument.optional = argument.optional or argument.default ~= nil
@@ -60,7 +60,7 @@ local function declare(given, index, level)
   return argument
 end
 
--- One that cannot be reached is a mistake of the script.
+-- An argument that can never be reached is a mistake of the script.
 local function check_order(list, level)
   local optional, greedy
   for _, argument in ipairs(list) do
@@ -103,7 +103,7 @@ end
 local Reading = {}
 Reading.__index = Reading
 
--- Mistakes leave by error(), as this table; nothing here waits inside the pcall but types by function.
+-- Mistakes are raised as this table; inside the pcall only types that are functions may wait.
 local function fail(argument, text, ...)
   error({ argument = argument and argument.name, message = text:format(...), is_mistake = true }, 0)
 end
@@ -124,7 +124,7 @@ function Reading:set(argument, value)
   self.found[argument.name] = value
 end
 
--- The argument that "--size", "--no-fast" or "size=" names.
+-- The argument named by "--size", "--no-fast" or "size=".
 function Reading:named(name)
   name = core.fold(name)
   local argument = self.list.by_name[name]
@@ -139,7 +139,7 @@ function Reading:unknown(name)
     near and (", did you mean --%s?"):format(self.list.by_name[near].name) or "")
 end
 
--- A word that names its argument; whether it was one. Telephones make one long dash of two.
+-- Takes a word that names its argument; returns false for other words. Telephones make one long dash of two.
 function Reading:take_named(word)
   if word.quoted then return false end
   local dashed = word.text:match "^%-%-(.+)$" or word.text:match "^—(.+)$"
@@ -161,7 +161,7 @@ function Reading:take_named(word)
   return true
 end
 
--- name="two words": the quote has been cut at its spaces, so cut again from where it begins.
+-- name="two words": the quote was split at its spaces, so split again from its beginning.
 function Reading:take_quoted(argument, word, value)
   local from = word.from + #word.text - #value
   local list, unclosed = words.split(self.text:sub(from), self.mentioned)
@@ -181,7 +181,7 @@ function Reading:take_next(argument)
   return true
 end
 
--- The next argument that a word without a name may be.
+-- The next argument for a word without a name.
 function Reading:next_open()
   for _, argument in ipairs(self.list) do
     local value = self.found[argument.name]
@@ -232,7 +232,7 @@ local function read_all(reading)
   if reading.unclosed then fail(nil, "a quote is not closed") end
 end
 
----Read what stands behind a command's name.
+---Read the words after a command's name.
 ---@param list table declared
 ---@param command trueconf.Command
 ---@param msg trueconf.Message
@@ -262,7 +262,7 @@ function arguments.words(command)
   return list
 end
 
--- Telling ------------------------------------------------------------------------------------------
+-- Usage --------------------------------------------------------------------------------------------
 
 -- One argument as the usage line shows it: SIZE, [COUNT], [NAME...], [--fast].
 local function in_usage(argument)
@@ -280,9 +280,9 @@ function arguments.usage(list)
   return table.concat(shown_list)
 end
 
----What is to be said of an argument: its values, its default.
+---Describe an argument: its values, its default.
 ---@param argument table
----@return string? text nil: the usage line says it all
+---@return string? text nil: the usage line says everything
 function arguments.details(argument)
   local parts = { argument.description }
   if argument.one_of then parts[#parts + 1] = values.listed(argument.one_of) end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Commands: a message that begins with "/name" and what comes with it. Apps mark nothing of this
--- (protocol 10.3); in groups a mention or "/name@bot" says whom a command is for.
+-- Commands: messages that begin with "/name", and their arguments. Apps do not mark them (protocol 10.3); in groups a
+-- mention or "/name@bot" addresses a command to a bot.
 
 local arguments = require "trueconf.bot.command.arguments"
 local core = require "trueconf.core"
@@ -13,20 +13,20 @@ local words = require "trueconf.bot.command.words"
 local INSIDE = face.INSIDE
 local PREFIX = "/"
 local PARSE_MODES = protocol.enums.ParseMode.set
-local LONGEST_NAME = 64                 -- bytes; what is longer is a path or the like, no command
+local LONGEST_NAME = 64                 -- bytes; longer words are paths or the like, no commands
 
 ---A message as a command.
 ---@class trueconf.Command
 ---@field name string in small letters, without the prefix; as the handler's on_command spells it
----@field text string what stands behind the name, as a person reads it
----@field addressed boolean whether it names the bot, by a mention before it or by /name@bot
+---@field text string the text after the name, as a person reads it
+---@field addressed boolean it names the bot, by a mention before it or by /name@bot
 ---@field private key string the name in the form by which names are compared
 ---@field private raw string the text with marks for mentions
 ---@field private mentioned { id: string, label: string }[]
 
 local command = {}
 
--- What commands begin with, for the bot that got the message.
+-- The prefix of commands of the bot that got the message.
 local function prefix_of(msg)
   local engine = msg[INSIDE].client.engine
   return engine and engine.options.command_prefix or PREFIX
@@ -34,13 +34,13 @@ end
 
 -- Reading ----------------------------------------------------------------------------------------
 
--- Whether an ID, or a login alone, is the bot's.
+-- True for the bot's own ID or login.
 local function is_me(id, me)
   id = protocol.plain_id(id)
   return me ~= "" and (id == me or id == me:match "^[^@]*")
 end
 
--- Whom a command is for: true for the bot, nil for nobody in particular, false for somebody else.
+-- The addressee of a command: true for the bot, nil without one, false for another one.
 local function addressee(suffix, addressed, me)
   if suffix ~= "" then return is_me(suffix:sub(2), me) end
   if not addressed[1] then return nil end
@@ -50,9 +50,9 @@ local function addressee(suffix, addressed, me)
   return false
 end
 
----The command that a message is.
+---Read the command in a message.
 ---@param msg trueconf.Message
----@return trueconf.Command? command nil: it is none, or one for somebody else
+---@return trueconf.Command? command nil: it is no command, or a command for another bot
 function command.read(msg)
   local content, prefix = msg.content, prefix_of(msg)
   if msg.type ~= protocol.PLAIN_MESSAGE or type(content.text) ~= "string" then return nil end
@@ -129,7 +129,7 @@ function command.declare(name, given, level)
   return declared
 end
 
----Whether a message is this command.
+---The command of a message, if it is this one.
 ---@param declared trueconf.command.Declared
 ---@param msg trueconf.Message
 ---@return trueconf.Command?
@@ -141,7 +141,7 @@ function command.match(declared, msg)
   return found
 end
 
----The arguments a message gives a command.
+---Read the arguments of a command in a message.
 ---@async
 ---@param declared trueconf.command.Declared
 ---@param msg trueconf.Message
@@ -180,7 +180,7 @@ function command.help(list, msg)
   return table.concat(lines, "\n")
 end
 
----All there is to say about one command.
+---The detailed help of one command.
 ---@param declared trueconf.command.Declared
 ---@param msg trueconf.Message
 ---@return string

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a word of a command means, by the type of the argument. Each reader returns the value, or
--- nil and what was expected.
+-- Reads the word of a command by the type of the argument. Each reader returns the value, or nil and the expected form
+-- in words.
 
 local core = require "trueconf.core"
 local duration = require "trueconf.duration"
@@ -34,13 +34,13 @@ local function decimal_in(text)
   return text:match "^[+-]?%d+[%.,]?%d*$" and text:gsub(",", ".") or nil
 end
 
--- So many digits that Lua makes infinity of them are no number.
+-- A number with so many digits that Lua makes infinity of it is refused.
 local function number_in(text)
   local number = tonumber(decimal_in(text))
   return number and number - number == 0 and number or nil
 end
 
--- "1,500" is one thousand and a half to some, and one and a half to others.
+-- "1,500" is one thousand five hundred to some people, and one and a half to others.
 local function may_be_thousands(text)
   return text:find "^[+-]?[1-9]%d?%d?,%d%d%d$" ~= nil
 end
@@ -80,7 +80,7 @@ local function days_of(year, month)
   return month == 2 and is_leap and 29 or DAYS[month] or 0
 end
 
--- As os.time takes it.
+-- Returns a table for os.time.
 function readers.date(word)
   local year, month, day = word.text:match "^(%d%d%d%d)%-(%d%d?)%-(%d%d?)$"
   if not year then day, month, year = word.text:match "^(%d%d?)%.(%d%d?)%.(%d%d%d%d)$" end
@@ -89,7 +89,7 @@ function readers.date(word)
   return nil, "a date such as 2026-12-31 or 31.12.2026"
 end
 
--- Somebody who is mentioned, or an ID; a mere login is one of the bot's own server.
+-- A mentioned user, or an ID; a login alone is a user of the bot's own server.
 function readers.user(word, _, msg)
   if word.user_id then return word.user_id end
   local login, server = word.text:match "^@?([^%s@/]+)(@?[^%s@/]*)$"

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What stands behind a command's name, cut into words: "quoted words" hold together, also in the
--- quotes that telephones put in, and a mention is one word.
+-- Splits the text after a command's name into words: "quoted words" stay together, also in the quotes that telephones
+-- insert, and a mention is one word.
 
 local MARKED = require "trueconf.text.mentions".MARKED
 
@@ -12,19 +12,19 @@ local MARKED = require "trueconf.text.mentions".MARKED
 
 local words = {}
 
--- What ends a quoted word, by what begins it.
+-- The closing quotes, by the opening quote.
 local CLOSING = {
   ['"'] = '"', ["'"] = "'", ["“"] = "”", ["”"] = "”", ["„"] = "“”", ["«"] = "»", ["‘"] = "’", ["’"] = "’",
 }
 
----Whether a text begins with a quote.
+---True if a text begins with a quote.
 ---@param text string
 ---@return boolean
 function words.opens_quote(text)
   return CLOSING[text:match("^" .. utf8.charpattern)] ~= nil
 end
 
--- The first of some characters behind a place; a backslash takes its meaning from the next one.
+-- The first of some characters after an index; a backslash escapes the next character.
 local function find_closing(text, at, closing)
   while at <= #text do
     local character = text:match("^" .. utf8.charpattern, at)

@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: MIT
--- Choices of a question: how they are shown, and which of them an answer means.
+-- Choices of a question: shows them, and finds the choice that an answer means.
 
 local core = require "trueconf.core"
 local limits = require "trueconf.protocol.limits"
 local values = require "trueconf.bot.command.values"
 
 local MOST = limits.BUTTON_ROWS * limits.BUTTONS_IN_ROW
-local SHORT = 10                        -- characters of a label that leave room for others in the row
+local SHORT = 10                        -- characters of a label that may share its row
 local SHORT_PER_ROW = 4
 local COMMAND, ITS_TOKEN = "choice-%s-%d", "^choice%-(%x+)%-%d+$" -- of a button
-local FEW = 8                           -- labels that are named within a sentence
+local FEW = 8                           -- labels that fit into a sentence
 
 local choices = {}
 
@@ -21,11 +21,11 @@ local choices = {}
 ---@field value string|trueconf.Choice what msg:ask returns
 ---@field label string
 ---@field id string?
----@field words string[] folded, by which it is known
+---@field words string[] folded words that mean this choice
 
 ---@class trueconf.dialog.Choices
 ---@field [integer] trueconf.dialog.Choice
----@field numbered boolean whether the number of a choice names it, too
+---@field numbered boolean a number means a choice, too
 
 -- Declaring --------------------------------------------------------------------------------------
 
@@ -33,7 +33,7 @@ local function trim(text)
   return text:match "^%s*(.-)%s*$"
 end
 
--- Trimmed last: folding makes plain spaces of others.
+-- Trimmed last, because folding replaces other spaces by plain ones.
 local function word_of(text)
   return trim(core.fold(text))
 end
@@ -63,7 +63,7 @@ function choices.declare(given, level)
         error(("ask: choice %d means the same as choice %d: '%s'"):format(index, seen[word], word), level + 1)
       end
       seen[word] = index
-      -- The 2 of "2" and "3" must not be the second one.
+      -- With choices "2" and "3", the answer 2 must not mean the second one.
       if word:find "^%d" then declared.numbered = false end
     end
     declared[index] = choice
@@ -92,7 +92,7 @@ local function longest_label(declared)
   return longest
 end
 
----Whether buttons can hold them.
+---True if the choices fit on buttons.
 ---@param declared trueconf.dialog.Choices
 ---@return boolean
 function choices.fit_buttons(declared)
@@ -101,12 +101,12 @@ end
 
 ---The token in the command of a button.
 ---@param command string
----@return string? token nil: it is no choice
+---@return string? token nil: it is not the command of a choice
 function choices.token_of(command)
   return command:match(ITS_TOKEN)
 end
 
----The choices as buttons. What comes back of a click for sure is the button's command, so that names the choice.
+---The choices as buttons. A click always has the button's command, so the command names the choice.
 ---@param declared trueconf.dialog.Choices
 ---@param token string that no other question has
 ---@return trueconf.Button[][] rows
@@ -135,7 +135,7 @@ local function exact(declared, word)
   end
 end
 
--- Those whose label begins with a word.
+-- The choices whose label begins with a word.
 local function beginning_with(declared, word)
   local found = {}
   for _, choice in ipairs(declared) do
@@ -156,7 +156,7 @@ local function complaint(declared, near)
   return "Please answer with one of these:\n" .. choices.list(declared)
 end
 
----The choice that a text means: by its label or id, its number, or how its label begins.
+---The choice that a text means: its label or id, its number, or the beginning of its label.
 ---@param declared trueconf.dialog.Choices
 ---@param text string
 ---@return trueconf.dialog.Choice?

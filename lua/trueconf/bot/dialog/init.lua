@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Dialogs: handlers that wait for what somebody writes or clicks. A handler that waits lets go of what it holds, so
--- that its chat goes on, and what it has waited for it holds in turn until it waits again or ends.
+-- Dialogs: handlers that wait for a message or a click. A waiting handler releases its chat's queue. When the answer
+-- arrives, it owns that message until it waits again or returns.
 
 local chats = require "trueconf.bot.chat_handle"
 local core = require "trueconf.core"
@@ -14,12 +14,12 @@ local waits = require "trueconf.bot.dialog.waits"
 local handler_run = require "trueconf.bot.handler_run"
 
 local CLICK = "command"                 -- the notification
--- Seconds: what is unread comes within AFTER_READY of a connection; by how much a timer is late that has slept; within
--- AFTER_SLEEP of that a lost connection is noticed, as its pings get no answer.
+-- Seconds: unread messages come within AFTER_READY of a connection; a timer that is SLEPT late means that the machine
+-- has slept; within AFTER_SLEEP of that a lost connection is noticed, because its pings get no answer.
 local AFTER_READY, SLEPT, AFTER_SLEEP = 5, 2, 15
-local RAISED = {}                       -- in the place of an error: the filter of a wait has raised what comes with it
+local RAISED = {}                       -- in place of an error: the filter of a wait has raised the second value
 
--- Of a bot that has never waited.
+-- The waits of a bot that has never waited.
 local NONE = waits.new()
 
 ---@class trueconf.Dialogs
@@ -34,13 +34,13 @@ local function new(engine)
   return setmetatable({ engine = engine, waits = NONE }, Dialogs)
 end
 
--- An error by which a dialog is over. Who lets it pass through a handler, as assert() does, ends the handler with it;
--- nobody is told of that.
+-- Makes the error that ends a dialog. When it is raised in a handler, as by assert(), it ends the handler without a
+-- report.
 local function over(name, message, ...)
   return Error.new(name, message:format(...), { op = "ask" })
 end
 
----Whether an error says that a dialog is over. The assert() of a test framework puts it into a table of its own.
+---True for an error that ends a dialog. The assert() of a test framework puts it into a table of its own.
 ---@private
 ---@param err any
 ---@return boolean
@@ -49,16 +49,16 @@ function Dialogs.is_over(err)
   return Error.is(err) and err.op == "ask"
 end
 
--- What fits -----------------------------------------------------------------------------------
+-- Matching waits and messages -----------------------------------------------------------------
 
--- Whether a wait is for this author.
+-- True if a wait is for this author.
 local function is_from(wait, author)
   if not wait.from then return true end
   local id = protocol.plain_id(author)
   return wait.from[id] or wait.from[id:match "^[^@]*"] or false
 end
 
--- Whether a wait takes a message or a click: true, false, or "maybe" if its filter must be asked.
+-- Does a wait take a message or a click? Returns true, false, or "maybe" if its filter must be asked.
 local function fits(wait, item, event)
   if item.method then
     return item.method == CLICK and wait.clicks ~= nil and wait.clicks[event.command] ~= nil
@@ -69,8 +69,8 @@ local function fits(wait, item, event)
   return wait.filter and "maybe" or true
 end
 
----The first wait that takes an item for sure. Nothing here may wait, so filters are not asked: whether one stands
----before it comes second.
+---The wait that takes an item for sure; nil: none does, or an earlier one has a filter. Filters are not asked, because
+---nothing here may wait.
 ---@private
 ---@param item table
 ---@return trueconf.Wait? wait
@@ -92,7 +92,7 @@ function Dialogs:end_wait(wait, ...)
   wait.waiter:wake(nil, ...)
 end
 
--- Ask the filter of a wait; what it raises is raised where the wait is.
+-- Ask the filter of a wait; its error is raised in the waiting handler.
 local function passes(self, wait, msg)
   local ok, answer = pcall(wait.filter, msg, self.engine.face)
   if ok then return answer end
@@ -100,7 +100,7 @@ local function passes(self, wait, msg)
   return false
 end
 
----Offer what a handler was begun for to those who wait, asking their filters.
+---Offer a handler's message or click to the waits, and ask their filters.
 ---@private
 ---@param run trueconf.HandlerRun
 ---@return boolean taken
@@ -120,16 +120,16 @@ function Dialogs:offer(run)
   return false
 end
 
----Whether a notification could be an answer.
+---True if a notification could be an answer.
 ---@private
 function Dialogs:may_answer(method)
   return method == CLICK and self.waits:any_clicks()
 end
 
--- Holding and letting go -------------------------------------------------------------------------
+-- Owning and releasing a message -----------------------------------------------------------------
 
----Give a message or a click to who waits for it. A handler holds it until it waits again; outside of handlers nobody
----would let go of it.
+---Give a message or a click to its wait. A handler owns it until it waits again; outside of handlers it is released at
+---once, because nothing would release it later.
 ---@private
 ---@param item table
 ---@param wait trueconf.Wait
@@ -155,16 +155,16 @@ local function let_go(self, dialog)
   return held ~= nil
 end
 
--- A handler has got what it has waited for.
+-- The handler takes over the message it has waited for.
 local function hold(wait)
   if not wait.item then return end
   local dialog = dialog_of(wait.run.item)
   wait.item.dialog, dialog.held, wait.item = dialog, wait.item, nil
 end
 
----Let the chat of the running handler go on; see dialog.leave().
+---Release the chat's queue of the running handler; see dialog.leave().
 ---@private
----@param item table? of the message, for who is no handler
+---@param item table? of the message, outside of handlers
 ---@return boolean left
 function Dialogs:leave(item)
   local run = handler_run.running(self.engine)
@@ -179,8 +179,8 @@ local function stopping_error()
   return over("CLOSED", "the bot is stopping"), "stop"
 end
 
--- Runs when a wait ends in whatever way, also when its question could not be sent, or its coroutine is closed: an
--- answer that has come by then is for the ordinary handlers.
+-- Runs at every end of a wait, also when its question could not be sent, or its coroutine is closed: an answer that has
+-- come by then goes to the ordinary handlers.
 local Wait = {}
 
 function Wait.__close(wait)
@@ -192,7 +192,7 @@ function Wait.__close(wait)
   if engine.stopping then engine.dispatch:finish(item) else engine.dispatch:work_on(item) end
 end
 
--- Begin to wait: from here on nothing is missed. The oldest who wait make room.
+-- Begin to wait: from here on no answer is missed. Above the limit the oldest wait ends.
 local function open_wait(self, wait)
   local most = self.engine.options.max_dialogs
   if self.engine.stopping then return nil, stopping_error() end
@@ -211,13 +211,14 @@ local function open_wait(self, wait)
   return wait
 end
 
--- Seconds until all is here that was said before a wait has timed out: it is still to be fetched when the connection
--- was lost meanwhile, and when this process or its machine has slept, a lost connection may not have been noticed.
+-- Seconds until all messages have arrived that were written before a wait timed out: unread ones still have to come
+-- when the connection was lost meanwhile, and after this process or its machine has slept, a lost connection may not
+-- have been noticed yet.
 local function seconds_behind(self, wait, woke_at)
   local engine = self.engine
   local now, state, ready_at = core.monotonic(), engine.link:state(), engine.ready_at
   if state == "closed" or state == "failed" then return 0 end
-  -- The one clock goes on while a process is stopped, the other one also while its machine sleeps.
+  -- The monotonic clock goes on while a process is stopped, the real-time clock also while its machine sleeps.
   local late = math.max(now - woke_at, (core.now() - wait.expires) / 1000 - (now - wait.began - wait.timeout))
   if late > SLEPT and not wait.slept_until then wait.slept_until = now + AFTER_SLEEP end
   if state ~= "ready" then return AFTER_READY end
@@ -240,7 +241,7 @@ local function await(self, wait)
   return nil, over("TIMEOUT", "no answer within %g s", wait.timeout), "timeout"
 end
 
--- Wait for what comes; the chat goes on meanwhile.
+-- Wait for the answer; the queue of the chat is released meanwhile.
 local function rest(self, wait, item)
   local run = wait.run
   if run or item then self:leave(item) end
@@ -278,7 +279,7 @@ end
 
 -- Asking -----------------------------------------------------------------------------------------
 
--- Say something and wait for an answer to it. `say` sends it.
+-- Send a question by `say`, and wait for an answer to it.
 local function exchange(self, question, item, say)
   local opts = question.opts
   local wait <close>, err, kind = open_wait(self, {
@@ -298,7 +299,7 @@ local function exchange(self, question, item, say)
   return answer, err, kind
 end
 
--- Ask until there is an answer that will do.
+-- Ask until an answer is valid.
 local function pursue(self, question, item)
   local say = function() return question:show() end
   local answer, why, kind
@@ -314,7 +315,7 @@ local function pursue(self, question, item)
   return nil, over("LIMIT", "no valid answer in %d tries, the last one: %s", question:tries(), why), "invalid"
 end
 
--- There will be no answer: say or do what the question has for that.
+-- No answer will come: send the question's text for that, or call its function.
 local function conclude(self, question, err, kind)
   local ending = kind and question.opts["on_" .. kind]
   if type(ending) == "function" then
@@ -344,21 +345,21 @@ function Dialogs:ask_in(chat, words, opts, item, level)
   return conclude(self, question, more, kind)
 end
 
--- Looking and ending -------------------------------------------------------------------------------
+-- Listing and cancelling ----------------------------------------------------------------------------
 
----A dialog that waits.
+---A waiting dialog.
 ---@class trueconf.WaitingDialog
 ---@field chat_id string
 ---@field author string? of the message it began with
----@field from string[]|"anyone" whose answer it waits for
+---@field from string[]|"anyone" people whose answer it waits for
 ---@field question string? none for chat:wait
----@field since integer when it was asked, UNIX milliseconds
----@field expires integer when it will have waited for too long
+---@field since integer time of the question, UNIX milliseconds
+---@field expires integer time of its timeout, UNIX milliseconds
 local WaitingDialog = {}
 
----End it: its question returns nil and the error CANCELLED.
+---Cancel the dialog: its question returns nil and the error CANCELLED.
 ---@param reason? string for the error
----@return boolean ended false: it was over
+---@return boolean ended false: it had ended before
 function WaitingDialog:cancel(reason)
   if not self.wait.open then return false end
   self.dialogs:end_wait(self.wait, over("CANCELLED", "%s", reason or "the bot has ended the dialog"), "cancel")
@@ -376,7 +377,7 @@ local function names(set)
   return list
 end
 
----The dialogs that wait for somebody, the oldest first. Each can be ended by its method cancel().
+---The waiting dialogs, the oldest first. Their method cancel() ends them.
 ---@return trueconf.WaitingDialog[]
 function Dialogs:dialogs()
   local list = {}
@@ -389,7 +390,7 @@ function Dialogs:dialogs()
   return list
 end
 
----Where to write, ask and wait, by the id of a chat.
+---A chat by its id, to write, ask and wait there.
 ---@param chat_id string
 ---@return trueconf.ChatHandle
 function Dialogs:chat(chat_id)
@@ -397,7 +398,7 @@ function Dialogs:chat(chat_id)
   return chats.new(self.engine, { id = chat_id })
 end
 
----Let all who wait know that the bot stops.
+---End all waits, because the bot stops.
 ---@private
 function Dialogs:end_all()
   while self.waits:oldest() do self:end_wait(self.waits:oldest(), stopping_error()) end
@@ -413,7 +414,7 @@ function leavings.removeChat(self, event)
   end
 end
 
--- Nobody is left who could answer.
+-- Remove a person from a wait; returns true if nobody is left who could answer.
 local function without(wait, id)
   local from = wait.from
   if not from then return false end
@@ -427,18 +428,18 @@ function leavings.removeChatParticipant(self, event)
   for _, wait in ipairs(self.waits:of(event.chat_id)) do
     if is_me or without(wait, id) then
       self:end_wait(wait, over("USER_IS_NOT_CHAT_PARTICIPANT", is_me and "the bot was removed from the chat"
-        or "who was to answer has left the chat"))
+        or "the person has left the chat"))
     end
   end
 end
 
----Whether a notification may end dialogs.
+---True if a notification may end dialogs.
 ---@private
 function Dialogs:may_end(method)
   return leavings[method] ~= nil and self.waits.count > 0
 end
 
----End dialogs in which nobody can answer any more.
+---End the dialogs in which nobody can answer any more.
 ---@private
 function Dialogs:notice(method, event)
   if self:may_end(method) then leavings[method](self, event) end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- A question: what msg:ask takes, how it is shown, and what an answer is worth.
+-- A question: checks the options of msg:ask, shows the question, and reads answers.
 
 local choices = require "trueconf.bot.dialog.choices"
 local core = require "trueconf.core"
@@ -17,42 +17,42 @@ local RETRIES = 3
 local CANCEL = "cancel"                 -- behind the prefix of commands
 local TOKEN_BYTES = 8
 
----What is done when there will be no answer: a text to send, or a function; what that returns is returned by ask.
+---The reaction when no answer will come: a text to send, or a function whose results ask returns.
 ---@alias trueconf.DialogEnd string|fun(err: trueconf.Error, chat: trueconf.ChatHandle): any
 
----What msg:ask and chat:ask take besides the question.
+---Options of msg:ask and chat:ask.
 ---@class (exact) trueconf.AskOptions
 ---@field timeout? number seconds to wait for each answer; default the bot's option ask_timeout
----@field choices? (string|trueconf.Choice)[] one of which is the answer: buttons where the server has them, else a list
----@field show? "buttons"|"list"|"both" how choices are shown; default: what fits the server and the chat
----@field type? string what the text must be, as for the arguments of commands: "integer", "number", "date", "duration",
+---@field choices? (string|trueconf.Choice)[] allowed answers: buttons where the server has them, else a list
+---@field show? "buttons"|"list"|"both" form of the choices; default: by server and chat
+---@field type? string type of the answer, as for the arguments of commands: "integer", "number", "date", "duration",
 ---"boolean", "user", "string"
 ---@field min? number the least value, of the types integer, number and duration
 ---@field max? number the greatest
----@field validate? fun(answer: trueconf.Message|trueconf.CommandEvent, value: any): any, string? returns the value that
----ask shall return, or true: as it is; or nil, and what the person is told
----@field retries? integer wrong answers that may be put right; default 3
----@field retry? string|fun(why: string, left: integer): string what is said of a wrong answer; default: what is wrong
----@field from? string|string[] whose answer counts: TrueConf IDs, or logins for those of any server, or "anyone";
----default the author of the message, for chat:ask "anyone"
----@field filter? trueconf.Filter|trueconf.Predicate what else goes to the ordinary handlers
+---@field validate? fun(answer: trueconf.Message|trueconf.CommandEvent, value: any): any, string? returns the result of
+---ask, or true to keep the value; or nil and a text for the person that says why not
+---@field retries? integer wrong answers that may be corrected; default 3
+---@field retry? string|fun(why: string, left: integer): string text after a wrong answer; default: what is wrong
+---@field from? string|string[] people whose answer counts: TrueConf IDs, or logins, which match on any server, or
+---"anyone"; default the author of the message, for chat:ask "anyone"
+---@field filter? trueconf.Filter|trueconf.Predicate for answers; other messages go to the ordinary handlers
 ---@field cancel? string|string[]|false words that end the dialog; default "/cancel"
----@field commands? boolean|string[] commands of the bot that go to their handlers meanwhile: all, or those named; else
----they are answers like any other text; default false
----@field on_timeout? trueconf.DialogEnd nobody has answered: a text to send, or a function of the error and the chat;
----what it returns is returned by ask
+---@field commands? boolean|string[] commands of the bot that go to their handlers meanwhile: all, or the named ones;
+---other commands are answers like any text; default false
+---@field on_timeout? trueconf.DialogEnd nobody has answered: a text to send, or a function of the error and the chat,
+---whose results ask returns
 ---@field on_cancel? trueconf.DialogEnd the same for a word that ends the dialog
 ---@field on_invalid? trueconf.DialogEnd the same after the last wrong answer
 ---@field on_stop? trueconf.DialogEnd the same when the bot stops
 ---@field parse_mode? "text"|"markdown"|"html" of the question; default "text"
 ---@field reply_to? string id of the message that the question answers
----@field edit? trueconf.SentMessage|trueconf.Message|string a message of the bot's that becomes the question
+---@field edit? trueconf.SentMessage|trueconf.Message|string a message of the bot that the question replaces
 
----What chat:wait takes besides the filter.
+---Options of chat:wait.
 ---@class (exact) trueconf.WaitOptions
 ---@field timeout? number seconds; default the bot's option ask_timeout
----@field from? string|string[] whose message: TrueConf IDs, or logins for those of any server; default "anyone"
----@field commands? boolean|string[] commands of the bot that go to their handlers meanwhile: all, or those named
+---@field from? string|string[] authors: TrueConf IDs, or logins, which match on any server; default "anyone"
+---@field commands? boolean|string[] commands of the bot that go to their handlers meanwhile: all, or the named ones
 
 local function is_end(value)
   return type(value) == "string" and value ~= "" or type(value) == "function", "must be a text or a function"
@@ -64,7 +64,7 @@ local function is_list_of_strings(value)
   return type(value) ~= "table" or value[1] ~= nil, "must name at least one"
 end
 
--- What may be the bot's default, too.
+-- Options that ask_defaults of the bot may have, too.
 local COMMON = {
   timeout = { type = "number", min = 0.001, max = 1e9 },
   show = { type = "string", enum = { "buttons", "list", "both" } },
@@ -126,7 +126,7 @@ local function check_defaults(given, level)
   return (options.check(COMMON, given, level + 1, "trueconf.bot: ask_defaults"))
 end
 
--- Whose messages count; nil: everybody's.
+-- The people whose messages count; nil: everybody.
 local function people(given, author)
   if given == "anyone" or given == nil and not author then return nil end
   local set = {}
@@ -134,7 +134,7 @@ local function people(given, author)
   return set
 end
 
--- Options with the bot's defaults behind them.
+-- The options, with the bot's defaults.
 local function with_defaults(engine, given)
   local opts = {}
   for name, value in pairs(engine.options.ask_defaults) do opts[name] = value end
@@ -152,7 +152,7 @@ end
 ---@param chat trueconf.ChatHandle
 ---@param words string
 ---@param given trueconf.AskOptions|number|nil
----@param author string? who answers unless told otherwise
+---@param author string? of the answer, by default
 ---@param level integer whom to blame for a mistake
 ---@return trueconf.Question
 local function new(engine, chat, words, given, author, level)
@@ -166,7 +166,7 @@ local function new(engine, chat, words, given, author, level)
   }, Question)
 end
 
----@param given table|number|nil what chat:wait takes
+---@param given table|number|nil options of chat:wait
 ---@param level integer
 ---@return { timeout: number, from: table<string, true>?, commands: any }
 local function read_wait(engine, given, level)
@@ -174,9 +174,9 @@ local function read_wait(engine, given, level)
   return { timeout = opts.timeout or engine.options.ask_timeout, from = people(opts.from), commands = opts.commands }
 end
 
--- What is no answer ----------------------------------------------------------------------------
+-- Messages that are no answer -------------------------------------------------------------------
 
----Whether a message ends the question; nil: none does.
+---A test for messages that cancel the question; nil: none does.
 ---@return (fun(msg: trueconf.Message): any)?
 function Question:cancel_test()
   local words, prefix = self.opts.cancel, self.engine.options.command_prefix
@@ -190,7 +190,7 @@ function Question:cancel_test()
   end
 end
 
----Whether a message is a command that goes to its handler in spite of a question; nil: none does.
+---A test for commands that go to their handlers during a question; nil: none does.
 ---@param engine trueconf.Engine
 ---@param commands boolean|string[]|nil
 ---@return (fun(msg: trueconf.Message): any)?
@@ -208,14 +208,14 @@ end
 
 -- Showing --------------------------------------------------------------------------------------
 
--- Servers of 5.5.6 say what kind of chat a message is in, and know buttons.
+-- Servers from 5.5.6 on have buttons; they also tell the kind of a message's chat.
 local function has_buttons(self)
   local version = self.client:server_version()
   if version then return protocol.since(version, BUTTONS_SINCE) end
   return self.chat.kind ~= nil
 end
 
--- Nobody is told who has clicked (protocol 13): in a group the click of another one would count.
+-- The server does not say who has clicked (protocol 13): in a group another person's click would count.
 local function is_safe_to_click(self)
   if not self.from then return true end
   local kind = self.chat.kind or chat_cache.chat_kind(self.client, self.chat.id)
@@ -230,7 +230,7 @@ local function way_to_show(self)
   return safe, show == "both" or not safe
 end
 
--- The question and its choices, as they are sent.
+-- The text and buttons of the question.
 local function compose(self)
   if not self.choices then return self.text end
   local by_buttons, in_list = way_to_show(self)
@@ -243,14 +243,14 @@ local function compose(self)
   return words, rows
 end
 
----Make ready what will be shown, so that an answer is known when it comes.
+---Prepare the question before it is sent, so that an early answer is recognised.
 ---@async
 function Question:prepare()
   self.shown, self.rows = compose(self)
   if self.token then self.engine.clicks:opened(self.token) end
 end
 
----Send the question, or make a message of the bot's the question.
+---Send the question, or replace a message of the bot by it.
 ---@async
 ---@return any sent
 ---@return trueconf.Error? err
@@ -268,7 +268,7 @@ function Question:show()
   return sent, err
 end
 
--- Take the buttons away, and show what was chosen: a click leaves no other trace in the chat.
+-- Remove the buttons, and show the choice: a click leaves no other trace in the chat.
 local function take_buttons_away(self, sent)
   local words, mode = self.shown, self.opts.parse_mode or "text"
   if self.chosen then words = words .. text.escape("\n\u{2192} " .. self.chosen.label, mode) end
@@ -277,10 +277,10 @@ local function take_buttons_away(self, sent)
   self.client.log:debug("the buttons of a question could not be removed: %s", err)
 end
 
----The question is over: its buttons go, once. Nobody has to wait for that, unless the message is the script's, which
----may be about to change it again, or the bot stops and would close the connection before.
+---End the question: remove its buttons, once. The handler does not wait for that, unless the message belongs to the
+---script, which may change it next, or the bot stops and would close the connection before.
 ---@async
----@param in_haste boolean? it must not wait
+---@param in_haste boolean? do not wait
 function Question:close(in_haste)
   local sent, token = self.sent, self.token
   self.sent = nil
@@ -299,7 +299,7 @@ end
 
 -- Answers --------------------------------------------------------------------------------------
 
--- What a text is worth; nil, and what is wrong, if nothing.
+-- The value of a text, or nil and a complaint.
 local function read_text(self, msg)
   if self.choices then
     local choice, why = choices.find(self.choices, msg.text)
@@ -315,7 +315,7 @@ local function read_text(self, msg)
   return nil, ("Please answer with %s."):format(expected)
 end
 
----The value of an answer, or what is wrong with it.
+---The value of an answer, or nil and a complaint.
 ---@async
 ---@param answer trueconf.Message|trueconf.CommandEvent
 ---@return any value
@@ -334,9 +334,9 @@ function Question:read(answer)
   return nil, why or "That is not a valid answer."
 end
 
----What is said of a wrong answer.
+---The text after a wrong answer.
 ---@param why string
----@param left integer how often the person may try again
+---@param left integer number of tries left
 ---@return string
 function Question:complaint(why, left)
   local retry = self.opts.retry

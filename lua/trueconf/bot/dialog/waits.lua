@@ -1,20 +1,20 @@
 -- SPDX-License-Identifier: MIT
--- Who waits for whom: the waits of a bot in the order they began, and by chat. Their number is bounded.
+-- The waits of a bot, in the order they began, and by chat. Their number is bounded.
 -- A plain data structure: no I/O, no coroutines.
 
 ---@class trueconf.Wait
 ---@field chat_id string
 ---@field from table<string, true>? ids, and logins of any server; nil: anyone
----@field filter trueconf.Predicate? what a message must pass; it may ask the server
----@field is_cancel? fun(msg: trueconf.Message): any a word that ends the question; no filter counts
----@field is_other? fun(msg: trueconf.Message): any what goes to the ordinary handlers
+---@field filter trueconf.Predicate? for messages; it may ask the server
+---@field is_cancel? fun(msg: trueconf.Message): any a word that ends the question, without regard to the filter
+---@field is_other? fun(msg: trueconf.Message): any a message for the ordinary handlers
 ---@field clicks table<string, trueconf.dialog.Choice>? by command
 ---@field question string?
 ---@field author string? of the message that the dialog began with
 ---@field since integer UNIX milliseconds
 ---@field expires integer UNIX milliseconds
 ---@field began number monotonic seconds
----@field slept_until number? monotonic seconds; this process has slept, and what came meanwhile is here by then
+---@field slept_until number? monotonic seconds; after sleep, when all messages of that time have arrived
 ---@field run trueconf.HandlerRun? the handler that waits
 ---@field waiter trueconf.core.Waiter
 ---@field item table? the message or click that has come
@@ -24,7 +24,7 @@
 ---@field count integer
 ---@field private first trueconf.Wait? the oldest
 ---@field private last trueconf.Wait?
----@field private with_clicks integer how many of them a click can answer
+---@field private with_clicks integer number of waits that a click can answer
 ---@field private chats table<string, trueconf.Wait[]>
 local Waits = {}
 Waits.__index = Waits
@@ -74,7 +74,7 @@ function Waits:oldest()
   return self.first
 end
 
----All of them, the oldest first.
+---All waits, the oldest first.
 ---@return trueconf.Wait[]
 function Waits:list()
   local list, wait = {}, self.first
@@ -84,7 +84,7 @@ function Waits:list()
   return list
 end
 
----Those of a chat, the oldest first.
+---The waits of a chat, the oldest first.
 ---@param chat_id any
 ---@return trueconf.Wait[] list a new one
 function Waits:of(chat_id)
@@ -98,7 +98,7 @@ function Waits:any(chat_id)
   return self.chats[chat_id] ~= nil
 end
 
----Whether a click could be an answer.
+---True if a click could be an answer.
 ---@return boolean
 function Waits:any_clicks()
   return self.with_clicks > 0

@@ -1,11 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- Files of a Bridge (protocol: files). Bytes go to disk as they come and come from disk as they go,
--- under names made of ids: no name a client gives ever becomes a path. With a data folder they are
--- in its folder `files`, without one in a temporary folder that goes when the Bridge stops. A file of
--- which no message and no chat speaks any more is removed.
+-- Files of a Bridge (protocol: files). Bytes are streamed to and from disk, under names made of ids: a name from a
+-- client never becomes a path. They are in the folder `files` of the data folder, or without one in a temporary folder
+-- that the Bridge removes when it stops. A file is removed when no message and no chat refers to it any more.
 --
--- An upload is a task first, then a file that nobody has sent yet under a temporal id, then the
--- file of a message. Who knows the id of a file may ask for it: ids cannot be guessed.
+-- An upload is a task first, then an unsent file under a temporal id, then the file of a message. Everybody who knows
+-- the id of a file may download it: ids cannot be guessed.
 
 local core = require "trueconf.core"
 local json = require "trueconf.base.json"
@@ -24,7 +23,7 @@ local VOICE_SINCE = "5.5.6"
 local FILES_PATH = "/bridge/api/client/v1/files"
 local TASK_LIFE, TEMPORAL_LIFE = 3600, 24 * 3600 -- seconds; both are not published
 local MOST_TASKS, MOST_TEMPORAL, MOST_TASKS_OF_ONE = 10000, 10000, 1000
-local DOWNLOAD_LIFE = 3600              -- seconds that an address is good for
+local DOWNLOAD_LIFE = 3600              -- seconds that an address is valid
 local FORM_ROOM = 4 << 20               -- bytes of an upload besides file and preview, at least
 local MAX_NAME = 255                    -- bytes
 
@@ -34,17 +33,17 @@ local MAX_NAME = 255                    -- bytes
 ---@field size integer
 ---@field mime string
 ---@field preview { name: string, size: integer, mime: string }?
----@field ready boolean all of it is there
----@field gone boolean? it was there once
+---@field ready boolean the file is complete
+---@field gone boolean? the file was removed
 
 ---@class trueconf.bridge.Files
 ---@field private bridge trueconf.bridge.Server
 ---@field private tasks trueconf.bridge.TtlCache
 ---@field private temporal trueconf.bridge.TtlCache
----@field private folder string? nil: a temporary one that is not made yet
----@field private is_open boolean? the folder is there
+---@field private folder string? nil: a temporary one that does not exist yet
+---@field private is_open boolean? the folder exists
 ---@field private marker string? file that keeps the name of a temporary folder ours
----@field private written table<string, trueconf.bridge.FileRecord|true> what is in a temporary folder
+---@field private written table<string, trueconf.bridge.FileRecord|true> content of a temporary folder
 ---@field progress trueconf.bridge.FileProgress
 local Files = {}
 Files.__index = Files
@@ -58,13 +57,13 @@ local function new(bridge)
   self.tasks = ttl_cache.new(TASK_LIFE, MOST_TASKS, function(task) self:discard(task.file_id) end, store:shelf "tasks")
   self.temporal = ttl_cache.new(TEMPORAL_LIFE, MOST_TEMPORAL, function(upload) self:discard(upload.file.id) end,
     store:shelf "temporal")
-  -- What was coming in when an earlier Bridge ended is of no use.
+  -- Remove unfinished uploads of an earlier Bridge.
   self.tasks:each(function(task) self:discard(task.file_id) end)
   store.on_orphan = function(file) self:discard(file.id) end
   return self
 end
 
--- The code as the version that is played has it.
+-- The code in the played version.
 function Files:code(name)
   return protocol.code_at(codes[name], self.bridge.options.version)
 end
@@ -93,7 +92,7 @@ function Files:path(id)
   return self.folder .. "/" .. id
 end
 
--- A path that is about to be written.
+-- Returns the path for a new file.
 function Files:reserve(id)
   local path = self:path(id)
   if self.marker then self.written[path] = true end
@@ -108,7 +107,7 @@ function Files:discard(id)
   self.written[path] = nil
 end
 
----Let go of everything; files in a temporary folder are removed.
+---Release everything; files in a temporary folder are removed.
 function Files:close()
   self.progress:close()
   if not self.marker then return end
@@ -137,7 +136,7 @@ function Files:limits()
   return self.bridge.options.upload_limits or {}
 end
 
--- nil, or the name of a code and what is wrong (protocol: UploadLimits).
+-- nil, or the name of a code and a complaint (protocol: UploadLimits).
 function Files:complaint_about_name(name)
   if name == "" or #name > MAX_NAME or name:find "[%c/\\]" or name == "." or name == ".." then
     return "BAD_FILE_NAME", "fileName: it is not the name of a file"
@@ -162,7 +161,7 @@ function Files:can_write()
   return ok
 end
 
----Give leave to upload one file.
+---Make the task for the upload of one file.
 ---@param account trueconf.bridge.Account
 ---@param size integer
 ---@param name? string nil from clients of servers before 5.5.3
@@ -173,7 +172,7 @@ function Files:begin(account, size, name)
   local wrong, description = self:complaint_about_size(size)
   if not wrong and name then wrong, description = self:complaint_about_name(name) end
   if wrong then return nil, self:code(wrong), description end
-  -- A temporary folder is made when there is something to put into it.
+  -- A temporary folder is made with its first file.
   if self.folder and not self:can_write() then return nil, codes.INTERNAL_ERROR end
   if self.tasks:count_of(account.key) >= MOST_TASKS_OF_ONE then
     return nil, self:code "FILE_UPLOAD_FORBIDDEN", ("%d uploads were begun and not ended"):format(MOST_TASKS_OF_ONE)
@@ -191,12 +190,12 @@ function Files:task_of(head)
   return self.tasks:get(head.headers["upload-task-id"] or "")
 end
 
--- Bytes that an upload may have. Some clients send the file itself as its preview.
+-- Most bytes of an upload. Some clients send the file itself as its preview.
 local function room_of(task)
   return 2 * task.size + FORM_ROOM
 end
 
--- Whether a body may be what a task was made for.
+-- True if the length of a body fits its task.
 local function fits(task, head)
   local length, kind = head.content_length, head.headers["content-type"] or ""
   if length and (length < task.size or length > room_of(task)) then return false end
@@ -227,7 +226,7 @@ local function utf8_or(text, default)
   return text and utf8.len(text) and text or default
 end
 
--- What a client writes before the name in a part is left out.
+-- The file name of an upload: the name in its task, else the name in the part without its folders.
 local function name_of(task, part)
   return task.name or utf8_or((part.filename or ""):match "[^/\\]*$", "")
 end
@@ -237,7 +236,7 @@ local function type_of(part, name)
   return kind and #kind <= MAX_NAME and mime.is_type(kind) and kind or mime.of_name(name)
 end
 
--- The file that an upload has brought, or nil, the name of a code and what is wrong.
+-- Returns the uploaded file, or nil, the name of a code and a complaint.
 function Files:read_upload(task, parts)
   local part, preview = parts.file, parts.preview
   if not part then return nil, "INVALID_FILE", "The part 'file' is missing" end
@@ -267,11 +266,11 @@ function Files:finish(request, task)
   reply.send(request, 200, { temporalFileId = id })
 end
 
--- Answer an upload whose body has been taken, or thrown away.
+-- Answer an upload whose body has been saved or discarded.
 function Files:receive(request)
   local task = self:task_of(request)
   if task and task.receiving and request.parts then return self:finish(request, task) end
-  for _, part in pairs(request.parts or {}) do os.remove(part.path) end -- it took longer than a task lives
+  for _, part in pairs(request.parts or {}) do os.remove(part.path) end -- the task has expired meanwhile
   if task and not task.receiving then
     self.tasks:take(task.id)
     if task.homeless then return self:refuse(request, "NOT_ENOUGH_SPACE", "Files cannot be kept") end
@@ -283,7 +282,7 @@ end
 
 -- Files of messages ----------------------------------------------------------------------
 
----The file an account has uploaded; from now on it is known by its id.
+---Take an uploaded file of an account; from now on it is known by its id.
 ---@param account trueconf.bridge.Account
 ---@param temporal_id string
 ---@return trueconf.bridge.FileRecord?
@@ -296,7 +295,7 @@ function Files:take(account, temporal_id)
   return upload.file
 end
 
----A path beside the files where something can be written that may become one.
+---A path in the same folder, for a file that may be added later.
 ---@return string? path
 ---@return trueconf.Error? err
 function Files:spare_path()
@@ -305,14 +304,14 @@ function Files:spare_path()
   return self:reserve("spare-" .. random_hex(16))
 end
 
----Such a path is needed no more.
+---Release such a path.
 ---@param path string
 function Files:release(path)
   os.remove(path)
   self.written[path] = nil
 end
 
--- Bring what a file is made of to its path; returns the size.
+-- Move a source to the path of a file; returns the size.
 local function move_in(source, path)
   if type(source) == "string" then
     local ok, err = core.write_private(path, source)
@@ -328,7 +327,7 @@ end
 
 ---Keep a file that came from within.
 ---@param name string
----@param source string|{ path: string } its bytes, or where they are; that file is moved, and must be on the same disk
+---@param source string|{ path: string } its bytes, or their file, which is moved and must be on the same disk
 ---@param kind? string MIME type; default by the extension of the name
 ---@return trueconf.bridge.FileRecord? file
 ---@return any err
@@ -350,7 +349,7 @@ local function state_of(file)
   return file.ready and FileState.READY or FileState.UPLOADING
 end
 
----What a message with a file says.
+---The content of a message with a file.
 ---@param file trueconf.bridge.FileRecord
 ---@return table content
 function Files:content(file)
@@ -364,7 +363,7 @@ function Files:message_with(file, voice)
     { fileId = file.id, size = file.size, mimeType = file.mime, duration = voice.duration }
 end
 
--- Whether an account may write what it wants to.
+-- Check that an account may write to a chat and answer the message.
 function Files:check_chat(account, chat_id, reply_to)
   local messages = self.bridge.messages
   local chat, code, description = messages:writable_chat(chat_id, account)
@@ -378,7 +377,7 @@ end
 ---Post a file in a chat. A caption is a message of its own, before that with the file.
 ---@param account trueconf.bridge.Account
 ---@param chat_id string
----@param take fun(): trueconf.bridge.FileRecord? brings the file once it is clear that it may be sent
+---@param take fun(): trueconf.bridge.FileRecord? returns the file; called when sending it is allowed
 ---@param opts { caption: { text: string, parseMode: string }?, reply_to: string?, voice: { duration: integer? }? }
 ---@return { file: trueconf.bridge.FileRecord, message: trueconf.bridge.Message, caption: trueconf.bridge.Message? }?
 ---@return any notifications or code
@@ -430,13 +429,13 @@ end
 
 -- Downloads ------------------------------------------------------------------------------
 
--- The token of an address names its end and is signed, so that none has to be remembered.
+-- The token of an address holds its expiry and is signed, so that no token has to be stored.
 function Files:token(id, what, over)
   local signed = ("file/%s%s/%d"):format(id, what, over)
   return ("%d.%s"):format(over, core.base64url_encode(core.hmac_sha256(self.bridge.store.signing_key, signed)))
 end
 
----Where a file can be fetched, for an hour.
+---The address of a file, valid for an hour.
 ---@param file trueconf.bridge.FileRecord
 ---@param what ""|"/preview"
 ---@return string
@@ -446,7 +445,7 @@ function Files:address(file, what)
   return ("%s%s/%s%s?token=%s"):format(base, FILES_PATH, file.id, what, self:token(file.id, what, over))
 end
 
--- The file or preview that an address leads to, and its path.
+-- The file or preview at an address, and its path.
 function Files:addressed(request)
   local id, what = request.path:sub(#FILES_PATH + 1):match "^/(%x+)(.*)$"
   local file = id and self.folder and self.bridge.store:file(id)
@@ -457,7 +456,7 @@ function Files:addressed(request)
   if what == "" then return file, self:path(id) end
 end
 
----Whether a path is one of files.
+---True for the path of a file request.
 ---@param path string
 ---@return boolean
 function Files.is_path(path)

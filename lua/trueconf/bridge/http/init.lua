@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The HTTP side of a Bridge: the token endpoint (protocol: password grant, token errors), the way to the exchange in
--- oauth.lua and the files in files.lua, and what clients ask the web server beside a real one (protocol: neighbouring
--- HTTP calls).
+-- The HTTP side of a Bridge: the token endpoint (protocol: password grant, token errors), the routes to the exchange in
+-- oauth.lua and to the files, and the requests for the web server beside a real one (protocol: neighbouring HTTP
+-- calls).
 
 local control = require "trueconf.bridge.control"
 local files = require "trueconf.bridge.files"
@@ -28,7 +28,7 @@ local function respond_token(bridge, request, account)
   reply.send(request, options.token_status, {
     access_token = text,
     token_type = "JWT",
-    expires_in = options.expires_in,    -- servers print a year, whatever the token's lifetime is
+    expires_in = options.expires_in,    -- servers say a year, whatever the token's lifetime is
     expires_at = expires_at,
   })
 end
@@ -49,7 +49,7 @@ local function token(bridge, request)
   grant(bridge, request, fields)
 end
 
--- What answers a request for a token, or for what leads to one.
+-- The function that answers a request of the token endpoint or of the OAuth2 exchange.
 local function token_answer(bridge, path)
   if path == TOKEN_PATH then return token end
   local answer = bridge.oauth:answer_to(path)

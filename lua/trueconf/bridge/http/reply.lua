@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: MIT
--- Answers of a Bridge over HTTP, as servers give them (protocol: password grant, token errors).
+-- HTTP answers of a Bridge in the form of real servers (protocol: password grant, token errors).
 
 local json = require "trueconf.base.json"
 
-local RETRY_AFTER = 5                   -- seconds, when nobody knows better
+local RETRY_AFTER = 5                   -- seconds, unless the caller gives others
 
 local reply = {}
 
 ---@param request trueconf.core.Request
 ---@param status integer
----@param body string|table text as it is, or what is sent as JSON
+---@param body string|table text as it is, or a table sent as JSON
 ---@param more? table<string, any> headers
 function reply.send(request, status, body, more)
   local headers = { ["Content-Type"] = "application/json", ["Access-Control-Allow-Origin"] = "*" }
@@ -26,7 +26,7 @@ function reply.refuse(request, status, name, description, more)
   reply.send(request, status, { error = name, error_description = description }, more)
 end
 
----What a web server in front answers when the Bridge behind it is in trouble.
+---The answer of a reverse proxy whose backend has a failure.
 ---@param request trueconf.core.Request
 ---@param status integer
 function reply.as_proxy(request, status)
@@ -34,7 +34,7 @@ function reply.as_proxy(request, status)
   reply.send(request, status, body, { ["Content-Type"] = "text/html" })
 end
 
----Headers of a file that a page is to save. In a name ASCII stays as it is, the rest goes the way of RFC 5987.
+---Headers of a file for download. In its name ASCII stays as it is, the rest is encoded by RFC 5987.
 ---@param name string
 ---@param mime string
 ---@return table<string, string>
@@ -46,8 +46,8 @@ function reply.file_headers(name, mime)
   }
 end
 
----Answer the preflight that a browser sends before a request from a page of another site. All may read the answers
----(protocol: password grant), so all may ask for them.
+---Answer the preflight request of a browser (CORS). Pages of all sites may read the answers (protocol: password grant),
+---so pages of all sites may ask.
 ---@param request trueconf.core.Request
 function reply.preflight(request)
   request:respond(204, {
@@ -56,7 +56,7 @@ function reply.preflight(request)
   })
 end
 
----Whether the request has this method, or is HEAD where that is GET; else it is answered.
+---True if the request has this method, or HEAD in place of GET; any other method is answered 405.
 ---@param request trueconf.core.Request
 ---@param wanted "GET"|"POST"
 ---@return boolean
@@ -67,7 +67,7 @@ function reply.has_method(request, wanted)
   return has
 end
 
----Too many failed logins have no answer in the protocol: 429, as everywhere on the web.
+---Rate limit: the protocol has no answer for too many failed logins, so answer 429, as usual on the web.
 ---@param request trueconf.core.Request
 ---@param seconds number
 function reply.limited(request, seconds)
@@ -76,7 +76,7 @@ function reply.limited(request, seconds)
   reply.refuse(request, 429, "too_many_attempts", description, { ["Retry-After"] = wait })
 end
 
----A login cannot be checked, which is not the client's fault: it comes back later.
+---Answer 503 to a login that cannot be checked at the moment, so that the client tries again later.
 ---@param bridge trueconf.bridge.Server
 ---@param request trueconf.core.Request
 ---@param err "busy"|trueconf.Error

@@ -10,7 +10,7 @@ local function position(digits)
   return math.tointeger(tonumber(digits)) or math.maxinteger
 end
 
--- First byte and length of the part that is asked for; nil: all of it; false: there is no such part.
+-- First byte and length of the requested part; nil: the whole file; false: the file has no such part.
 local function range_of(header, size)
   local first, last = (header or ""):match "^bytes=(%d*)%-(%d*)$"
   if not first or first == "" and last == "" then return nil end
@@ -23,12 +23,12 @@ local function range_of(header, size)
   return first, last - first + 1
 end
 
--- A file never changes under its address, so its id will do (RFC 9110, ETag and If-Range).
+-- A file never changes under its address, so its id is the ETag (RFC 9110, ETag and If-Range).
 local function tag_of(path)
   return ('"%s"'):format(path:match "[^/]*$")
 end
 
--- Whether a list of tags names this one. Tags of a weak comparison are marked W/ and count only there.
+-- True if a list of tags names this one. Weak tags are marked W/ and count only in a weak comparison.
 local function names(list, tag, weakly)
   if list == "*" then return true end
   for mark, named in list:gmatch '(W?/?)("[^"]*")' do
