@@ -96,7 +96,6 @@ build = {
         "csrc/loop/wait.c",
         "csrc/server/admission.c",
         "csrc/server/answer.c",
-        "csrc/server/arrival.c",
         "csrc/server/chunked.c",
         "csrc/server/connection.c",
         "csrc/server/head.c",

@@ -1,7 +1,7 @@
 /*
  * server/answer.c - the answer to a request: composed in memory, or its head there and its body read from a
- * file, and written as the client takes it. Loop thread only; of what is here only composing may be called
- * outside of a callback of lws.
+ * file, and written as the client takes it. Meanwhile nothing is read. Loop thread only; of what is here only
+ * composing may be called outside of a callback of lws.
  * SPDX-License-Identifier: MIT
  */
 #include "server/private.h"
@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 
 enum {
@@ -44,16 +43,20 @@ static const char *phrase_of(int status) {
                  {409, "Conflict"},
                  {411, "Length Required"},
                  {413, "Content Too Large"},
+                 {414, "URI Too Long"},
                  {415, "Unsupported Media Type"},
                  {416, "Range Not Satisfiable"},
+                 {417, "Expectation Failed"},
                  {422, "Unprocessable Content"},
                  {426, "Upgrade Required"},
                  {429, "Too Many Requests"},
+                 {431, "Request Header Fields Too Large"},
                  {500, "Internal Server Error"},
                  {501, "Not Implemented"},
                  {502, "Bad Gateway"},
                  {503, "Service Unavailable"},
                  {504, "Gateway Timeout"},
+                 {505, "HTTP Version Not Supported"},
                  {507, "Insufficient Storage"}};
   for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
     if (phrases[i].status == status)
@@ -96,7 +99,7 @@ static bool end_head(struct exchange *exchange, int status, uint64_t length) {
     return false;
   if (!exchange->keep && !buffer_puts(out, "Connection: close\r\n"))
     return false;
-  if (exchange->keep && exchange->old && !buffer_puts(out, "Connection: keep-alive\r\n"))
+  if (exchange->keep && exchange->head.old && !buffer_puts(out, "Connection: keep-alive\r\n"))
     return false;
   return buffer_puts(out, "\r\n");
 }
@@ -104,13 +107,13 @@ static bool end_head(struct exchange *exchange, int status, uint64_t length) {
 bool answer_end(struct exchange *exchange, int status, const char *body, size_t length) {
   if (!end_head(exchange, status, length))
     return false;
-  return is_bodiless(status) || exchange->head || buffer_append(&exchange->out, body, length);
+  return is_bodiless(status) || exchange->head.is_head || buffer_append(&exchange->out, body, length);
 }
 
 bool answer_end_with_file(struct exchange *exchange, int status) {
   if (!end_head(exchange, status, served_file_length(exchange->file)))
     return false;
-  if (is_bodiless(status) || exchange->head) {
+  if (is_bodiless(status) || exchange->head.is_head) {
     served_file_free(exchange->file);
     exchange->file = NULL;
   }
@@ -124,60 +127,35 @@ void answer_start(struct exchange *exchange) {
   exchange->began = uv_hrtime();
   exchange->moved = 0;
   exchange->paced = false;
-  lws_rx_flow_control(wsi, 1); /* else lws does not tell that it can be written either */
+  lws_rx_flow_control(wsi, 0);
   lws_callback_on_writable(wsi);
 }
 
-bool answer_plainly(struct exchange *exchange, int status) {
+bool answer_plainly(struct exchange *exchange, int status, const char *more) {
   const char *phrase = phrase_of(status);
   if (!answer_begin(exchange, status) || !buffer_puts(&exchange->out, "Content-Type: text/plain\r\n") ||
-      !answer_end(exchange, status, phrase, strlen(phrase)))
+      !buffer_puts(&exchange->out, more) || !answer_end(exchange, status, phrase, strlen(phrase)))
     return false;
   answer_start(exchange);
   return true;
 }
 
-int answer_refusing(struct exchange *exchange, int status) {
+int answer_refusing(struct exchange *exchange, int status, const char *more) {
   exchange_end_pause(exchange);
   upload_free(exchange->upload); /* half a file is gone before the client hears of it */
   exchange->upload = NULL;
   exchange->keep = false;
-  exchange->linger = status == 413 || exchange->chunked || exchange->asked;
-  return answer_plainly(exchange, status) ? 0 : -1;
-}
-
-int answer_without_exchange(const struct peer *peer, int status, const char *more) {
-  unsigned char packet[LWS_PRE + 512];
-  const char *phrase = phrase_of(status);
-  char date[DATE];
-  int n;
-  write_date(peer, date);
-  n = snprintf((char *)packet + LWS_PRE, sizeof packet - LWS_PRE,
-               "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n%s"
-               "Connection: close\r\n\r\n%s\n",
-               status, phrase, date, strlen(phrase) + 1, more, phrase);
-  lws_write(peer->wsi, packet + LWS_PRE, (size_t)n, LWS_WRITE_HTTP);
-  return -1;
+  return answer_plainly(exchange, status, more) ? 0 : -1;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------- */
-
-/* Between two writes neither read nor stop being told of room: lws gives no call for that, but a change of
- * flow control made inside a callback waits for its end, and is left to wait when that returns 1. */
-static int hold(struct peer *peer) {
-  struct lws *wsi = peer->wsi;
-  lws_rx_flow_control(wsi, LWS_RXFLOW_REASON_APPLIES | LWS_RXFLOW_REASON_USER_BOOL |
-                               LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
-  lws_rx_flow_control(wsi, 1);
-  return 1;
-}
 
 static int wait_for_room(struct peer *peer) {
   if (admission_is_too_slow(peer->exchange))
     return -1;
   peer_expect(peer, STALL_SECONDS);
   lws_callback_on_writable(peer->wsi);
-  return hold(peer);
+  return 0;
 }
 
 static void run_go_on(struct rt *rt, lua_State *L, struct rt_job *job) {
@@ -200,34 +178,33 @@ static int wait_for_time(struct exchange *exchange, double seconds) {
   exchange->paced = true;
   exchange->pause.fire = on_pause_over;
   rt_timer_start(peer_rt(exchange->peer), &exchange->pause, seconds);
-  return hold(exchange->peer);
+  return 0;
 }
 
-/* Has the client sent more before it had its answer? lws keeps its table of headers only then. It would take
- * the head of such a request for its body, or never come back; so the connection ends here, and a client
- * that does this sends the rest again (RFC 9112, 9.3.2). */
-static bool has_sent_more(struct lws *wsi) {
-  char probe = 1;
-  (void)lws_hdr_custom_copy(wsi, &probe, 1, "", 0); /* touches it if there is a table */
-  return probe == 0;
+/* RFC 9112, 9.6: the connection ends in steps. What still comes is read and thrown away: else the system
+ * would reset the connection, and the client lose the answer. */
+static int linger(struct peer *peer) {
+  peer->exchange->phase = LINGERING;
+  wire_half_close(peer->wsi);
+  buffer_free(&peer->inbox);
+  peer_expect(peer, LINGER_SECONDS);
+  lws_rx_flow_control(peer->wsi, 1);
+  return 0;
 }
 
 static int answered(struct peer *peer) {
   struct exchange *exchange = peer->exchange;
-  if (exchange->linger) {
-    exchange->phase = LINGERING;
-    shutdown(peer->fd, SHUT_WR);
-    peer_expect(peer, LINGER_SECONDS);
-    return 0;
-  }
-  if (!exchange->keep || peer->listener->closing)
+  if (peer->listener->closing)
     return -1;
+  if (!exchange->keep)
+    return linger(peer);
   peer->exchange = NULL;
   peer->since = uv_hrtime();
   peer->heard = true;
   exchange_free(exchange);
-  peer_expect(peer, 0);
-  return lws_http_transaction_completed(peer->wsi) || has_sent_more(peer->wsi) ? -1 : 0;
+  peer_expect(peer, KEEPALIVE_SECONDS);
+  lws_rx_flow_control(peer->wsi, 1);
+  return 0;
 }
 
 /* Write what is in `out` until the system takes no more. */

@@ -46,8 +46,10 @@ static void make_box(lua_State *L, struct peer *peer) {
   memset(box, 0, sizeof *box);
   luaL_setmetatable(L, CONNECTION_T);
   if (peer->upgrade) {
-    head_push_kept(L, peer);
+    request_push_head(L, peer->upgrade);
     lua_setiuservalue(L, -2, 1);
+    exchange_free(peer->upgrade);
+    peer->upgrade = NULL;
   }
   lua_rawsetp(L, -2, peer);
   memcpy(box->address, peer->address, sizeof box->address);
@@ -109,15 +111,18 @@ static void at_gone(struct wire *wire, lua_State *L) {
   peer_free(peer);
 }
 
-void connection_established(struct peer *peer, struct lws *wsi) {
+void connection_established(struct peer *peer) {
   static const struct wire_ops ops = {at_message, at_gone, NULL};
   struct listener *listener = peer->listener;
-  assert(!peer->is_socket && !peer->exchange && !peer->arrival);
+  struct lws *wsi = peer->wsi;
+  assert(!peer->is_socket && !peer->exchange);
   peer_count(peer, -1);
   peer->is_socket = true;
   peer_count(peer, 1);
   peer->wsi = NULL;
   peer->since = uv_hrtime();
+  peer_expect(peer, 0);
+  lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0); /* that of accepting TLS would go on */
   peer->opened.run = run_opened;
   wire_init(&peer->wire, listener->server->rt, false, &ops, &listener->rules.limits);
   wire_open(&peer->wire, wsi);

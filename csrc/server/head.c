@@ -44,13 +44,14 @@ static bool is_hex(char c) {
   return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
 }
 
-/* Bytes from `at` that may stand in a registered name (RFC 3986, 3.2.2). */
+/* Bytes from `at` that may stand in a registered name (RFC 3986, 3.2.2), but for the comma, which may be the
+ * trace of two fields. */
 static const char *skip_name(const char *at, const char *end) {
   for (; at < end; at++) {
     unsigned char c = (unsigned char)*at;
     bool escape = c == '%' && end - at > 2 && is_hex(at[1]) && is_hex(at[2]);
     if (!escape &&
-        (c == '%' || ((!field_is_token_byte(c) || strchr("#^`|", c)) && !(c && strchr("(),;=", c)))))
+        (c == '%' || ((!field_is_token_byte(c) || strchr("#^`|", c)) && !(c && strchr("();=", c)))))
       break;
   }
   return at;
@@ -76,10 +77,14 @@ static bool is_host(const char *at, const char *end) {
   return at == end;
 }
 
-/* Visible characters, each escape whole, none a zero byte; a fragment is never sent. */
+/* Visible characters, each escape whole, none a zero byte; a fragment is never sent. Of those that RFC 3986
+ * wants escaped, the ones that browsers leave as they are may come: '|', and in a query also those of `odd`.
+ */
 static bool is_target(const char *at, const char *end) {
+  static const char never[] = "\"<>#", odd[] = "\\^`{}";
+  const char *query = memchr(at, '?', (size_t)(end - at));
   for (; at < end; at++) {
-    if (*at <= ' ' || *at >= 0x7f || *at == '#')
+    if (*at <= ' ' || *at >= 0x7f || strchr(never, *at) || (strchr(odd, *at) && !(query && at > query)))
       return false;
     if (*at == '%' && (end - at < 3 || !is_hex(at[1]) || !is_hex(at[2]) || !memcmp(at + 1, "00", 2)))
       return false;

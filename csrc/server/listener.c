@@ -2,7 +2,7 @@
  * server/listener.c - an HTTP and WebSocket server: the listening socket, its clients, the end of both.
  * Lua sees: core.listen, Listener (port, count, refuse_upgrades, close).
  * Owns: the listening socket, which lws never sees, so that closing it takes effect at once; struct listener
- * and struct peer. Every accepted connection is handed to lws.
+ * and struct peer. Every accepted connection is handed to lws, for TCP, TLS and timers: it reads no HTTP.
  * Borrows: the context of lws (wire.c).
  * Loop thread only. Callbacks of lws copy and queue; Lua is reached only from the drain point.
  * SPDX-License-Identifier: MIT
@@ -27,8 +27,7 @@
 enum {
   BACKLOG = 512,
   ACCEPTS_PER_TURN = 64,
-  PAUSE_MS = 100,         /* of accepting, when connections, descriptors or memory are short */
-  KEEPALIVE_SECONDS = 60, /* an idle HTTP connection is kept */
+  PAUSE_MS = 100, /* of accepting, when connections, descriptors or memory are short */
 };
 
 /* ---- callbacks of lws ---------------------------------------------------------------------------- */
@@ -42,14 +41,8 @@ static int on_stranger(struct lws *wsi, enum lws_callback_reasons why) {
     if (server && server->adopting)
       server->adopting->wsi = wsi;
     return 0;
-  case LWS_CALLBACK_HTTP:
-  case LWS_CALLBACK_HTTP_BODY:
-  case LWS_CALLBACK_HTTP_WRITEABLE:
-  case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-  case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
-  case LWS_CALLBACK_RECEIVE:
-  case LWS_CALLBACK_RAW_ADOPT:
   case LWS_CALLBACK_RAW_RX:
+  case LWS_CALLBACK_RAW_WRITEABLE:
     return -1;
   default:
     return 0;
@@ -78,25 +71,17 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons why, void *user, vo
   if (peer->is_socket)
     return wire_on(&peer->wire, wsi, why, in, length);
   switch (why) {
-  case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-    return upgrade_decide(peer, in);
-  case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
-    upgrade_accepted(peer);
-    return 0;
-  case LWS_CALLBACK_ESTABLISHED:
-    connection_established(peer, wsi);
-    return 0;
+  case LWS_CALLBACK_RAW_RX:
+    return request_on_bytes(peer, in, length);
+  case LWS_CALLBACK_RAW_WRITEABLE:
+    return request_on_writeable(peer);
   case LWS_CALLBACK_TIMER:
     return peer_on_timer(peer);
-  case LWS_CALLBACK_RAW_ADOPT: /* the method CONNECT makes lws believe so */
-  case LWS_CALLBACK_RAW_RX:
-    return -1;
-  case LWS_CALLBACK_CLOSED_HTTP:
-  case LWS_CALLBACK_CLOSED:
+  case LWS_CALLBACK_RAW_CLOSE:
   case LWS_CALLBACK_WSI_DESTROY:
     return on_http_gone(peer);
   default:
-    return request_on(peer, why, in, length);
+    return 0;
   }
 }
 
@@ -124,13 +109,12 @@ static long count(void *state) {
 }
 
 static bool make_vhost(struct server *server) {
-  const struct lws_protocols protocols[] = {
-      {server->subprotocol, on_lws, 0, WIRE_RX_BUFFER, 0, NULL, WIRE_CHUNK}, {NULL, NULL, 0, 0, 0, NULL, 0}};
+  const struct lws_protocols protocols[] = {{"server", on_lws, 0, 0, 0, NULL, WIRE_CHUNK},
+                                            {NULL, NULL, 0, 0, 0, NULL, 0}};
   struct lws_context *context = wire_context(server->rt);
   struct lws_context_creation_info info;
   if (!context)
     return false;
-  memcpy(server->subprotocol, "json.v1", sizeof "json.v1");
   wire_vhost_info(&info, true);
   info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
   info.vhost_name = "server";
@@ -138,7 +122,7 @@ static bool make_vhost(struct server *server) {
   info.options |= LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS; /* clients show none: do not load 700 KiB of them */
   info.protocols = protocols;                            /* copied */
   info.user = server;
-  info.keepalive_timeout = KEEPALIVE_SECONDS;
+  info.alpn = "http/1.1"; /* else lws offers HTTP/2, and would take over what was agreed on */
   server->vhost = lws_create_vhost(context, &info);
   return server->vhost != NULL;
 }
@@ -195,13 +179,7 @@ static void welcome(struct listener *listener, int fd, const struct sockaddr_sto
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   rt_list_add(&listener->peers, &peer->link);
   peer_count(peer, 1);
-  peer->guarded = listener->rules.guarded_path[0] && listener->tls;
-  if (!listener->rules.guarded_path[0] || listener->tls) {
-    peer_hand_to_lws(peer);
-  } else if (!arrival_begin(peer)) {
-    close(fd);
-    peer_free(peer);
-  }
+  peer_hand_to_lws(peer);
 }
 
 static void go_on_accepting(struct listener *listener);

@@ -9,7 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct rt *peer_rt(const struct peer *peer) {
   return peer->listener->server->rt;
@@ -44,7 +43,7 @@ void exchange_free(struct exchange *exchange) {
   if (!exchange)
     return;
   assert(!exchange->job.queued && !exchange->pause.place);
-  buffer_free(&exchange->fields);
+  buffer_free(&exchange->text);
   buffer_free(&exchange->body);
   buffer_free(&exchange->out);
   upload_free(exchange->upload);
@@ -61,7 +60,7 @@ void exchange_end_pause(struct exchange *exchange) {
   lws_rx_flow_control(exchange->peer->wsi, 1);
 }
 
-/* lws must neither read on nor time out until the request is answered. */
+/* Nothing is read until the request is answered: what the client sends meanwhile holds it back. */
 int exchange_complete(struct exchange *exchange) {
   struct peer *peer = exchange->peer;
   assert(exchange->phase == RECEIVING && exchange->handle);
@@ -69,14 +68,13 @@ int exchange_complete(struct exchange *exchange) {
   exchange->phase = READY;
   exchange->job.run = exchange->handle;
   peer_expect(peer, 0);
-  lws_set_timeout(peer->wsi, NO_PENDING_TIMEOUT, 0);
   lws_rx_flow_control(peer->wsi, 0);
   rt_enqueue(peer_rt(peer), &exchange->job);
   return 0;
 }
 
 bool peer_is_busy(const struct peer *peer) {
-  return peer->exchange && peer->exchange->phase > RECEIVING;
+  return peer->exchange && peer->exchange->phase > RECEIVING && peer->exchange->phase != LINGERING;
 }
 
 /* The client is gone, or will be. */
@@ -96,32 +94,13 @@ static void forget_requests(struct peer *peer) {
 
 /* ---- the end of a connection --------------------------------------------------------------------- */
 
-static void on_closed(uv_handle_t *handle) {
-  struct arrival *arrival = handle->data;
-  if (!--arrival->handles)
-    free(arrival);
-}
-
-void peer_forget_arrival(struct peer *peer) {
-  struct arrival *arrival = peer->arrival;
-  peer->arrival = NULL;
-  if (!arrival)
-    return;
-  arrival->peer = NULL;
-  uv_close((uv_handle_t *)&arrival->poll, on_closed);
-  uv_close((uv_handle_t *)&arrival->timer, on_closed);
-}
-
 void peer_free(struct peer *peer) {
   struct listener *listener = peer->listener;
   assert(peer->link.next && !peer->box);
   if (peer->wsi)
     lws_set_opaque_user_data(peer->wsi, NULL); /* lws may speak of it once more */
   forget_requests(peer);
-  if (peer->arrival) {
-    peer_forget_arrival(peer);
-    close(peer->fd);
-  }
+  buffer_free(&peer->inbox);
   rt_list_remove(&peer->link);
   if (!peer->evicted)
     peer_count(peer, -1);
@@ -161,10 +140,10 @@ int peer_on_timer(struct peer *peer) {
 void peer_hand_to_lws(struct peer *peer) {
   struct server *server = peer->listener->server;
   lws_adopt_desc_t info;
-  assert(!peer->arrival && !peer->wsi);
+  assert(!peer->wsi);
   memset(&info, 0, sizeof info);
   info.vh = server->vhost;
-  info.type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP | (peer->listener->tls ? LWS_ADOPT_ALLOW_SSL : 0);
+  info.type = LWS_ADOPT_SOCKET | (peer->listener->tls ? LWS_ADOPT_ALLOW_SSL : 0);
   info.fd.sockfd = peer->fd;
   info.opaque = peer;
   server->adopting = peer;

@@ -7,14 +7,13 @@
  *   served_file.c     a file as the body of an answer
  *   tls.c             certificates
  *   peer.c            the ground: a listener's clients, and their requests as far as all have to do with them
- *   arrival.c         a client's first request line, before lws reads it
  *   admission.c       who has to go when there is no room
  *   answer.c          composing and writing an answer
- *   request_head.c    reading the head of a request
+ *   request_head.c    what Lua sees of the head of a request
  *   request_body.c    receiving its body
- *   request.c         its life, and what Lua sees of it
- *   upgrade.c         which requests may become WebSocket connections
  *   connection.c      a WebSocket connection
+ *   upgrade.c         which requests become WebSocket connections
+ *   request.c         the life of a request, and what Lua sees of it
  *   listen_options.c  reading the options of core.listen
  *   listener.c        the roof: the listening socket, accepting, closing, what lws calls
  * A file calls those above it in this list. The ground calls the roof by two pointers: listener->peer_gone
@@ -25,6 +24,8 @@
 
 #include "base/container.h"
 #include "loop/runtime.h"
+#include "server/chunked.h"
+#include "server/head.h"
 #include "ws/wire.h"
 
 #include <assert.h>
@@ -32,25 +33,23 @@
 #include <openssl/ssl.h>
 
 enum {
-  HEAD_SECONDS = 10, /* from accepting to the end of the first head, TLS included */
-  BODY_SECONDS = 10, /* between two pieces of a body */
-  CLOSE_MS = 3000,   /* a closing listener waits so long for its clients */
+  HEAD_SECONDS = 10,      /* from accepting, TLS included, or its first byte to the end of a head */
+  BODY_SECONDS = 10,      /* between two pieces of a body */
+  KEEPALIVE_SECONDS = 60, /* an idle HTTP connection is kept */
+  CLOSE_MS = 3000,        /* a closing listener waits so long for its clients */
 };
 
-struct arrival;
 struct connection_box;
 struct upload;
 struct served_file;
 
-/* One per runtime. All listeners share one vhost of lws, for its whole life: lws picks the vhost of a
- * request by Host header and port, not by where it came in, and never frees one it once left that way. */
+/* One per runtime. All listeners share one vhost of lws, for its whole life. */
 struct server {
   struct rt *rt;
   struct lws_vhost *vhost;
   struct rt_list listeners;
   long count;
   struct peer *adopting; /* being handed to lws just now */
-  char subprotocol[64];  /* the name lws offers; set to the listener's before each upgrade */
 };
 
 /* The user values of a Listener's userdata. */
@@ -105,9 +104,7 @@ struct listener {
 struct peer {
   struct rt_list link;
   struct listener *listener;
-  struct lws *wsi;         /* while it is HTTP; then wire.wsi */
-  struct arrival *arrival; /* until lws has it */
-  bool guarded;            /* its first request line named the guarded path; over TLS that cannot be seen */
+  struct lws *wsi; /* while it is HTTP; then wire.wsi */
   int fd;
   char address[46];
   bool loopback;
@@ -121,6 +118,8 @@ struct peer {
   bool dropped;            /* by Lua: no frame is handed over any more */
 
   uint64_t due; /* real time at which its patience ends, nanoseconds of uv_hrtime; 0: it has no deadline */
+  struct head head;    /* of the request that comes */
+  struct buffer inbox; /* what came and cannot be read yet: a part of a head, requests behind one at work */
   struct exchange *exchange; /* the request being received, handled or answered; NULL: idle */
   struct exchange *upgrade;  /* the one that opened a connection apart, until Lua has its head */
 
@@ -138,13 +137,6 @@ enum phase {
   LINGERING  /* the answer is written, what still comes is thrown away */
 };
 
-/* RFC 9112, 7.1. lws hands over a chunked body as it comes. */
-struct chunks {
-  enum { SIZE, EXTENSION, DATA, DATA_END, TRAILER } at;
-  size_t left; /* bytes of the chunk */
-  int line;    /* characters of the line so far */
-};
-
 /* One HTTP request and its answer. The peer owns it while it is received and answered, Lua's userdata while a
  * handler works on it; whoever comes last frees it. */
 struct exchange {
@@ -153,35 +145,25 @@ struct exchange {
   struct rt_job job;
   /* The roof's answer to a complete request; the job runs it. */
   void (*handle)(struct rt *rt, lua_State *L, struct rt_job *job);
-  bool head;                         /* the answer has no body */
-  bool keep;                         /* the connection goes on after the answer */
-  bool old;                          /* HTTP/1.0: going on has to be said */
-  bool chunked;                      /* struct chunks tells where the body ends */
-  bool linger;                       /* refused early: more may come */
-  bool asked;                        /* on_head was */
-  bool expects;                      /* 100 Continue */
-  bool ended;                        /* the body was complete before on_head was asked */
-  size_t length, received, max_body; /* of the body */
-  size_t cut_after;                  /* bytes of it after which the connection ends; SIZE_MAX: never */
-  double rate, owed;                 /* bytes of it to read in a second, 0: any; seconds to wait for that */
-  struct upload *upload;             /* NULL: the body stays in memory */
-  struct served_file *file;          /* NULL: the answer's body is in `out` */
-  struct rt_timer pause;             /* of a limited file, of a body that is read slowly */
-  struct chunks chunks;
-  struct buffer fields; /* kind, name, zero, value, zero; ... */
-  struct buffer body;   /* while ASKING, as it comes on the wire */
-  struct buffer out;    /* LWS_PRE bytes of headroom, then the answer or a piece of it */
-  size_t sent;          /* of out, with the headroom */
+  struct head head;          /* as it was read */
+  struct buffer text;        /* its bytes */
+  bool keep;                 /* the connection goes on after the answer */
+  bool asked;                /* on_head was */
+  bool early;                /* more has come with the head: the client does not wait for 100 Continue */
+  size_t received, max_body; /* of the body */
+  size_t cut_after;          /* bytes of it after which the connection ends; SIZE_MAX: never */
+  double rate, owed;         /* bytes of it to read in a second, 0: any; seconds to wait for that */
+  struct upload *upload;     /* NULL: the body stays in memory */
+  struct served_file *file;  /* NULL: the answer's body is in `out` */
+  struct rt_timer pause;     /* of a limited file, of a body that is read slowly */
+  struct chunked chunked;
+  struct buffer body;
+  struct buffer out; /* LWS_PRE bytes of headroom, then the answer or a piece of it */
+  size_t sent;       /* of out, with the headroom */
   size_t discarded;
   uint64_t began; /* this request or answer, nanoseconds of uv_hrtime */
   uint64_t moved; /* bytes of it since */
   bool paced;     /* it is we who slow it down */
-};
-
-struct http_method {
-  const char *name;
-  enum lws_token_indexes token;
-  bool has_body; /* also without Content-Length, as lws sees it: it then waits for 100 MiB */
 };
 
 /* ---- upload.c ------------------------------------------------------------------------------------ */
@@ -242,8 +224,6 @@ void peer_free(struct peer *peer);
 void peer_expect(struct peer *peer, int seconds);
 /* Feed the timer of lws; returns what its callback must return. */
 int peer_on_timer(struct peer *peer);
-/* Nobody looks at its first request line any more. */
-void peer_forget_arrival(struct peer *peer);
 /* Is a request being handled or answered, which is worth waiting for? */
 bool peer_is_busy(const struct peer *peer);
 
@@ -254,19 +234,6 @@ void exchange_free(struct exchange *exchange);
 void exchange_end_pause(struct exchange *exchange);
 /* All of the request is here: queue it for its handler. Returns 0, as a callback of lws may. */
 int exchange_complete(struct exchange *exchange);
-
-/* ---- arrival.c ----------------------------------------------------------------------------------- */
-
-/* A client of a listener with a guarded path is looked at before lws reads from it. The peer forgets it. */
-struct arrival {
-  struct peer *peer; /* NULL: nobody waits any more */
-  uv_poll_t poll;
-  uv_timer_t timer; /* real time, as the deadline of a head */
-  int handles;
-  size_t seen; /* bytes at the last look */
-};
-/* Look at the first request line, then hand the peer to lws. false: no memory. */
-bool arrival_begin(struct peer *peer);
 
 /* ---- admission.c --------------------------------------------------------------------------------- */
 
@@ -291,61 +258,51 @@ bool answer_end(struct exchange *exchange, int status, const char *body, size_t 
 bool answer_end_with_file(struct exchange *exchange, int status);
 /* Write it as soon as the system takes it. */
 void answer_start(struct exchange *exchange);
-/* Answer without Lua. false: no memory. */
-bool answer_plainly(struct exchange *exchange, int status);
-/* Refuse a request whose body has not come or cannot be understood. */
-int answer_refusing(struct exchange *exchange, int status);
-/* Write a whole answer from inside a callback, without an exchange; `more` holds header lines. */
-int answer_without_exchange(const struct peer *peer, int status, const char *more);
+/* Answer without Lua; `more` holds header lines. false: no memory. */
+bool answer_plainly(struct exchange *exchange, int status, const char *more);
+/* Refuse a request that is not wanted whole, or cannot be understood; the connection ends. */
+int answer_refusing(struct exchange *exchange, int status, const char *more);
 int answer_on_writeable(struct peer *peer);
 
 /* ---- request_head.c ------------------------------------------------------------------------------ */
 
-/* NULL: one that is not served. */
-const struct http_method *head_method(struct lws *wsi);
-/* How the client wants it answered: without a body, after 100 Continue, with the connection going on. */
-void head_read_wishes(struct exchange *exchange, struct lws *wsi, const struct http_method *method);
-/* Copy method, path, query and headers; false: no memory. */
-bool head_read(struct exchange *exchange, struct lws *wsi, const struct http_method *method);
-/* "" if there is none. */
-const char *head_content_type(const struct exchange *exchange);
+/* Does the target name the guarded path, or something below it, spelled out? */
+bool request_is_guarded(const struct exchange *exchange);
+/* The path as Lua sees it, to be freed; NULL: no memory. */
+char *request_path(const struct exchange *exchange);
+/* The value of the first field of this name, to be freed, "" if there is none; NULL: no memory. */
+char *request_field(const struct exchange *exchange, const char *name);
 /* Push a table of what the head says. */
-void head_push(lua_State *L, const struct exchange *exchange);
-/* Keep the head of an upgrade in peer->upgrade; false: no memory. */
-bool head_keep(struct peer *peer);
-/* Push that head as a table, and forget it. */
-void head_push_kept(lua_State *L, struct peer *peer);
+void request_push_head(lua_State *L, const struct exchange *exchange);
 
 /* ---- request_body.c ------------------------------------------------------------------------------ */
 
-/* Where the body ends (RFC 9112, 6.3). Returns a status to refuse it with, or 0. */
-int body_read_framing(struct exchange *exchange, struct lws *wsi, const struct http_method *method);
 /* Make ready for the body, or have Lua asked first. */
 int body_await(struct exchange *exchange);
 int body_ask(struct exchange *exchange);
-int body_on_bytes(struct exchange *exchange, const char *in, size_t length);
-int body_on_complete(struct exchange *exchange);
-
-/* ---- request.c ----------------------------------------------------------------------------------- */
-
-/* Feed the HTTP callbacks of lws; returns what the callback must return. */
-int request_on(struct peer *peer, enum lws_callback_reasons why, const void *in, size_t length);
-void request_open(lua_State *L);
-
-/* ---- upgrade.c ----------------------------------------------------------------------------------- */
-
-/* Decide about LWS_CALLBACK_HTTP_CONFIRM_UPGRADE; returns what the callback must return. */
-int upgrade_decide(struct peer *peer, char *upgrade);
-/* lws is about to accept the upgrade. */
-void upgrade_accepted(const struct peer *peer);
+/* Take bytes of the body from *at on, and move that. */
+int body_read_on(struct exchange *exchange, const char **at, const char *end);
 
 /* ---- connection.c -------------------------------------------------------------------------------- */
 
 /* The upgrade is done. */
-void connection_established(struct peer *peer, struct lws *wsi);
+void connection_established(struct peer *peer);
 /* Free what belongs to the connection, for teardown: Lua's userdata is emptied. */
 void connection_forget(struct peer *peer);
 void connection_open(lua_State *L);
+
+/* ---- upgrade.c ----------------------------------------------------------------------------------- */
+
+/* Answer a request for a WebSocket connection. If it is let in, the exchange is given up and the peer is one.
+ */
+int upgrade_answer(struct exchange *exchange);
+
+/* ---- request.c ----------------------------------------------------------------------------------- */
+
+/* Bytes have come, or there is room for an answer. */
+int request_on_bytes(struct peer *peer, const char *in, size_t length);
+int request_on_writeable(struct peer *peer);
+void request_open(lua_State *L);
 
 /* ---- listen_options.c ---------------------------------------------------------------------------- */
 

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #define REQUEST_T "trueconf.Request"
+enum { LONGEST_LINGER = 64 << 20 /* bytes of a refused client that are thrown away */ };
 
 struct request_box {
   struct exchange *exchange; /* NULL: answered or dropped */
@@ -23,54 +24,96 @@ struct request_box {
 
 static void run_request(struct rt *rt, lua_State *L, struct rt_job *job);
 
-static int on_head(struct peer *peer) {
-  const struct http_method *method = head_method(peer->wsi);
-  struct exchange *exchange = method ? exchange_new(peer) : NULL;
-  int status;
+/* The head of a request is whole, or has to be refused. */
+static int begin_request(struct peer *peer, const char *text, int status, bool early) {
+  struct exchange *exchange = exchange_new(peer);
   if (!exchange)
-    return answer_without_exchange(peer, method ? 503 : 501, "");
+    return -1;
   peer->exchange = exchange;
   exchange->handle = run_request;
+  exchange->head = peer->head;
+  exchange->keep = exchange->head.keep;
+  exchange->early = early;
+  memset(&peer->head, 0, sizeof peer->head);
   peer_expect(peer, BODY_SECONDS);
-  head_read_wishes(exchange, peer->wsi, method);
-  if (peer->listener->rules.guarded_path[0] && !peer->guarded)
-    exchange->keep = false; /* a client that goes on with the guarded path must begin anew */
-  status = body_read_framing(exchange, peer->wsi, method);
-  if (status)
-    return answer_refusing(exchange, status);
-  if (!head_read(exchange, peer->wsi, method))
-    return answer_refusing(exchange, 503);
-  if (peer->listener->asks && (exchange->length || exchange->chunked))
-    return body_ask(exchange);
-  if (exchange->length || exchange->chunked)
-    return body_await(exchange);
-  if (lws_hdr_total_length(peer->wsi, WSI_TOKEN_POST_URI) &&
-      lws_hdr_total_length(peer->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH))
-    return 0; /* also of an empty body lws says when it is complete */
-  return exchange_complete(exchange);
+  if (status != HEAD_WHOLE)
+    return answer_refusing(exchange, status, "");
+  if (!buffer_append(&exchange->text, text, exchange->head.size))
+    return answer_refusing(exchange, 503, "");
+  if (exchange->head.to_websocket && !exchange->head.old)
+    return upgrade_answer(exchange);
+  if (!exchange->head.length && !exchange->head.chunked)
+    return exchange_complete(exchange);
+  return peer->listener->asks ? body_ask(exchange) : body_await(exchange);
 }
 
-int request_on(struct peer *peer, enum lws_callback_reasons why, const void *in, size_t length) {
-  struct exchange *exchange = peer->exchange;
-  switch (why) {
-  case LWS_CALLBACK_HTTP:
-    return exchange ? -1 : on_head(peer);
-  case LWS_CALLBACK_HTTP_BODY:
-    return exchange ? body_on_bytes(exchange, in, length) : -1;
-  case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-    return exchange ? body_on_complete(exchange) : -1;
-  case LWS_CALLBACK_HTTP_WRITEABLE:
-    return answer_on_writeable(peer);
-  default:
+/* Read on in the head that begins at *at, and move that behind it once it is whole. */
+static int read_head(struct peer *peer, const char **at, const char *end) {
+  const char *text = *at;
+  int status;
+  if (!peer->head.seen && peer->heard)
+    peer_expect(peer, HEAD_SECONDS);
+  status = head_read_on(&peer->head, text, (size_t)(end - text));
+  if (status == HEAD_MORE)
     return 0;
+  *at = status == HEAD_WHOLE ? text + peer->head.size : end;
+  return begin_request(peer, text, status, *at < end);
+}
+
+static int throw_away(struct exchange *exchange, const char **at, const char *end) {
+  exchange->discarded += (size_t)(end - *at);
+  *at = end;
+  return exchange->discarded > LONGEST_LINGER ? -1 : 0;
+}
+
+/* Read from *at as far as can be now, and move that. */
+static int read_on(struct peer *peer, const char **at, const char *end) {
+  int result = 0;
+  while (!result && *at < end && !peer->is_socket) {
+    struct exchange *exchange = peer->exchange;
+    const char *from = *at;
+    if (!exchange)
+      result = read_head(peer, at, end);
+    else if (exchange->phase == RECEIVING)
+      result = body_read_on(exchange, at, end);
+    else if (exchange->phase == LINGERING)
+      result = throw_away(exchange, at, end);
+    if (*at == from)
+      break; /* more has to come, or the answer to leave */
   }
+  return result;
+}
+
+/* Frames may come right behind an upgrade. */
+static int read_inbox(struct peer *peer) {
+  struct buffer *inbox = &peer->inbox;
+  const char *at = inbox->data;
+  int result = inbox->length ? read_on(peer, &at, inbox->data + inbox->length) : 0;
+  if (result)
+    return result;
+  buffer_consume(inbox, (size_t)(at - inbox->data));
+  if (peer->is_socket && inbox->length)
+    wire_feed(&peer->wire, inbox->data, inbox->length);
+  if (peer->is_socket || !inbox->length)
+    buffer_free(inbox);
+  return 0;
+}
+
+/* What cannot be read yet waits in the inbox. */
+int request_on_bytes(struct peer *peer, const char *in, size_t length) {
+  return buffer_append(&peer->inbox, in, length) ? read_inbox(peer) : -1;
+}
+
+int request_on_writeable(struct peer *peer) {
+  int result = answer_on_writeable(peer);
+  return result || peer->exchange ? result : read_inbox(peer);
 }
 
 /* ---- handing over to Lua ------------------------------------------------------------------------- */
 
 /* Push the table behind the fields of a Request. */
 static void push_fields(lua_State *L, const struct exchange *exchange) {
-  head_push(L, exchange);
+  request_push_head(L, exchange);
   lua_pushlstring(L, exchange->body.length ? exchange->body.data : "", exchange->body.length);
   lua_setfield(L, -2, "body");
   if (exchange->upload)
@@ -86,7 +129,7 @@ static void push_request(lua_State *L, struct exchange *exchange) {
   exchange->phase = HANDLING;
   push_fields(L, exchange);
   lua_setiuservalue(L, -2, 1);
-  buffer_free(&exchange->fields);
+  buffer_free(&exchange->text);
   buffer_free(&exchange->body);
 }
 
@@ -114,7 +157,7 @@ static int l_hand_over(lua_State *L) {
   if (lua_getiuservalue(L, -2, ON_HTTP) == LUA_TFUNCTION) {
     push_request(L, exchange);
     rt_spawn(peer_rt(peer), L, 2);
-  } else if (!answer_plainly(exchange, 404)) {
+  } else if (!answer_plainly(exchange, 404, "")) {
     peer_drop(peer);
   }
   return 0;
@@ -146,11 +189,11 @@ static struct exchange *take(struct request_box *box) {
   return NULL;
 }
 
-/* While a handler works lws does not read, so nobody has noticed whether the client has left. */
+/* While a handler works nothing is read, so nobody has noticed whether the client has left. One that has only
+ * said that it sends no more waits for its answer. */
 static bool has_left(const struct peer *peer) {
   char byte;
-  ssize_t n = recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+  return recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != EINTR;
 }
 
 /* What would end the line or the headers. */
@@ -286,7 +329,7 @@ static int l_close(lua_State *L) {
   if (!exchange)
     return 0;
   exchange->phase = ANSWERING;
-  if (!answer_plainly(exchange, 500))
+  if (!answer_plainly(exchange, 500, ""))
     peer_drop(exchange->peer);
   return 0;
 }

@@ -1,203 +1,151 @@
 /*
- * server/request_head.c - the head of a request: lws has parsed it, here it is copied.
- * lws of version 4.1 decodes the path ("+" becomes a space) and lists headers it knows; of others it
- * finds only those asked for by name, see other_headers.
- * Lua sees: the table of it. Copying runs inside the callback that tells of the head.
- * SPDX-License-Identifier: MIT
+ * server/request_head.c - what Lua sees of the head of a request: escapes are decoded, names are in small
+ * letters, and the values of a field that comes more than once are joined (RFC 9110, 5.3). Owns: nothing. The
+ * bytes are the exchange's. SPDX-License-Identifier: MIT
  */
 #include "server/private.h"
 
+#include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-enum { LONGEST_FIELD = 16384 /* more than lws keeps of all headers together */ };
-
-static bool add_field(struct exchange *exchange, char kind, const char *name, const char *value) {
-  return buffer_append(&exchange->fields, &kind, 1) &&
-         buffer_append(&exchange->fields, name, strlen(name) + 1) &&
-         buffer_append(&exchange->fields, value, strlen(value) + 1);
+static const char *start_of(const struct exchange *exchange, struct head_part part) {
+  return exchange->text.data + part.at;
 }
 
-/* Names lws has no token for. They end in a colon, as it wants them. */
-static const char *const other_headers[] = {
-    "upload-task-id:",
-    "forwarded:",
-    "x-forwarded:",
-    "x-forwarded-proto:",
-    "x-forwarded-scheme:",
-    "x-forwarded-host:",
-    "x-forwarded-port:",
-    "x-forwarded-prefix:",
-    "x-forwarded-server:",
-    "x-forwarded-uri:",
-    "x-original-forwarded-for:",
-    "x-original-url:",
-    "x-original-uri:",
-    "x-rewrite-url:",
-    "x-client-ip:",
-    "x-cluster-client-ip:",
-    "true-client-ip:",
-    "cf-connecting-ip:",
-    "x-envoy-external-address:",
-    "x-proxyuser-ip:",
-    "x-request-id:",
-    "x-requested-with:",
-    "x-api-key:",
-    "traceparent:",
-    "access-control-request-method:",
-    "sec-fetch-site:",
-    "sec-fetch-mode:",
-    "dnt:",
-    "keep-alive:",
-};
-
-static bool add_header(struct exchange *exchange, const char *token, const char *value) {
-  char name[64];
-  size_t length = strlen(token) - 1;
-  if (length >= sizeof name)
-    return true;
-  memcpy(name, token, length);
-  name[length] = 0;
-  return add_field(exchange, 'h', name, value);
+static int digit(char c) {
+  return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
 }
 
-static bool add_headers(struct exchange *exchange, struct lws *wsi, char *value) {
-  for (int token = 0; token < WSI_TOKEN_COUNT; token++) {
-    const char *name = (const char *)lws_token_to_string((enum lws_token_indexes)token);
-    if (!name || name[0] == ':' || !name[0] || name[strlen(name) - 1] != ':')
-      continue;
-    if (lws_hdr_copy(wsi, value, LONGEST_FIELD, (enum lws_token_indexes)token) <= 0)
-      continue;
-    if (!add_header(exchange, name, value))
-      return false;
+/* Decode escapes, which the reader has checked, into room for `length` bytes. Returns how many there are. */
+static size_t decode(char *into, const char *at, size_t length, bool is_query) {
+  const char *end = at + length;
+  char *from = into;
+  for (; at < end; at++) {
+    *into++ = *at == '%' ? (char)(digit(at[1]) * 16 + digit(at[2])) : is_query && *at == '+' ? ' ' : *at;
+    if (*at == '%')
+      at += 2;
   }
-  for (size_t i = 0; i < sizeof other_headers / sizeof *other_headers; i++) {
-    const char *name = other_headers[i];
-    if (lws_hdr_custom_copy(wsi, value, LONGEST_FIELD, name, (int)strlen(name)) <= 0)
-      continue;
-    if (!add_header(exchange, name, value))
+  return (size_t)(into - from);
+}
+
+bool request_is_guarded(const struct exchange *exchange) {
+  const char *guarded = exchange->peer->listener->rules.guarded_path;
+  const char *at = start_of(exchange, exchange->head.path), *end = at + exchange->head.path.length;
+  size_t length = strlen(guarded);
+  if (!length || exchange->head.absolute || (size_t)(end - at) < length || memcmp(at, guarded, length) != 0)
+    return false;
+  for (at += length; at < end; at++)
+    if (!isalnum((unsigned char)*at) && *at != '_' && *at != '-' && (*at != '/' || at[-1] == '/'))
       return false;
-  }
   return true;
 }
 
-static bool add_query(struct exchange *exchange, struct lws *wsi, char *text) {
-  for (int i = 0; lws_hdr_copy_fragment(wsi, text, LONGEST_FIELD, WSI_TOKEN_HTTP_URI_ARGS, i) >= 0; i++) {
-    char *value = strchr(text, '=');
-    if (!text[0])
-      continue;
-    if (value)
-      *value++ = 0;
-    if (!add_field(exchange, 'q', text, value ? value : ""))
-      return false;
-  }
-  return true;
+char *request_path(const struct exchange *exchange) {
+  struct head_part path = exchange->head.path;
+  char *text = malloc((size_t)path.length + 2);
+  size_t length;
+  if (!text)
+    return NULL;
+  length = decode(text, start_of(exchange, path), path.length, false);
+  if (!length) /* of an absolute target */
+    text[length++] = '/';
+  text[length] = 0;
+  return text;
 }
 
-static const struct http_method http_methods[] = {
-    {"GET", WSI_TOKEN_GET_URI, false},         {"POST", WSI_TOKEN_POST_URI, true},
-    {"OPTIONS", WSI_TOKEN_OPTIONS_URI, false}, {"PUT", WSI_TOKEN_PUT_URI, true},
-    {"PATCH", WSI_TOKEN_PATCH_URI, true},      {"DELETE", WSI_TOKEN_DELETE_URI, false},
-    {"HEAD", WSI_TOKEN_HEAD_URI, false}};
-
-const struct http_method *head_method(struct lws *wsi) {
-  for (size_t i = 0; i < sizeof http_methods / sizeof *http_methods; i++)
-    if (lws_hdr_total_length(wsi, http_methods[i].token) > 0)
-      return &http_methods[i];
-  return NULL;
-}
-
-/* lws cuts the path at "&" as it does a query, and joins the pieces with commas. */
-static bool add_path(struct exchange *exchange, struct lws *wsi, enum lws_token_indexes token, char *text) {
-  char *at = text;
-  for (int i = 0;; i++) {
-    int n = lws_hdr_copy_fragment(wsi, at, LONGEST_FIELD - (int)(at - text), token, i);
-    if (n < 0)
-      break;
-    at += n;
-    *at++ = '&';
-  }
-  if (at > text)
-    at[-1] = 0;
-  return at > text && add_field(exchange, 'f', "path", text);
-}
-
-bool head_read(struct exchange *exchange, struct lws *wsi, const struct http_method *method) {
-  char text[LONGEST_FIELD];
-  return add_field(exchange, 'f', "method", method->name) && add_path(exchange, wsi, method->token, text) &&
-         add_query(exchange, wsi, text) && add_headers(exchange, wsi, text);
-}
-
-/* As lws decides it, so that what we announce is what it does. */
-static void read_keep_alive(struct exchange *exchange, struct lws *wsi) {
-  char text[25];
-  exchange->old =
-      lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP) < 8 || text[5] != '1' || text[7] != '1';
-  exchange->keep = !exchange->old;
-  if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_CONNECTION) <= 0)
-    return;
-  if (!strcasecmp(text, "keep-alive"))
-    exchange->keep = true;
-  if (!strcasecmp(text, "close"))
-    exchange->keep = false;
-}
-
-static bool expects_invitation(struct lws *wsi) {
-  char text[24];
-  return lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_EXPECT) > 0 && !strcasecmp(text, "100-continue");
-}
-
-void head_read_wishes(struct exchange *exchange, struct lws *wsi, const struct http_method *method) {
-  exchange->head = method->token == WSI_TOKEN_HEAD_URI;
-  exchange->expects = expects_invitation(wsi);
-  read_keep_alive(exchange, wsi);
-}
-
-const char *head_content_type(const struct exchange *exchange) {
-  const char *at = exchange->fields.data, *end = at + exchange->fields.length;
-  while (at < end) {
-    const char *name = at + 1, *value = name + strlen(name) + 1;
-    if (*at == 'h' && !strcmp(name, "content-type"))
-      return value;
-    at = value + strlen(value) + 1;
-  }
-  return "";
+char *request_field(const struct exchange *exchange, const char *name) {
+  struct head_field field;
+  for (size_t at = 0; head_next_field(&exchange->head, exchange->text.data, &at, &field);)
+    if (head_is_word(start_of(exchange, field.name), field.name.length, name))
+      return strndup(start_of(exchange, field.value), field.value.length);
+  return strdup("");
 }
 
 /* ---- for Lua ------------------------------------------------------------------------------------- */
 
-void head_push(lua_State *L, const struct exchange *exchange) {
-  const char *at = exchange->fields.data, *end = at + exchange->fields.length;
-  lua_createtable(L, 0, 9);
+static void push_decoded(lua_State *L, const char *at, size_t length, bool is_query) {
+  luaL_Buffer text;
+  char *into = luaL_buffinitsize(L, &text, length);
+  luaL_pushresultsize(&text, decode(into, at, length, is_query));
+}
+
+static void push_path(lua_State *L, const struct exchange *exchange) {
+  struct head_part path = exchange->head.path;
+  if (path.length)
+    push_decoded(L, start_of(exchange, path), path.length, false);
+  else
+    lua_pushliteral(L, "/");
+}
+
+/* Of fields that come twice in a query, the last one counts. */
+static void push_query(lua_State *L, const struct exchange *exchange) {
+  const char *at = start_of(exchange, exchange->head.query), *end = at + exchange->head.query.length;
   lua_createtable(L, 0, 4);
-  lua_createtable(L, 0, 12);
   while (at < end) {
-    const char *name = at + 1, *value = name + strlen(name) + 1;
-    lua_pushstring(L, value);
-    lua_setfield(L, *at == 'f' ? -4 : *at == 'q' ? -3 : -2, name);
-    at = value + strlen(value) + 1;
+    const char *to = memchr(at, '&', (size_t)(end - at)), *sign;
+    to = to ? to : end;
+    sign = memchr(at, '=', (size_t)(to - at));
+    if (to > at) {
+      push_decoded(L, at, (size_t)((sign ? sign : to) - at), true);
+      push_decoded(L, sign ? sign + 1 : to, sign ? (size_t)(to - sign - 1) : 0, true);
+      lua_rawset(L, -3);
+    }
+    at = to + 1;
   }
-  lua_setfield(L, -3, "headers");
+}
+
+static void push_name(lua_State *L, const char *name, size_t length) {
+  luaL_Buffer text;
+  char *into = luaL_buffinitsize(L, &text, length);
+  for (size_t i = 0; i < length; i++)
+    into[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] | 0x20) : name[i];
+  luaL_pushresultsize(&text, length);
+}
+
+/* Set one field of the table on top. */
+static void set_field(lua_State *L, const char *name, size_t name_length, const char *value, size_t length) {
+  push_name(L, name, name_length);
+  lua_pushvalue(L, -1);
+  if (lua_rawget(L, -3) == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_pushlstring(L, value, length);
+  } else {
+    lua_pushstring(L, head_is_word(name, name_length, "cookie") ? "; " : ", ");
+    lua_pushlstring(L, value, length);
+    lua_concat(L, 3);
+  }
+  lua_rawset(L, -3);
+}
+
+/* RFC 9112, 3.2.2: the host of an absolute target stands for that of the field. */
+static void push_fields(lua_State *L, const struct exchange *exchange) {
+  struct head_field field;
+  lua_createtable(L, 0, 12);
+  for (size_t at = 0; head_next_field(&exchange->head, exchange->text.data, &at, &field);) {
+    const char *name = start_of(exchange, field.name);
+    bool is_host = head_is_word(name, field.name.length, "host");
+    struct head_part value = is_host ? exchange->head.host : field.value;
+    set_field(L, name, field.name.length, start_of(exchange, value), value.length);
+  }
+}
+
+void request_push_head(lua_State *L, const struct exchange *exchange) {
+  lua_createtable(L, 0, 9);
+  lua_pushstring(L, exchange->head.method);
+  lua_setfield(L, -2, "method");
+  push_path(L, exchange);
+  lua_setfield(L, -2, "path");
+  push_query(L, exchange);
   lua_setfield(L, -2, "query");
+  push_fields(L, exchange);
+  lua_setfield(L, -2, "headers");
   lua_pushstring(L, exchange->peer->address);
   lua_setfield(L, -2, "peer");
-  lua_pushboolean(L, exchange->peer->guarded);
+  lua_pushboolean(L, request_is_guarded(exchange));
   lua_setfield(L, -2, "guarded");
-  if (exchange->chunked)
+  if (exchange->head.chunked)
     return;
-  lua_pushinteger(L, (lua_Integer)exchange->length);
+  lua_pushinteger(L, (lua_Integer)exchange->head.length);
   lua_setfield(L, -2, "content_length");
-}
-
-bool head_keep(struct peer *peer) {
-  const struct http_method *method = head_method(peer->wsi);
-  exchange_free(peer->upgrade);
-  peer->upgrade = method ? exchange_new(peer) : NULL;
-  return peer->upgrade && head_read(peer->upgrade, peer->wsi, method);
-}
-
-void head_push_kept(lua_State *L, struct peer *peer) {
-  head_push(L, peer->upgrade);
-  exchange_free(peer->upgrade);
-  peer->upgrade = NULL;
 }

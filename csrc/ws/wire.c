@@ -218,6 +218,8 @@ static int write_out(struct wire *wire) {
     memmove(wire->out.data + LWS_PRE, wire->out.data + LWS_PRE + done, left - done);
     wire->out.length -= done;
   }
+  if (!wire->client) /* while lws holds something it reads nothing of a raw connection, but would spin */
+    lws_rx_flow_control(wire->wsi, !lws_partial_buffered(wire->wsi));
   if (wire->out.length || (awaits_flush(wire) && lws_partial_buffered(wire->wsi)))
     lws_callback_on_writable(wire->wsi);
   return 0;
@@ -287,6 +289,14 @@ void wire_kill(struct lws *wsi) {
   shutdown(lws_get_socket_fd(wsi), SHUT_RDWR);
   lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
   lws_cancel_service(lws_get_context(wsi)); /* lws arms its timers only when it is serviced */
+}
+
+void wire_half_close(struct lws *wsi) {
+  SSL *ssl = lws_get_ssl(wsi);
+  if (ssl)
+    SSL_shutdown(ssl);
+  ERR_clear_error(); /* else lws takes it for one of its own calls */
+  shutdown(lws_get_socket_fd(wsi), SHUT_WR);
 }
 
 static void on_close_timer(struct rt_timer *timer) {
@@ -519,10 +529,7 @@ static bool is_flushed(const struct wire *wire) {
  * sent more than we have read, an end at once would reset the connection, and take the close frame with it.
  */
 static void end_sending(struct wire *wire) {
-  SSL *ssl = lws_get_ssl(wire->wsi);
-  if (ssl)
-    SSL_shutdown(ssl);
-  shutdown(lws_get_socket_fd(wire->wsi), SHUT_WR);
+  wire_half_close(wire->wsi);
   wire->faulty = false;
 }
 
@@ -571,39 +578,6 @@ static void run_wire(struct rt *rt, lua_State *L, struct rt_job *job) {
 
 /* ---- callbacks of lws ---------------------------------------------------------------------------- */
 
-/* What lws tells of a close frame to a server; it answers it itself. */
-static int on_peer_close(struct wire *wire, const unsigned char *in, size_t length) {
-  size_t n = length > 2 ? length - 2 : 0;
-  if (wire->closing)
-    return -1; /* the answer to ours: over, without a third close frame */
-  wire->close_code = length >= 2 ? in[0] << 8 | in[1] : FRAMES_NO_CODE;
-  if (n >= sizeof wire->close_reason)
-    n = sizeof wire->close_reason - 1;
-  if (n)
-    memcpy(wire->close_reason, in + 2, n);
-  wire->close_reason[n] = 0;
-  wire->open = false;
-  reason_set(&wire->reason, ERR_DISCONNECTED, wire->close_code,
-             "the other side closed the connection (%d%s%s)", wire->close_code, n ? ": " : "",
-             wire->close_reason);
-  return 0;
-}
-
-/* What lws has read of a message, as a frame again. */
-static int on_piece(struct wire *wire, const void *in, size_t length) {
-  unsigned char head[14] = {0}, *end;
-  bool last = lws_is_final_fragment(wire->wsi) && !lws_remaining_packet_payload(wire->wsi);
-  unsigned opcode = wire->assembling                 ? WIRE_CONTINUE
-                    : lws_frame_is_binary(wire->wsi) ? WIRE_BINARY
-                                                     : WIRE_TEXT;
-  wire->assembling = !last;
-  end = put_header(head, opcode | (last ? WIRE_FIN : 0), length, wire->frames.masked);
-  wire_feed(wire, head,
-            (size_t)(end - head) + (wire->frames.masked ? 4 : 0)); /* a key that changes nothing */
-  wire_feed(wire, in, length);
-  return 0;
-}
-
 int wire_on(struct wire *wire, struct lws *wsi, int why, void *in, size_t length) {
   if (wire->wsi != wsi)
     return 0;
@@ -614,22 +588,13 @@ int wire_on(struct wire *wire, struct lws *wsi, int why, void *in, size_t length
   case LWS_CALLBACK_RAW_RX:
     wire_feed(wire, in, length);
     return 0;
-  case LWS_CALLBACK_RECEIVE:
-    return on_piece(wire, in, length);
   case LWS_CALLBACK_CLIENT_HTTP_WRITEABLE:
   case LWS_CALLBACK_RAW_WRITEABLE:
-  case LWS_CALLBACK_SERVER_WRITEABLE:
     return write_out(wire);
   case LWS_CALLBACK_COMPLETED_CLIENT_HTTP: /* its end, for lws */
     return -1;
-  case LWS_CALLBACK_RECEIVE_PONG:
-    on_pong(wire);
-    return 0;
-  case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-    return on_peer_close(wire, in, length);
   case LWS_CALLBACK_CLOSED_CLIENT_HTTP:
   case LWS_CALLBACK_RAW_CLOSE:
-  case LWS_CALLBACK_CLOSED:
   case LWS_CALLBACK_WSI_DESTROY:
     on_closed(wire);
     return 0;

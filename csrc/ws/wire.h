@@ -79,7 +79,6 @@ struct wire {
 
   struct buffer inbox; /* what came and is not read, and the beginning of a message in fragments */
   struct frames frames;
-  bool assembling; /* lws hands over a message in pieces */
 
   bool owes_pong;     /* more pings came than the other side took answers: the newest counts */
   struct buffer ping; /* what it carries */
@@ -126,6 +125,8 @@ void wire_drop(struct wire *wire, enum err err, const char *why);
 void wire_drop_amid(struct wire *wire, const void *data, size_t length, size_t sent, const char *why);
 /* Have lws end a connection at once; it tells us nothing more about it. */
 void wire_kill(struct lws *wsi);
+/* Say that nothing more is sent; the other side's end comes next. */
+void wire_half_close(struct lws *wsi);
 /* Stop or go on reading, so that the peer is held back by TCP. */
 void wire_pause(struct wire *wire, bool pause);
 /* Forget it: the owner is not told of anything any more. */

@@ -156,7 +156,7 @@ describe("on_head", function()
                               { max_body = 10 })
     assert.equal("taken", post(listener, "short").body)
     assert.equal("taken", post(listener, ("x"):rep(3 * MIB)).body)
-    local text = raw(listener, [[send POST / HTTP/1.1\r\nContent-Length: 3000000\r\n\r\n]], "until taken",
+    local text = raw(listener, [[send POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n]], "until taken",
                      "repeat 1000000 x", "read")
     assert.equal("200", statuses(text))
     assert.same({ "", "", "" }, bodies)
@@ -198,7 +198,8 @@ describe("on_head", function()
       local listener = receiver { rate = 1000, max_body = MIB }
       local waiter = core.waiter()
       core.spawn(function() waiter:wake(select(2, fetch(listener, { method = "POST", body = ("x"):rep(MIB) }))) end)
-      local text = raw(listener, [[send POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n]], "repeat 100000 x")
+      local text = raw(listener, [[send POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n]],
+        "repeat 100000 x")
       assert.equal("", text)
       listener:close(abrupt)
       assert.matches("^%u+$", waiter:wait(20).name)
@@ -273,17 +274,20 @@ describe("a body saved to a file", function()
 
   it("may come in any pieces, chunked, and after an invitation", helper.async(function()
     local listener = receiver { save_to = at "body" }
-    local text = raw(listener, [[send POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nab]], "pause 0.05", "send cdef",
-                     "until taken", "send POST / HTTP/1.1\\r\\n" ..
+    local text = raw(listener, [[send POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nab]], "pause 0.05",
+                     "send cdef",
+                     "until taken", "send POST / HTTP/1.1\\r\\nHost: x\\r\\n" ..
                      [[Connection: close\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n]],
                      [[until 100 Continue\r\n\r\n]], "send xyz", "read")
     assert.equal("200 100 200", statuses(text))
     assert.equal("xyz", read(at "body"))
-    text = raw(listener, [[send POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel]], "pause 0.05",
+    text = raw(listener, [[send POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n]] ..
+               [[Transfer-Encoding: chunked\r\n\r\n5\r\nhel]], "pause 0.05",
                [[send lo\r\n6\r\n, body\r\n0\r\n\r\n]], "read")
     assert.equal("200", statuses(text))
     assert.equal("hello, body", read(at "body"))
-    text = raw(listener, [[send POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n]], "read")
+    text = raw(listener, [[send POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n]] ..
+               [[Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n]], "read")
     assert.equal("200", statuses(text))
     assert.equal("hi", read(at "body"))
     listener:close()
@@ -294,7 +298,7 @@ describe("a body saved to a file", function()
     local listener = receiver({ save_to = remove "body", max_body = 100000 }, function() called = true end)
     assert.equal(413, post(listener, ("x"):rep(100001)).status)
     assert.is_nil(read(at "body"))
-    local text = raw(listener, [[send POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n186A1\r\n]],
+    local text = raw(listener, [[send POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n186A1\r\n]],
                      "repeat 100001 x", [[send \r\n0\r\n\r\n]], "read")
     assert.equal("413", statuses(text))
     assert.is_nil(read(at "body"))
@@ -309,7 +313,7 @@ describe("a body saved to a file", function()
       helper.eventually(function() return read(at "body") == "half" end)
       begun = true
     end)
-    raw(listener, [[send POST / HTTP/1.1\r\nContent-Length: 8\r\n\r\nhalf]], "pause 0.3")
+    raw(listener, [[send POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhalf]], "pause 0.3")
     helper.eventually(function() return not read(at "body") end)
     assert.is_true(begun)
     assert.is_false(holds_files())
@@ -321,7 +325,7 @@ describe("a body saved to a file", function()
       local listener = receiver({ save_to = remove "body" })
       local left = core.waiter()
       core.spawn(function()
-        raw(listener, [[send POST / HTTP/1.1\r\nContent-Length: 8\r\n\r\nhalf]], "read")
+        raw(listener, [[send POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhalf]], "read")
         left:wake()
       end)
       helper.eventually(function() return read(at "body") end)
@@ -330,7 +334,7 @@ describe("a body saved to a file", function()
       left:wait()
     end)()
     local listener = receiver({ save_to = remove "body" })
-    core.spawn(raw, listener, [[send POST / HTTP/1.1\r\nContent-Length: 8\r\n\r\nhalf]], "read")
+    core.spawn(raw, listener, [[send POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhalf]], "read")
     while not read(at "body") do core.sleep(0.01) end
     core.close()
     assert.is_nil(read(at "body"))
@@ -438,7 +442,8 @@ describe("a form", function()
 
   it("refused early lets the client read why, though it sends on", helper.async(function()
     local listener = form(function() error "called" end)
-    local text = raw(listener, [[send POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n]], "repeat 9000000 x", "read")
+    local text = raw(listener, [[send POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n]],
+      "repeat 9000000 x", "read")
     assert.equal("415", statuses(text))
     assert.matches("Unsupported Media Type$", text)
     listener:close()
@@ -457,7 +462,7 @@ describe("a form", function()
   it("leaves nothing when the client leaves in the middle", helper.async(function()
     local listener = form(function() error "called" end)
     local steps = part("file", "x", "; filename=a"):gsub("\r\n", "\\r\\n")
-    raw(listener, [[send POST / HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\n]] ..
+    raw(listener, [[send POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n]] ..
       [[Content-Length: 5000\r\n\r\n]] .. steps, "pause 0.1")
     helper.eventually(function() return not read(at "file") end)
     assert.is_false(holds_files())
@@ -524,9 +529,9 @@ describe("a file as an answer", function()
       request:respond(math.tointeger(request.query.status) or 200, {}, { path = path })
       assert.is_false(holds_files())
     end })
-    local text = raw(listener, [[send HEAD / HTTP/1.1\r\n\r\n]], [[until \r\n\r\n]], "pause 0.05",
-      [[send GET /?status=204 HTTP/1.1\r\n\r\n]], "until 204", "pause 0.05",
-      [[send GET /?status=304 HTTP/1.1\r\nConnection: close\r\n\r\n]], "read")
+    local text = raw(listener, [[send HEAD / HTTP/1.1\r\nHost: x\r\n\r\n]], [[until \r\n\r\n]], "pause 0.05",
+      [[send GET /?status=204 HTTP/1.1\r\nHost: x\r\n\r\n]], "until 204", "pause 0.05",
+      [[send GET /?status=304 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n]], "read")
     assert.equal("200 204 304", statuses(text))
     assert.equal(1, select(2, text:gsub("Content%-Length: 1600000\r\n", "")))
     assert.is_nil(text:find("0123", 1, true))
@@ -591,10 +596,10 @@ describe("a file as an answer", function()
       opened = opened + 1
       assert.is_true(holds_files())
     end })
-    for _ = 1, 3 do raw(listener, [[send GET / HTTP/1.1\r\n\r\n]], "until 200 OK", "pause 0.05") end
+    for _ = 1, 3 do raw(listener, [[send GET / HTTP/1.1\r\nHost: x\r\n\r\n]], "until 200 OK", "pause 0.05") end
     helper.eventually(function() return not holds_files() end)
     assert.equal(3, opened)
-    raw(listener, [[send GET / HTTP/1.1\r\n\r\n]], "until 200 OK", "pause 0.05")
+    raw(listener, [[send GET / HTTP/1.1\r\nHost: x\r\n\r\n]], "until 200 OK", "pause 0.05")
     listener:close()
     assert.is_false(holds_files())
   end))
@@ -602,7 +607,8 @@ describe("a file as an answer", function()
   it("arrives at a slow reader, and another request follows", helper.async(function()
     local text_data = ("0123456789abcdef"):rep(1 << 19)
     local listener = server { path = write("served", text_data) }
-    local text = raw(listener, [[send GET /1 HTTP/1.1\r\n\r\n]], "pause 0.1", [[send GET /2 HTTP/1.1\r\n]],
+    local text = raw(listener, [[send GET /1 HTTP/1.1\r\nHost: x\r\n\r\n]], "pause 0.1",
+      [[send GET /2 HTTP/1.1\r\nHost: x\r\n]],
       "pause 0.2", "until f0123456789abcdef0", [[send Connection: close\r\n\r\n]], "read")
     local first, second = text:match "\r\n\r\n([^\r]*)HTTP.*\r\n\r\n([^\r]*)$"
     assert.equal("200 200", statuses(text))
@@ -628,7 +634,7 @@ describe("a file as an answer", function()
     local listener = server(options)
     for _, cut in ipairs { 0, 1, 1000, 300000 } do
       options.cut_after = cut
-      local text = raw(listener, [[send GET / HTTP/1.1\r\n\r\n]], "read")
+      local text = raw(listener, [[send GET / HTTP/1.1\r\nHost: x\r\n\r\n]], "read")
       assert.matches("Content%-Length: 1600000\r\n", text)
       assert.equal(cut, #text:match "\r\n\r\n(.*)$")
       assert.equal("DISCONNECTED", select(2, fetch(listener)).name)
@@ -659,7 +665,7 @@ describe("a file as an answer", function()
 
   it("held to a rate is given up with the client or the listener", helper.async(function()
     local listener = server { path = write("served", data), rate = 10 }
-    raw(listener, [[send GET / HTTP/1.1\r\n\r\n]], "until 200 OK")
+    raw(listener, [[send GET / HTTP/1.1\r\nHost: x\r\n\r\n]], "until 200 OK")
     local left = core.waiter()
     core.spawn(function() left:wake(fetch(listener)) end)
     helper.eventually(holds_files)

@@ -596,9 +596,8 @@ function Socket:protocol() end
 ---leaves its connections out, at most 64 of them are open, and each of them has its head()
 ---@field subprotocol? string chosen when offered; default "json.v1"
 ---@field any_subprotocol? boolean a client that offers none but others is let in without one; false: 400
----@field guarded_path? string such as "/control/": connections that begin with a request for it, or for something below
----it in letters, digits, '_', '-' and '/', have `guarded` in their heads; paths apart are for them alone, and others are
----closed after one answer. Over TLS, where that cannot be seen, all have it
+---@field guarded_path? string such as "/control/": requests for it, or for something below it in letters, digits, '_',
+---'-' and '/', spelled out, have `guarded` in their heads; paths apart are for them alone
 ---@field max_connections? integer WebSocket connections; above it 503 on upgrade; default 128
 ---@field admits? boolean when there is no room for a WebSocket connection, give up the oldest one without admit()
 ---@field max_http_connections? integer when there are as many, the longest idle one is given up, else the slowest;
@@ -645,7 +644,7 @@ function Listener:close(abrupt) end
 ---@field method string
 ---@field path string decoded, without the query
 ---@field query table<string,string>
----@field headers table<string,string> names in lower case
+---@field headers table<string,string> names in lower case; of a field that comes twice, the values with a comma between
 ---@field content_length? integer bytes of the body; nil if it comes in chunks, its length unknown
 ---@field peer string address of the client
 
@@ -654,7 +653,6 @@ function Listener:close(abrupt) end
 ---(backpressure). An incomplete file is removed: when the client leaves, the body is refused (413 above max_body, 415
 ---if it is no form, 400 if the form is broken or cut off, 507 if the disk is full, 500 if a file cannot be written), or
 ---the listener closes.
----A body that comes in chunks ends at 100 MiB, with 413.
 ---@class (exact) trueconf.core.BodyDecision
 ---@field save_to? string write the body into this file, made with mode 0600 or emptied; then body_file is set
 ---@field form? table<string,string> read a multipart form (RFC 7578), and write each part named here into its file;
