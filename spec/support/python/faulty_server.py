@@ -175,6 +175,14 @@ class Visit:
         """Pings that are numbered and as long as may be, in one go."""
         self.send(b"".join(self.frame(f"{number:0125d}".encode(), PING) for number in range(1, count + 1)))
 
+    def do_pongs(self, count):
+        """Read the answers up to that of the last of so many pings, and note how many there were."""
+        pongs, data = 0, b""
+        while data != f"{count:0125d}".encode():
+            opcode, data = self.read_frame()
+            pongs += opcode == PONG
+        note(self.name, "pongs", count=pongs)
+
     def do_big(self, length):
         self.send(self.frame(b'"' + b"x" * (length - 2) + b'"'))
 
