@@ -28,8 +28,8 @@ function Hand:take(key, ...)
 end
 
 ---@return trueconf.Item[]
-function Hand:claims(n)
-  return copy(self.queue:claim(n))
+function Hand:claims(n, urgent)
+  return copy(self.queue:claim(n, urgent))
 end
 
 ---@return trueconf.Item? claim
@@ -108,18 +108,53 @@ return function(it, make)
     assert.same({ "c", "d" }, ids(hand:claims(5)))
   end)
 
-  case("hands out urgent items beyond that, before the others", function()
-    queue.is_urgent = function(item) return item.payload.text:find "!" ~= nil end
+  local function is_marked(item) return item.payload.text:find "!" ~= nil end
+
+  case("hands out urgent items before the others, and so many beyond that", function()
+    queue.is_urgent = is_marked
     hand:take("a", "1", "2!")
     hand:take("b", "3")
     hand:take("c", "4!")
-    local claims = hand:claims(0)
-    assert.same({ "4!" }, ids(claims))
+    hand:take("d", "5!")
     assert.same({}, hand:claims(0))
+    assert.same({ "5!" }, ids(hand:claims(0, 1)))
+    assert.same({ "4!" }, ids(hand:claims(0, 2)))
     local first = hand:claim "1"
-    assert.same({}, hand:claims(0))
+    assert.same({}, hand:claims(0, 1))
     queue:settle(first)
-    assert.same({ "2!", "3" }, ids(hand:claims(1)))
+    assert.same({ "2!" }, ids(hand:claims(1, 1)))
+    assert.same({ "3" }, ids(hand:claims(1, 1)))
+  end)
+
+  case("hands out no more than asked for, also when urgent items and others are ready", function()
+    queue.is_urgent = is_marked
+    hand:take("a", "1!")
+    hand:take("b", "2!")
+    hand:take("c", "3")
+    assert.same({ "2!" }, ids(hand:claims(1)))
+    assert.same({ "1!", "3" }, ids(hand:claims(2)))
+    hand:expect(0, 3, 0)
+  end)
+
+  case("hands out what is urgent no longer in its turn", function()
+    queue.is_urgent = is_marked
+    hand:take("a", "1")
+    hand:take("b", "2!")
+    hand:take("c", "3!")
+    queue.is_urgent = function(item) return item.id == "2!" end
+    assert.same({ "2!" }, ids(hand:claims(0, 5)))
+    queue.is_urgent = function() return false end
+    assert.same({}, hand:claims(0, 5))
+    assert.same({ "1", "3!" }, ids(hand:claims(5)))
+    hand:expect(0, 3, 0)
+  end)
+
+  case("hands out what cannot be said to be urgent in its turn", function()
+    queue.is_urgent = function() error "not enough memory" end
+    hand:take("a", "1", "2")
+    assert.same({}, hand:claims(0, 1))
+    hand:handle("1", "2")
+    hand:expect_empty()
   end)
 
   case("knows an item that waits, is claimed, put off or released, and one that was settled", function()

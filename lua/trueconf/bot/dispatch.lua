@@ -188,7 +188,7 @@ function Dispatch:begin_ready()
   local engine, queue = self.engine, self.queue
   while queue.waiting > 0 and not engine.stopping do
     local has_room = self.at_work < engine.options.max_handlers and not engine.persistence.stuck
-    local claim = queue:claim(has_room and 1 or 0)[1]
+    local claim = queue:claim(has_room and 1 or 0, has_room and 0 or 1)[1]
     if not claim or not begin(self, claim) then return end
   end
 end

@@ -42,7 +42,8 @@ local SPARE_SLOTS = 64                  -- a record that has grown beyond this i
 
 ---@class trueconf.Queue
 ---@field waiting integer items that wait, of all keys
----@field is_urgent? fun(item: trueconf.Item): boolean claimed even if there is no room; asked when a key gets ready
+---@field is_urgent? fun(item: trueconf.Item): boolean claimed even if there is no room; asked when a key gets ready, and
+---again before there is no room
 ---@field on_ready? fun() a key has become ready by itself: what was put off is due
 ---@field limit integer settled ids that are remembered
 ---@field private keys table<string|integer, trueconf.QueueRecord> of the keys with something to do
@@ -118,12 +119,19 @@ local function open_record(self, key)
   return record
 end
 
+-- Whether the next item of a key is urgent. If that cannot be told, as memory is short, it waits like the others.
+local function is_urgent(self, record)
+  if not self.is_urgent then return nil end
+  local ok, urgent = pcall(self.is_urgent, record[record.first])
+  return ok and urgent or nil
+end
+
 -- Put a key that is neither claimed nor put off into the ready list, or give its record away if no item waits.
 local function make_ready(self, key, record)
   if record.first <= record.last then
     if record.ready then return end
     record.ready = true
-    record.urgent = self.is_urgent and self.is_urgent(record[record.first]) or nil
+    record.urgent = is_urgent(self, record)
     if record.urgent then self.ready:push_front(key) else self.ready:push(key) end
     return
   end
@@ -194,19 +202,29 @@ local function claim_next(self, record)
   return item
 end
 
+-- Whether the next key is urgent still; those that are no longer go behind the others.
+local function is_next_urgent(self)
+  local ready = self.ready
+  while true do
+    local key = ready:peek()
+    local record = self.keys[key]
+    if not record or not record.urgent then return false end
+    if is_urgent(self, record) then return true end
+    record.urgent = nil
+    ready:push(ready:pop())
+  end
+end
+
 ---Take the next item of keys that are ready; their other items wait until it is settled, released or put off. Nothing
 ---is waited for: claim again after each other verb, and when on_ready() is called.
----@param n integer items, at most; urgent ones come beyond that
+---@param n integer items, at most
+---@param urgent? integer so many more, if they are urgent
 ---@return trueconf.Item[] claims the list is used again by the next call
-function Queue:claim(n)
-  local claims, count, ready, keys = self.claims, 0, self.ready, self.keys
-  local key = ready:peek()
-  while key and (n > 0 or keys[key].urgent) do
-    local record = keys[ready:pop()]
-    if not record.urgent then n = n - 1 end
+function Queue:claim(n, urgent)
+  local claims, count, ready, most = self.claims, 0, self.ready, n + (urgent or 0)
+  while count < most and (count < n and ready:peek() or count >= n and is_next_urgent(self)) do
     count = count + 1
-    claims[count] = claim_next(self, record)
-    key = ready:peek()
+    claims[count] = claim_next(self, self.keys[ready:pop()])
   end
   for index = #claims, count + 1, -1 do claims[index] = nil end
   return claims
