@@ -355,6 +355,23 @@ return function(it, make)
       }))
   end)
 
+  case("knows what was settled when its store is used again", function()
+    local function is_known(...)
+      for _, outcome in ipairs(hand:take("a", ...)) do assert.equal("handled", outcome) end
+    end
+    hand:take("a", "1", "2", "3", "4")
+    hand:handle("1", "2", "3", "4")
+    for _ = 1, 3 do
+      queue:use(nil, false)
+      queue:use(store, true)
+      is_known("1", "2", "3", "4")
+    end
+    hand:take("a", "5", "6")
+    hand:handle("5", "6")
+    is_known("2", "3", "4", "5", "6")
+    assert.same({ "queued" }, hand:take("a", "1"))
+  end, { limit = 5, max_waiting = 5 })
+
   case("keeps its promises under a long random use", function()
     math.randomseed(7)
     local keys, sent, expected, held = { "a", "b", "c" }, 0, { a = {}, b = {}, c = {} }, {}

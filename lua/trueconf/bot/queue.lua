@@ -42,8 +42,8 @@ local SPARE_SLOTS = 64                  -- a record that has grown beyond this i
 
 ---@class trueconf.Queue
 ---@field waiting integer items that wait, of all keys
----@field is_urgent? fun(item: trueconf.Item): boolean claimed even if there is no room; asked when a key gets ready, and
----again before there is no room
+---@field is_urgent? fun(item: trueconf.Item): boolean claimed even if there is no room; asked when a key gets
+---ready, and again before it goes beyond the room
 ---@field on_ready? fun() a key has become ready by itself: what was put off is due
 ---@field limit integer settled ids that are remembered
 ---@field private keys table<string|integer, trueconf.QueueRecord> of the keys with something to do
@@ -83,7 +83,7 @@ local function remember(self, id)
   return oldest
 end
 
----Keep settled ids, and the effects of handlers, in a store.
+---Keep settled ids, and the effects of handlers, in a store. It may be a store that was used before.
 ---@param store trueconf.Store? nil: in none any more
 ---@param remembers boolean the ids too: what was settled before this process began is known
 function Queue:use(store, remembers)
@@ -92,7 +92,12 @@ function Queue:use(store, remembers)
   store:drop_oldest(HANDLED, self.limit)
   local oldest = core.now() - HANDLED_LIFE
   for _, kept in ipairs(store:list(HANDLED)) do
-    if kept.value.at < oldest then store:remove(HANDLED, kept.id) else remember(self, kept.id) end
+    local id = kept.id
+    if kept.value.at < oldest then
+      store:remove(HANDLED, id)
+    elseif not self.handled[id] then
+      remember(self, id)
+    end
   end
 end
 
