@@ -15,7 +15,7 @@
 
 enum { LIMIT = 1000 };
 
-/* What was found, in words. */
+/* The result in words. */
 struct log {
   struct buffer text;
   int code;   /* of a violation; 0: there was none */
@@ -131,7 +131,7 @@ static void on_message(wslay_event_context_ptr context, const struct wslay_event
     note(log, kinds[arg->opcode], arg->msg, arg->msg_length);
 }
 
-/* What it would answer tells the code. */
+/* The code is in the answer that wslay would send. */
 static void read_theirs(struct feed *feed, bool server) {
   struct wslay_event_callbacks callbacks = {.recv_callback = on_read,
                                             .send_callback = on_write,

@@ -229,7 +229,7 @@ end
 
 local function write_events()
   local found = read_file(LUA .. "api/events.lua")
-  write "### Events of `bot:on`\n\n| event | what it tells | fields |\n|---|---|---|"
+  write "### Events of `bot:on`\n\n| event | when | fields |\n|---|---|---|"
   for _, name in ipairs(protocol.notification_order) do
     local notification = protocol.notifications[name]
     write("| `%s` | %s | %s |", events.name_of(name), notification.doc, protocol_link(name .. " notification"))
@@ -243,10 +243,11 @@ local function write_schema_methods(by_hand)
   write [[
 ### Methods of the API
 
-All methods of the server are there, with arguments by name, `bot:get_chat_history { chat_id = id, count = 20 }`, or by
-place, `bot:get_chat_history(id, 20)`; by place a table of further ones may follow. `timeout`, seconds, goes with every
-one. What is wrong in the script is raised before anything is sent; what is too long or out of range is returned as
-`LIMIT`, a method that is newer than the server as `UNSUPPORTED`. An answer without content is returned as `true`.
+All methods of the server, with arguments by name, `bot:get_chat_history { chat_id = id, count = 20 }`, or by position,
+`bot:get_chat_history(id, 20)`, with an optional table of further ones at the end. Every method takes `timeout`, in
+seconds. A mistake in the script raises an error before anything is sent. A value that is too long or out of range
+returns the error `LIMIT`, a method that is newer than the server `UNSUPPORTED`. An answer without content is returned
+as `true`.
 
 | call | | since | details |
 |---|---|---|---|]]
@@ -262,7 +263,7 @@ end
 
 local function write_sent()
   local path = LUA .. "api/sent_message.lua"
-  write_class("What `send_message` and other sending methods return", read_file(path)["trueconf.SentMessage"])
+  write_class("The result of `send_message` and other sending methods", read_file(path)["trueconf.SentMessage"])
   write_methods(path, "SentMessage", "sent")
 end
 
@@ -274,28 +275,28 @@ local function write_files()
   write_class("A preview", read_file(LUA .. "files/preview.lua")["trueconf.PreviewSource"])
   write_class("Options of `download`", read_file(LUA .. "files/download.lua")["trueconf.DownloadOptions"])
   write_methods(LUA .. "files/cancel_token.lua", "CancelToken", "cancel_token")
-  write_class("What `download` returns with `path` or `sink`", files["trueconf.Downloaded"])
+  write_class("The result of `download` with `path` or `sink`", files["trueconf.Downloaded"])
 end
 
 local function write_bots()
   local bot, messages = read_file(LUA .. "bot/init.lua"), read_file(LUA .. "bot/message.lua")
   local clients, outbox = read_file(LUA .. "client/init.lua"), read_file(LUA .. "bot/outbox.lua")
   write "## Options\n\nDurations are seconds, sizes bytes. An unknown option is an error.\n"
-  write_class("Of the connection: `trueconf.bot` and `trueconf.client`",
+  write_class("The connection: `trueconf.bot` and `trueconf.client`",
     client_options(clients["trueconf.ClientOptions"]))
-  write_class("Of `trueconf.bot` only", bot["trueconf.BotOptions"])
+  write_class("Only `trueconf.bot`", bot["trueconf.BotOptions"])
   write_class("`tls`", meta["trueconf.core.TlsOptions"])
-  write "## Bot\n\nWhat a client has, and:\n"
+  write "## Bot\n\nA bot has the methods of a [client](#client), and:\n"
   write_methods(LUA .. "bot/init.lua", "Bot", "bot")
   write_methods(LUA .. "bot/engine.lua", "Engine", "bot")
   write_methods(LUA .. "bot/persistence.lua", "Persistence", "bot")
   write_class("Options of `post`", outbox["trueconf.PostOptions"])
   write_methods(LUA .. "bot/outbox.lua", "Posted", "posted")
-  write_class("What `bot:outbox` returns", outbox["trueconf.OutboxState"])
-  write_class("What `bot:unsent` lists", outbox["trueconf.UnsentMessage"])
-  write_class("What `bot:dead_letters` lists", read_file(LUA .. "bot/dead_letters.lua")["trueconf.DeadLetter"])
+  write_class("The result of `bot:outbox`", outbox["trueconf.OutboxState"])
+  write_class("An entry of `bot:unsent`", outbox["trueconf.UnsentMessage"])
+  write_class("An entry of `bot:dead_letters`", read_file(LUA .. "bot/dead_letters.lua")["trueconf.DeadLetter"])
   write_events()
-  write "## Client\n\nA bot has all of this too, but for `stop`, which is its own.\n"
+  write "## Client\n\nA bot has all of these methods too, with a `stop` of its own.\n"
   write_methods(LUA .. "client/init.lua", "Client", "client")
   write_methods(LUA .. "api/pages.lua", "Client", "client")
   write_class("Options of `send_message`, `msg:answer` and `msg:reply`", clients["trueconf.SendOptions"])
@@ -304,7 +305,7 @@ local function write_bots()
   write_schema_methods(clients)
   write_sent()
   write_files()
-  write "## Message\n\nWhat a handler of `on_message` gets.\n"
+  write "## Message\n\nThe first argument of a handler of `on_message`.\n"
   write_class("Fields", messages["trueconf.Message"])
   write_methods(LUA .. "bot/message.lua", "Message", "msg")
 end
@@ -314,17 +315,17 @@ local function write_handlers()
   local commands, arguments = read_file(LUA .. "bot/command/init.lua"), read_file(LUA .. "bot/command/arguments.lua")
   write "## Handlers\n\nMethods of bots and routers. Explained with examples: [handlers](handlers.md).\n"
   write_methods(path, "Router", "bot")
-  write_class("What `on_command` takes last", commands["trueconf.CommandSpec"])
+  write_class("The last argument of `on_command`", commands["trueconf.CommandSpec"])
   write_class("An argument", arguments["trueconf.Argument"])
   write_class("`msg.command`", commands["trueconf.Command"])
-  write_class("A mistake, as `on_usage` gets it", arguments["trueconf.UsageMistake"])
-  write_class("A call, as `use_call` gets it", read_file(LUA .. "client/init.lua")["trueconf.Call"])
+  write_class("A mistake, the argument of `on_usage`", arguments["trueconf.UsageMistake"])
+  write_class("A call, the argument of `use_call`", read_file(LUA .. "client/init.lua")["trueconf.Call"])
 end
 
 local function write_dialogs()
   local path, questions = LUA .. "bot/dialog/init.lua", read_file(LUA .. "bot/dialog/question.lua")
-  write "## Dialogs\n\n`local dialog = require \"trueconf.dialog\"` is for what a handler asks of itself.\n"
-  write "What `msg:ask` and chats can do. Explained with examples: [dialogs](dialogs.md).\n"
+  write "## Dialogs\n\n`local dialog = require \"trueconf.dialog\"` has functions for the running handler.\n"
+  write "Examples of `msg:ask` and of chats: [dialogs](dialogs.md).\n"
   write_class("Options of `msg:ask` and `chat:ask`", questions["trueconf.AskOptions"])
   write_class("A choice", read_file(LUA .. "bot/dialog/choices.lua")["trueconf.Choice"])
   write_methods(LUA .. "bot/chat_handle.lua", "Chat", "chat")
@@ -332,7 +333,7 @@ local function write_dialogs()
   write_class("A chat: `msg.chat`, or `bot:chat(chat_id)`", handles["trueconf.ChatHandle"])
   write_class("Options of `chat:wait`", questions["trueconf.WaitOptions"])
   write_methods(path, "Dialogs", "bot")
-  write_class("A dialog that waits, as `bot:dialogs` lists it", read_file(path)["trueconf.WaitingDialog"])
+  write_class("A waiting dialog, an entry of `bot:dialogs`", read_file(path)["trueconf.WaitingDialog"])
   write_methods(path, "WaitingDialog", "dialog")
   write_function("trueconf.dialog.leave", read_file(LUA .. "dialog.lua")["dialog.leave"])
 end
@@ -382,7 +383,7 @@ local function write_stores_and_logs()
   write_function("store.memory", stores.memory)
   write_methods(LUA .. "store.lua", "Memory", "store", "collection")
   write_methods(LUA .. "store.lua", "Store", "store")
-  write '## Logs\n\n`local log = require "trueconf.log"`; `bot.log` is the one of a bot.\n'
+  write '## Logs\n\n`local log = require "trueconf.log"`; `bot.log` is the logger of a bot.\n'
   write_function("log.new", logs.new)
   write_class("Options of `log.new`", logs["trueconf.LogOptions"])
   write_methods(LUA .. "log.lua", "Log", "log")
@@ -393,15 +394,15 @@ local function write_errors()
   write [[
 ## Errors
 
-What can happen is returned as `nil, err`; a mistake in the script is raised with `error()`. `tostring(err)` is fit
-for people; branch on `err.name` only. No error holds a secret.
+Failures of the network, the server or the disk are returned as `nil, err`; a mistake in the script is raised with
+`error()`. `tostring(err)` is for people; branch on `err.name` only. No error holds a secret.
 ]]
   write_class("Fields", errors["trueconf.Error"])
   write [[
 ### Names
 
-`class` says what helps: to retry, a fresh token (auth), another request, a person (fatal), or nothing (done: it was so
-before). `code` is the server's number.
+`class` says what helps: a retry, a fresh token (auth), another request, a person (fatal), or nothing (done: nothing had
+to be changed). `code` is the server's number.
 
 | name | code | class | meaning |
 |---|---|---|---|]]
@@ -440,25 +441,25 @@ local function write_testing()
   write_methods(LUA .. "testing.lua", "Kit", "t", "bot_login")
   write "## People of a test\n\n`t:user(login)` gives one.\n"
   write_methods(LUA .. "testing/user.lua", "User", "user", "receive see next_unheard mark_heard newest")
-  write_class("Options of what people do", users["trueconf.testing.SayOptions"])
-  write "## What a test expects\n\n`t:expect(user)` gives this.\n"
+  write_class("Options of people's acts", users["trueconf.testing.SayOptions"])
+  write "## Expectations of a test\n\n`t:expect(user)` begins one.\n"
   write_methods(expect, "Expectation", "expectation")
-  write_class("Options of what is expected", read_file(expect)["trueconf.testing.ExpectOptions"])
-  write_class("What was heard", users["trueconf.testing.Heard"])
+  write_class("Options of expectations", read_file(expect)["trueconf.testing.ExpectOptions"])
+  write_class("A heard message", users["trueconf.testing.Heard"])
 end
 
 local function write_durations()
   local path = LUA .. "duration.lua"
   local found, order = read_file(path)
-  write '## Spans of time\n\n`trueconf.duration`, or `local duration = require "trueconf.duration"`.\n'
+  write '## Durations\n\n`trueconf.duration`, or `local duration = require "trueconf.duration"`.\n'
   for _, name in ipairs(order) do write_function(name, found[name]) end
 end
 
 write [[
 # Reference
 
-Generated by `make doc` from the doc comments of the Lua files. What is marked *Waits* suspends the coroutine that
-calls it, never the process; outside a coroutine it runs the loop until it is done.
+Generated by `make doc` from the doc comments of the Lua files. A function marked *Waits* suspends the coroutine that
+calls it, never the process; outside a coroutine it runs the event loop until it is done.
 ]]
 write_module()
 write_bots()

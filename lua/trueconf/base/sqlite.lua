@@ -143,7 +143,7 @@ function Sqlite:rollback()
   pcall(self.run, self, "ROLLBACK")     -- SQLite may have done it by itself
 end
 
----Call fn() in a transaction of its own: all of it is done, or nothing. What write() has begun ends before it.
+---Call fn() in a transaction of its own: all of it is done, or nothing. A transaction of write() ends before it.
 ---@param fn fun()
 ---@return true? ok
 ---@return any err IO, or what fn has raised

@@ -61,7 +61,7 @@ return {
   editChatTitle = {
     before = { GROUP, FRIENDS },
     { as = "changed", lua = 'bot:edit_chat_title(group_id, "Operations")' },
-    { "In a group where the bot is a mere participant.",
+    { "In a group where the bot is only a participant.",
       as = "changed", lua = 'bot:edit_chat_title(friends_id, "Foes")', fails = "NOT_ENOUGH_RIGHTS" },
   },
 
@@ -72,7 +72,7 @@ return {
         act = 'temporal_file_id = upload("ops.png", "a picture")' },
     },
     { as = "ok", lua = "bot:edit_chat_avatar(group_id, temporal_file_id)" },
-    { "An upload is good for one use.",
+    { "An upload can be used once.",
       as = "ok", lua = "bot:edit_chat_avatar(group_id, temporal_file_id)", fails = "FILE_NOT_FOUND" },
   },
 }

@@ -6,11 +6,11 @@ return {
     title = "Tokens",
     offline = true,
     bridge = { oauth_applications = { ["8b1e"] = { scopes = { "version:read" } }, ["5a20"] = { scopes = {} } } },
-    { "With login and password. The token is good for a month, whatever `expires_in` says.",
+    { "With login and password. The token is valid for a month, whatever `expires_in` says.",
       lua = "bot:start()", only = "http" },
     { "A wrong password, at a server that answers 400 to it; others answer 401.",
       act = 'stranger = make_bot { password = "wrong", max_denials = 1, on_trace = false }; stranger:start()' },
-    { "What a script gets that waits for such a bot.",
+    { "The error of a script that waits for such a bot.",
       lua = "stranger:wait_ready(5)", as = "ok", fails = "AUTH_FAILED" },
     { "By the OAuth2 exchange, with the id of an application that the administrator has made: three requests. In the "
       .. "answers to the last two `expires_in` is a time in UNIX milliseconds.",
@@ -21,8 +21,8 @@ return {
 
   version = {
     title = "The version of the server",
-    text = "Asked at the web server beside the Bridge, once, before a method that not every server knows. A server "
-      .. "that does not answer is no reason to give up.",
+    text = "Asked at the web server beside the Bridge, once, before a method that not every server has. A server "
+      .. "without an answer is no failure.",
     bot = { server_version = false },
     { lua = "bot:server_version()", as = "version" },
   },
@@ -33,10 +33,10 @@ return {
     before = {
       { "Mira writes while the bot is away.", act = 'mira:chat_with("herald"):say "Are you there?"' },
     },
-    { "The bot asks for what it missed. The server tells what may be uploaded, too.",
+    { "The bot asks for the messages it missed. The server also sends the upload limits.",
       lua = "bot:start()", only = "frame" },
     { lua = "bot:user_id()", as = "user_id" },
-    { "All tokens expire; that is noticed by the next `auth` only. The bot gets another token and connects again.",
+    { "All tokens expire; only the next `auth` notices. The bot gets another token and connects again.",
       act = "server:expire_tokens(); server:drop(); wait(2)" },
   },
 }

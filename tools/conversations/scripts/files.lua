@@ -13,7 +13,7 @@ local SLOW = {
 
 return {
   uploadFile = {
-    text = "The first of three steps: leave to upload, the bytes over HTTP, and the message. The client goes them in "
+    text = "The first of three steps: the upload task, the bytes over HTTP, and the message. The client takes them in "
       .. "one call.",
     before = { PERSONAL },
     { "A picture. Without the part `preview` apps show it as a document; here it is the picture itself.",
@@ -22,31 +22,31 @@ bot:send_file(chat_id, {
   name = "dot.gif", preview = true,
   data = "GIF89a\1\0\1\0\x80\0\0\xff\xff\xff\0\0\0\x2c\0\0\0\0\1\0\1\0\0\2\2\x44\1\0\x3b",
 })]] },
-    { "An upload for which there is no task.",
+    { "An upload without a task.",
       act = 'post("00000000-0000-4000-8000-000000000000", "plan.txt", "Friday")' },
-    { "A file that is too large, by a call that does not look at the limits itself. Servers before 5.5.6 answer 310 to "
-      .. "whatever is wrong with a file.",
+    { "A file that is too large, by a call that does not check the limits itself. Servers before 5.5.6 answer 310 to "
+      .. "every error of a file.",
       as = "task_id", lua = 'bot:upload_file(60000000, "film.mp4")', fails = "MAX_FILE_SIZE_EXCEEDED" },
   },
 
   sendFile = {
-    text = "By hand, for what was uploaded by other means; `bot:send_file(chat_id, { path = \"plan.txt\" })` does all "
-      .. "of it.",
+    text = "By hand, for a file that was uploaded by other means; `bot:send_file(chat_id, { path = \"plan.txt\" })` "
+      .. "takes all steps.",
     before = { PERSONAL, UPLOADED },
-    { "The caption is a message of its own, before that with the file.",
+    { "The caption is a message of its own, before the message with the file.",
       as = "sent", lua = 'bot:send_file(chat_id, temporal_file_id, { text = "The plan", parse_mode = "text" })' },
     { "Mira sends a file.", act = 'mira:chat(chat_id):send_file("notes.txt", "Buy milk\\n")' },
-    { "An upload is good for one message.",
+    { "An upload can be used for one message.",
       as = "sent", lua = "bot:send_file(chat_id, temporal_file_id)", fails = "UPLOADED_FILE_NOT_FOUND" },
   },
 
   getFileInfo = {
     before = { PERSONAL, SENT },
     { as = "info", lua = "bot:get_file_info(sent.file_id)" },
-    { "Whole: asked for, and fetched from `downloadUrl`. The token in it is all the server wants.",
+    { "The whole file, downloaded from `downloadUrl`. The server needs only the token in it.",
       as = "bytes", lua = "bot:download(sent)" },
-    { "The rest of it, after a connection that ended early; with `If-Range` the server answers 200 and the whole file "
-      .. "if it is another one now. The client does that by itself.",
+    { "The rest of it, after a lost connection; with `If-Range` the server answers 200 and the whole file if it has "
+      .. "changed. The client does that by itself.",
       act = [[get(info.download_url, { Range = "bytes=8-", ["If-Range"] = '"' .. sent.file_id .. '"' })]] },
     { as = "info", lua = 'bot:get_file_info "none"', fails = "FILE_NOT_FOUND" },
   },
@@ -60,7 +60,7 @@ bot:send_file(chat_id, {
   },
 
   subscribeFileProgress = {
-    text = "For a file that is not all there, its `readyState` being 1. The file is ready some time after the last "
+    text = "For a file that is not complete, with the `readyState` 1. The file is ready some time after the last "
       .. "progress: ask with [getFileInfo](#getfileinfo). `bot:download` does that by itself.",
     before = { PERSONAL, SLOW, SENT },
     { as = "subscribed", lua = "bot:subscribe_file_progress(sent.file_id)" },

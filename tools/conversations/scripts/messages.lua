@@ -21,7 +21,7 @@ bot:send_message(chat_id, "Deploy?", {
   } },
 })]] },
     { "Mira clicks on Yes. The notification `command` does not say who did.", act = 'mira:click(question.id, "yes")' },
-    { "A chat that is not there, or not any more.",
+    { "A chat that does not exist, or no longer.",
       as = "sent", lua = 'bot:send_message("gone", "Hello")', fails = "CHAT_NOT_FOUND" },
   },
 
@@ -54,22 +54,22 @@ bot:send_message(chat_id, "Deploy?", {
 bot:send_message(chat_id, "Deploy?", {
   buttons = { { { type = "command", id = "yes", label = "Yes", command = "deploy" } } },
 })]] } },
-    { "Only here and in the history are the buttons of a message.",
+    { "The buttons of a message are only here and in the history.",
       as = "message", lua = "bot:get_message_by_id(sent.id)" },
     { as = "button", lua = "message.content.buttons[1][1]" },
     { as = "message", lua = 'bot:get_message_by_id "none"', fails = "MESSAGE_NOT_FOUND" },
   },
 
   getChatHistory = {
-    text = "`bot:history(chat_id)` goes through all pages. They go backwards in time; one that begins at a message has "
-      .. "that one too.",
+    text = "`bot:history(chat_id)` goes through all pages. Pages go backwards in time; a page from a message on begins "
+      .. "with that message.",
     before = {
       { as = "group_id", lua = 'bot:create_group_chat "Ops"' },
       { lua = 'bot:send_message(group_id, "one")' },
       { lua = 'bot:send_message(group_id, "two")' },
       { lua = 'bot:edit_chat_title(group_id, "Operations")' },
     },
-    { "The newest two; messages of the system are among them.",
+    { "The newest two; system messages are among them.",
       as = "page", lua = "bot:get_chat_history(group_id, 2)" },
     { "From the older one of them on.",
       as = "page", lua = "bot:get_chat_history(group_id, 2, page.messages[2].id)" },

@@ -23,14 +23,14 @@ return {
   },
 
   sendChatActivity = {
-    text = "It fades by itself; `bot:keep_typing(chat_id)` sends it again and again, after `retryAfter` milliseconds.",
+    text = "It ends by itself; `bot:keep_typing(chat_id)` sends it again and again, after `retryAfter` milliseconds.",
     before = { PERSONAL },
     { as = "activity", lua = 'bot:send_chat_activity(chat_id, "typing")' },
     { as = "activity", lua = 'bot:send_chat_activity("gone", "typing")', fails = "CHAT_NOT_FOUND" },
   },
 
   answerCommand = {
-    text = "Servers of 5.5.6 send clicks without a `commandId`, so that there is nothing to answer. Here the Bridge "
+    text = "Servers of 5.5.6 send clicks without a `commandId`, so that no click can be answered. Here the Bridge "
       .. "was started with `command_ids`.",
     bridge = { command_ids = true },
     before = { PERSONAL, { as = "question", lua = [[

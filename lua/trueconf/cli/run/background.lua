@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- The coroutines, timers and signal handlers that the file of a bot starts besides its handlers. When the file is run
--- again, they all end, or they would run twice. Those that handlers started stay: they belong to people.
+-- again, they all end, or they would run twice. Coroutines, timers and signal handlers of handlers stay.
 
 local core = require "trueconf.core"
 local trueconf = require "trueconf"
