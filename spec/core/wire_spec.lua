@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- The frames of a connection: assembling, limits, order, back-pressure, pings, and how it ends.
 
+local certificates = require "spec.support.certificates"
 local core = require "trueconf.core"
 local faulty = require "spec.support.faulty"
 local helper = require "spec.support.helper"
@@ -27,7 +28,7 @@ describe("a wire", function()
     listen.websocket_paths = { "/" }
     listen.on_frame = function(connection, data) connection:send(data) end
     local listener = assert(core.listen(listen))
-    options.url = ("ws://127.0.0.1:%d/"):format(listener:port())
+    options.url = ("%s://127.0.0.1:%d/"):format(listen.tls and "wss" or "ws", listener:port())
     return assert(core.socket(options)), listener
   end
 
@@ -114,19 +115,26 @@ describe("a wire", function()
       finish(socket, listener)
     end))
 
-    it("while large ones go both ways", async(function()
-      -- No pings: on a slow machine the answers to them are long behind the blocks.
-      local options = { max_unsent = 64 << 20, ping_interval = 0 }
-      local socket, listener = echo(options, options)
-      local block = ("x"):rep(500000)
-      for number = 1, 40 do assert(socket:send(("%02d%s"):format(number, block))) end
-      for number = 1, 40 do
-        local data = assert(socket:receive(10))
-        assert.equal(number, tonumber(data:sub(1, 2)))
-        assert.equal(500002, #data)
-      end
-      finish(socket, listener)
-    end))
+    for _, over in ipairs { "plain TCP", "TLS" } do
+      it("while large ones go both ways over " .. over, async(function()
+        local certs = over == "TLS" and certificates.make() or nil
+        -- No pings: on a slow machine the answers to them are long behind the blocks.
+        local socket, listener = echo(
+          { max_unsent = 64 << 20, ping_interval = 0, tls = certs and { ca_file = certs.ca_file, verify = false } },
+          { max_unsent = 64 << 20, ping_interval = 0, tls = certs and certs:server "good" })
+        local block = ("x"):rep(500000)
+        for number = 1, 40 do assert(socket:send(("%02d%s"):format(number, block))) end
+        for number = 1, 40 do
+          local data = assert(socket:receive(10))
+          assert.equal(number, tonumber(data:sub(1, 2)))
+          assert.equal(500002, #data)
+        end
+        for number = 1, 2000 do assert(socket:send(("%d"):format(number))) end
+        for number = 1, 2000 do assert.equal(("%d"):format(number), socket:receive(10)) end
+        finish(socket, listener)
+        if certs then certs:remove() end
+      end))
+    end
   end)
 
   describe("is bounded", function()
