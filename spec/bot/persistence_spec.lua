@@ -709,6 +709,33 @@ describe("a bot with a store in a file", function()
     bot:stop(0)
     server:stop()
   end))
+
+  it("begins after a start with what the full outbox has let wait while it stopped", helper.async(function()
+    server = system.start_bridge()
+    local mira = server:person "mira"
+    local chat = mira:chat_with "herald"
+    local gate, elsewhere = core.waiter(), server:person("jonas"):chat_with "herald"
+    local bot = bot_with({ log = "off" }, function(msg)
+      gate:wait(LIMIT)
+      assert(msg:post("echo " .. msg.text))
+    end)
+    assert(bot:wait_ready(LIMIT))
+    behind(bot).persistence.outbox_box:stop(0)
+    for n = 1, 10000 do assert(bot:post(elsewhere.id, tostring(n))) end
+    chat:say "one"
+    eventually(function() return behind(bot).dispatch.working == 1 end)
+    core.timer(0.02, function() gate:wake() end)
+    bot:stop()
+    assert.equal(1, #server:unread "herald")
+    local kept = assert(stores.open(path))
+    kept:drop_oldest("outbox", 0)
+    kept:close()
+    bot:start()
+    assert.equal("echo one", bots.hear(mira))
+    bot:stop()
+    assert.equal(0, #server:unread "herald")
+    server:stop()
+  end))
 end)
 
 describe("a bot with no room for more messages", function()

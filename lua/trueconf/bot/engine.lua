@@ -189,7 +189,9 @@ function Engine:start()
   handler_run.unwatch(self)
   self.link:start()
   if kept then kept:start() end
-  if rawget(self, "queue") then self.dispatch:begin_ready() end
+  if not rawget(self, "queue") then return end
+  self.queue:hurry()                    -- what was put off while the bot stopped
+  self.dispatch:begin_ready()
 end
 
 ---The coroutines of its handlers.
