@@ -58,6 +58,36 @@ describe("a message whose handler fails", function()
     assert.is_nil(case.bot:requeue "none")
   end, { log = "off" }))
 
+  it("that is requeued is a dead letter again for a bot that begins when the first one has ended before", bots.case(
+    function(bot, case)
+      bot:on_message(function(msg)
+        if msg.text == "slow" then case.gate:wait(LIMIT) end
+        error "no good"
+      end)
+    end, function(case)
+      case.gate = core.waiter()
+      local message = case.chat:say "bad"
+      eventually(function() return #case.bot:dead_letters() == 1 end)
+      case.chat:say "slow"
+      eventually(function() return behind(case.bot).dispatch.working == 1 end)
+      assert.is_true(case.bot:requeue(message.id))
+      assert.same({}, case.bot:dead_letters())
+      assert.is_nil(case.bot:requeue(message.id))
+      core.timer(0.02, function() case.gate:wake() end)
+      case.bot:stop()
+      local given = system.bot_options(case.server)
+      given.store = store_of(case.bot)
+      local bot = trueconf.bot(given)
+      assert.equal(2, #bot:dead_letters())
+      bot:on_message(function(msg) assert(msg:answer("well: " .. msg.text)) end)
+      assert.is_true(bot:requeue(message.id))
+      bot:start()
+      assert.equal("well: bad", bots.hear(case.mira))
+      bot:stop()
+      assert.equal("slow", bot:dead_letters()[1].payload.content.text)
+      assert.is_nil(bot:dead_letters()[2])
+    end, { log = "off" }))
+
   it("counts as acknowledged when it is requeued", bots.case(function(bot, case)
     bot:on_message(function(msg) case.acked = { msg.acked, msg:ack() } end)
   end, function(case)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Dead letters: messages whose handler has failed, and requests of the server that cannot be read. The bot's store
--- keeps the newest thousand of them, until they are put into the queue again or discarded.
+-- keeps the newest thousand of them, until they are discarded, or handled after they were put into the queue again.
 
 local core = require "trueconf.core"
 
@@ -22,13 +22,15 @@ local MOST = 1000
 
 ---@class trueconf.DeadLetters
 ---@field private store trueconf.Store
+---@field private in_queue table<string, true> ids of those that are in the queue again
 local DeadLetters = {}
 DeadLetters.__index = DeadLetters
 
 ---@param store trueconf.Store
+---@param in_queue table<string, true> ids of those that are in the queue again: they are kept, and not shown
 ---@return trueconf.DeadLetters
-local function new(store)
-  return setmetatable({ store = store }, DeadLetters)
+local function new(store, in_queue)
+  return setmetatable({ store = store, in_queue = in_queue }, DeadLetters)
 end
 
 -- Errors of handlers and frames of servers may be any bytes; JSON is UTF-8.
@@ -69,10 +71,10 @@ end
 
 ---@return trueconf.DeadLetter[] messages oldest first
 function DeadLetters:list()
-  local list = self.store:list(COLLECTION)
-  for index, item in ipairs(list) do
+  local list = {}
+  for _, item in ipairs(self.store:list(COLLECTION)) do
     item.value.id = item.id
-    list[index] = item.value
+    if not self.in_queue[item.id] then list[#list + 1] = item.value end
   end
   return list
 end
@@ -80,9 +82,17 @@ end
 ---@param id string of the message
 ---@return trueconf.DeadLetter?
 function DeadLetters:get(id)
-  local value = self.store:get(COLLECTION, id)
+  local value = not self.in_queue[id] and self.store:get(COLLECTION, id) or nil
   if value then value.id = id end
   return value
+end
+
+---The change of the store by which a letter goes that was put into the queue again.
+---@param id string
+---@return trueconf.StoreChange
+function DeadLetters:removal(id)
+  self.in_queue[id] = nil
+  return { collection = COLLECTION, id = id }
 end
 
 ---@param id string

@@ -90,6 +90,7 @@ end
 ---@param effects trueconf.StoreChange[]? what the handler has changed in the store
 function Dispatch:finish(claim, effects)
   local engine = self.engine
+  if claim.letter then effects = engine.persistence:end_letter(claim, effects) end
   local is_left_open = engine.options.ack == "manual" and not claim.method and engine.acks:is_expected(claim.id)
   if claim.settled or is_left_open then
     if effects then engine.persistence:apply(effects) end
@@ -182,11 +183,11 @@ local function begin(self, claim)
 end
 
 ---Begin with items that are ready, as long as there is room for handlers; answers that a handler waits for need none.
----Items that wait when the bot stops go on waiting: the next start begins with them, or they are delivered again.
+---Items that wait while the bot is stopped go on waiting: the next start begins with them, or they are delivered again.
 ---@private
 function Dispatch:begin_ready()
   local engine, queue = self.engine, self.queue
-  while queue.waiting > 0 and not engine.stopping do
+  while queue.waiting > 0 and engine.stopping == false do
     local has_room = self.at_work < engine.options.max_handlers and not engine.persistence.stuck
     local claim = queue:claim(has_room and 1 or 0, has_room and 0 or 1)[1]
     if not claim or not begin(self, claim) then return end

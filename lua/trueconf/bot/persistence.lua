@@ -24,6 +24,7 @@ local PERSONAL = protocol.enums.ChatType.P2P
 ---@field private sessions trueconf.Sessions
 ---@field private outbox_box trueconf.Outbox
 ---@field private requeued integer how many dead letters were put into the queue again
+---@field private in_queue table<string, true> ids of those that are not handled yet
 ---@field private write_timer trueconf.core.Timer? when it is tried again to write the store
 local Persistence = {}
 Persistence.__index = Persistence
@@ -31,7 +32,7 @@ Persistence.__index = Persistence
 ---@param engine trueconf.Engine
 ---@return trueconf.Persistence
 local function new(engine)
-  return setmetatable({ engine = engine, stuck = false, requeued = 0 }, Persistence)
+  return setmetatable({ engine = engine, stuck = false, requeued = 0, in_queue = {} }, Persistence)
 end
 
 -- The store ----------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ local function use_store(self, store, keeps_handled)
   store:watch(self, function(err) store_tried(self, err) end)
   self.engine.acks.store = store
   self.engine.queue:use(store, keeps_handled)
-  self.letters, self.sessions = dead_letters.new(store), sessions.new(store)
+  self.letters, self.sessions = dead_letters.new(store, self.in_queue), sessions.new(store)
   self.outbox_box = outboxes.new(self.engine, store)
   if self.engine.stopping == false then self.outbox_box:start() end
 end
@@ -271,7 +272,8 @@ local function revive(self, letter, id)
   return receive:message_item(payload, chat_id, id)
 end
 
----Put a dead letter into the queue again, behind the messages that wait in its chat.
+---Put a dead letter into the queue again, behind the messages that wait in its chat. It stays in the store until it was
+---handled, and is a dead letter again if the bot ends before.
 ---@param id string of the message
 ---@return true? ok nil without an error: there is no such message
 ---@return trueconf.Error? err LIMIT: too many messages wait; PROTOCOL: it still cannot be read
@@ -282,10 +284,23 @@ function Persistence:requeue(id)
   self.requeued = self.requeued + 1
   local item, why = revive(self, letter, -self.requeued)
   if not item then return nil, core.error("PROTOCOL", "it cannot be read: " .. why) end
+  item.letter = id
   if self.engine.queue:take({ item })[1] == "full" then return nil, self.engine.receive:full_error() end
-  self.letters:remove(id)
+  self.in_queue[id] = true
   self.engine.dispatch:begin_ready()
   return true
+end
+
+---A requeued dead letter was handled: what its handler has changed, and that it goes.
+---@private
+---@param claim trueconf.Item
+---@param effects trueconf.StoreChange[]?
+---@return trueconf.StoreChange[]
+function Persistence:end_letter(claim, effects)
+  effects = effects or {}
+  table.insert(effects, 1, self.letters:removal(claim.letter)) -- it may have become one again, under the same id
+  claim.letter = nil
+  return effects
 end
 
 ---Forget a dead letter.

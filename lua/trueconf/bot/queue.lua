@@ -28,6 +28,7 @@ local SPARE_SLOTS = 64                  -- a record that has grown beyond this i
 ---@field chat_id string?
 ---@field method string? the notification; nil: a message
 ---@field tries integer how often its handler has failed
+---@field letter string? the dead letter that it was, which goes when it is settled
 ---@field settled boolean? its handler goes on and holds the key
 
 -- A key's record: the items that wait at [first .. last], the claim, and its state.
