@@ -128,10 +128,10 @@ coverage-run:
 	@$(call NOTED,build/coverage)
 	@BUILD=build/coverage COVERAGE=$(CURDIR)/build/coverage/lua LIMIT=300 $(RUN_SPECS) $(SPEC)
 
-conformance: ## show which rules of the RFCs are kept, row by row (MARKS=1: bring spec/conformance/open.lua to it)
+conformance: ## show which rules of the RFCs are kept (TABLE=names; MARKS=1: bring the list of open ones to it)
 	@$(NEED) build test
 	@$(SUBMAKE) all
-	@$(ON_TREE) $(LUA) tools/conformance.lua $(if $(MARKS),--marks)
+	@$(ON_TREE) $(LUA) tools/conformance.lua $(if $(MARKS),--marks) $(TABLE)
 
 mutants: ## show what the specs of a file would not notice (FILE=file, SPEC=files, MUTANTS=number, SEED=number)
 	@$(NEED) build test

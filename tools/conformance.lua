@@ -1,20 +1,23 @@
 -- SPDX-License-Identifier: MIT
 -- The rows of spec/conformance/: what the RFCs demand of our ends.
 --
---   lua5.4 tools/conformance.lua            run them, print the table; fails if open.lua does not say the same
---   lua5.4 tools/conformance.lua --marks    run them, and bring open.lua to what came
---   lua5.4 tools/conformance.lua --page     write docs/conformance.md from the tables, without running anything
+--   lua5.4 tools/conformance.lua [TABLE...]            run them, print the table; fails if open.lua says otherwise
+--   lua5.4 tools/conformance.lua --marks [TABLE...]    run them, and bring open.lua to what came
+--   lua5.4 tools/conformance.lua --page                write docs/conformance.md from the tables, running nothing
 package.path = "./?.lua;" .. package.path
 
 local helper = require "spec.support.helper"
+local open = require "spec.conformance.open"
 local tables = require "spec.conformance.tables"
 
 local PAGE, MARKS = "docs/conformance.md", "spec/conformance/open.lua"
 local NO_REASON = "not kept yet"
 
-local function each_table(fn)
+local function each_table(fn, wanted)
   for _, group in ipairs(tables.order) do
-    for _, name in ipairs(tables.groups[group]) do fn(tables.load(name)) end
+    for _, name in ipairs(tables.groups[group]) do
+      if not wanted or wanted[name] then fn(tables.load(name)) end
+    end
   end
 end
 
@@ -69,18 +72,22 @@ end
 
 -- The run ------------------------------------------------------------------------------------------
 
-local function run()
+local function run(first)
+  local wanted
+  for place = first, #arg do
+    wanted = wanted or {}
+    wanted[arg[place]] = true
+  end
   local runner = require "spec.conformance.runner"
   local found = {}
   each_table(function(loaded)
-    for _, at in ipairs(tables.ends(loaded)) do
-      helper.async(function()
-        local rows = tables.rows(loaded, at)
-        local verdicts = runner.run(loaded.kind, rows, at)
-        for _, row in ipairs(rows) do found[#found + 1] = { row = row, at = at, wrong = verdicts[row] } end
-      end, runner.LIMIT)()
-    end
-  end)
+    helper.async(function()
+      local verdicts = runner.run(loaded)
+      for _, row in ipairs(loaded.rows) do
+        for _, at in ipairs(row.ends) do found[#found + 1] = { row = row, at = at, wrong = verdicts[at][row] } end
+      end
+    end, runner.LIMIT)()
+  end, wanted)
   return found
 end
 
@@ -98,19 +105,26 @@ local function print_table(found)
   return unmarked == 0
 end
 
+-- Marks of rows that did not run stay as they are.
 local function marks(found)
-  local lines, known, open = {}, {}, {}
   for _, one in ipairs(found) do
-    local name = one.row.name
-    local mark = one.row.open[one.at]
-    if one.wrong or mark and mark:find "^at times" then
-      if not known[name] then known[name], open[#open + 1] = {}, name end
-      table.insert(known[name], ("[%q] = %q"):format(one.at, mark or NO_REASON))
+    local places = open[one.row.name] or {}
+    local mark = places[one.at]
+    local stays = one.wrong or mark and mark:find "^at times"
+    places[one.at] = stays and (mark or NO_REASON) or nil
+    open[one.row.name] = places
+  end
+  local lines = {}
+  each_table(function(loaded)
+    for _, row in ipairs(loaded.rows) do
+      local places = {}
+      for _, at in ipairs(row.ends) do
+        local mark = (open[row.name] or {})[at]
+        if mark then places[#places + 1] = ("[%q] = %q"):format(at, mark) end
+      end
+      if places[1] then lines[#lines + 1] = ("  [%q] = { %s },\n"):format(row.name, table.concat(places, ", ")) end
     end
-  end
-  for place, name in ipairs(open) do
-    lines[place] = ("  [%q] = { %s },\n"):format(name, table.concat(known[name], ", "))
-  end
+  end)
   write(MARKS, "-- SPDX-License-Identifier: MIT\n-- luacheck: no max line length\n-- The rows that are not kept today, "
     .. "at which ends, and why. The specs hold it to the truth in both directions.\n\nreturn {\n"
     .. table.concat(lines) .. "}\n")
@@ -119,7 +133,7 @@ end
 if arg[1] == "--page" then
   page()
 elseif arg[1] == "--marks" then
-  marks(run())
+  marks(run(2))
 else
-  os.exit(print_table(run()), true)
+  os.exit(print_table(run(1)), true)
 end

@@ -1,13 +1,15 @@
 -- SPDX-License-Identifier: MIT
--- The ends that rows are run at: a listener of the core, a Bridge, and clients. Each notes by row what its Lua side
--- gets to see.
+-- The ends that rows are run at: a listener of the core, alone and behind nginx, a Bridge, and clients. Each
+-- notes by row what its Lua side gets to see.
 
 local certificates = require "spec.support.certificates"
 local core = require "trueconf.core"
+local nginx = require "spec.support.nginx"
 local system = require "spec.support.system"
 
 local MAX_FRAME = 1 << 20
 local PATIENCE = 20                     -- seconds for a client to see the end of its connection
+local CONNECT = 5                       -- seconds for its handshake
 local FILE = "0123456789abcdef"         -- what may be downloaded from a Bridge
 
 ---@class spec.conformance.End
@@ -18,6 +20,8 @@ local FILE = "0123456789abcdef"         -- what may be downloaded from a Bridge
 ---@field tls table? cert_file and key_file; nil: plain
 ---@field file string? path of a file that may be downloaded, at a Bridge
 ---@field tag string? what its entity tag has between the quotes
+---@field at_once integer? connections that it takes
+---@field blind boolean? its Lua side does not see the rows
 ---@field seen table<string, table> by the id of the row
 ---@field close fun(self)
 local End = {}
@@ -97,9 +101,22 @@ function ends.bridge(name)
     max_frame = MAX_FRAME }
   local message = assert(server:person("mira"):chat_with("herald"):send_file("file.txt", FILE))
   local file = message:file_info()
-  local made = make(name, "server", { path = "/websocket/chat_bot/", port = server:port() })
+  local made = make(name, "server", { path = "/websocket/chat_bot/", port = server:port(), blind = true })
   made.file, made.tag = file.url:match "^%w+://[^/]+(.*)$", file.file_id
   made.stop = function() server:stop(true) end
+  return made
+end
+
+-- nginx with the shipped configuration, in front of a listener.
+function ends.nginx(name)
+  local behind, directory = ends.server "server", system.directory()
+  local proxy = nginx.start(directory, behind.port)
+  local made = make(name, "server", { port = proxy.port, tls = {}, blind = true, at_once = 40 })
+  made.stop = function()
+    proxy:stop()
+    directory:__close()
+    behind:close()
+  end
   return made
 end
 
@@ -117,7 +134,7 @@ end
 function End:visit(id, port, options)
   local seen = self:of(id)
   local given = { url = ("%s://localhost:%d/%s"):format(self.tls and "wss" or "ws", port, id), ping_interval = 0,
-    max_frame = MAX_FRAME, connect_timeout = PATIENCE, tls = self.tls and { ca_file = self.certificates.ca_file } }
+    max_frame = MAX_FRAME, connect_timeout = CONNECT, tls = self.tls and { ca_file = self.certificates.ca_file } }
   for key, value in pairs(options or {}) do given[key] = value end
   local socket, err = core.socket(given)
   seen.refused = err

@@ -1,14 +1,16 @@
 -- SPDX-License-Identifier: MIT
 -- The rows of RFC 6455 about the handshake, each at each end it is for.
 
-local parts = require "spec.conformance.cases"
+local groups = require "spec.conformance.cases"
 
-for _, part in ipairs(parts "handshake") do
-  describe(part.title, function()
-    setup(function() part:run() end)
+for _, group in ipairs(groups "handshake") do
+  describe(group.title .. ":", function()
+    setup(function() group:run() end)
 
-    for _, row in ipairs(part.rows) do
-      it(row.name, function() part:check(row) end)
+    for _, row in ipairs(group.rows) do
+      for _, at in ipairs(row.ends) do
+        it(("%s (%s)"):format(row.name, at), function() group:check(row, at) end)
+      end
     end
   end)
 end

@@ -118,7 +118,7 @@ local function wrong_frames(row, at, result)
 end
 
 local function wrong_messages(row, at, seen)
-  if at.bridge then return nil end
+  if at.blind then return nil end
   if row.told and seen.code ~= row.told then
     return ("Lua is told %s, not %d"):format(tostring(seen.code), row.told)
   end
@@ -210,11 +210,14 @@ end
 
 local function wrong_content(row, at, result, seen)
   local first = result.answers[1]
-  if row.body and bytes.unhex(first.body) ~= row.body then return "the body is " .. shown(bytes.unhex(first.body)) end
-  if at.bridge then return nil end
+  for place = 1, row.body and (row.alike and #row.statuses or 1) or 0 do
+    local body = bytes.unhex(result.answers[place].body)
+    if body ~= row.body then return ("the body %d is %s"):format(place, shown(body)) end
+  end
+  if at.blind or row.handled == false then return nil end
   if row.host and seen.hosts[1] ~= row.host then return "the handler sees the host " .. shown(seen.hosts[1]) end
   local refused = first.status >= 400 and first.status ~= 404
-  if row.handled or refused then return differ("handled", row.handled or {}, seen.handled) end
+  if row.handled or refused then return differ("handled", refused and {} or row.handled, seen.handled) end
 end
 
 -- The request behind those of the row, if it can have been answered.
@@ -232,6 +235,7 @@ local function wrong_probe(row, result)
 end
 
 function judge.http(row, at, result, seen)
+  if row.maybe and not result.answers[1] then return differ("handled", row.handled, seen.handled) or late(result) end
   local wrong = wrong_statuses(row.statuses, statuses(result, #row.statuses))
   if wrong then return wrong end
   if result.left ~= "" then return "behind the answers comes " .. shown(bytes.unhex(result.left)) end

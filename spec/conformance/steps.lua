@@ -67,7 +67,7 @@ end
 ---The answer to the handshake of a client.
 ---@param row table { reply = head, opens? }
 function steps.response(row, at)
-  local list = { { "head" }, { "reply", hex(row.reply or bytes.answer()) } }
+  local list = { { "head" }, { "reply", hex(row.reply or bytes.answer()), row.chop } }
   if not row.opens then return add(list, { "end" }) end
   add(list, { "send", hex(wire({ bytes.text "open" }, "server")) })
   return add(list, table.unpack(goodbye(at, "server", bytes.close(1000))))

@@ -8,8 +8,8 @@ local tables = {}
 -- The groups, as the specs have them.
 tables.groups = {
   frames = { "framing", "fragments", "utf8", "closing" },
-  handshake = {},
-  http = {},
+  handshake = { "upgrade", "connect" },
+  http = { "messages", "semantics", "downloads", "fields" },
 }
 tables.order = { "frames", "handshake", "http" }
 

@@ -6,13 +6,14 @@ raw_peer.py JOB OUT: JOB is a JSON object
   port      of the server to connect to; missing: listen, and say on which port in OUT.port
   tls       true; a listener's certificate is then in cert and key
   deadline  seconds that one wait may take, and ten times as many for all that comes in on a listener
+  end_deadline  seconds that the wait for the end of a connection may take
   at_once   connections, when connecting
   rows      a list of {id, steps, source: address to come from, heads: [numbers of answers without a body]}
 A listener knows the row by the path that is asked for, /ID. A step is a list:
   send HEX           bytes
   chop HEX N         bytes, N at a time
   head               wait for the head of what comes
-  reply HEX          bytes in which {accept} is what the key of the request demands
+  reply HEX N        bytes in which {accept} is what the key of the request demands; N at a time, or at once
   pong HEX           wait for a PONG with this payload behind the head
   close              wait for a close frame
   answers N          wait for so many HTTP answers
@@ -115,11 +116,10 @@ def answers_of(data, heads, over):
 
 
 class Row:
-    def __init__(self, row, deadline):
+    def __init__(self, row, job):
         self.steps, self.heads = row["steps"], row.get("heads", [])
-        self.deadline = deadline
+        self.deadline, self.end_deadline = job["deadline"], job["end_deadline"]
         self.received, self.ended, self.late, self.visits = b"", "open", None, 0
-        self.behind_head = 0
 
     async def read(self, enough):
         """Read until enough is there. False: it ended before."""
@@ -152,20 +152,24 @@ class Row:
         self.writer.write(data)
         await self.writer.drain()
 
+    async def chop(self, data, size):
+        for place in range(0, len(data), size):
+            await self.write(data[place:place + size])
+            if size < len(data):
+                await asyncio.sleep(PAUSE)
+
     async def step(self, name, *args):
         if name == "send":
             await self.write(bytes.fromhex(args[0]))
         elif name == "chop":
-            data = bytes.fromhex(args[0])
-            for place in range(0, len(data), args[1]):
-                await self.write(data[place:place + args[1]])
-                await asyncio.sleep(PAUSE)
+            await self.chop(bytes.fromhex(args[0]), args[1])
         elif name == "head":
             return await self.read(self.has_head)
         elif name == "reply":
             key = re.search(rb"\r\nsec-websocket-key: *(\S+)", self.received, re.I)
             accept = base64.b64encode(hashlib.sha1((key[1] if key else b"") + GUID).digest())
-            await self.write(bytes.fromhex(args[0]).replace(b"{accept}", accept))
+            data = bytes.fromhex(args[0]).replace(b"{accept}", accept)
+            await self.chop(data, args[1] if len(args) > 1 else len(data))
         elif name == "pong":
             return await self.read(lambda: self.has(10, args[0]))
         elif name == "close":
@@ -183,7 +187,8 @@ class Row:
         self.reader, self.writer = reader, writer
         for step in self.steps:
             try:
-                came = await asyncio.wait_for(self.step(*step), self.deadline)
+                deadline = self.end_deadline if step[0] == "end" else self.deadline
+                came = await asyncio.wait_for(self.step(*step), deadline)
             except asyncio.TimeoutError:
                 came = False
             except (ConnectionError, ssl.SSLError):
@@ -276,7 +281,7 @@ def main():
     path, out = sys.argv[1:]
     with open(path) as file:
         job = json.load(file)
-    rows = {entry["id"]: Row(entry, job["deadline"]) for entry in job["rows"]}
+    rows = {entry["id"]: Row(entry, job) for entry in job["rows"]}
     asyncio.run(connect(job, rows) if "port" in job else listen(job, rows, out))
     write(out, json.dumps({name: row.result() for name, row in rows.items()}))
 
