@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Acknowledgements: which requests of the server have brought an item, and the acks that wait until the store is
--- written. A message whose changes are not stored is not acknowledged.
+-- Acknowledgements: the requests of the server for each item, and the acks that wait until the store is written. A
+-- message whose changes are not stored is not acknowledged.
 
-local MOST_DELIVERIES = 100             -- of one item on one connection that get their acks
+local MOST_DELIVERIES = 100             -- acknowledged deliveries of one item on one connection
 
 ---@class trueconf.Acks
 ---@field store trueconf.Store? acks wait for its commit
@@ -19,7 +19,7 @@ local function new(link)
   return setmetatable({ link = link, expected = {} }, Acks)
 end
 
----Acknowledge a request of the server, once all is written that was put into the store before.
+---Acknowledge a request of the server, when all earlier changes of the store are written.
 ---@param frame_id integer the request
 ---@param epoch integer of its connection
 ---@return boolean sent or to be sent

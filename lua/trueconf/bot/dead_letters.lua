@@ -12,13 +12,13 @@ local MOST = 1000
 ---@field id string of the message; one of its own if it cannot be read
 ---@field chat_id string? nil: it cannot be read
 ---@field payload table? the message as it came
----@field text string? in place of the payload: what came, if it cannot be read
+---@field text string? in place of the payload, if it cannot be read: the text as it came
 ---@field method string? with the text: the request of the server
----@field error string what its handler has raised, or why it cannot be read
+---@field error string the error of its handler, or the reason why it cannot be read
 ---@field traceback string?
 ---@field source string? where the handler was registered
 ---@field tries integer
----@field at integer when it became one, UNIX milliseconds
+---@field at integer time when it became one, UNIX milliseconds
 
 ---@class trueconf.DeadLetters
 ---@field private store trueconf.Store
@@ -42,7 +42,7 @@ local function change_of(self, id, record)
   return { collection = COLLECTION, id = id, value = record, keep = MOST }, is_full
 end
 
----The change of the store by which a message is kept whose handler has failed.
+---The change of the store that keeps a message whose handler has failed.
 ---@param message trueconf.Message
 ---@param failure { err: any, traceback: string }
 ---@param source string?

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Dispatch at work: which message is next, how many may run, what becomes of it when one has ended.
+-- Dispatch: chooses the next message, limits the number of running handlers (backpressure), and acknowledges messages
+-- when their handlers have ended.
 
 local core = require "trueconf.core"
 local events = require "trueconf.api.events"
@@ -14,13 +15,13 @@ local INSIDE = face.INSIDE
 
 ---@class trueconf.Dispatch
 ---@field working integer handlers at work
----@field at_work integer those that do not wait for a person
+---@field at_work integer running handlers that do not wait for a person
 ---@field private engine trueconf.Engine
 ---@field private link trueconf.core.Session
 ---@field private queue trueconf.Queue
 ---@field private idle_at integer so few may be at work for wait_until_idle() to return
 ---@field private idle trueconf.core.Waiter?
----@field private log_throttle trueconf.LogThrottle? what was logged lately; made when it is needed
+---@field private log_throttle trueconf.LogThrottle? made on first use
 ---@field watched boolean? its handlers are looked at in time
 local Dispatch = {}
 Dispatch.__index = Dispatch
@@ -42,7 +43,7 @@ function Dispatch.name_of(item)
   return ("message %s of %s"):format(item.event.id, item.event.author)
 end
 
----Whether something is to be logged now; see base/log_throttle.lua.
+---Ask whether to log a line of this kind now; see base/log_throttle.lua.
 ---@private
 ---@param kind string
 ---@return integer? held_back
@@ -65,12 +66,12 @@ local function log_error(self, what, failure, source)
     held_back > 0 and (", %d more like this since the last one"):format(held_back) or "", failure.traceback)
 end
 
----Tell of an error that nobody else can be told of.
+---Report an error to the handler of on_error, or to the log.
 ---@private
 ---@param failure { err: any, traceback: string }
----@param item table? the message, or what holds an event; nil: a change of state
+---@param item table? of the message or event; nil: a change of state
 ---@param source string? where the handler was registered
----@param what string? what has failed, if it is no item
+---@param what string? name of the failed function, if it handled no item
 function Dispatch:report(failure, item, source, what)
   what = item and self.name_of(item) or what or "a change of state"
   if hooks.failed then hooks.failed(failure, what) end
@@ -87,7 +88,7 @@ end
 
 -- A handler has finished with a claim: acknowledge it, and go on with its chat.
 ---@param claim trueconf.Item
----@param effects trueconf.StoreChange[]? what the handler has changed in the store
+---@param effects trueconf.StoreChange[]? changes of the handler in the store
 function Dispatch:finish(claim, effects)
   local engine = self.engine
   if claim.letter then effects = engine.persistence:end_letter(claim, effects) end
@@ -117,10 +118,10 @@ local function handle(self, claim)
   run.stage = "returned"
 end
 
----A handler has ended, in whatever way. Nothing here may wait.
+---A handler has ended, by itself or not. Nothing here may wait.
 ---@private
 ---@param run trueconf.HandlerRun
----@param counts boolean whether it was one of those at work
+---@param counts boolean it was counted as running
 function Dispatch:end_run(run, counts)
   local engine = self.engine
   self.working = self.working - 1
@@ -141,7 +142,7 @@ function Dispatch:end_run(run, counts)
   if self.idle and self.working <= self.idle_at then self.idle:wake() end
 end
 
--- Which is next ----------------------------------------------------------------------------------
+-- The next message -------------------------------------------------------------------------------
 
 local function count_in(self)
   self.working, self.at_work = self.working + 1, self.at_work + 1

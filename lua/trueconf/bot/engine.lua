@@ -19,11 +19,11 @@ local stop_signals = require "trueconf.base.stop_signals"
 local handler_run = require "trueconf.bot.handler_run"
 
 ---@class trueconf.Engine
----@field face trueconf.Bot what the script holds
+---@field face trueconf.Bot the object that the script holds
 ---@field client trueconf.Client the calls of the API
 ---@field link trueconf.core.Session
 ---@field options trueconf.BotOptions
----@field router trueconf.Router what the script has registered
+---@field router trueconf.Router the registrations of the script
 ---@field queue trueconf.Queue
 ---@field acks trueconf.Acks
 ---@field receive trueconf.Receive
@@ -34,10 +34,10 @@ local handler_run = require "trueconf.bot.handler_run"
 ---@field ready_at number? monotonic seconds; nil: it was never connected
 ---@field stopping boolean?
 ---@field stopped boolean?
----@field ended trueconf.core.Waiter? where run() waits
+---@field ended trueconf.core.Waiter? run() waits on it
 local Engine = {}
 
--- A process may hold thousands of bots: the parts are made when they are first needed.
+-- A process may hold thousands of bots: the parts are made on first use.
 local parts = {
   clicks = clicks.new, dialogs = dialogs.new, dispatch = dispatch.new, persistence = persistence.new,
   receive = receive.new,
@@ -60,7 +60,7 @@ end }
 
 -- Registration ----------------------------------------------------------------------------
 
----Put a function around all calls of the bot's, outermost first; see client:use_call().
+---Add middleware around all calls of the bot, outermost first; see client:use_call().
 ---@param layer trueconf.CallMiddleware
 function Engine:use_call(layer)
   if type(layer) ~= "function" then options.refuse("use_call", "a function", layer, 2) end
@@ -72,12 +72,12 @@ local function set_routes(self, routes)
   self.router.routes, self.client.call_layers = routes, routes.calls
 end
 
----Exchange all that is registered with the bot, at once: handlers, middleware, on_error and the rest.
----The connection, messages that wait and handlers at work stay; those finish with what they began
----with. If `register` fails, everything stays as it was.
+---Hot reload: replace all registrations of the bot at once: handlers, middleware, on_error and the rest. The
+---connection, waiting messages and running handlers stay; running handlers finish with the old code. If `register`
+---fails, nothing changes.
 ---@param register fun(bot: trueconf.Bot) registers everything anew
 ---@return true? ok
----@return any err what `register` has raised
+---@return any err raised by `register`
 function Engine:replace_handlers(register)
   local draft = router.new_routes()
   self.router.draft = draft
@@ -99,7 +99,7 @@ local function answer_help(self, context)
   return text ~= nil
 end
 
--- What is done with an event that no handler took: the help is there unless a handler is for it.
+-- Handle an event that no handler took: answer /help, unless the script has a handler for it.
 local function fall_back(own, context, routes)
   local self = context.engine
   local wants_help = self.options.help and context.method == router.MESSAGE and context.event.command
@@ -121,14 +121,14 @@ function Engine:on_request(method, payload, id, epoch)
   self.receive:on_request(method, payload, id, epoch)
 end
 
--- The doctor is named when the way to the server does not work, not when a connection that worked is lost.
+-- Name the doctor when connecting fails, not when a working connection is lost.
 local function log_state(self, new, old, err, pause)
   local log, url = self.client.log, self.client.url
   if new == "failed" then
     log:error("%s: gave up: %s", url, err)
   elseif new == "backoff" then
     log:warn("%s: %s; %s, trying again in %.0f s%s", url,
-      old == "ready" and "connection lost" or "no connection", err or "no reason told", pause,
+      old == "ready" and "connection lost" or "no connection", err or "for no known reason", pause,
       old ~= "ready" and " (trueconf doctor looks for the cause)" or "")
   elseif new == "ready" then
     log:info("%s: ready as %s", url, self.client:user_id())
@@ -201,7 +201,7 @@ function Engine:threads()
   return handler_run.threads(self)
 end
 
----Nothing of the bot is at work any more.
+---No handler of the bot runs any more.
 ---@private
 function Engine:settle_down()
   handler_run.unwatch(self)
@@ -209,9 +209,8 @@ function Engine:settle_down()
   if kept then kept:close() end
 end
 
----Take no more messages, let handlers finish, send what waits to be sent, and close the
----connection. What was not handled stays unread at the server; what was posted and is not sent stays in
----the store, if that is a file.
+---Graceful shutdown: take no more messages, let handlers finish, send waiting posts, and close the connection.
+---Unhandled messages stay unread at the server; unsent posts stay in the store, if it is a file.
 ---@async
 ---@param deadline? number seconds for the handlers and for posted messages that no file keeps; default the option
 ---stop_timeout
@@ -248,7 +247,7 @@ end
 ---Run until the bot is stopped, by stop(), SIGINT or SIGTERM, or gives up.
 ---@async
 ---@return true? ok
----@return trueconf.Error? err why it gave up
+---@return trueconf.Error? err the reason why it gave up
 function Engine:run()
   return (hooks.run or run)(self, run)
 end

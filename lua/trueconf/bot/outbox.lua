@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- Messages that are to be sent whatever happens: kept in the bot's store before anything else, sent in
--- order per chat, chats beside each other, tried again until the server has said yes or no. When it is not
--- known whether a message arrived, the history of the chat is asked before it is sent again: at once, and once more
--- when what the network may still hold of a lost connection can no longer arrive.
+-- The outbox: messages that must arrive. They are kept in the bot's store first, sent in order per chat, different
+-- chats at the same time, and tried again until the server has accepted or refused them. When the outcome of a message
+-- is unknown, the bot looks for it in the history of the chat before it sends it again: at once, and once more when
+-- bytes that the network may still hold of a lost connection can no longer arrive.
 --
--- In the store: `outbox` what waits, in order; `posted` the keys of what was sent; `unsent` what the server
--- refused.
+-- In the store: `outbox` holds waiting posts, in order; `posted` the idempotency keys of sent posts; `unsent` the
+-- refused posts.
 
 local backoff = require "trueconf.base.backoff"
 local face = require "trueconf.base.face"
@@ -24,22 +24,22 @@ local handler_run = require "trueconf.bot.handler_run"
 local INSIDE = face.INSIDE
 
 local MOST_WAITING = 10000
-local ROOM_AGAIN = 9000                 -- waiting, after there was no room
-local MOST_KEYS, MOST_UNSENT = 10000, 1000 -- kept; the oldest goes first
+local ROOM_AGAIN = 9000                 -- waiting posts at which a full outbox has room again
+local MOST_KEYS, MOST_UNSENT = 10000, 1000 -- kept; above that the oldest is dropped
 local KEY_LIFE = 30 * 86400 * 1000      -- milliseconds
 local FIRST_PAUSE, LONGEST_PAUSE = 1, 60 -- seconds between tries
 local LOOK_BACK = 500                   -- messages of the history at most
-local MOST_CHATS = 1000                 -- whose newest message is known
+local MOST_CHATS = 1000                 -- chats whose newest message is remembered
 
 local outboxes = {}
 
--- Seconds. A server gives a connection up that has not answered its pings for about 20 (protocol, "Keepalive"); what
--- comes over it later is lost.
+-- Seconds. A server closes a connection that has not answered its pings for about 20 (protocol, "Keepalive"); bytes
+-- that come over it later are lost.
 outboxes.grace = 25
 
 ---@class (exact) trueconf.PostOptions: trueconf.SendOptions
----@field key? string nothing is posted again under the same key
----@field user_id? string in place of a chat: the personal chat with this user, opened when there is none
+---@field key? string idempotency key: a second post with the same key does nothing
+---@field user_id? string in place of a chat: the personal chat with this user, which is opened if needed
 
 local SCHEMA = { key = { type = "string" }, user_id = { type = "string" } }
 for name, option in pairs(message_request.OPTIONS) do SCHEMA[name] = option end
@@ -51,12 +51,12 @@ for name, option in pairs(message_request.OPTIONS) do SCHEMA[name] = option end
 ---@field chat_id string? nil: a personal chat that is not open yet
 ---@field state "waiting"|"sent"|"refused"
 ---@field message_id string? once it is sent
----@field err trueconf.Error? why it was refused, or the last failure
+---@field err trueconf.Error? of the refusal, or of the last try
 local Posted = {}
 
 local SHOWN = { id = true, key = true, chat_id = true, state = true, message_id = true, err = true }
 
--- Fields that a script sets on it are the script's.
+-- Fields that a script sets on it belong to the script.
 local posted_meta = {
   __name = "trueconf.Posted",
   __classes = { SHOWN, Posted },
@@ -68,9 +68,9 @@ local posted_meta = {
 
 -- A message on its way through the outbox.
 ---@class trueconf.Post: trueconf.Posted
----@field posted trueconf.Posted what the script holds
+---@field posted trueconf.Posted the object that the script holds
 ---@field record table as it is in the store
----@field doubt_since number? when its fate was first looked for; monotonic seconds
+---@field doubt_since number? time of the first look for it in the chat; monotonic seconds
 ---@field waiters table<trueconf.core.Waiter, true> of scripts that wait for it
 local Post = {}
 Post.__index = Post
@@ -80,15 +80,15 @@ Post.__index = Post
 ---@field private client trueconf.Client
 ---@field private store trueconf.Store
 ---@field private queues table<string, trueconf.Fifo> posts that wait, by chat or person
----@field private newest trueconf.Lru by chat: a message that is older than what is sent next
----@field private keys table<string, trueconf.Post> of what waits
+---@field private newest trueconf.Lru by chat: a message that is older than the next one to be sent
+---@field private keys table<string, trueconf.Post> of waiting posts
 ---@field private waiting integer
 ---@field private running boolean
----@field is_full boolean something was refused since there was room for it
+---@field is_full boolean a post was refused, and the outbox has no room yet
 local Outbox = {}
 Outbox.__index = Outbox
 
--- What was posted --------------------------------------------------------------------------
+-- Posts ------------------------------------------------------------------------------------
 
 local function post_of(id, record)
   local post = setmetatable({
@@ -106,7 +106,7 @@ function Post:settle(state)
   for waiter in pairs(waiters) do waiter:wake(true) end
 end
 
--- A script that waits for a post; forgotten however the waiting ends.
+-- A script that waits for a post; closing the variable ends the wait.
 local Waiting = { __close = function(waiting) waiting.waiters[waiting.waiter] = nil end }
 
 ---Wait until the message is sent or refused.
@@ -128,7 +128,7 @@ end
 
 -- Keeping ----------------------------------------------------------------------------------
 
--- The keys of what was sent before this process began; old ones are forgotten.
+-- Drop the old idempotency keys of posts that were sent before this process began.
 local function expire_keys(store)
   store:drop_oldest("posted", MOST_KEYS)
   local oldest = core.now() - KEY_LIFE
@@ -164,7 +164,7 @@ function outboxes.new(engine, store)
   return self
 end
 
--- What was posted under a key before.
+-- The post with this idempotency key, if there was one.
 function Outbox:known(key)
   if self.keys[key] then return self.keys[key] end
   local kept = self.store:get("posted", key)
@@ -178,7 +178,7 @@ end
 function Outbox:check_room()
   if self.waiting < MOST_WAITING then return true end
   self.is_full = true
-  return nil, Error.new("LIMIT", ("%d messages wait to be sent, no more are taken"):format(self.waiting))
+  return nil, Error.new("LIMIT", ("%d messages wait to be sent, the outbox is full"):format(self.waiting))
 end
 
 ---Accept a message for sending; see bot:post().
@@ -212,7 +212,7 @@ local function message_of(record)
   }
 end
 
--- After the end the store says what it said before: what is in doubt is looked up by the next start.
+-- After stop() the record in the store stays as it is: the next start looks up posts with an unknown outcome.
 function Outbox:keep(post)
   if self.over then return end
   self.store:put("outbox", post.id, post.record)
@@ -255,13 +255,13 @@ local function words(content, mode)
   return text.plain(content or "", mode)
 end
 
--- Whether a message of the history is the one whose fate is not known.
+-- True if a message of the history is the post with the unknown outcome.
 local function is_same(message, record)
   return words(message.text, message.parse_mode) == words(record.text, record.parse_mode)
     and (message.reply_to or nil) == record.reply_to
 end
 
--- Look for a message behind the newest one that was there before it was sent.
+-- Look for a message after the newest one that was there before it was sent.
 local function find(client, record)
   local me, count = nil, 0
   for message in client:history(record.chat_id) do
@@ -273,7 +273,7 @@ local function find(client, record)
   return false
 end
 
----@return string|false|nil message_id false: it did not arrive; nil: that cannot be told now
+---@return string|false|nil message_id false: it did not arrive; nil: that is unknown now
 ---@return trueconf.Error? err
 function Outbox:look_up(record)
   local ok, result = pcall(find, self.client, record)
@@ -295,17 +295,17 @@ function Outbox:anchor(record)
   return newest and newest.id or ""
 end
 
--- Classes of errors that say something about the message itself. The others are about the connection, the account
--- or the server, and may be mended.
+-- Classes of errors about the message itself. Other errors are about the connection, the account or the server, and may
+-- go away.
 local OF_MESSAGE = { request = true, done = true }
 
--- The server has said no, and will say so again. A used request id is no fault of the message.
+-- True if the server has refused the message for good. A used request id is no fault of the message.
 local function is_final(err)
   if err.name == "UNSUPPORTED" then return true end
   return err.outcome == "rejected" and OF_MESSAGE[Error.names[err.name].class] and err.name ~= "DUPLICATE_ID"
 end
 
--- Send it once. The store has written that it may have been sent before a byte of it leaves.
+-- Send it once. Before a byte is sent, the store holds that it may have been sent.
 function Outbox:send(post)
   local record = post.record
   local after, sent, err
@@ -330,15 +330,15 @@ function Outbox:send(post)
   return nil, err
 end
 
--- Seconds until a message that is in doubt cannot arrive any more.
+-- Seconds until a message with an unknown outcome can no longer arrive.
 local function rest_of_grace(post)
   if not post.record.in_doubt then return 0 end
   post.doubt_since = post.doubt_since or core.monotonic()
   return math.max(0, post.doubt_since + outboxes.grace - core.monotonic())
 end
 
--- Find out what has become of a message: its id, or false: it has not arrived and will not; or nil, why that is not
--- known, and true: it never will be.
+-- Find out whether a message has arrived. Returns its id; or false: it has not and will not; or nil, the reason why
+-- that is unknown, and true if it stays unknown.
 function Outbox:resolve(post)
   local record, rest = post.record, rest_of_grace(post)
   local found, err = self:look_up(record)
@@ -349,7 +349,7 @@ function Outbox:resolve(post)
   return false
 end
 
--- A try: the id of the message, or nil and why not yet, or nil, why not, and true: never.
+-- Try to send a message. Returns its id; or nil, the error, and true if the failure is final.
 function Outbox:try(post)
   local record = post.record
   if self.store.failing then return nil, self.store.failing end
@@ -371,14 +371,14 @@ function Outbox:try(post)
   return nil, err, is_final(err)
 end
 
--- One try, and what becomes of the message with it.
+-- Make one try, and settle the post or plan the next try.
 function Outbox:step(post)
   local message_id, err, final = self:try(post)
   post.err = err
   if message_id then self:sent(post, message_id) elseif final then self:refused(post, err) end
 end
 
--- Functions of use_call are the script's, and may raise.
+-- Functions of use_call belong to the script, and may raise.
 function Outbox:raised(post, failure)
   local err = failure.err
   post.err = Error.is(err) and err or Error.new("CANCELLED", tostring(err), { op = "post" })
@@ -406,7 +406,7 @@ end
 
 -- Queues -----------------------------------------------------------------------------------
 
--- A queue at work. However its coroutine ends, the next one can begin.
+-- A running queue of a chat. At every end of its coroutine, the next one can begin.
 local Turn = {}
 
 function Turn.__close(turn)
@@ -439,7 +439,7 @@ function Outbox:work(name)
   core.spawn(run_queue, self, name, queue)
 end
 
----Try again now what waits for its next try.
+---Try waiting posts now, without the rest of their pause.
 function Outbox:hurry()
   for _, queue in pairs(self.queues) do
     if queue.pause then queue.pause:wake(true) end
@@ -452,7 +452,7 @@ function Outbox:start()
   for _, name in ipairs(sorted_keys(self.queues)) do self:work(name) end
 end
 
----Send no more; what waits stays. Without a store on disk it is given the time to be sent.
+---Stop sending; waiting posts stay in the store. Without a file they are sent first, until the deadline.
 ---@async
 ---@param deadline number seconds
 function Outbox:stop(deadline)
@@ -465,14 +465,14 @@ function Outbox:stop(deadline)
   self:hurry()
 end
 
----Touch the store no more: it is about to be closed.
+---Stop using the store, which will be closed next.
 function Outbox:close()
   self.over = true
 end
 
--- Looking at it ----------------------------------------------------------------------------
+-- State ------------------------------------------------------------------------------------
 
----What waits to be sent.
+---The state of the outbox.
 ---@class trueconf.OutboxState
 ---@field waiting integer messages
 ---@field oldest number? seconds that the oldest of them waits
@@ -526,7 +526,7 @@ function Outbox:post_again(id)
   if not ok then return nil, err end
   self.store:remove("unsent", id)
   local refused = { error = record.error, message = record.message, at = record.at, tries = record.tries }
-  record.error, record.message, record.reopened = nil, nil, nil -- what is in doubt is looked up first
+  record.error, record.message, record.reopened = nil, nil, nil -- an unknown outcome is looked up first
   local posted
   posted, err = self:post(record)
   if posted then return posted end
@@ -543,7 +543,7 @@ end
 
 -- Arguments --------------------------------------------------------------------------------
 
--- What the server would refuse is refused at once.
+-- Refuse at once a post that the server would refuse.
 local function check(record, level)
   local args = message_of(record)
   args.chat_id = args.chat_id or ""
@@ -560,8 +560,8 @@ local function read(chat_id, content, given)
   return chat_id.chat_id, chat_id.text, rest
 end
 
----What is to be posted, from the arguments of bot:post().
----@param level integer whom to blame
+---Make the record of a post from the arguments of bot:post().
+---@param level integer stack level to blame
 ---@return table? record
 ---@return trueconf.Error? err LIMIT: too long
 function outboxes.record_of(level, ...)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a bot keeps in its store, and the promises that rest on it: which messages were handled, what was
--- dead letters, sessions, and the outbox.
+-- Persistence: the data of a bot in its store, and the guarantees that depend on it: ids of handled messages, dead
+-- letters, sessions, and the outbox.
 
 local backoff = require "trueconf.base.backoff"
 local core = require "trueconf.core"
@@ -16,16 +16,16 @@ local PERSONAL = protocol.enums.ChatType.P2P
 
 ---@class trueconf.Persistence
 ---@field store trueconf.Store? nil: it was not needed yet, or is closed
----@field stuck boolean nothing new is begun, as the store cannot be written
+---@field stuck boolean the store cannot be written, so no handler is started
 ---@field private puts_off boolean? messages wait until their handlers can store what they have to
 ---@field private engine trueconf.Engine
 ---@field private path string? of a store that the bot opens and closes by itself
 ---@field private letters trueconf.DeadLetters
 ---@field private sessions trueconf.Sessions
 ---@field private outbox_box trueconf.Outbox
----@field private requeued integer how many dead letters were put into the queue again
----@field private in_queue table<string, true> ids of those that are not handled yet
----@field private write_timer trueconf.core.Timer? when it is tried again to write the store
+---@field private requeued integer number of dead letters that were requeued
+---@field private in_queue table<string, true> ids of requeued letters that are not handled yet
+---@field private write_timer trueconf.core.Timer? for the next try to write the store
 local Persistence = {}
 Persistence.__index = Persistence
 
@@ -41,7 +41,7 @@ local function retry_pause(tries)
   return backoff.pause(tries, FIRST_RETRY, LONGEST_RETRY)
 end
 
--- Go on with the messages that have waited because what they need could not be stored.
+-- Go on with the messages that have waited because their changes could not be stored.
 local function go_on(self)
   if self.puts_off then self.engine.queue:hurry() end
   self.puts_off = nil
@@ -57,8 +57,8 @@ local function write_later(self, tries)
   end)
 end
 
--- The store was written, or could not be. As long as it cannot be, nothing new is begun and nothing acknowledged:
--- what comes stays unread at the server.
+-- Called after each try to write the store. While it cannot be written, no handler is started and nothing acknowledged:
+-- new messages stay unread at the server.
 local function store_tried(self, err)
   if not err then self.engine.acks:flush() end
   if self.stuck == (err ~= nil) then return end
@@ -87,7 +87,7 @@ local function use_store(self, store, keeps_handled)
   if self.engine.stopping == false then self.outbox_box:start() end
 end
 
--- A bot that was given no store gets one when it first needs it. A file is closed while the bot is stopped.
+-- A bot without the option `store` gets a store in memory on first use. A file is closed while the bot is stopped.
 local function kept(self)
   if self.path and not self.store then
     error("the bot is stopped, and its store closed: " .. self.path, 3)
@@ -103,7 +103,7 @@ local function open(self, path)
   return true
 end
 
----Use the store that the bot was given.
+---Use the store of the option `store`.
 ---@private
 ---@param given string|trueconf.Store|nil the option `store`
 ---@param level integer whom to blame
@@ -130,22 +130,22 @@ function Persistence:outbox_has_room()
   if not self.stuck then go_on(self) end
 end
 
----Begin to send what was posted.
+---Begin to send posts.
 ---@private
 function Persistence:start()
   if self.outbox_box then self.outbox_box:start() end
 end
 
----Send no more, and write down what has changed: the last acks wait for that.
+---Stop sending, and write all changes: the last acks wait for that.
 ---@private
 ---@async
----@param deadline number seconds for what no file keeps
+---@param deadline number seconds for posts that no file keeps
 function Persistence:stop(deadline)
   if self.outbox_box then self.outbox_box:stop(deadline) end
   if self.store then self.store:commit() end
 end
 
----The bot has stopped, and no handler is at work any more: close the store, or make sure that it is written.
+---The bot has stopped, and no handler runs any more: close the store, or make sure that it is written.
 ---@private
 function Persistence:close()
   if not self.store then return end
@@ -161,20 +161,20 @@ end
 
 -- Handlers that fail --------------------------------------------------------------------------
 
--- The message waits, unread at the server, before those that came after it, until what its handler needs can be stored:
--- the store is written again, or the outbox has room.
+-- Put a message off, unread at the server and before later messages of its chat, until its handler's changes can be
+-- stored: the store is written again, or the outbox has room.
 local function postpone(self, claim)
   self.engine.queue:later(claim, math.huge)
   self.puts_off = true
   local dispatch = self.engine.dispatch
   if not dispatch:may_say "postponed" then return end
-  self.engine.client.log:warn("%s waits, and its chat with it, until its handler can store what it has to",
+  self.engine.client.log:warn("%s and its chat wait until the changes of its handler can be stored",
     dispatch.name_of(claim))
 end
 
 local function tell_if_full(self, is_full)
   if is_full and self.engine.dispatch:may_say "dead letters" then
-    self.engine.client.log:warn "there are more dead letters than are kept, the oldest ones go: see bot:dead_letters()"
+    self.engine.client.log:warn "too many dead letters, the oldest ones are dropped: see bot:dead_letters()"
   end
 end
 
@@ -192,7 +192,7 @@ local function dead_letter(self, claim, run)
   return change
 end
 
--- What becomes of a claim whose handler has failed: put off, or finished.
+-- Put a claim off whose handler has failed, for another try; returns false if it gets no other try.
 local function put_off(self, claim)
   local engine, given = self.engine, self.engine.options
   local lacks_room = self.stuck or self.outbox_box and self.outbox_box.is_full
@@ -234,19 +234,19 @@ function Persistence:apply(changes)
   if self.store then self.store:apply(changes) end
 end
 
----Try to write the store no more; the next start does.
+---Stop trying to write the store; the next start tries again.
 ---@private
 function Persistence:stop_writing()
   if self.write_timer then self.write_timer:cancel() end
 end
 
----Dead letters: messages whose handler has failed, and what could not be read; at most the newest 1000.
+---Dead letters: messages whose handler has failed, and requests that could not be read; at most the newest 1000.
 ---@return trueconf.DeadLetter[] letters oldest first
 function Persistence:dead_letters()
   return kept(self).letters:list()
 end
 
----Keep what the server has sent and the bot cannot read.
+---Keep a request of the server that the bot cannot read.
 ---@private
 ---@param method string
 ---@param payload string
@@ -258,7 +258,7 @@ function Persistence:keep_unreadable(method, payload, why)
     method, why)
 end
 
--- A dead letter as an item for the queue; what could not be read is read again.
+-- A dead letter as an item for the queue; an unreadable request is read again.
 local function revive(self, letter, id)
   local receive = self.engine.receive
   local payload, chat_id = letter.payload, letter.chat_id
@@ -318,14 +318,14 @@ end
 ---@return table
 function Persistence:session_here(kind, id)
   local run = handler_run.running(self.engine)
-  if not run then error("sessions are there while a handler runs; elsewhere there is bot:with_session()", 3) end
+  if not run then error("sessions work only while a handler runs; use bot:with_session() elsewhere", 3) end
   local session = kept(self).sessions:open(kind, id)
   run.sessions = run.sessions or {}
   run.sessions[session] = true
   return session.value
 end
 
----Changes of the store by which the sessions of a handler are kept.
+---The changes of the store that keep the sessions of a handler.
 ---@private
 ---@param run trueconf.HandlerRun
 ---@return trueconf.StoreChange[]
@@ -342,8 +342,7 @@ function Persistence:session_changes(run)
   return changes
 end
 
----Call fn(session) with the session table of a user or a chat, and keep what it has changed; for what is
----no handler.
+---Call fn(session) with the session table of a user or a chat, and keep its changes; for code outside of handlers.
 ---@async
 ---@param kind "user"|"chat"
 ---@param id string login@server, or a chat id
@@ -364,12 +363,12 @@ end
 
 -- The outbox ----------------------------------------------------------------------------------
 
----Accept a message for sending, whatever happens: it returns when the message is kept in the store. It is
----sent in order per chat; tried again until the server has taken or refused it, over restarts too when the
----store is a file; and looked for in the chat before it is sent again after a lost connection.
+---Post a message that must arrive: the call returns when the message is in the store. The bot sends posts in order per
+---chat, and tries again until the server has accepted or refused them, over restarts too when the store is a file.
+---After a lost connection it looks for the message in the chat before it sends it again. `key` is an idempotency key.
 ---@param chat_id string
 ---@param text string
----@param opts? trueconf.PostOptions all of it may also be given by name, in one table
+---@param opts? trueconf.PostOptions all arguments may also be given by name, in one table
 ---@return trueconf.Posted? posted
 ---@return trueconf.Error? err LIMIT: too long, or 10000 messages wait; IO: it cannot be kept
 ---@overload fun(self, message: table): trueconf.Posted?, trueconf.Error?
@@ -389,7 +388,7 @@ function Persistence:post_to_chat_of(msg, level, text, opts)
   return kept(self).outbox_box:post(record)
 end
 
----What waits to be sent.
+---The state of the outbox: the number and age of waiting posts.
 ---@return trueconf.OutboxState
 function Persistence:outbox()
   return kept(self).outbox_box:look()

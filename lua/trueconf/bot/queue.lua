@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- The messages and events of a bot, ordered by key: a chat, or whatever must be handled one after the other. take()
--- lets items in, claim() hands out the next item of keys that are ready, settle() ends a claim together with what the
--- handler has changed. A key is in one state at a time: ready, claimed, or put off by later().
+-- The messages and events of a bot, ordered by key: items of one key, such as a chat, are handled one after the other.
+-- take() lets items in, claim() hands out the next item of keys that are ready, settle() ends a claim together with the
+-- changes of its handler. A key is in one state at a time: ready, claimed, or put off by later().
 --
--- Items are plain data, and the bot knows a queue by its verbs alone, so a queue on another machine can take this
--- one's place. This one keeps items in memory, as the server delivers again what was not acknowledged; its store
--- remembers the ids of settled items and takes the effects of a handler, in one transaction.
+-- Items are plain data, and the bot knows a queue by its verbs alone, so a queue on another machine can replace this
+-- one. This one keeps items in memory, because the server delivers unacknowledged messages again; its store remembers
+-- the ids of settled items and takes the effects of a handler, in one transaction.
 --
 -- Every verb but reap() and hurry() takes constant time. A key costs memory only while it has items, and its record is
 -- used again for the next key.
@@ -20,7 +20,7 @@ local MAX_WAITING = 10000               -- items of all keys; a server sends up 
 local SPARE_RECORDS = 64                -- kept for the next busy keys
 local SPARE_SLOTS = 64                  -- a record that has grown beyond this is not kept
 
----What is taken in and claimed. A claim is the item itself, with the notes of the handler in further fields.
+---A message or event in the queue. A claim is the item itself, with the notes of the handler in further fields.
 ---@class trueconf.Item
 ---@field key string|integer items of one key are handled one after the other
 ---@field id string|integer unique; texts are remembered once they are settled, numbers belong to one connection
@@ -45,7 +45,7 @@ local SPARE_SLOTS = 64                  -- a record that has grown beyond this i
 ---@field waiting integer items that wait, of all keys
 ---@field is_urgent? fun(item: trueconf.Item): boolean claimed even if there is no room; asked when a key gets
 ---ready, and again before it goes beyond the room
----@field on_ready? fun() a key has become ready by itself: what was put off is due
+---@field on_ready? fun() called when a key that was put off has become ready
 ---@field limit integer settled ids that are remembered
 ---@field private keys table<string|integer, trueconf.QueueRecord> of the keys with something to do
 ---@field private ready trueconf.Fifo keys whose next item may be claimed
@@ -125,14 +125,14 @@ local function open_record(self, key)
   return record
 end
 
--- Whether the next item of a key is urgent. If that cannot be told, as memory is short, it waits like the others.
+-- True if the next item of a key is urgent. If memory is too short to tell, it waits like the others.
 local function is_urgent(self, record)
   if not self.is_urgent then return nil end
   local ok, urgent = pcall(self.is_urgent, record[record.first])
   return ok and urgent or nil
 end
 
--- Put a key that is neither claimed nor put off into the ready list, or give its record away if no item waits.
+-- Put a key that is neither claimed nor put off into the ready list, or release its record if no item waits.
 local function make_ready(self, key, record)
   if record.first <= record.last then
     if record.ready then return end
@@ -208,7 +208,7 @@ local function claim_next(self, record)
   return item
 end
 
--- Whether the next key is urgent still; those that are no longer go behind the others.
+-- True if the next key is still urgent; keys that are no longer urgent go behind the others.
 local function is_next_urgent(self)
   local ready = self.ready
   while true do
@@ -221,8 +221,8 @@ local function is_next_urgent(self)
   end
 end
 
----Take the next item of keys that are ready; their other items wait until it is settled, released or put off. Nothing
----is waited for: claim again after each other verb, and when on_ready() is called.
+---Claim the next item of ready keys; their other items wait until it is settled, released or put off. Never waits:
+---claim again after each other verb, and when on_ready() is called.
 ---@param n integer items, at most
 ---@param urgent? integer so many more, if they are urgent
 ---@return trueconf.Item[] claims the list is used again by the next call
@@ -236,8 +236,8 @@ function Queue:claim(n, urgent)
   return claims
 end
 
----End a claim: its id is remembered, and its key is ready for the next item. What the handler has changed is written
----in the same transaction.
+---End a claim: its id is remembered, and its key is ready for the next item. The changes of the handler are written in
+---the same transaction.
 ---@param claim trueconf.Item
 ---@param effects? trueconf.StoreChange[] sessions, dead letters, posts
 ---@param holds_key? boolean the handler goes on, and the key with it: release() gives it up
@@ -340,7 +340,7 @@ local function reap_released(self, is_alive)
 end
 
 ---Put the claims back whose handlers are gone, in their old order before the other items of their keys.
----@param is_alive? fun(claim: trueconf.Item): boolean whether its handler is still there; nil: all are gone
+---@param is_alive? fun(claim: trueconf.Item): boolean true if its handler still exists; nil: none does
 ---@return integer count
 function Queue:reap(is_alive)
   return reap_claimed(self, is_alive) + reap_released(self, is_alive)

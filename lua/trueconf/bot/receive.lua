@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What comes in for a bot: looked at, told apart, and put into the queue of its chat.
+-- Receiving: reads and checks the messages and notifications of the server, and puts them into the queue of their chat.
 
 local events = require "trueconf.api.events"
 local chat_cache = require "trueconf.api.chat_cache"
@@ -9,10 +9,10 @@ local message = require "trueconf.bot.message"
 local protocol = require "trueconf.protocol"
 local router = require "trueconf.bot.router"
 
-local MOST_AUTHORS = 1000               -- whose ids are kept in compared form
+local MOST_AUTHORS = 1000               -- results of is_mine() that are kept
 
 ---@class trueconf.Receive
----@field turned_away integer? messages for which there was no room
+---@field turned_away integer? messages refused because the queue was full
 ---@field private engine trueconf.Engine
 ---@field private link trueconf.core.Session
 ---@field private my_id string? of this account, as ids are compared
@@ -36,7 +36,7 @@ local function chat_of(envelope)
   return type(id) == "string" and id or nil
 end
 
----The envelope of a message, if it says enough to be handled.
+---The envelope of a message, if it has the required fields.
 ---@private
 ---@param payload string
 ---@return table? envelope
@@ -49,8 +49,8 @@ function Receive.read_message(payload)
   return envelope, chat_id
 end
 
--- Is this account the author? Ids are compared without their instance part and in lower
--- case (protocol 4.6); what was found for an author is kept while the connection lasts.
+-- True if this account is the author. Ids are compared without their instance part and in lower case (protocol 4.6);
+-- the result for an author is kept while the connection lasts.
 function Receive:is_mine(envelope, epoch)
   if epoch ~= self.authors_epoch then
     self.my_id = protocol.plain_id(self.link:user_id() or "")
@@ -105,30 +105,30 @@ function Receive:take_in(envelope, chat_id, frame_id, epoch)
   if take(self, item, frame_id, epoch) == "full" then self:turn_away() end
 end
 
--- There is no room for a message. Nothing but a new connection brings it again.
+-- Refuse a message because the queue is full. Only a new connection brings it again.
 function Receive:turn_away()
   self.turned_away = (self.turned_away or 0) + 1
   if not self.engine.dispatch:may_say "turned away" then return end
-  self.engine.client.log:error("messages are not taken and stay unread: %s", self:full_error())
+  self.engine.client.log:error("new messages are refused and stay unread: %s", self:full_error())
 end
 
 ---@private
 ---@return trueconf.Error
 function Receive:full_error()
-  return Error.new("LIMIT", ("%d messages wait to be handled, no more are taken"):format(self.engine.queue.waiting))
+  return Error.new("LIMIT", ("%d messages wait to be handled, the queue is full"):format(self.engine.queue.waiting))
 end
 
----Have the messages delivered again for which there was no room, when nothing else is to be done.
+---Reconnect when the queue is empty, so that the server delivers the refused messages again.
 ---@private
 function Receive:fetch_turned_away()
   local engine = self.engine
   if engine.dispatch.at_work > 0 or engine.queue.waiting > 0 or engine.stopping then return end
-  self.engine.client.log:warn("connecting again for %d messages that were not taken", self.turned_away)
+  self.engine.client.log:warn("connecting again for %d refused messages", self.turned_away)
   self.turned_away = nil
   self.link:drop()
 end
 
--- What events have like messages: the bot, and a table for notes.
+-- The metatable of events, with fields that messages have too: the bot, and a table for notes.
 local function make_event_meta(bot)
   return {
     __index = function(event, key)
@@ -141,7 +141,7 @@ local function make_event_meta(bot)
   }
 end
 
----Read a notification, if it says what the schema says.
+---Read a notification, if it fits the schema.
 ---@private
 ---@param method string
 ---@param payload string
@@ -154,7 +154,7 @@ function Receive:read_event(method, payload)
   return event, why or decoded
 end
 
--- A message or event that was wanted and cannot be read is kept, for whoever finds out why.
+-- Make a dead letter of a wanted message or event that cannot be read, so that somebody can find out why.
 local function pass_over(self, method, payload, why, id, epoch, wanted)
   self.link:damaged()
   if wanted then
@@ -185,7 +185,7 @@ function Receive:event_item(event, payload, method, id)
   }
 end
 
----What a handler gets for an item.
+---The message or event of an item, for a handler.
 ---@private
 ---@param item trueconf.Item
 ---@return trueconf.Message|table
@@ -196,7 +196,7 @@ function Receive:event_of(item)
   return setmetatable(assert(events.read(engine.client, item.method, item.payload)), self.event_meta)
 end
 
--- Whether a handler would look at a notification.
+-- True if a handler is for a notification.
 local function is_wanted(engine, method)
   if not protocol.notifications[method] then return engine.router.routes.hooks.unknown ~= nil end
   return router.wants(engine.router, method) or engine.dialogs:may_answer(method)
