@@ -327,6 +327,21 @@ return function(it, make)
     hand:expect_empty()
   end)
 
+  case("reap puts back what was released before the claim of a living handler, and into an idle key", function()
+    hand:take("a", "1", "2")
+    hand:take("b", "3")
+    local a, b = table.unpack(hand:claims(2))
+    queue:release(a)
+    queue:release(b)
+    local living = hand:claim "2"
+    assert.equal(2, queue:reap(function(claim) return claim == living end))
+    hand:handle "3"
+    assert.same({}, hand:claims(10))
+    queue:settle(living)
+    hand:handle "1"
+    hand:expect_empty()
+  end)
+
   case("reap waits with what is put off, and forgets what was settled", function()
     hand:take("a", "1", "2")
     local claim = hand:claim "1"
