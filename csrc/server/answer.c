@@ -181,8 +181,8 @@ static int wait_for_time(struct exchange *exchange, double seconds) {
   return 0;
 }
 
-/* RFC 9112, 9.6: the connection ends in steps. What still comes is read and thrown away: else the system
- * would reset the connection, and the client lose the answer. */
+/* RFC 9112, 9.6: the connection ends in steps. Further bytes are read and dropped: else the system would
+ * reset the connection, and the client would lose the answer. */
 static int linger(struct peer *peer) {
   peer->exchange->phase = LINGERING;
   wire_half_close(peer->wsi);

@@ -28,7 +28,7 @@ struct head_field {
   struct head_part name, value; /* value: without the blanks around it */
 };
 
-/* All zero: nothing has come. What follows `size` is complete once head_read has returned HEAD_WHOLE. */
+/* All zero: nothing has come. The fields after `size` are complete once head_read has returned HEAD_WHOLE. */
 struct head {
   size_t seen; /* bytes that were looked at */
   size_t size; /* bytes of whole lines; in the end, of the head */

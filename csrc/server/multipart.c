@@ -186,7 +186,7 @@ static bool may_follow(const struct multipart *multipart, char c) {
   return c == '\r' || is_blank(c) || (c == '-' && !last);
 }
 
-/* What only began like a delimiter is data. */
+/* Bytes that only began like a delimiter are data. */
 static int disown(struct multipart *multipart) {
   size_t length = multipart->tail_length;
   bool cr = length && multipart->tail[length - 1] == '\r';

@@ -1,7 +1,7 @@
 /*
  * server/peer.c - the ground of the server: a listener's clients and their requests, as far as all its files
  * have to do with them: their life, the count of them, how long they are waited for.
- * Owns: struct peer and struct exchange. Whoever ends a peer need not know what it is doing.
+ * Owns: struct peer and struct exchange. A peer can be ended in any state.
  * Loop thread only. Never calls Lua.
  * SPDX-License-Identifier: MIT
  */

@@ -99,7 +99,7 @@ static int read_inbox(struct peer *peer) {
   return 0;
 }
 
-/* What cannot be read yet waits in the inbox. */
+/* Bytes that cannot be read yet wait in the inbox. */
 int request_on_bytes(struct peer *peer, const char *in, size_t length) {
   return buffer_append(&peer->inbox, in, length) ? read_inbox(peer) : -1;
 }
@@ -196,7 +196,7 @@ static bool has_left(const struct peer *peer) {
   return recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != EINTR;
 }
 
-/* What would end the line or the headers. */
+/* False for text with a byte that would end the line or the headers. */
 static bool is_text(const char *text, size_t length) {
   for (size_t i = 0; i < length; i++)
     if (text[i] == '\r' || text[i] == '\n' || text[i] == 0)

@@ -1,8 +1,8 @@
 /*
  * server/request_body.c - the body of a request: where it ends, and where it goes.
  * Lua sees: the listener's on_head, which decides that.
- * What comes before on_head has decided waits in the peer's inbox. Callbacks of lws copy and queue; on_head
- * is called at the drain point. SPDX-License-Identifier: MIT
+ * Bytes that come before on_head has decided wait in the peer's inbox. Callbacks of lws copy and queue;
+ * on_head is called at the drain point. SPDX-License-Identifier: MIT
  */
 #include "base/options.h"
 #include "server/private.h"

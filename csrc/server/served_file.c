@@ -85,7 +85,7 @@ void served_file_free(struct served_file *file) {
   free(file);
 }
 
-/* What the limit lets through: up to one second's worth can be saved up. */
+/* Add the bytes that the rate allows by now: at most one second's worth can be saved up. */
 static void reckon(struct served_file *file, uint64_t now) {
   file->credit += file->rate * (double)(now - file->seen) / 1e9;
   if (file->credit > file->rate)

@@ -32,7 +32,7 @@ static bool is_control(unsigned opcode) {
 
 /* ---- heads --------------------------------------------------------------------------------------- */
 
-/* What the first two bytes have wrong, wherever the frame stands; NULL: nothing. */
+/* The mistake in the first two bytes, without regard to the frames before; NULL: none. */
 static const char *wrong_start(unsigned first, unsigned second, bool masked) {
   unsigned opcode = first & OPCODE;
   if (first & RESERVED)
@@ -48,7 +48,7 @@ static const char *wrong_start(unsigned first, unsigned second, bool masked) {
   return NULL;
 }
 
-/* What is wrong with it in this place. */
+/* The mistake in the order of frames; NULL: none. */
 static const char *wrong_order(const struct frames *frames, unsigned opcode) {
   if (is_control(opcode) || !opcode == !!frames->opcode)
     return NULL;

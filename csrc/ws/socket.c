@@ -247,7 +247,7 @@ static int add_headers(struct socket *socket, char **at, size_t room) {
   return -1;
 }
 
-/* What matters of the head that lws has read, as text again. false: no memory. */
+/* The fields of a head that lws has read, as text again. false: no memory. */
 static bool write_head(struct buffer *head, struct lws *wsi) {
   static const struct {
     const char *name;
@@ -300,7 +300,7 @@ static int on_answer(struct socket *socket, struct lws *wsi, const char *head, s
   return 0;
 }
 
-/* The first head, which lws has read. What comes after an interim answer lws takes for its body. */
+/* The first head, which lws has read. After an interim answer, lws takes the next head for its body. */
 static int on_first_answer(struct socket *socket, struct lws *wsi) {
   struct buffer head = {0};
   bool framed = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0 ||
@@ -600,7 +600,7 @@ static void connect_next(struct socket *socket, lua_State *L) {
   try_address(socket);
 }
 
-/* Whose addresses are wanted. */
+/* The host to look up: the proxy, or the server. */
 static const char *wanted_host(const struct socket *socket) {
   return socket->proxy.used ? socket->proxy.host : socket->options.url->name;
 }

@@ -492,7 +492,7 @@ static void on_frame(struct wire *wire, lua_State *L, enum frames_event event,
   }
 }
 
-/* What is left is part of a frame: it stays for the bytes to come. */
+/* The rest is the beginning of a frame: keep it for the bytes to come. */
 static void keep_rest(struct wire *wire, struct buffer *taken) {
   if (!wire->ops || wire->deaf)
     taken->length = 0;

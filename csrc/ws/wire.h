@@ -1,7 +1,7 @@
 /*
  * ws/wire.h - the frames of one established WebSocket connection, at either end.
  *
- * What comes lies in the inbox, and is read there at the drain point (frames.h). Outgoing frames
+ * Received bytes are in the inbox, and are read there at the drain point (frames.h). Outgoing frames
  * are built here (a client's are masked) and everything queued in one loop turn leaves in one write:
  * the system call per frame is the largest cost a chat client has.
  *

@@ -49,7 +49,7 @@ row("9110, 4.2.4", "It has no user information and no fragment", { opens = true,
 row("6455, 10.6", "It has no length and no body", { opens = true,
   asks_not = { "\n[Cc]ontent%-[Ll]ength", "\n[Tt]ransfer" } })
 
--- What a client has to take.
+-- Handshakes that a client must accept.
 taken("6455, 4.1", "A 101 with the right Accept opens", answer(), { tls = true })
 taken("6455, 4.1", "A 101 that comes byte by byte opens", answer(), { tls = true, chop = 1 })
 taken("9110, 5.1", "Names of fields may be in any case", (answer():gsub("\n[%w-]+:", string.upper)))
@@ -84,7 +84,7 @@ for _, name in ipairs { "U", "Up", "Upgr", "Co", "Connect", "Sec", "Sec-WebSocke
     (answer():gsub("\r\n", "\r\n" .. name .. ": x\r\n", 1)))
 end
 
--- What a client has to refuse.
+-- Handshakes that a client must refuse.
 refused("6455, 4.1", "A 101 without Accept is refused", answer { ["Sec-WebSocket-Accept"] = false }, { tls = true })
 refused("6455, 4.1", "An empty Accept is refused", answer { ["Sec-WebSocket-Accept"] = "Sec-WebSocket-Accept:" })
 refused("6455, 4.1", "The Accept of another key is refused",
