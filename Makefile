@@ -156,6 +156,7 @@ lint: ## check style and find suspicious code
 	@$(NEED) build lint
 	luacheck -q --no-color --no-cache $(LUA_DIRS) $(wildcard bin/trueconf)
 	@for script in $(SHELL_SCRIPTS); do bash -n $$script || exit; done
+	@find Makefile .ci csrc $(LUA_DIRS) -type f -print0 | sort -z | xargs -0 $(LUA) tools/comments.lua
 	clang-format --dry-run -Werror $(C_FILES)
 	@printf '%s\n' $(SOURCES) | xargs -P 2 -n 1 sh -c \
 	  'echo "clang-tidy $$*"; clang-tidy --quiet "$$@" -- -std=gnu11 -Icsrc $(PKG_CFLAGS) 2>/dev/null' lint
