@@ -50,7 +50,8 @@ for _, case in ipairs { { "NUL", "\0" }, { "CR", "\r" } } do
   refused("5.5", ("%s in the value of Host is refused"):format(case[1]),
     head("GET /a HTTP/1.1", "Host: local" .. case[2] .. "host"), 400)
 end
-taken("5.6.1", "A list in a request may have empty elements", get("/a", "Connection: ,, keep-alive ,", "Accept: , */* ,"), "GET /a ")
+taken("5.6.1", "A list in a request may have empty elements",
+  get("/a", "Connection: ,, keep-alive ,", "Accept: , */* ,"), "GET /a ")
 
 -- 6.6.1: Date
 for _, status in ipairs { 200, 201, 204, 301, 304, 400, 404 } do
