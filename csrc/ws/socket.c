@@ -436,8 +436,8 @@ static void vhost_free(struct vhost *vhost) {
 }
 
 static struct vhost *vhost_new(const struct socket *socket, struct reason *reason) {
-  static const struct lws_protocols protocols[] = {
-      {"json.v1", on_lws, 0, WIRE_RX_BUFFER, 0, NULL, WIRE_CHUNK}, {NULL, NULL, 0, 0, 0, NULL, 0}};
+  static const struct lws_protocols protocols[] = {{"json.v1", on_lws, 0, 0, 0, NULL, WIRE_CHUNK},
+                                                   {NULL, NULL, 0, 0, 0, NULL, 0}};
   struct lws_context *context = wire_context(socket->wire.rt);
   struct lws_context_creation_info info;
   bool tls = socket->options.url->tls;

@@ -255,7 +255,7 @@ static void on_ping_timer(struct rt_timer *timer) {
     wire_drop(wire, ERR_TIMEOUT, "no PONG came in time");
     return;
   }
-  wire_send(wire, WIRE_FIN | WIRE_PING, "p", 1); /* lws does not tell a server of an empty PONG */
+  wire_send(wire, WIRE_FIN | WIRE_PING, "p", 1);
   if (!wire->unanswered)
     wire->unanswered = now;
   schedule_ping(wire);

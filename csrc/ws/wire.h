@@ -28,7 +28,6 @@ enum wire_opcode {
 enum {
   WIRE_FIN = 0x80,        /* the last frame of a message; or it into the first byte */
   WIRE_CHUNK = 65536,     /* bytes per write, and per read of the socket */
-  WIRE_RX_BUFFER = 2048,  /* lws keeps that much for each connection */
   WIRE_MOST_HEAD = 16384, /* bytes of one HTTP head; lws's own bound is 4096 */
   WIRE_NORMAL = 1000,     /* close codes */
   WIRE_GOING_AWAY = 1001,
