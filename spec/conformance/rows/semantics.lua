@@ -73,7 +73,6 @@ taken("7.8", "Another protocol to upgrade to is passed over", get("/a", "Connect
   "GET /a ", { lacks = { "upgrade" } })
 taken("7.8", "HTTP/2 to upgrade to is passed over", get("/a", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c",
   "HTTP2-Settings: AAMAAABkAAQAAP__"), "GET /a ", { tls = true })
-taken("7.8", "Upgrade without the option in Connection is passed over", get("/a", "Upgrade: websocket"), "GET /a ")
 taken("7.8", "The option without Upgrade is passed over", get("/a", "Connection: Upgrade"), "GET /a ")
 taken("7.8", "A request with a body that offers to upgrade has its body read",
   post("/a", "Connection: Upgrade", "Upgrade: tea", "Content-Length: 2") .. "ok", "POST /a ok")

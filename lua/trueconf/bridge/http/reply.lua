@@ -13,6 +13,7 @@ local reply = {}
 ---@param more? table<string, any> headers
 function reply.send(request, status, body, more)
   local headers = { ["Content-Type"] = "application/json", ["Access-Control-Allow-Origin"] = "*" }
+  if status == 401 then headers["WWW-Authenticate"] = "Bearer" end -- a MUST of RFC 9110, 15.5.2
   for name, value in pairs(more or {}) do headers[name] = value end
   request:respond(status, headers, type(body) == "string" and body or json.encode(body))
 end
