@@ -1,9 +1,8 @@
 /*
- * server/admission.c - who has to go when a listener is full, so that nobody keeps others out by holding
- * connections. First go those that ask for nothing, the longest idle one first; then those that send or read
- * the slowest; of WebSocket connections those alone that Lua has not admitted. Fresh ones stay a while: they
- * had no time to ask. Loop thread only. Never calls Lua.
- * SPDX-License-Identifier: MIT
+ * server/admission.c - closes connections when a listener is full, so that no client keeps others out by
+ * holding connections. Idle connections go first, the longest idle one first; then the slowest; of WebSocket
+ * connections only those that Lua has not admitted. New ones stay for a moment: they had no time to ask. Loop
+ * thread only. Never calls Lua. SPDX-License-Identifier: MIT
  */
 #include "server/private.h"
 
@@ -28,14 +27,14 @@ static bool is_idle(const struct peer *peer, uint64_t now) {
   return peer->heard || peer->since + FRESH < now;
 }
 
-/* Is it the client that this exchange waits for? */
+/* True if this exchange waits for a slow client. */
 static bool is_slow(const struct peer *peer, uint64_t now) {
   const struct exchange *exchange = peer->exchange;
   return !peer->is_socket && exchange && (exchange->phase == RECEIVING || exchange->phase == ANSWERING) &&
          exchange->began + FRESH < now;
 }
 
-/* The HTTP connection that can be missed most easily, of those from `address` or of all if that is NULL. */
+/* The HTTP connection to close first, of those from `address` or of all if that is NULL. */
 static struct peer *least_needed(struct listener *listener, const char *address) {
   struct peer *idle = NULL, *slow = NULL;
   uint64_t now = uv_hrtime();
@@ -111,7 +110,7 @@ bool admission_evict(struct listener *listener, bool apart) {
   return true;
 }
 
-/* Slow is who has moved less than the least rate wants, counted from when patience was over. */
+/* True if less than the least rate was moved, counted from the end of `slow_after`. */
 bool admission_is_too_slow(const struct exchange *exchange) {
   const struct listener *listener = exchange->peer->listener;
   double seconds = (double)(uv_hrtime() - exchange->began) / 1e9 - listener->rules.slow_after;

@@ -1,8 +1,7 @@
 /*
  * server/answer.c - the answer to a request: composed in memory, or its head there and its body read from a
- * file, and written as the client takes it. Meanwhile nothing is read. Loop thread only; of what is here only
- * composing may be called outside of a callback of lws.
- * SPDX-License-Identifier: MIT
+ * file, and written at the pace of the client (backpressure). Meanwhile nothing is read. Loop thread only;
+ * only composing may be called outside of a callback of lws. SPDX-License-Identifier: MIT
  */
 #include "server/private.h"
 

@@ -75,7 +75,7 @@ static void run_opened(struct rt *rt, lua_State *L, struct rt_job *job) {
     wire_drop(&peer->wire, ERR_NOMEM, "no memory for a connection");
 }
 
-/* A party whose frame there was no memory to handle would wait for an answer in vain. */
+/* Raise when memory is too short for a frame: the client would wait for an answer in vain. */
 static void at_message(struct wire *wire, lua_State *L, const char *data, size_t length, bool binary) {
   struct peer *peer = peer_of(wire);
   if (!peer->box || peer->dropped || !push_call(L, peer, ON_FRAME))

@@ -1,9 +1,7 @@
 /*
- * server/peer.c - the ground of the server: a listener's clients and their requests, as far as all its files
- * have to do with them: their life, the count of them, how long they are waited for.
- * Owns: struct peer and struct exchange. A peer can be ended in any state.
- * Loop thread only. Never calls Lua.
- * SPDX-License-Identifier: MIT
+ * server/peer.c - the ground of the server: a listener's clients and their requests, with the functions that
+ * all its files use: their life, their number, their deadlines. Owns: struct peer and struct exchange. A peer
+ * can be ended in any state. Loop thread only. Never calls Lua. SPDX-License-Identifier: MIT
  */
 #include "server/private.h"
 

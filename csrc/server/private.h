@@ -1,21 +1,21 @@
 /*
- * server/private.h - what the files of the server share, from the ground up:
+ * server/private.h - shared by the files of the server, from the ground up:
  *   head.c            the head of a request, read strictly; has a header of its own, for it stands alone
  *   chunked.c         a chunked body, likewise
  *   multipart.c       a form, likewise
  *   upload.c          a request's body, if that goes to disk
  *   served_file.c     a file as the body of an answer
  *   tls.c             certificates
- *   peer.c            the ground: a listener's clients, and their requests as far as all have to do with them
- *   admission.c       who has to go when there is no room
+ *   peer.c            the ground: a listener's clients and their requests
+ *   admission.c       closing connections when there is no room
  *   answer.c          composing and writing an answer
- *   request_head.c    what Lua sees of the head of a request
+ *   request_head.c    the head of a request for Lua
  *   request_body.c    receiving its body
  *   connection.c      a WebSocket connection
- *   upgrade.c         which requests become WebSocket connections
- *   request.c         the life of a request, and what Lua sees of it
+ *   upgrade.c         accepting requests for WebSocket connections
+ *   request.c         the life of a request, and its methods for Lua
  *   listen_options.c  reading the options of core.listen
- *   listener.c        the roof: the listening socket, accepting, closing, what lws calls
+ *   listener.c        the roof: the listening socket, accepting, closing, callbacks of lws
  * A file calls those above it in this list. The ground calls the roof by two pointers: listener->peer_gone
  * and exchange->handle. SPDX-License-Identifier: MIT
  */
@@ -224,7 +224,7 @@ void peer_free(struct peer *peer);
 void peer_expect(struct peer *peer, int seconds);
 /* Feed the timer of lws; returns what its callback must return. */
 int peer_on_timer(struct peer *peer);
-/* Is a request being handled or answered, which is worth waiting for? */
+/* True if a request is being handled or answered. */
 bool peer_is_busy(const struct peer *peer);
 
 /* NULL: no memory. */
@@ -240,7 +240,7 @@ int exchange_complete(struct exchange *exchange);
 /* These two may end HTTP connections: not from inside a callback of lws. */
 /* End one, of this address if it is not NULL; false: there is none that could go. */
 bool admission_give_up(struct listener *listener, const char *address);
-/* May this address have another connection? */
+/* True if this address may have another connection. */
 bool admission_fits_address(struct listener *listener, const char *address, bool loopback);
 /* Make room for a WebSocket connection; false: all are to stay. */
 bool admission_evict(struct listener *listener, bool apart);
@@ -272,7 +272,7 @@ bool request_is_guarded(const struct exchange *exchange);
 char *request_path(const struct exchange *exchange);
 /* The value of the first field of this name, to be freed, "" if there is none; NULL: no memory. */
 char *request_field(const struct exchange *exchange, const char *name);
-/* Push a table of what the head says. */
+/* Push a table with the head. */
 void request_push_head(lua_State *L, const struct exchange *exchange);
 
 /* ---- request_body.c ------------------------------------------------------------------------------ */

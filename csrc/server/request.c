@@ -163,7 +163,7 @@ static int l_hand_over(lua_State *L) {
   return 0;
 }
 
-/* Nobody answers a request that could not be handed over. */
+/* Drop a request that could not be handed over: no handler would answer it. */
 static void run_request(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct exchange *exchange = container_of(job, struct exchange, job);
   struct peer *peer = exchange->peer;
@@ -321,7 +321,7 @@ static int l_drop(lua_State *L) {
   return 0;
 }
 
-/* __close and __gc: whoever had to answer has not. */
+/* __close and __gc: the handler has not answered. */
 static int l_close(lua_State *L) {
   struct request_box *box = check_box(L);
   struct exchange *exchange = take(box);

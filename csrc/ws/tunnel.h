@@ -1,9 +1,8 @@
 /*
  * ws/tunnel.h - a way through an HTTP proxy for one WebSocket connection.
- * lws can ask a proxy itself, but with credentials and addresses of few kinds only, without telling what the
- * proxy said, and when it cannot, it goes past the proxy. So we ask, and lws connects to this end of the
- * tunnel.
- * SPDX-License-Identifier: MIT
+ * lws can ask a proxy itself, but only with few kinds of credentials and addresses, without reporting the
+ * proxy's answer, and when that fails it bypasses the proxy. So we ask the proxy, and lws connects to this
+ * end of the tunnel. SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_WS_TUNNEL_H
 #define TRUECONF_WS_TUNNEL_H

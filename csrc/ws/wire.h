@@ -128,7 +128,7 @@ void wire_kill(struct lws *wsi);
 void wire_half_close(struct lws *wsi);
 /* Stop or go on reading, so that the peer is held back by TCP. */
 void wire_pause(struct wire *wire, bool pause);
-/* Forget it: the owner is not told of anything any more. */
+/* Forget it: no op of the owner is called any more. */
 void wire_free(struct wire *wire);
 
 #endif
