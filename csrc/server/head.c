@@ -44,14 +44,13 @@ static bool is_hex(char c) {
   return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
 }
 
-/* Bytes from `at` that may stand in a registered name (RFC 3986, 3.2.2), but for the comma, which may be the
- * trace of two fields. */
+/* Bytes from `at` that may stand in a registered name (RFC 3986, 3.2.2). */
 static const char *skip_name(const char *at, const char *end) {
   for (; at < end; at++) {
     unsigned char c = (unsigned char)*at;
     bool escape = c == '%' && end - at > 2 && is_hex(at[1]) && is_hex(at[2]);
     if (!escape &&
-        (c == '%' || ((!field_is_token_byte(c) || strchr("#^`|", c)) && !(c && strchr("();=", c)))))
+        (c == '%' || ((!field_is_token_byte(c) || strchr("#^`|", c)) && !(c && strchr("(),;=", c)))))
       break;
   }
   return at;

@@ -293,6 +293,7 @@ void connection_open(lua_State *L);
 
 /* ---- upgrade.c ----------------------------------------------------------------------------------- */
 
+bool upgrade_is_asked(const struct exchange *exchange);
 /* Answer a request for a WebSocket connection. If it is let in, the exchange is given up and the peer is one.
  */
 int upgrade_answer(struct exchange *exchange);

@@ -40,7 +40,7 @@ static int begin_request(struct peer *peer, const char *text, int status, bool e
     return answer_refusing(exchange, status, "");
   if (!buffer_append(&exchange->text, text, exchange->head.size))
     return answer_refusing(exchange, 503, "");
-  if (exchange->head.to_websocket && !exchange->head.old)
+  if (upgrade_is_asked(exchange))
     return upgrade_answer(exchange);
   if (!exchange->head.length && !exchange->head.chunked)
     return exchange_complete(exchange);

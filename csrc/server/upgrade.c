@@ -18,14 +18,17 @@ enum {
 };
 
 /* The subprotocol of the path alone, "" if it has none; NULL: it is not to be upgraded. */
-static const char *find_path(const struct listener *listener, const char *path) {
-  for (const char *at = listener->paths; path && *at;) {
+static const char *find_path(const struct exchange *exchange) {
+  char *path = request_path(exchange);
+  const char *found = NULL;
+  for (const char *at = exchange->peer->listener->paths; path && !found && *at;) {
     const char *own = at + strlen(at) + 1;
     if (!strcmp(at, path))
-      return own;
+      found = own;
     at = own + strlen(own) + 1;
   }
-  return NULL;
+  free(path);
+  return found;
 }
 
 /* The value of the one field of this name, as [*value, + *length); false: there is none, or another one. */
@@ -92,12 +95,17 @@ static int check_handshake(struct exchange *exchange, const char **key) {
   return check_subprotocol(exchange);
 }
 
+/* Without the option in Connection the field is passed over (RFC 9110, 7.8), but where there is nothing but
+ * WebSocket. */
+bool upgrade_is_asked(const struct exchange *exchange) {
+  const struct head *head = &exchange->head;
+  return head->to_websocket && !head->old && (head->wants_upgrade || find_path(exchange));
+}
+
 static int check(struct exchange *exchange, const char **key) {
   struct peer *peer = exchange->peer;
   struct listener *listener = peer->listener;
-  char *path = request_path(exchange);
-  const char *own = find_path(listener, path);
-  free(path);
+  const char *own = find_path(exchange);
   if (!exchange->head.is_get)
     return 400;
   if (!own || (*own && listener->rules.guarded_path[0] && !request_is_guarded(exchange)))
@@ -129,6 +137,7 @@ static bool let_in(const struct peer *peer, const char *key) {
 static const char *headers_for(int status) {
   return status == 426   ? "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
          : status == 503 ? "Retry-After: 5\r\n"
+         : status == 401 ? "WWW-Authenticate: Bearer\r\n"
                          : "";
 }
 

@@ -562,6 +562,8 @@ describe("an upgrade", function()
     local text = raw(listener, "send " .. handshake():sub(6):gsub("websocket", "tea"), "until hello",
       (handshake():gsub("HTTP/1.1", "HTTP/1.0")), "read")
     assert.equal("200 200", statuses(text))
+    text = raw(listener, [[send GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n]], "read")
+    assert.equal("200", statuses(text))
     listener:close()
   end))
 

@@ -90,8 +90,8 @@ static void test_lines(void) {
       {"PATCH / HTTP/1.1\r\nhOST:\t h.example:8080 \t\r\n\r\n",
        "PATCH / @h.example:8080 | hOST=h.example:8080;"},
       {"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET / @[::1]:80 | Host=[::1]:80;"},
-      {"GET / HTTP/1.1\r\nHost: a_b-c.%61~!$&'()*+;=:\r\n\r\n",
-       "GET / @a_b-c.%61~!$&'()*+;=: | Host=a_b-c.%61~!$&'()*+;=:;"},
+      {"GET / HTTP/1.1\r\nHost: a_b-c.%61~!$&'()*+,;=:\r\n\r\n",
+       "GET / @a_b-c.%61~!$&'()*+,;=: | Host=a_b-c.%61~!$&'()*+,;=:;"},
       {"GET / HTTP/1.1\r\nHost: h\r\nX-Odd!#$%&'*+.^_`|~: a:b \t c\xc3\xa9\r\nE:\r\n\r\n",
        "GET / @h | Host=h; X-Odd!#$%&'*+.^_`|~=a:b \t c\xc3\xa9; E=;"},
   };
@@ -197,7 +197,6 @@ static void test_refused(void) {
       {400, "GET / HTTP/1.1\r\nHost: a b\r\n"},
       {400, "GET / HTTP/1.1\r\nHost: u@a\r\n"},
       {400, "GET / HTTP/1.1\r\nHost: a, b\r\n"},
-      {400, "GET / HTTP/1.1\r\nHost: a,b\r\n"},
       {400, "GET / HTTP/1.1\r\nHost: a/\r\n"},
       {400, "GET / HTTP/1.1\r\nHost: a:1:2\r\n"},
       {400, "GET / HTTP/1.1\r\nHost: a:123456\r\n"},
