@@ -37,9 +37,11 @@ struct rt {
 
   long refs;       /* objects that keep run() from returning */
   long coroutines; /* started by spawn and not finished */
+  int spares;      /* coroutines that have returned and are used again */
   struct {
     lua_State *co;    /* NULL: none */
     bool parked;      /* it has yielded in op_wait */
+    bool reusable;    /* nobody holds it: when it has returned it is used again */
     bool busy;        /* busy.c made it yield, because it blocked the loop */
     struct rt *outer; /* whose coroutine has turned this loop, on the same thread */
   } resumed;          /* the coroutine that the drain point runs */

@@ -157,6 +157,7 @@ struct op {
   bool done, closed; /* closed: settled because the runtime closes */
   bool parked;       /* the coroutine has yielded in op_wait */
   bool spawned;      /* the coroutine is still the loop's, counted, and resumed by nobody else */
+  bool reusable;     /* see core.begin */
 };
 
 /* Push a userdata of `size` bytes, zeroed, with the metatable `tname` (may be NULL: no __gc). Raises

@@ -1,6 +1,6 @@
 /*
  * loop/wait.c - coroutines, waiting calls, and reports of uncaught errors.
- * Lua sees: spawn, cancel, on_error, before_flush.
+ * Lua sees: spawn, begin, cancel, on_error, before_flush.
  * Coroutines are resumed in one place only, resume(), reached only from the drain point; so handlers never
  * run inside libuv, lws, curl or each other.
  * Owns: the table of anchors in the registry, which keeps objects alive that the loop still needs.
@@ -10,11 +10,14 @@
 
 #include "base/errors.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char ANCHORS_KEY, ON_ERROR_KEY, BEFORE_FLUSH_KEY, LIBRARY_KEY; /* only their addresses matter */
-enum { OWNER = 1, THREAD, OP_VALUES = THREAD };                             /* user values of an op */
+/* Only their addresses matter. */
+static const char ANCHORS_KEY, ON_ERROR_KEY, BEFORE_FLUSH_KEY, LIBRARY_KEY, SPARES_KEY;
+enum { OWNER = 1, THREAD, OP_VALUES = THREAD }; /* user values of an op */
+enum { MOST_SPARES = 64 };
 enum { MOST_CANCELS = 100 }; /* inside of each other, each on the stack of C: half of what Lua takes */
 
 /* ---- anchors ------------------------------------------------------------------------------------ */
@@ -268,12 +271,37 @@ static void give_up(struct rt *rt, lua_State *L, lua_State *co) {
 
 /* ---- spawn and resume --------------------------------------------------------------------------- */
 
+/* Push a coroutine that has returned, with its stack and call records as they have grown, or a new one. */
+static lua_State *push_spare(struct rt *rt, lua_State *L) {
+  if (!rt->spares)
+    return lua_newthread(L);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &SPARES_KEY);
+  lua_rawgeti(L, -1, rt->spares);
+  lua_pushnil(L);
+  lua_rawseti(L, -3, rt->spares--);
+  lua_remove(L, -2);
+  return lua_tothread(L, -1);
+}
+
+/* Never raises: the table has room for all. */
+static void keep_spare(struct rt *rt, lua_State *L, lua_State *co) {
+  assert(lua_status(co) == LUA_OK && lua_gettop(co) == 0);
+  if (rt->spares == MOST_SPARES || !lua_checkstack(L, 2))
+    return;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &SPARES_KEY);
+  lua_pushthread(co);
+  lua_xmove(co, L, 1);
+  lua_rawseti(L, -2, ++rt->spares);
+  lua_pop(L, 1);
+}
+
 /* The only lua_resume. The caller holds `co` for the time of the call. */
-static void resume(struct rt *rt, lua_State *L, lua_State *co, int nargs) {
+static void resume(struct rt *rt, lua_State *L, lua_State *co, int nargs, bool reusable) {
   int nresults = 0, status;
   bool parked;
   rt->resumed.co = co;
   rt->resumed.parked = false;
+  rt->resumed.reusable = reusable;
   busy_enter(rt);
   status = lua_resume(co, L, nargs, &nresults);
   busy_leave(rt);
@@ -288,22 +316,26 @@ static void resume(struct rt *rt, lua_State *L, lua_State *co, int nargs) {
     give_up(rt, L, co);
   else if (status != LUA_OK)
     bury(rt, L, co);
+  else if (reusable)
+    keep_spare(rt, L, co);
 }
 
 struct start { /* a coroutine that is to begin, anchored under its own address */
   struct rt_job job;
   lua_State *co;
   int nargs;
+  bool reusable;
 };
 
 static void run_start(struct rt *rt, lua_State *L, struct rt_job *job) {
   struct start *start = (struct start *)job;
   lua_State *co = start->co;
   int nargs = start->nargs;
+  bool reusable = start->reusable;
   rt_unanchor(L, co);
   free(start);
   if (lua_status(co) == LUA_OK && lua_gettop(co) == nargs + 1)
-    resume(rt, L, co, nargs);
+    resume(rt, L, co, nargs, reusable);
   else
     rt->coroutines--; /* other code has begun it, or closed it: it is no longer ours */
   lua_pop(L, 1);
@@ -314,14 +346,18 @@ static void drop_start(struct rt_job *job) {
   free(job);
 }
 
-/* Move the function below `nargs` values from L to a new coroutine, which is left on L. */
-lua_State *rt_coroutine(lua_State *L, int nargs) {
-  lua_State *co = lua_newthread(L); /* fn, args..., thread */
+/* Move the function below `nargs` values from L to the coroutine on top, which is left on L. */
+static lua_State *load(lua_State *L, lua_State *co, int nargs) {
   if (!lua_checkstack(co, nargs + 1))
     luaL_error(L, "too many arguments for a coroutine");
-  lua_insert(L, -nargs - 2);
+  lua_insert(L, -nargs - 2); /* fn, args..., thread */
   lua_xmove(L, co, nargs + 1);
   return co;
+}
+
+/* Move the function below `nargs` values from L to a new coroutine, which is left on L. */
+lua_State *rt_coroutine(lua_State *L, int nargs) {
+  return load(L, lua_newthread(L), nargs);
 }
 
 void rt_begin(struct rt *rt, lua_State *L, int nargs) {
@@ -330,12 +366,12 @@ void rt_begin(struct rt *rt, lua_State *L, int nargs) {
 
 void rt_begin_coroutine(struct rt *rt, lua_State *L, lua_State *co, int nargs) {
   rt->coroutines++;
-  resume(rt, L, co, nargs);
+  resume(rt, L, co, nargs, false);
   lua_pop(L, 1);
 }
 
-void rt_spawn(struct rt *rt, lua_State *L, int nargs) {
-  lua_State *co = rt_coroutine(L, nargs);
+/* Begin the coroutine on top at the drain point. */
+static void begin_later(struct rt *rt, lua_State *L, lua_State *co, int nargs, bool reusable) {
   struct start *start;
   rt_anchor(L, co, -1);
   start = calloc(1, sizeof *start);
@@ -348,14 +384,28 @@ void rt_spawn(struct rt *rt, lua_State *L, int nargs) {
   start->job.drop = drop_start;
   start->co = co;
   start->nargs = nargs;
+  start->reusable = reusable;
   rt->coroutines++;
   rt_enqueue(rt, &start->job);
+}
+
+void rt_spawn(struct rt *rt, lua_State *L, int nargs) {
+  begin_later(rt, L, rt_coroutine(L, nargs), nargs, false);
 }
 
 static int l_spawn(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   rt_spawn(rt_get(L), L, lua_gettop(L) - 1);
   return 1;
+}
+
+/* core.begin(fn, ...): as core.spawn, in a coroutine that nobody is handed and that is used again */
+static int l_begin(lua_State *L) {
+  struct rt *rt = rt_get(L);
+  int nargs = lua_gettop(L) - 1;
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  begin_later(rt, L, load(L, push_spare(rt, L), nargs), nargs, true);
+  return 0;
 }
 
 /* ---- before the flushes ------------------------------------------------------------------------- */
@@ -404,7 +454,7 @@ static void run_op(struct rt *rt, lua_State *L, struct rt_job *job) {
   rt_list_remove(&op->link);
   rt_unanchor(L, op); /* holds the op, and with it the thread */
   if (op->parked && lua_status(co) == LUA_YIELD)
-    resume(rt, L, co, 0);
+    resume(rt, L, co, 0, op->reusable);
   else if (op->spawned)
     rt->coroutines--; /* it was closed while it waited */
   lua_pop(L, 1);
@@ -582,6 +632,7 @@ int op_wait(lua_State *L, struct op *op) {
   if (!op->co)
     return op_drive(L, op);
   op->parked = op->spawned = rt->resumed.parked = true;
+  op->reusable = rt->resumed.reusable;
   return lua_yieldk(L, 0, (lua_KContext)op, op_k);
 }
 
@@ -645,12 +696,18 @@ static int l_cancel(lua_State *L) {
 }
 
 void wait_open(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"library", l_library},           {"spawn", l_spawn}, {"cancel", l_cancel}, {"on_error", l_on_error},
-      {"before_flush", l_before_flush}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"library", l_library},
+                                       {"spawn", l_spawn},
+                                       {"begin", l_begin},
+                                       {"cancel", l_cancel},
+                                       {"on_error", l_on_error},
+                                       {"before_flush", l_before_flush},
+                                       {NULL, NULL}};
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &ANCHORS_KEY) == LUA_TNIL) {
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &ANCHORS_KEY);
+    lua_createtable(L, MOST_SPARES, 0);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &SPARES_KEY);
   }
   lua_pop(L, 1);
   luaL_setfuncs(L, functions, 0);

@@ -568,6 +568,84 @@ describe("a waiting coroutine that is closed", function()
   end))
 end)
 
+describe("core.begin", function()
+  -- The coroutine in which a body has run, when it is over.
+  local function run(body)
+    local thread, over
+    core.begin(function(...)
+      thread = coroutine.running()
+      local _ <close> = setmetatable({}, { __close = function() over = true end })
+      body(...)
+    end, "a", 2)
+    helper.eventually(function() return over end)
+    return thread
+  end
+
+  it("passes the arguments on, and returns nothing", async(function()
+    local got
+    assert.equal(0, select("#", core.begin(function(...) got = { ... } end, 1, nil, 3)))
+    assert.is_nil(got)
+    helper.eventually(function() return got end)
+    assert.same({ 1, nil, 3 }, got)
+    assert.error_matches(function() core.begin(7) end, "function expected")
+  end))
+
+  it("uses a coroutine again that has returned, whether it has waited or not", async(function()
+    local first = run(function() end)
+    assert.equal(first, run(function() core.sleep(0.001) end))
+    local function deep(n)
+      if n > 0 then return 1 + deep(n - 1) end
+      core.sleep(0.001)
+      return 0
+    end
+    assert.equal(first, run(function() assert.equal(1000, deep(1000)) end))
+    assert.equal(first, run(function() core.sleep(0) core.sleep(0) end))
+    local other
+    assert.equal(first, run(function() other = run(function() core.sleep(0.001) end) end))
+    assert.are_not.equal(first, other)
+    assert.equal(1, core.stats().coroutines)
+  end))
+
+  it("uses none again that has failed, was given up or was cancelled", async(function()
+    local spoilt = {}
+    spoilt[1] = run(function() error "on purpose" end)
+    spoilt[2] = run(function() coroutine.yield() end)
+    assert.equal(2, #helper.reported_errors())
+    local waiting
+    core.begin(function()
+      waiting = coroutine.running()
+      core.sleep(30)
+    end)
+    helper.eventually(function() return waiting end)
+    assert.is_true(core.cancel(waiting))
+    spoilt[3] = waiting
+    local fresh = run(function() end)
+    for _, thread in ipairs(spoilt) do
+      assert.are_not.equal(thread, fresh)
+      assert.equal("dead", coroutine.status(thread))
+    end
+    assert.equal(1, core.stats().coroutines)
+  end))
+
+  it("keeps no more than 64 of them, and none of their values", async(function()
+    local kept, threads, count = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" }), 0
+    for _ = 1, 200 do
+      core.begin(function(value)
+        kept[value], threads[coroutine.running()] = true, true
+        core.sleep(0.001)
+        count = count + 1
+      end, {})
+    end
+    helper.eventually(function() return count == 200 end)
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(kept))
+    local left = 0
+    for _ in pairs(threads) do left = left + 1 end
+    assert.is_true(left <= 64)
+  end))
+end)
+
 describe("core.cancel", function()
   -- Each of these waits ends at once.
   local waits = {

@@ -153,7 +153,7 @@ end
 ---@private
 ---@param claim trueconf.Item
 function Dispatch:work_on(claim)
-  core.spawn(handle, self, claim)
+  core.begin(handle, self, claim)
   count_in(self)
 end
 
@@ -161,7 +161,7 @@ end
 local function start(self, claim)
   claim.event = self.engine.receive:event_of(claim)
   local wait = self.engine.dialogs:find_wait(claim)
-  if not wait then core.spawn(handle, self, claim) end
+  if not wait then core.begin(handle, self, claim) end
   return wait
 end
 

@@ -47,6 +47,11 @@ function core.timeout() end
 ---@return thread
 function core.spawn(fn, ...) end
 
+---The same, in a coroutine that is used again when fn has returned: do not keep it.
+---@param fn function
+---@param ... any
+function core.begin(fn, ...) end
+
 ---Cancel a coroutine where it waits: its request is taken back or its connection closed, its `<close>` variables are
 ---closed, which must not wait, and it is never resumed again.
 ---@param thread thread
