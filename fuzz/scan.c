@@ -1,6 +1,8 @@
 /*
  * scan.c - the scanner of frames against the JSON reader: it takes every object that the reader takes, and
- * finds the same type, id and method in it. It reads its own quoted texts back unchanged.
+ * finds the same type, id and method in it. The reader of frames finds the same again, and in the payload what
+ * the reader of texts finds. The scanner reads its own quoted texts back unchanged.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "fuzz.h"
@@ -18,8 +20,7 @@ static bool decode(const char *text, size_t size) {
   lua_settop(L, 1);
   lua_getfield(L, 1, "json_decode");
   lua_pushlstring(L, text, size);
-  lua_newtable(L);
-  lua_call(L, 2, 1);
+  lua_call(L, 1, 1);
   return lua_istable(L, -1);
 }
 
@@ -67,6 +68,64 @@ static void look_into(const char *text, size_t size, struct slice value) {
   buffer_free(&out);
 }
 
+static bool same_slice(struct slice a, struct slice b) {
+  return a.at == b.at && a.length == b.length;
+}
+
+/* Both values on top, by what they are; tables member by member. Pops the second. */
+static bool same_value(void) {
+  bool same;
+  int a, b;
+  luaL_checkstack(L, 8, NULL);
+  b = lua_gettop(L);
+  a = b - 1;
+  same = lua_rawequal(L, a, b) && lua_isinteger(L, a) == lua_isinteger(L, b);
+  if (lua_istable(L, a) && lua_istable(L, b)) {
+    size_t left = 0;
+    same = lua_getmetatable(L, a) == lua_getmetatable(L, b);
+    lua_settop(L, b);
+    for (lua_pushnil(L); same && lua_next(L, a); lua_pop(L, 1), left++) {
+      lua_pushvalue(L, -2);
+      lua_rawget(L, b);
+      same = same_value();
+    }
+    lua_settop(L, b);
+    for (lua_pushnil(L); lua_next(L, b); lua_pop(L, 1))
+      left--;
+    same = same && !left;
+  }
+  lua_settop(L, a);
+  return same;
+}
+
+static bool want(const struct frame *frame, void *wanted) {
+  CHECK(frame->has_type && frame->has_id, "not known yet");
+  return *(bool *)wanted;
+}
+
+/* `found` is what the scanner has found. */
+static void check_one_pass(struct slice text, bool scanned, const struct frame *found, bool wanted) {
+  struct frame frame;
+  struct json_complaint complaint;
+  int top = lua_gettop(L);
+  if (!json_read_frame(L, text, &frame, want, &wanted)) {
+    CHECK(lua_gettop(L) == top, "something was left");
+    return;
+  }
+  CHECK(lua_gettop(L) == top + 1, "one value");
+  CHECK(scanned, "the scanner refuses it");
+  CHECK(frame.has_type == found->has_type && frame.type == found->type, "type");
+  CHECK(frame.has_id == found->has_id && frame.id == found->id, "id");
+  CHECK(same_slice(frame.method, found->method) && same_slice(frame.payload, found->payload), "slices");
+  CHECK(frame.decoded || lua_isnil(L, -1), "a value that was not wanted");
+  CHECK(!wanted || frame.decoded == (frame.payload.at != NULL), "decoded");
+  if (frame.decoded) {
+    CHECK(json_read(L, frame.payload, &complaint), "%s", complaint.wrong);
+    CHECK(same_value(), "another value");
+  }
+  lua_settop(L, top);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *text = (const char *)data;
   struct slice value;
@@ -77,8 +136,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     lua_newtable(L);
     json_open(L);
   }
-  object = decode(text, size) && memchr(text, '{', strspn(text, " \t\r\n") + 1);
+  lua_settop(L, 1);
   scanned = scan_frame(text, size, &frame);
+  check_one_pass((struct slice){text, size}, scanned, &frame, true);
+  check_one_pass((struct slice){text, size}, scanned, &frame, false);
+  object = decode(text, size) && memchr(text, '{', strspn(text, " \t\r\n") + 1);
   if (scanned && frame.payload.at)
     look_into(text, size, frame.payload);
   if (scan_find((struct slice){text, size}, "payload", &value))

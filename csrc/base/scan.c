@@ -59,7 +59,7 @@ static const char *skip_scalar(const char *at, const char *end) {
   return at == start ? NULL : at;
 }
 
-static const char *skip_value(const char *at, const char *end) {
+const char *scan_skip(const char *at, const char *end) {
   if (at == end)
     return NULL;
   if (*at == '"') {
@@ -67,6 +67,10 @@ static const char *skip_value(const char *at, const char *end) {
     return at ? at + 1 : NULL;
   }
   return *at == '{' || *at == '[' ? skip_nested(at, end) : skip_scalar(at, end);
+}
+
+bool slice_is(struct slice slice, const char *text) {
+  return slice.length == strlen(text) && !memcmp(slice.at, text, slice.length);
 }
 
 struct walk {
@@ -107,7 +111,7 @@ static bool walk_next(struct walk *walk) {
     return false;
   at = skip_space(at + 1, end);
   walk->value.at = at;
-  if (!(at = skip_value(at, end)))
+  if (!(at = scan_skip(at, end)))
     return false;
   walk->value.length = (size_t)(at - walk->value.at);
   at = skip_space(at, end);
@@ -133,10 +137,7 @@ static bool is_escaped_key(const struct walk *walk, const char *key, size_t leng
 }
 
 static bool is_key(const struct walk *walk, const char *key) {
-  size_t n = strlen(key);
-  if (walk->escaped)
-    return is_escaped_key(walk, key, n);
-  return walk->key.length == n && !memcmp(walk->key.at, key, n);
+  return walk->escaped ? is_escaped_key(walk, key, strlen(key)) : slice_is(walk->key, key);
 }
 
 static bool is_digit(char c) {
@@ -163,16 +164,25 @@ static struct slice inside(struct slice value) {
   return *value.at == '"' ? (struct slice){value.at + 1, value.length - 2} : (struct slice){NULL, 0};
 }
 
+void frame_take(struct frame *frame, struct slice key, struct slice value) {
+  if (slice_is(key, "type"))
+    frame->has_type = take_uint32(value, &frame->type);
+  else if (slice_is(key, "id"))
+    frame->has_id = take_uint32(value, &frame->id);
+  else if (slice_is(key, "payload"))
+    frame->payload = value;
+  else if (slice_is(key, "method"))
+    frame->method = inside(value);
+}
+
+/* Escapes in a key are unusual, but a key with escapes is the same key. */
 static void take_member(const struct walk *walk, struct frame *frame) {
-  if (is_key(walk, "type")) {
-    frame->has_type = take_uint32(walk->value, &frame->type);
-  } else if (is_key(walk, "id")) {
-    frame->has_id = take_uint32(walk->value, &frame->id);
-  } else if (is_key(walk, "payload")) {
-    frame->payload = walk->value;
-  } else if (is_key(walk, "method")) {
-    frame->method = inside(walk->value);
-  }
+  struct buffer plain = {0};
+  if (!walk->escaped)
+    frame_take(frame, walk->key, walk->value);
+  else if (scan_string((struct slice){walk->key.at - 1, walk->key.length + 2}, &plain))
+    frame_take(frame, (struct slice){plain.data, plain.length}, walk->value);
+  buffer_free(&plain);
 }
 
 bool scan_frame(const char *text, size_t length, struct frame *frame) {

@@ -1,6 +1,6 @@
 /*
  * base/scan.h - just enough JSON for the core: the envelope of a frame, a few fields, and quoting.
- * Everything inside payloads is decoded by Lua; the scanner only has to find where they are.
+ * It finds envelopes where json.c refuses a frame, and reads the few fields that the core needs from texts.
  * SPDX-License-Identifier: MIT
  */
 #ifndef TRUECONF_SCAN_H
@@ -19,9 +19,16 @@ struct slice {
 struct frame {
   uint32_t type, id;
   bool has_type, has_id;
+  bool decoded;         /* json_read_frame has made a value of the payload */
   struct slice method;  /* without the quotes, escapes as they are */
   struct slice payload; /* a whole JSON value */
 };
+
+bool slice_is(struct slice slice, const char *text);
+/* Note a member of the top level; the key is without escapes. */
+void frame_take(struct frame *frame, struct slice key, struct slice value);
+/* Where the value at `at` ends, matched by brackets, not checked; NULL: it does not end. */
+const char *scan_skip(const char *at, const char *end);
 
 /* false: the text is not one JSON object. Values inside are matched by brackets, not checked. Of a key that
  * comes twice, the last value counts, as it does for lua-cjson. */

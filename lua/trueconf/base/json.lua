@@ -30,7 +30,7 @@ local MAX_SIZE = 16 * 1024 * 1024       -- bytes of JSON text, as many as a fram
 local EXACT = 2 ^ 53                    -- whole numbers up to here have one spelling
 
 local null = cjson.null
-local array_mark = { __name = "trueconf.json.array" }
+local array_mark = core.json_array_mark
 
 -- An instance of our own: the settings of the shared one belong to everybody.
 local function open_encoder()
@@ -51,7 +51,7 @@ local function read(text, max_size, mend, exact)
   if #text > (max_size or MAX_SIZE) then
     return nil, Error.new("LIMIT", format("JSON text of %d bytes, at most %d are read", #text, max_size or MAX_SIZE))
   end
-  local value, wrong, index = decode_text(text, array_mark, mend, exact)
+  local value, wrong, index = decode_text(text, mend, exact)
   if not wrong then return value end
   return nil, Error.new("PROTOCOL", format("not JSON: %s at byte %d", wrong, index))
 end

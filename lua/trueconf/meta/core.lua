@@ -389,13 +389,21 @@ core.JSON_MAX_DEPTH = 100
 
 ---Read JSON text (RFC 8259); json.lua describes the values.
 ---@param text string
----@param array_mark table the metatable of empty arrays
 ---@param mend boolean U+FFFD for bytes in strings that are not UTF-8, instead of an error
 ---@param exact? boolean a number with a point or an exponent is a float, also if it is whole
 ---@return any value
 ---@return string? wrong complaint, if it is not JSON; it quotes nothing of the text
 ---@return integer? at which byte, from 1
-function core.json_decode(text, array_mark, mend, exact) end
+function core.json_decode(text, mend, exact) end
+
+---The keys that the reader of JSON knows, so that it need not intern them for each text. The first list of a Lua state
+---counts, later ones are ignored.
+---@param names string[]
+function core.json_keys(names) end
+
+---The metatable of empty arrays.
+---@type table
+core.json_array_mark = {}
 
 ---True if lua-cjson writes the value exactly and as we promise: strings are UTF-8, numbers whole and below 10^14,
 ---tables arrays with the keys 1..n or objects, without a metatable but `array_mark`, no deeper than

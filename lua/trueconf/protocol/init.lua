@@ -6,6 +6,7 @@
 local arguments = require "trueconf.protocol.arguments"
 local check = require "trueconf.protocol.check"
 local codes = require "trueconf.protocol.codes"
+local core = require "trueconf.core"
 local enums = require "trueconf.protocol.enums"
 local limits = require "trueconf.protocol.limits"
 local methods = require "trueconf.protocol.methods"
@@ -52,6 +53,25 @@ for name, method in pairs(protocol.methods) do
   if method.read then protocol.READS[name] = true end
   protocol.by_lua_name[method.lua_name] = method
 end
+
+-- The names of all fields, so that the reader of JSON has them ready.
+local function wire_keys()
+  local set, keys = { errorCode = true, errorDescription = true }, {}
+  local function add(fields)
+    for _, field in ipairs(type(fields) == "table" and fields or {}) do
+      set[field.name] = true
+      if field.alias then set[field.alias] = true end
+    end
+  end
+  for _, object in pairs(protocol.objects) do add(object.fields) end
+  for _, method in pairs(protocol.methods) do add(method.request) end
+  for _, notification in pairs(protocol.notifications) do add(notification.payload) end
+  for name in pairs(set) do keys[#keys + 1] = name end
+  table.sort(keys)                      -- so that each run knows the same ones
+  return keys
+end
+
+core.json_keys(wire_keys())
 
 ---Envelope types (protocol 8.5); below 200 they are of the system.
 protocol.PLAIN_MESSAGE = enums.EnvelopeType.PLAIN_MESSAGE
