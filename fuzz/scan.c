@@ -1,7 +1,7 @@
 /*
  * scan.c - the scanner of frames against the JSON reader: it takes every object that the reader takes, and
- * finds the same type, id and method in it. The reader of frames finds the same again, and in the payload what
- * the reader of texts finds. The scanner reads its own quoted texts back unchanged.
+ * finds the same type, id and method in it. The reader of frames finds the same again, and in the payload
+ * what the reader of texts finds. The scanner reads its own quoted texts back unchanged.
  *
  * SPDX-License-Identifier: MIT
  */

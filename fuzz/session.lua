@@ -28,10 +28,14 @@ end
 
 -- The first byte says whether the input is frames as they are, or what is in one.
 return function(input)
-  local session = core.session {
+  local session
+  session = core.session {
     url = ("ws://127.0.0.1:%d/websocket/chat_bot"):format(port), token = "t", backoff_min = 60, max_frame = 4096,
     ping_interval = 0, close_timeout = 0.01, on_state = function() end, on_anomaly = function() end,
-    on_request = function(method, payload) assert(type(method) == "string" and type(payload) == "string") end,
+    on_request = function(method, payload, _, _, why)
+      assert(type(method) == "string" and (payload == nil or not why))
+      assert(type(session:payload_text()) == "string")
+    end,
   }
   session:start()
   local connection = peer.turn(function() return server:accept() end)

@@ -434,6 +434,10 @@ bool json_read(lua_State *L, struct slice text, struct json_complaint *complaint
   return false;
 }
 
+void json_push_complaint(lua_State *L, const struct json_complaint *complaint) {
+  lua_pushfstring(L, "not JSON: %s at byte %I", complaint->wrong, (LUAI_UACINT)complaint->byte);
+}
+
 /* One member of a frame; its value takes the place of the payload's, at `payload`, if it is one. */
 static bool read_frame_member(struct reader *reader, struct frame *frame, int payload, json_wants wants,
                               void *owner) {

@@ -20,6 +20,9 @@ struct json_complaint {
  * pushed. Raises for lack of memory. */
 bool json_read(lua_State *L, struct slice text, struct json_complaint *complaint);
 
+/* Push it in words. */
+void json_push_complaint(lua_State *L, const struct json_complaint *complaint);
+
 /* Whether the payload of a frame whose type and id are known is to be decoded. */
 typedef bool (*json_wants)(const struct frame *frame, void *owner);
 

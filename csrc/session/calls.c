@@ -7,6 +7,7 @@
 #include "session/private.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,8 +35,8 @@ static struct call **bucket(struct calls *calls, uint32_t id) {
   return &calls->buckets[id % CALL_BUCKETS];
 }
 
-static struct call *table_find(struct calls *calls, uint32_t id) {
-  struct call *call = *bucket(calls, id);
+static struct call *table_find(const struct calls *calls, uint32_t id) {
+  struct call *call = calls->buckets[id % CALL_BUCKETS];
   while (call && call->id != id)
     call = call->next;
   return call;
@@ -83,33 +84,66 @@ static void call_fail(struct call *call, const struct reason *reason) {
   op_settle(&call->op);
 }
 
-static int push_refusal(lua_State *L, struct call *call, int code) {
-  struct buffer *text = &session_slot(call->session)->scratch;
-  struct slice value;
-  bool described;
-  text->length = 0;
-  described = scan_find(call->answer, "errorDescription", &value) && scan_string(value, text) &&
-              buffer_append(text, "", 1);
+/* The refusal in the answer on top. */
+static int push_refusal(lua_State *L, const struct call *call, int code) {
+  const char *description;
+  lua_getfield(L, -1, "errorDescription");
+  description = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
   lua_pushnil(L);
-  push_server_error(L, code, call->method, described ? text->data : NULL);
+  push_server_error(L, code, call->method, description);
   return 2;
 }
 
-static int push_results(lua_State *L, struct call *call) {
-  struct slice value;
-  int code = 0;
-  int results = 1;
-  if (call->reason.err != ERR_NONE) {
-    results = fail_reason(L, &call->reason);
-    set_outcome(L, call->outcome, call->method);
-  } else if (scan_find(call->answer, "errorCode", &value) && scan_int(value, &code) && code != 0) {
-    results = push_refusal(L, call, code);
-  } else if (call->answer.at) {
-    lua_pushlstring(L, call->answer.at, call->answer.length);
-  } else {
-    lua_pushliteral(L, "{}");
+static int push_damaged(lua_State *L, const struct call *call, const char *why) {
+  fail(L, ERR_PROTOCOL, 0, "the answer to %s is damaged: %s", call->method, why);
+  set_outcome(L, OUTCOME_UNKNOWN, call->method);
+  return 2;
+}
+
+/* Push the value of the answer's payload; NULL and nothing pushed: it has none. false: it is no JSON, and why
+ * is pushed. */
+static bool push_answer(lua_State *L, const struct call *call) {
+  struct json_complaint complaint;
+  if (call->decoder) {
+    lua_pushvalue(call->decoder, call->decoded);
+    lua_xmove(call->decoder, L, 1);
+  } else if (!call->answer.at) {
+    lua_pushnil(L);
+  } else if (!json_read(L, call->answer, &complaint)) {
+    json_push_complaint(L, &complaint);
+    return false;
   }
-  return results;
+  if (lua_isnil(L, -1)) { /* missing, or null */
+    lua_pop(L, 1);
+    lua_newtable(L);
+  }
+  return true;
+}
+
+/* errorCode of the answer on top, without its fraction; what is beyond an int becomes the nearest. 0: none.
+ */
+static int error_code(lua_State *L) {
+  lua_Number code = 0;
+  if (lua_getfield(L, -1, "errorCode") == LUA_TNUMBER)
+    code = lua_tonumber(L, -1);
+  lua_pop(L, 1);
+  return code >= INT_MAX ? INT_MAX : code <= INT_MIN ? INT_MIN : (int)code;
+}
+
+static int push_results(lua_State *L, struct call *call) {
+  int code;
+  luaL_checkstack(L, 8, NULL);
+  if (call->reason.err != ERR_NONE) {
+    int results = fail_reason(L, &call->reason);
+    set_outcome(L, call->outcome, call->method);
+    return results;
+  }
+  if (!push_answer(L, call))
+    return push_damaged(L, call, lua_tostring(L, -1));
+  if (!lua_istable(L, -1))
+    return push_damaged(L, call, "its payload is no object");
+  code = error_code(L);
+  return code ? push_refusal(L, call, code) : 1;
 }
 
 static int l_results(lua_State *L) {
@@ -221,6 +255,11 @@ static void count_stranger(struct session *session, uint32_t id) {
     session_anomaly(session, &count->unexpected, "response to nobody", text, length);
 }
 
+bool calls_want(const struct session *session, uint32_t id) {
+  const struct call *call = table_find(&session->calls, id);
+  return call && call->op.co; /* the main thread decodes the text */
+}
+
 void calls_answer(struct session *session, lua_State *L, const struct frame *frame) {
   struct call *call = table_find(&session->calls, frame->id);
   if (!call) {
@@ -229,7 +268,12 @@ void calls_answer(struct session *session, lua_State *L, const struct frame *fra
   }
   take_out(call);
   call->answer = frame->payload;
+  if (frame->decoded) {
+    call->decoder = L;
+    call->decoded = lua_gettop(L);
+  }
   if (!call->op.co && frame->payload.at) { /* the main thread looks later: the frame is gone by then */
+    call->decoder = NULL;
     if (buffer_append(&call->kept, frame->payload.at, frame->payload.length)) {
       call->answer = (struct slice){call->kept.data, call->kept.length};
     } else {

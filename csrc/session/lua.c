@@ -104,6 +104,8 @@ static void read_functions(lua_State *L, struct session *session) {
     bool given = options_push(L, 1, "option", names[i], LUA_TFUNCTION) == LUA_TFUNCTION;
     if (i == FN_TRACE)
       session->traced = given;
+    if (i == FN_REQUEST)
+      session->handling = given;
     if (i == FN_SOURCE)
       session->config.has_source = given;
     lua_setiuservalue(L, 2, i + 1);
@@ -189,6 +191,15 @@ static int l_ack(lua_State *L) {
   return 1;
 }
 
+/* The payload of a request as it came; only while on_request handles it. */
+static int l_payload_text(lua_State *L) {
+  struct slice text = check_session(L)->request;
+  if (!text.at)
+    return 0;
+  lua_pushlstring(L, text.at, text.length);
+  return 1;
+}
+
 static int l_damaged(lua_State *L) {
   check_session(L)->count.garbage++;
   return 0;
@@ -252,6 +263,7 @@ void session_open(lua_State *L) {
                                      {"wait_ready", l_wait_ready},
                                      {"request", l_session_request},
                                      {"ack", l_ack},
+                                     {"payload_text", l_payload_text},
                                      {"damaged", l_damaged},
                                      {"drop", l_drop},
                                      {"stats", l_session_stats},

@@ -261,37 +261,69 @@ static void at_response(struct session *session, lua_State *L, const struct fram
     calls_answer(session, L, frame);
 }
 
-/* A request of the server: Lua decides about the ack; without a handler it is acknowledged here. When memory
- * is lacking, the request comes again over a new connection. */
+/* Push why the payload of a request cannot be read, or its value and nil. */
+static void push_payload(lua_State *L, const struct frame *frame, int value) {
+  struct json_complaint complaint;
+  if (frame->decoded) {
+    lua_pushvalue(L, value);
+  } else if (!frame->payload.at) {
+    lua_newtable(L);
+  } else if (!json_read(L, frame->payload, &complaint)) {
+    lua_pushnil(L);
+    json_push_complaint(L, &complaint);
+    return;
+  }
+  lua_pushnil(L);
+}
+
+/* A request of the server, the value of its payload on top: Lua decides about the ack; without a handler it
+ * is acknowledged here. When memory is lacking, the request comes again over a new connection. */
 static void at_request(struct session *session, lua_State *L, const struct frame *frame) {
+  int value = lua_gettop(L);
+  bool called;
   if (!session_push_function(L, session, FN_REQUEST)) {
     session_ack(session, frame->id);
     return;
   }
   lua_pushlstring(L, frame->method.at, frame->method.length);
-  if (frame->payload.at)
-    lua_pushlstring(L, frame->payload.at, frame->payload.length);
-  else
-    lua_pushliteral(L, "{}");
+  push_payload(L, frame, value);
   lua_pushinteger(L, frame->id);
+  lua_insert(L, -2);
   lua_pushinteger(L, session->epoch);
-  if (!rt_call(session->rt, L, 4, "on_request"))
+  lua_insert(L, -2);
+  session->request = frame->payload.at ? frame->payload : (struct slice){"{}", 2};
+  called = rt_call(session->rt, L, 5, "on_request");
+  session->request = (struct slice){NULL, 0};
+  if (!called)
     luaL_error(L, "not enough memory for a request of the server");
+}
+
+/* The payload of a response that nobody waits for is not decoded; that of auth is read as text. */
+static bool wants_payload(const struct frame *frame, void *owner) {
+  const struct session *session = owner;
+  return frame->type == 2 ? calls_want(session, frame->id) : session->handling;
 }
 
 static void at_message(struct socket *socket, lua_State *L, const char *data, size_t length, bool binary) {
   struct session *session = socket_owner(socket);
   struct frame frame;
+  int top = lua_gettop(L);
   (void)binary; /* a frame is JSON in either case */
   session_trace(session, "in", data, length);
-  if (!scan_frame(data, length, &frame) || !frame.has_id || !frame.has_type)
-    frame.type = 0; /* reserved, never sent */
+  if (!json_read_frame(L, (struct slice){data, length}, &frame, wants_payload, session)) {
+    lua_pushnil(L);
+    if (!scan_frame(data, length, &frame))
+      frame.type = 0; /* reserved, never sent */
+  }
+  if (!frame.has_id || !frame.has_type)
+    frame.type = 0;
   if (frame.type == 2)
     at_response(session, L, &frame);
   else if (frame.type == 1 && frame.method.at)
     at_request(session, L, &frame);
   else
     session_anomaly(session, &session->count.garbage, "frame", data, length);
+  lua_settop(L, top);
 }
 
 static void at_drained(struct socket *socket, lua_State *L) {

@@ -14,7 +14,7 @@
 #define TRUECONF_SESSION_PRIVATE_H
 
 #include "base/container.h"
-#include "base/scan.h"
+#include "base/json.h"
 #include "http/http.h"
 #include "ws/socket.h"
 
@@ -65,9 +65,11 @@ struct call { /* an op; lives on the stack of the coroutine that waits */
   bool read; /* may be repeated by itself */
   char method[64];
   struct buffer payload; /* kept while queued, and for reads */
-  struct slice answer;   /* valid while push runs */
-  struct buffer kept;    /* the answer, if the main thread waits for it */
-  struct reason reason;  /* when it failed without an answer */
+  lua_State *decoder;  /* the answer's value is on its stack while push runs; NULL: there is its text alone */
+  int decoded;         /* at this index */
+  struct slice answer; /* valid while push runs */
+  struct buffer kept;  /* the answer, if the main thread waits for it */
+  struct reason reason; /* when it failed without an answer */
   enum outcome outcome;
 };
 
@@ -118,8 +120,9 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   struct session_config config;
   void (*event)(struct session *session, enum event event); /* the state machine */
   enum state state;
-  bool active; /* anchored; keeps run() from returning */
-  bool traced; /* there is an on_trace */
+  bool active;   /* anchored; keeps run() from returning */
+  bool traced;   /* there is an on_trace */
+  bool handling; /* there is an on_request */
   bool has_reason;
   bool waiting_for_turn; /* to ask for a token */
   struct session_counters count;
@@ -137,6 +140,7 @@ struct session { /* the Lua userdata itself; anchored in the registry while it i
   struct session *next_waiting; /* for its turn to ask for a token */
   unsigned source_run;          /* counts runs of the token function, so that a late result is ignored */
 
+  struct slice request; /* payload of the request that on_request gets now */
   uint32_t auth_id;
   struct socket *socket;
   int64_t epoch;        /* counts connections */
@@ -206,7 +210,9 @@ void session_settle_waiting(struct session *session);
 /* ---- calls.c ------------------------------------------------------------------------------------- */
 
 int l_session_request(lua_State *L);
-/* A response frame; at the drain point. */
+/* A call waits for the response with this id, and takes its decoded payload. */
+bool calls_want(const struct session *session, uint32_t id);
+/* A response frame, the value of its payload on top; at the drain point. */
 void calls_answer(struct session *session, lua_State *L, const struct frame *frame);
 void calls_pump(struct session *session);
 void calls_lost(struct session *session);                              /* the connection is gone */

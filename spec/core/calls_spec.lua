@@ -75,10 +75,10 @@ describe("a request", function()
   end
 
   describe("gets its response", function()
-    it("as the JSON text of the payload", async(function()
+    it("as the value of the payload", async(function()
       local session = after_auth({}, { "read", 1 }, { "text", '{"type":2,"id":2,"payload":{ "a" : [1, "}"] }}' },
         "silent")
-      assert.equal('{ "a" : [1, "}"] }', session:request("m", "{}"))
+      assert.same({ a = { 1, "}" } }, session:request("m", "{}"))
       session:stop()
     end))
 
@@ -87,11 +87,64 @@ describe("a request", function()
         { "answer", 2, { errorCode = 0, a = 1 } }, { "answer", 3 }, "silent")
       local array, zero, none = spawn(session, "a", "{}"), spawn(session, "b", "{}"), spawn(session, "c", "{}")
       settled(array, zero, none)
-      assert.same({ { chatId = "c" } }, json.decode(array.payload))
-      assert.same({ errorCode = 0, a = 1 }, json.decode(zero.payload))
-      assert.equal("{}", none.payload)
+      assert.same({ { chatId = "c" } }, array.payload)
+      assert.same({ errorCode = 0, a = 1 }, zero.payload)
+      assert.same({}, none.payload)
       session:stop()
     end))
+
+    it("wherever the payload is in its frame, and whatever else is there", async(function()
+      for _, text in ipairs {
+        '{"payload":{"a":[1,"}"]},"id":2,"type":2}', '{"type":2,"payload":{"a":[1,"}"]},"id":2}',
+        '{"type":2,"id":77,"payload":{"a":[1,"}"]},"id":2}', '{"type":2,"id":2,"payload":7,"payload":{"a":[1,"}"]}}',
+        ' {"type":2 , "id":2, "more":{"payload":{}} ,"payload" : {"a":[1,"}"]} } ',
+        '{"type":2,"id":2,"p\\u0061yload":{"a":[1,"}"]}}', '{"type":2,"id":2,"x":nul,"payload":{"a":[1,"}"]}}',
+      } do
+        local session = after_auth({}, { "read", 1 }, { "text", text }, "silent")
+        assert.same({ { a = { 1, "}" } } }, { session:request("m", "{}") }, text)
+        session:stop()
+      end
+    end))
+
+    it("or is told that the payload is none: the request may have been carried out", async(function()
+      for payload, why in pairs {
+        ["7"] = "its payload is no object", ['"errorCode"'] = "its payload is no object",
+        ["false"] = "its payload is no object",
+        ['{"errorCode":0,"a":1.}'] = "not JSON: digits are missing at byte 22",
+        ['{"a":tru}'] = "not JSON: a value is missing at byte 6",
+      } do
+        local session = after_auth({}, { "read", 1 }, { "text", ('{"type":2,"id":2,"payload":%s}'):format(payload) },
+          "silent")
+        local results = table.pack(session:request("m", "{}"))
+        assert.same({ 2, nil, "PROTOCOL", "unknown", "m", "the answer to m is damaged: " .. why }, { results.n,
+          results[1], results[2].name, results[2].outcome, results[2].method, results[2].message }, payload)
+        session:stop()
+      end
+    end))
+
+    it("as an empty table when the payload is null", async(function()
+      local session = after_auth({}, { "read", 1 }, { "text", '{"type":2,"id":2,"payload":null}' }, "silent")
+      assert.same({}, session:request("m", "{}"))
+      session:stop()
+    end))
+
+    it("on the main thread also when it is an error, or damaged", function()
+      for payload, code in pairs { ['{"errorCode":305}'] = 305, ["7"] = false, ['{"a":tru}'] = false } do
+        local session
+        async(function()
+          session = faulty.session { url = server:ws { "accept", "auth", { "read", 1 },
+            { "text", ('{"type":2,"id":2,"payload":%s}'):format(payload) }, "silent" } }
+        end)()
+        session:start()
+        assert(session:wait_ready(5))
+        local answer, err = session:request("m", "{}")
+        assert.is_nil(answer)
+        assert.equal(code or nil, err.code)
+        if not code then assert.equal("PROTOCOL", err.name) end
+        session:stop()
+        core.close()
+      end
+    end)
 
     it("whatever the order of the responses", async(function()
       local session = after_auth({}, { "take", 20 }, "answer_all", "silent")
@@ -99,7 +152,7 @@ describe("a request", function()
       for place = 1, 20 do results[place] = spawn(session, "m" .. place, "{}") end
       settled(table.unpack(results))
       for place, result in ipairs(results) do
-        assert.same({ method = "m" .. place }, json.decode(result.payload))
+        assert.same({ method = "m" .. place }, result.payload)
       end
       session:stop()
     end))
@@ -110,7 +163,7 @@ describe("a request", function()
       session:start()
       assert(session:wait_ready(5))
       local payload = json.encode { text = ("x"):rep(300000) }
-      assert.same({ method = "m", payload = json.decode(payload) }, json.decode(assert(session:request("m", payload))))
+      assert.same({ method = "m", payload = json.decode(payload) }, assert(session:request("m", payload)))
       session:stop()
       core.close()
     end)
@@ -326,7 +379,7 @@ describe("a request", function()
 
     it("that comes twice", async(function()
       local session = after_auth({}, { "take", 1 }, { "answer", 1, { n = 1 } }, { "answer", 1, { n = 2 } }, "echo")
-      assert.same({ n = 1 }, json.decode(session:request("m", "{}")))
+      assert.same({ n = 1 }, session:request("m", "{}"))
       assert(session:request("next", "{}"))
       assert.equal("stale 0, duplicate 1, unexpected 0", counted(session:stats()))
       session:stop()
@@ -391,8 +444,8 @@ describe("a request", function()
       local one, two = spawn(session, "one", '{"n":1}', nil, true), spawn(session, "two", '{"n":2}', nil, true)
       settled(write, one, two)
       assert.equal("DISCONNECTED", write.err.name)
-      assert.same({ method = "one", payload = { n = 1 } }, json.decode(one.payload))
-      assert.same({ method = "two", payload = { n = 2 } }, json.decode(two.payload))
+      assert.same({ method = "one", payload = { n = 1 } }, one.payload)
+      assert.same({ method = "two", payload = { n = 2 } }, two.payload)
       session:stop()
       assert.equal(10, #arrived(name)) -- three times auth and both reads, once the write
     end))

@@ -713,7 +713,7 @@ describe("a session", function()
       async(function() session = faulty.session { url = server:ws(OK) } end)()
       session:start()
       assert.is_true(session:wait_ready(20))
-      assert.equal('{"method": "m", "payload": {}}', session:request("m", "{}"))
+      assert.same({ method = "m", payload = {} }, session:request("m", "{}"))
       session:stop()
       core.close()
       assert.equal(0, core.stats().handles)
@@ -730,13 +730,50 @@ describe("a session", function()
       assert.same({ type = 2, id = 7 }, server:log(name, "frame")[2].frame)
     end))
 
-    it("hands it to on_request as it came, and leaves the ack to it", async(function()
+    it("hands on_request what its payload says, shows it the text, and why it cannot be read", async(function()
+      local seen, session = {}, nil
+      local texts = { '{"text":"h\\u00e9"}', "{ }", "[null]", "null", "7", '{"a":1.}', '{"a":tru}' }
+      local script = { "accept", "auth" }
+      for place, text in ipairs(texts) do
+        local frame = ('{"type":1,"id":%d,"method":"m","payload":%s}'):format(place, text)
+        script[#script + 1] = { place % 2 == 0 and "text" or "binary", frame }
+      end
+      -- Something else in the frame is no JSON.
+      for _, frame in ipairs {
+        '{"type":1,"id":8,"method":"m","x":nul,"payload":{"b":2}}', '{"payload":{"c":3},"method":"m","id":9,"type":1}',
+        '{"\\u0074ype":1,"id":9,"method":"m","p\\u0061yload":{"d":4},"more":[1,{"payload":5}]}',
+        '{"type":1,"id":9,"method":"m","payload":1,"payload":{"e":5}}',
+      } do
+        script[#script + 1] = { "text", frame }
+      end
+      script[#script + 1] = "silent"
+      session = faulty.session { url = server:ws(script), on_request = function(_, payload, _, _, why)
+        seen[#seen + 1] = { payload, why and why:match "^not JSON: (.*)" or false, session:payload_text() }
+      end }
+      session:start()
+      eventually(function() return #seen == #texts + 4 or nil end)
+      assert.is_nil(session:payload_text())
+      session:stop()
+      assert.same({ { text = "hé" }, false, texts[1] }, seen[1])
+      assert.same({ {}, false, texts[2] }, seen[2])
+      assert.same({ {}, false, texts[3] }, seen[3])
+      assert.same({ nil, false, texts[4] }, seen[4])
+      assert.same({ 7, false, texts[5] }, seen[5])
+      assert.same({ nil, "digits are missing at byte 8", texts[6] }, seen[6])
+      assert.same({ nil, "a value is missing at byte 6", texts[7] }, seen[7])
+      assert.same({ { b = 2 }, false, '{"b":2}' }, seen[8])
+      assert.same({ { c = 3 }, false, '{"c":3}' }, seen[9])
+      assert.same({ { d = 4 }, false, '{"d":4}' }, seen[10])
+      assert.same({ { e = 5 }, false, '{"e":5}' }, seen[11])
+    end))
+
+    it("hands it to on_request, and leaves the ack to it", async(function()
       local seen = {}
       local session, _, name = ready({ on_request = function(...) seen[#seen + 1] = { ... } end },
         { "accept", "auth", { "text", NOTICE }, { "text", '{"type":1,"id":8,"method":"m"}' }, "silent" })
       eventually(function() return seen[2] end)
       local epoch = session:stats().epoch
-      assert.same({ { "sendMessage", '{"text":"h\\u00e9"}', 7, epoch }, { "m", "{}", 8, epoch } }, seen)
+      assert.same({ { "sendMessage", { text = "hé" }, 7, epoch }, { "m", {}, 8, epoch } }, seen)
       assert.equal(1, #server:log(name, "frame"))
       assert.is_true(session:ack(7, epoch))
       eventually(function() return server:log(name, "frame")[2] end)

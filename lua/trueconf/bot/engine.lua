@@ -114,11 +114,12 @@ end
 ---A request of the server, at the drain point: nothing here may wait.
 ---@private
 ---@param method string
----@param payload string
+---@param payload any
 ---@param id integer for its ack
 ---@param epoch integer of its connection
-function Engine:on_request(method, payload, id, epoch)
-  self.receive:on_request(method, payload, id, epoch)
+---@param why string? the payload is not JSON
+function Engine:on_request(method, payload, id, epoch, why)
+  self.receive:on_request(method, payload, id, epoch, why)
 end
 
 -- Name the doctor when connecting fails, not when a working connection is lost.

@@ -144,7 +144,7 @@ local function new(given, level)
   given.retries = given.retries or RETRIES
   local engine
   local account, settings = client.new(given, {
-    on_request = function(method, payload, id, epoch) engine:on_request(method, payload, id, epoch) end,
+    on_request = function(...) engine:on_request(...) end,
     on_state = function(state, old, err, pause) engine:on_state(state, old, err, pause) end,
   }, level)
   engine = engines.new(account, own)

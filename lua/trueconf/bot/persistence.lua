@@ -5,6 +5,7 @@
 local backoff = require "trueconf.base.backoff"
 local core = require "trueconf.core"
 local dead_letters = require "trueconf.bot.dead_letters"
+local json = require "trueconf.base.json"
 local outboxes = require "trueconf.bot.outbox"
 local protocol = require "trueconf.protocol"
 local sessions = require "trueconf.bot.sessions"
@@ -262,12 +263,17 @@ end
 local function revive(self, letter, id)
   local receive = self.engine.receive
   local payload, chat_id = letter.payload, letter.chat_id
-  if letter.text and letter.method ~= "sendMessage" then
-    local event, decoded = receive:read_event(letter.method, letter.text)
-    if not event then return nil, decoded end
-    return receive:event_item(event, decoded, letter.method, id)
+  if letter.text then
+    local err
+    payload, err = json.receive(letter.text)
+    local why = err and err.message
+    if letter.method ~= "sendMessage" then
+      local event, complaint = receive:read_event(letter.method, payload, why)
+      if not event then return nil, complaint end
+      return receive:event_item(event, payload, letter.method, id)
+    end
+    payload, chat_id = receive.read_message(payload, why)
   end
-  if letter.text then payload, chat_id = receive.read_message(letter.text) end
   if not payload then return nil, chat_id end
   return receive:message_item(payload, chat_id, id)
 end

@@ -4,7 +4,6 @@
 local events = require "trueconf.api.events"
 local chat_cache = require "trueconf.api.chat_cache"
 local Error = require "trueconf.base.error"
-local json = require "trueconf.base.json"
 local message = require "trueconf.bot.message"
 local protocol = require "trueconf.protocol"
 local router = require "trueconf.bot.router"
@@ -38,12 +37,12 @@ end
 
 ---The envelope of a message, if it has the required fields.
 ---@private
----@param payload string
+---@param envelope any the payload
+---@param why string? it is not JSON
 ---@return table? envelope
 ---@return string chat_id or why it cannot be read
-function Receive.read_message(payload)
-  local envelope, err = json.receive(payload)
-  if type(envelope) ~= "table" then return nil, err and err.message or "its payload is no object" end
+function Receive.read_message(envelope, why)
+  if type(envelope) ~= "table" then return nil, why or "its payload is no object" end
   local chat_id = chat_of(envelope)
   if not chat_id or type(envelope.messageId) ~= "string" then return nil, "it has no chatId or messageId" end
   return envelope, chat_id
@@ -144,21 +143,20 @@ end
 ---Read a notification, if it fits the schema.
 ---@private
 ---@param method string
----@param payload string
+---@param payload any
+---@param why string? it is not JSON
 ---@return table? event
----@return string|table payload_or_why decoded, or why it cannot be read
-function Receive:read_event(method, payload)
-  local decoded, err = json.receive(payload)
-  if type(decoded) ~= "table" then return nil, err and err.message or "its payload is no object" end
-  local event, why = events.read(self.engine.client, method, decoded)
-  return event, why or decoded
+---@return string? why it cannot be read
+function Receive:read_event(method, payload, why)
+  if type(payload) ~= "table" then return nil, why or "its payload is no object" end
+  return events.read(self.engine.client, method, payload)
 end
 
 -- Make a dead letter of a wanted message or event that cannot be read, so that somebody can find out why.
-local function pass_over(self, method, payload, why, id, epoch, wanted)
+local function pass_over(self, method, why, id, epoch, wanted)
   self.link:damaged()
   if wanted then
-    self.engine.persistence:keep_unreadable(method, payload, why)
+    self.engine.persistence:keep_unreadable(method, self.link:payload_text(), why)
   else
     self.engine.client.log:warn("request %d is no %s: %s", id, method, why)
   end
@@ -204,36 +202,41 @@ local function is_wanted(engine, method)
 end
 
 -- A notification other than a message.
-function Receive:on_notification(method, payload, id, epoch)
+function Receive:on_notification(method, payload, id, epoch, why)
   local engine = self.engine
   local wanted = is_wanted(engine, method) and not engine.stopping
   local concerns = events.concerns_client(method) or chat_cache.concerned(engine.client, method)
     or engine.dialogs:may_end(method)
-  local event, decoded
+  local event
   if wanted or concerns then
-    event, decoded = self:read_event(method, payload)
-    if not event then return pass_over(self, method, payload, decoded, id, epoch, wanted) end
+    event, why = self:read_event(method, payload, why)
+    if not event then return pass_over(self, method, why, id, epoch, wanted) end
   end
   if event and concerns then
     chat_cache.notice(engine.client, method, event)
     engine.dialogs:notice(method, event)
   end
   if event and wanted and not (method == router.CLICK and engine.clicks:is_double(event)) then
-    self:take_event(event, decoded, method, id, epoch)
+    self:take_event(event, payload, method, id, epoch)
   else
     self.link:ack(id, epoch)
   end
 end
 
 -- A request of the server, at the drain point: nothing here may wait.
-function Receive:on_request(method, payload, id, epoch)
+---@param method string
+---@param payload any
+---@param id integer of the frame
+---@param epoch integer of the connection
+---@param why string? the payload is not JSON
+function Receive:on_request(method, payload, id, epoch, why)
   if method ~= "sendMessage" then
-    self:on_notification(method, payload, id, epoch)
+    self:on_notification(method, payload, id, epoch, why)
     return
   end
-  local envelope, chat_id = self.read_message(payload)
+  local envelope, chat_id = self.read_message(payload, why)
   if not envelope then
-    if not self.engine.stopping then pass_over(self, method, payload, chat_id, id, epoch, true) end
+    if not self.engine.stopping then pass_over(self, method, chat_id, id, epoch, true) end
   elseif self:is_mine(envelope, epoch) then
     self.link:ack(id, epoch)
   elseif not self.engine.stopping then

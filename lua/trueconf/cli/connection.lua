@@ -145,7 +145,7 @@ end
 
 ---@class trueconf.cli.Callbacks the callbacks of a session, with the client as an additional first argument
 ---@field on_state fun(client: trueconf.Client, new: trueconf.State, old: trueconf.State, err: trueconf.Error?)
----@field on_request fun(client: trueconf.Client, method: string, payload: string, id: integer, epoch: integer)
+---@field on_request fun(client: trueconf.Client, method: string, payload: any, id: integer, epoch: integer)
 
 ---Make a client and connect it. A failure of the first attempt is returned, not tried again.
 ---@async

@@ -126,9 +126,9 @@ local function show(self, watched)
   if not ok or self.left <= 0 then self.over:wake(exit_codes.DONE) end
 end
 
-local function on_request(self, connected, method, payload, id, epoch)
+local function on_request(self, connected, method, _, id, epoch)
   if method ~= MESSAGE then connected.session:ack(id, epoch) end
-  local text = client.masked(payload)
+  local text = client.masked(connected.session:payload_text())
   local decoded = json.receive(text)
   if type(decoded) ~= "table" then
     return exit_codes.note(NAME, ("left out a %s whose payload is no object"):format(terminal.line(method)))

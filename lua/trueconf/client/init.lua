@@ -291,12 +291,7 @@ local function transact(self, method, payload, timeout, read)
   if not body then return nil, mistake end
   local answer, err = self.session:request(method, body, timeout, read)
   if not answer and self.retries > 0 then answer, err = repeat_request(self, err, method, body, timeout, read) end
-  if not answer then return nil, err end
-  if answer == "{}" then return {} end
-  local decoded, why = json.receive(answer)
-  if type(decoded) == "table" then return decoded end
-  if decoded == nil and not why then return {} end -- null
-  return nil, methods.damaged(method, why and why.message or "its payload is no object")
+  return answer, err
 end
 
 local function run_layer(self, layers, number, call)

@@ -771,7 +771,8 @@ function Connection:unsent() end
 ---@field max_unsent? integer default 4 MiB
 ---@field on_state? fun(new: trueconf.State, old: trueconf.State, err: trueconf.Error?, pause: number?) in a coroutine of
 ---its own; pause: seconds of a backoff
----@field on_request? fun(method: string, payload: string, id: integer, epoch: integer) must not wait; payload is JSON text
+---@field on_request? fun(method: string, payload: any, id: integer, epoch: integer, why: string?) must not wait; payload as
+---json.receive() reads it; why: it is not JSON
 ---@field on_trace? fun(direction: "in"|"out", frame: string) must not wait; secrets masked
 ---@field on_anomaly? fun(kind: string, count: integer, text: string) must not wait; what came and was no reason to fail:
 ---"frame" that is none (text: its beginning), "late response", "second response", "response to nobody", "event" without
@@ -811,8 +812,9 @@ function Session:wait_ready(timeout) end
 ---@param payload string JSON text of the payload object
 ---@param timeout? number seconds; default call_timeout
 ---@param read? boolean repeat it by itself after a reconnect
----@return string? payload JSON text of the response's payload, "{}" if it had none
----@return trueconf.Error? err with `outcome` "not_sent"|"unknown"|"rejected"
+---@return table? payload of the response, as json.receive() reads it; empty if it had none
+---@return trueconf.Error? err with `outcome` "not_sent"|"unknown"|"rejected"; PROTOCOL: the payload is no JSON object or
+---array
 function Session:request(method, payload, timeout, read) end
 
 ---Acknowledge a request of the server. Ignored, with false, if it came on an earlier connection.
@@ -821,7 +823,11 @@ function Session:request(method, payload, timeout, read) end
 ---@return boolean sent
 function Session:ack(id, epoch) end
 
----Count a frame that Lua found to be damaged (its payload is not JSON).
+---The payload of a request as it came.
+---@return string? text JSON; nil: on_request does not run
+function Session:payload_text() end
+
+---Count a frame that Lua found to be damaged.
 function Session:damaged() end
 
 ---Drop the connection as if the network had failed; the session comes back by itself.

@@ -6,7 +6,6 @@ local connection = require "trueconf.cli.connection"
 local core = require "trueconf.core"
 local exit_codes = require "trueconf.cli.exit_codes"
 local grant = require "trueconf.cli.grant"
-local json = require "trueconf.base.json"
 local remedies = require "trueconf.cli.doctor.remedies"
 local server_version = require "trueconf.api.server_version"
 local url = require "trueconf.base.url"
@@ -171,8 +170,7 @@ end
 
 -- Messages of others are not acknowledged: they are for the bot of this account.
 local function on_request(patient, client, method, payload, id, epoch)
-  local envelope = method == "sendMessage" and json.receive(payload)
-  local message_id = type(envelope) == "table" and envelope.messageId
+  local message_id = method == "sendMessage" and type(payload) == "table" and payload.messageId
   if method ~= "sendMessage" then client.session:ack(id, epoch) end
   if type(message_id) ~= "string" then return end
   patient.heard[message_id] = true
