@@ -52,7 +52,7 @@ local function content_of(msg)
 end
 
 local function describe_message(watched)
-  local msg = message.item(watched.client, watched.payload, watched.chat_id or "", 0, 0, false).event
+  local msg = message.new(watched.client, { payload = watched.payload, chat_id = watched.chat_id or "" })
   return protocol.plain_id(msg.author) .. ": " .. content_of(msg)
 end
 
