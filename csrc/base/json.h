@@ -23,7 +23,7 @@ bool json_read(lua_State *L, struct slice text, struct json_complaint *complaint
 /* Push it in words. */
 void json_push_complaint(lua_State *L, const struct json_complaint *complaint);
 
-/* Whether the payload of a frame whose type and id are known is to be decoded. */
+/* True if the payload of a frame with this type and id is to be decoded. */
 typedef bool (*json_wants)(const struct frame *frame, void *owner);
 
 /* Read a frame and its payload in one pass; what it finds is what scan_frame finds. Pushes the value of the

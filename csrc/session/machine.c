@@ -261,7 +261,7 @@ static void at_response(struct session *session, lua_State *L, const struct fram
     calls_answer(session, L, frame);
 }
 
-/* Push why the payload of a request cannot be read, or its value and nil. */
+/* Push the value of a request's payload and nil; or nil and the complaint, if it is no JSON. */
 static void push_payload(lua_State *L, const struct frame *frame, int value) {
   struct json_complaint complaint;
   if (frame->decoded) {

@@ -9,7 +9,7 @@ local TEXTS = tonumber(os.getenv "TEXTS") or 10000
 local reference = cjson.new()
 reference.decode_invalid_numbers(false)
 
--- What lua-cjson reads, as we promise it: without nulls, whole numbers as integers.
+-- A value of lua-cjson as we promise it: without nulls, whole numbers as integers.
 local function as_ours(value)
   if value == cjson.null then return nil end
   if math.type(value) == "float" and math.abs(value) <= 2 ^ 53 then return math.tointeger(value) or value end
@@ -40,7 +40,7 @@ local function same(ours, theirs)
   return true
 end
 
--- What we refuse and lua-cjson reads.
+-- Complaints about texts that lua-cjson reads.
 local STRICTER = {
   "not UTF%-8", "control character in a string", "digits are missing", "number that begins with 0",
   "number that is too large",
