@@ -36,8 +36,8 @@ binds one of our ends: a listener of the core (`server`), the Bridge (`bridge`),
 `-tls` is the same over TLS. The specs there send the bytes over real sockets and look at what comes back; they fail if
 a row is not kept, and if one that is marked open is. `make conformance` prints what it sees.
 
-One rule is not kept on purpose: the sessions of clients and bots take text that is not UTF-8 (6455, 8.1), and deliver it
-with U+FFFD. A server that passes such a text on would have to be left for ever: it delivers the same unacknowledged
+One rule is not kept on purpose: the sessions of clients and bots take text that is not UTF-8 (6455, 8.1), and deliver
+it with U+FFFD. A server that passes such a text on would have to be left for ever: it delivers the same unacknowledged
 message at each connection. `core.socket`, which the rows at `client` go through, and listeners are strict.
 
 ]]

@@ -110,7 +110,7 @@ bool handshake_field(const char *head, size_t length, const char *name, char val
     if (line.name_length != wanted || strncasecmp(line.name, name, wanted) != 0)
       continue;
     if (used + line.value_length + 2 > HANDSHAKE_FIELD) {
-      strcpy(value, "(too long)"); /* it fits nothing that is asked for */
+      snprintf(value, HANDSHAKE_FIELD, "(too long)"); /* it fits nothing that is asked for */
       return true;
     }
     if (found)
