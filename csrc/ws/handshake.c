@@ -9,6 +9,7 @@
 #include "base/field.h"
 
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
