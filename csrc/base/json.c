@@ -277,7 +277,8 @@ static bool read_array(struct reader *reader, int depth) {
 
 static unsigned key_place(const char *text, size_t length) {
   const unsigned char *bytes = (const unsigned char *)text;
-  return (unsigned)(length * 31 + bytes[0] + bytes[length / 2] * 7u + bytes[length - 1] * 19u) % KEY_PLACES;
+  return (unsigned)(length * 31 + bytes[0] + (size_t)bytes[length / 2] * 7 + (size_t)bytes[length - 1] * 19) %
+         KEY_PLACES;
 }
 
 static void push_key(struct reader *reader, const char *text, size_t length) {

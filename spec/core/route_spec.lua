@@ -107,7 +107,7 @@ describe("the way to a server", function()
 
     it("or fails with CONFIG, without the setting's secrets", function()
       for setting, complaint in pairs {
-        ["socks5://u:secret@one.test"] = "of http://", ["https://u:secret@one.test"] = "of http://",
+        ["socks5://u:secret@one.test"] = "with http://", ["https://u:secret@one.test"] = "with http://",
         ["http://u:secret@"] = "no valid host", ["http://u:secret@one.test:99999"] = "the port",
         ["http://u:secret%00@one.test"] = "control characters",
         ["http://u%0d%0aX:secret@one.test"] = "control characters",
