@@ -206,15 +206,15 @@ static long slot_count(void *state) {
 
 /* NULL: no memory, or the loop is closing. */
 static struct http_slot *get_slot(struct rt *rt) {
-  static const struct rt_room_ops ops = {slot_closing, slot_closed, "transfers", slot_count};
-  struct http_slot *slot = rt_room(rt, ROOM_HTTP);
+  static const struct rt_slot_ops ops = {slot_closing, slot_closed, "transfers", slot_count};
+  struct http_slot *slot = rt_slot(rt, SLOT_HTTP);
   if (slot)
     return slot->multi ? slot : NULL;
   slot = http_slot_new(rt);
   if (!slot)
     return NULL;
   slot->job.run = drain;
-  rt_set_room(rt, ROOM_HTTP, slot, &ops);
+  rt_set_slot(rt, SLOT_HTTP, slot, &ops);
   return slot;
 }
 

@@ -53,17 +53,17 @@ static void turn(struct rt *rt) {
 
 /* ---- closing ------------------------------------------------------------------------------------ */
 
-static void rooms_closing(struct rt *rt) {
-  for (int room = ROOM_COUNT - 1; room >= 0; room--) /* sessions before sockets before the wire */
-    if (rt->rooms[room] && rt->room_ops[room]->closing)
-      rt->room_ops[room]->closing(rt, rt->rooms[room]);
+static void slots_closing(struct rt *rt) {
+  for (int slot = SLOT_COUNT - 1; slot >= 0; slot--) /* sessions before sockets before the wire */
+    if (rt->slots[slot] && rt->slot_ops[slot]->closing)
+      rt->slot_ops[slot]->closing(rt, rt->slots[slot]);
 }
 
-static void rooms_closed(struct rt *rt) {
-  for (int room = ROOM_COUNT - 1; room >= 0; room--) {
-    if (rt->rooms[room] && rt->room_ops[room]->closed)
-      rt->room_ops[room]->closed(rt, rt->rooms[room]);
-    rt->rooms[room] = NULL;
+static void slots_closed(struct rt *rt) {
+  for (int slot = SLOT_COUNT - 1; slot >= 0; slot--) {
+    if (rt->slots[slot] && rt->slot_ops[slot]->closed)
+      rt->slot_ops[slot]->closed(rt, rt->slots[slot]);
+    rt->slots[slot] = NULL;
   }
 }
 
@@ -89,11 +89,11 @@ static void forget_all(struct rt *rt) {
 static void loop_close(lua_State *L, struct rt *rt) {
   rt->runner = NULL;
   busy_stop(rt);
-  rooms_closing(rt);
+  slots_closing(rt);
   close_handles(rt);
   uv_run(&rt->loop, UV_RUN_DEFAULT);
   rt_drop_jobs(rt); /* their owners may go next */
-  rooms_closed(rt);
+  slots_closed(rt);
   uv_run(&rt->loop, UV_RUN_DEFAULT);
   forget_all(rt);
   rt->open = false;
@@ -194,7 +194,7 @@ static void set_count(lua_State *L, const char *name, lua_Integer count) {
 }
 
 static int l_stats(lua_State *L) {
-  static const char *const rooms[] = {"transfers", "sockets", "listeners", "sessions"};
+  static const char *const names[] = {"transfers", "sockets", "listeners", "sessions"};
   struct rt *rt = rt_peek(L);
   lua_Integer pending = 0, handles = 0;
   if (rt->open)
@@ -208,11 +208,11 @@ static int l_stats(lua_State *L) {
   set_count(L, "coroutines", rt->coroutines);
   set_count(L, "refs", rt->refs);
   set_count(L, "handles", handles);
-  for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
-    set_count(L, rooms[i], 0); /* until the room is first entered */
-  for (int room = 0; room < ROOM_COUNT; room++)
-    if (rt->rooms[room] && rt->room_ops[room]->name)
-      set_count(L, rt->room_ops[room]->name, rt->room_ops[room]->count(rt->rooms[room]));
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    set_count(L, names[i], 0); /* until the slot is first filled */
+  for (int slot = 0; slot < SLOT_COUNT; slot++)
+    if (rt->slots[slot] && rt->slot_ops[slot]->name)
+      set_count(L, rt->slot_ops[slot]->name, rt->slot_ops[slot]->count(rt->slots[slot]));
   return 1;
 }
 

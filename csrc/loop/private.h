@@ -77,8 +77,8 @@ struct rt {
   unsigned char pool[RANDOM_POOL];
   size_t pool_left;
 
-  void *rooms[ROOM_COUNT];
-  const struct rt_room_ops *room_ops[ROOM_COUNT];
+  void *slots[SLOT_COUNT];
+  const struct rt_slot_ops *slot_ops[SLOT_COUNT];
 };
 
 /* The runtime of this Lua state, whether its loop is open or not. */

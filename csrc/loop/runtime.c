@@ -42,13 +42,13 @@ bool rt_alive(const struct rt *rt) {
   return rt->refs > 0 || rt->jobs || rt->flushes || rt->before_flush || rt->virtual.advancing;
 }
 
-void *rt_room(struct rt *rt, enum rt_room room) {
-  return rt->rooms[room];
+void *rt_slot(struct rt *rt, enum rt_slot slot) {
+  return rt->slots[slot];
 }
 
-void rt_set_room(struct rt *rt, enum rt_room room, void *state, const struct rt_room_ops *ops) {
-  rt->rooms[room] = state;
-  rt->room_ops[room] = ops;
+void rt_set_slot(struct rt *rt, enum rt_slot slot, void *state, const struct rt_slot_ops *ops) {
+  rt->slots[slot] = state;
+  rt->slot_ops[slot] = ops;
 }
 
 /* ---- opening ------------------------------------------------------------------------------------ */

@@ -93,15 +93,15 @@ void rt_at_work(struct rt *rt, int change);
 /* Rooms of the core keep their data per runtime here, and are called when the loop closes. `closing`: close
  * your handles, and do not settle ops any more (the runtime has done it); the loop turns afterwards until it
  * is empty. `closed`: free the rest. */
-enum rt_room { ROOM_WIRE, ROOM_HTTP, ROOM_SOCKET, ROOM_LISTENER, ROOM_SESSION, ROOM_COUNT };
-struct rt_room_ops {
+enum rt_slot { SLOT_WIRE, SLOT_HTTP, SLOT_SOCKET, SLOT_LISTENER, SLOT_SESSION, SLOT_COUNT };
+struct rt_slot_ops {
   void (*closing)(struct rt *rt, void *state);
   void (*closed)(struct rt *rt, void *state);
-  const char *name; /* of the room's number of objects in stats(); NULL: not shown */
+  const char *name; /* of the number of objects in stats(); NULL: not shown */
   long (*count)(void *state);
 };
-void *rt_room(struct rt *rt, enum rt_room room);
-void rt_set_room(struct rt *rt, enum rt_room room, void *state, const struct rt_room_ops *ops);
+void *rt_slot(struct rt *rt, enum rt_slot slot);
+void rt_set_slot(struct rt *rt, enum rt_slot slot, void *state, const struct rt_slot_ops *ops);
 
 /* ---- keeping objects of Lua alive --------------------------------------------------------- */
 

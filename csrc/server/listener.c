@@ -128,8 +128,8 @@ static bool make_vhost(struct server *server) {
 }
 
 static struct server *get_server(struct rt *rt) {
-  static const struct rt_room_ops room = {closing, closed, "listeners", count};
-  struct server *server = rt_room(rt, ROOM_LISTENER);
+  static const struct rt_slot_ops ops = {closing, closed, "listeners", count};
+  struct server *server = rt_slot(rt, SLOT_LISTENER);
   if (server)
     return server;
   server = calloc(1, sizeof *server);
@@ -141,7 +141,7 @@ static struct server *get_server(struct rt *rt) {
     free(server);
     return NULL;
   }
-  rt_set_room(rt, ROOM_LISTENER, server, &room);
+  rt_set_slot(rt, SLOT_LISTENER, server, &ops);
   return server;
 }
 

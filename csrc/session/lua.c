@@ -29,8 +29,8 @@ static long slot_count(void *state) {
 }
 
 static struct session_slot *get_slot(lua_State *L, struct rt *rt) {
-  static const struct rt_room_ops ops = {slot_closing, slot_closed, "sessions", slot_count};
-  struct session_slot *slot = rt_room(rt, ROOM_SESSION);
+  static const struct rt_slot_ops ops = {slot_closing, slot_closed, "sessions", slot_count};
+  struct session_slot *slot = rt_slot(rt, SLOT_SESSION);
   if (slot)
     return slot;
   slot = calloc(1, sizeof *slot);
@@ -40,7 +40,7 @@ static struct session_slot *get_slot(lua_State *L, struct rt *rt) {
   }
   rt_list_init(&slot->list);
   slot->last_waiting = &slot->first_waiting;
-  rt_set_room(rt, ROOM_SESSION, slot, &ops);
+  rt_set_slot(rt, SLOT_SESSION, slot, &ops);
   return slot;
 }
 

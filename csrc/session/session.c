@@ -16,7 +16,7 @@ const char *const session_state_names[STATE_COUNT] = {
     "idle", "token", "connecting", "authorizing", "ready", "backoff", "closing", "closed", "failed"};
 
 struct session_slot *session_slot(const struct session *session) {
-  return rt_room(session->rt, ROOM_SESSION);
+  return rt_slot(session->rt, SLOT_SESSION);
 }
 
 void session_event(struct session *session, enum event event) {

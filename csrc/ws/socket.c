@@ -47,7 +47,7 @@ struct vhost {
   struct stamp stamp; /* of ca_file when it was loaded */
 };
 
-struct sockets { /* the room */
+struct sockets { /* the slot */
   struct rt_list list;
   long count;
   struct vhost *vhosts;
@@ -56,7 +56,7 @@ struct sockets { /* the room */
 
 struct socket {
   struct rt_list link;
-  struct sockets *room;
+  struct sockets *slot;
   struct wire wire;
   enum phase phase;
   const struct socket_ops *ops;
@@ -462,8 +462,8 @@ static struct vhost *vhost_new(const struct socket *socket, struct reason *reaso
 
 /* NULL: `reason` tells why. */
 static struct vhost *vhost_for(const struct socket *socket, struct reason *reason) {
-  struct sockets *room = socket->room;
-  struct vhost *vhost = room->vhosts;
+  struct sockets *slot = socket->slot;
+  struct vhost *vhost = slot->vhosts;
   while (vhost && !vhost_fits(vhost, socket))
     vhost = vhost->next;
   if (vhost)
@@ -471,8 +471,8 @@ static struct vhost *vhost_for(const struct socket *socket, struct reason *reaso
   vhost = vhost_new(socket, reason);
   if (!vhost)
     return NULL;
-  vhost->next = room->vhosts;
-  room->vhosts = vhost;
+  vhost->next = slot->vhosts;
+  slot->vhosts = vhost;
   return vhost;
 }
 
@@ -584,7 +584,7 @@ static void try_address(struct socket *socket) {
     connect_lws(socket, address);
     return;
   }
-  socket->tunnel = tunnel_open(socket->wire.rt, &socket->room->tunnels, &socket->proxy, address,
+  socket->tunnel = tunnel_open(socket->wire.rt, &socket->slot->tunnels, &socket->proxy, address,
                                socket->target, on_tunnel, socket, &socket->wire.reason);
   if (!socket->tunnel)
     attempt_failed(socket, NULL);
@@ -723,13 +723,13 @@ static void at_drained(struct wire *wire, lua_State *L) {
     socket->ops->drained(socket, L);
 }
 
-/* ---- the room ------------------------------------------------------------------------------------ */
+/* ---- the slot ------------------------------------------------------------------------------------ */
 
-static void room_closing(struct rt *rt, void *state) {
-  struct sockets *room = state;
+static void slot_closing(struct rt *rt, void *state) {
+  struct sockets *slot = state;
   (void)rt;
-  while (room->list.next != &room->list) { /* owners have closed theirs; what is left belongs to Lua boxes */
-    struct socket *socket = container_of(room->list.next, struct socket, link);
+  while (slot->list.next != &slot->list) { /* owners have closed theirs; what is left belongs to Lua boxes */
+    struct socket *socket = container_of(slot->list.next, struct socket, link);
     rt_list_remove(&socket->link);
     abandon_attempt(socket); // NOLINT(clang-analyzer-unix.Malloc): what was freed has left the list
     if (socket->wire.wsi)
@@ -742,41 +742,41 @@ static void room_closing(struct rt *rt, void *state) {
     proxy_free(&socket->proxy);
     socket->addresses = NULL;
     socket->phase = GONE;
-    socket->room = NULL;
+    socket->slot = NULL;
     if (socket->freed)
       free(socket);
   }
-  while (room->tunnels.next != &room->tunnels)
-    tunnel_close(tunnel_of(room->tunnels.next)); // NOLINT(clang-analyzer-unix.Malloc): it leaves the list
+  while (slot->tunnels.next != &slot->tunnels)
+    tunnel_close(tunnel_of(slot->tunnels.next)); // NOLINT(clang-analyzer-unix.Malloc): it leaves the list
 }
 
-static void room_closed(struct rt *rt, void *state) {
-  struct sockets *room = state;
+static void slot_closed(struct rt *rt, void *state) {
+  struct sockets *slot = state;
   (void)rt;
-  while (room->vhosts) {
-    struct vhost *vhost = room->vhosts;
-    room->vhosts = vhost->next;
+  while (slot->vhosts) {
+    struct vhost *vhost = slot->vhosts;
+    slot->vhosts = vhost->next;
     vhost_free(vhost);
   }
-  free(room);
+  free(slot);
 }
 
-static long room_count(void *state) {
+static long slot_count(void *state) {
   return ((struct sockets *)state)->count;
 }
 
-static struct sockets *get_room(struct rt *rt) {
-  static const struct rt_room_ops ops = {room_closing, room_closed, "sockets", room_count};
-  struct sockets *room = rt_room(rt, ROOM_SOCKET);
-  if (room)
-    return room;
-  room = calloc(1, sizeof *room);
-  if (!room)
+static struct sockets *get_slot(struct rt *rt) {
+  static const struct rt_slot_ops ops = {slot_closing, slot_closed, "sockets", slot_count};
+  struct sockets *slot = rt_slot(rt, SLOT_SOCKET);
+  if (slot)
+    return slot;
+  slot = calloc(1, sizeof *slot);
+  if (!slot)
     return NULL;
-  rt_list_init(&room->list);
-  rt_list_init(&room->tunnels);
-  rt_set_room(rt, ROOM_SOCKET, room, &ops);
-  return room;
+  rt_list_init(&slot->list);
+  rt_list_init(&slot->tunnels);
+  rt_set_slot(rt, SLOT_SOCKET, slot, &ops);
+  return slot;
 }
 
 /* ---- the interface ------------------------------------------------------------------------------- */
@@ -784,23 +784,23 @@ static struct sockets *get_room(struct rt *rt) {
 struct socket *socket_connect(struct rt *rt, const struct socket_options *options,
                               const struct socket_ops *ops, void *owner) {
   static const struct wire_ops wire_ops = {at_message, at_gone, at_drained};
-  struct sockets *room = get_room(rt);
-  struct socket *socket = room ? calloc(1, sizeof *socket) : NULL;
+  struct sockets *slot = get_slot(rt);
+  struct socket *socket = slot ? calloc(1, sizeof *socket) : NULL;
   if (socket)
     socket->addresses = calloc(MOST_ADDRESSES, sizeof *socket->addresses);
   if (!socket || !socket->addresses) {
     free(socket);
     return NULL;
   }
-  socket->room = room;
+  socket->slot = slot;
   socket->ops = ops;
   socket->owner = owner;
   socket->options = *options;
   socket->job.run = run_socket;
   socket->timer.fire = on_connect_timeout;
   wire_init(&socket->wire, rt, true, &wire_ops, options->limits);
-  rt_list_add(&room->list, &socket->link);
-  room->count++;
+  rt_list_add(&slot->list, &socket->link);
+  slot->count++;
   rt_underway(rt, 1);
   rt_timer_start(rt, &socket->timer, options->connect_timeout);
   begin(socket);
@@ -820,7 +820,7 @@ const char *socket_protocol(const struct socket *socket) {
   return socket->chosen;
 }
 bool socket_orphaned(const struct socket *socket) {
-  return !socket->room;
+  return !socket->slot;
 }
 
 void socket_close(struct socket *socket, int code, const char *reason) {
@@ -850,7 +850,7 @@ void socket_free(struct socket *socket) {
   struct rt *rt = socket->wire.rt;
   struct lws *wsi = socket->wire.wsi;
   assert(!socket->freed);
-  if (!socket->room) { /* the runtime was closed under it */
+  if (!socket->slot) { /* the runtime was closed under it */
     free(socket);
     return;
   }
@@ -863,8 +863,8 @@ void socket_free(struct socket *socket) {
   proxy_free(&socket->proxy);
   rt_timer_stop(rt, &socket->timer);
   rt_dequeue(rt, &socket->job);
-  socket->room->count--;
-  assert(socket->link.next && socket->room->count >= 0);
+  socket->slot->count--;
+  assert(socket->link.next && socket->slot->count >= 0);
   socket->phase = GONE;
   socket->freed = true;
   socket->job.run = run_free;

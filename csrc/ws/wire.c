@@ -26,13 +26,13 @@ enum {
 /* Buffers pass from wire to wire: a busy one finds them warm, an idle one holds none. */
 enum spare { SPARE_IN, SPARE_OUT, SPARES };
 
-struct wires { /* the room */
+struct wires { /* the slot */
   struct lws_context *context;
   struct buffer spare[SPARES];
 };
 
 static void borrow(struct wire *wire, struct buffer *buffer, enum spare which) {
-  struct wires *wires = rt_room(wire->rt, ROOM_WIRE);
+  struct wires *wires = rt_slot(wire->rt, SLOT_WIRE);
   if (buffer->data || !wires)
     return;
   *buffer = wires->spare[which];
@@ -40,7 +40,7 @@ static void borrow(struct wire *wire, struct buffer *buffer, enum spare which) {
 }
 
 static void give_back(struct wire *wire, struct buffer *buffer, enum spare which) {
-  struct wires *wires = rt_room(wire->rt, ROOM_WIRE);
+  struct wires *wires = rt_slot(wire->rt, SLOT_WIRE);
   buffer->length = 0;
   if (wires && !wires->spare[which].data && buffer->capacity <= (size_t)2 * WIRE_CHUNK) {
     wires->spare[which] = *buffer;
@@ -81,9 +81,9 @@ void wire_vhost_info(struct lws_context_creation_info *info, bool tls) {
 }
 
 struct lws_context *wire_context(struct rt *rt) {
-  static const struct rt_room_ops room = {closing, closed, NULL, NULL};
+  static const struct rt_slot_ops ops = {closing, closed, NULL, NULL};
   struct lws_context_creation_info info;
-  struct wires *wires = rt_room(rt, ROOM_WIRE);
+  struct wires *wires = rt_slot(rt, SLOT_WIRE);
   void *loops[1] = {rt_loop(rt)};
   if (wires)
     return wires->context;
@@ -102,7 +102,7 @@ struct lws_context *wire_context(struct rt *rt) {
     free(wires);
     return NULL;
   }
-  rt_set_room(rt, ROOM_WIRE, wires, &room);
+  rt_set_slot(rt, SLOT_WIRE, wires, &ops);
   return wires->context;
 }
 
